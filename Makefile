@@ -1,0 +1,40 @@
+# One command each on a machine that has only Python >= 3.11: the environment is made on first use.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+BIN := .venv/bin
+UV := $(BIN)/uv
+
+.PHONY: demo test lint fast slow lock clean
+
+demo: .venv/ready
+	$(BIN)/m2fnet demo --out runs/demo
+
+test: lint fast slow
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fast: .venv/ready
+	$(BIN)/pytest -n 2 -m "not slow"
+
+slow: .venv/ready
+	$(BIN)/pytest -m slow
+
+# Re-made whenever the locked versions or the package's own metadata change.
+.venv/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"m2fnet needs Python >= 3.11, {sys.executable} is {v.major}.{v.minor}; run: make PYTHON=/path/to/python3.11")'
+	test -x $(UV) || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv; }
+	$(UV) pip install --python $(BIN)/python --require-hashes --requirement requirements.lock
+	$(UV) pip install --python $(BIN)/python --no-build-isolation --no-deps --editable .
+	touch $@
+
+# Versions and hashes for every platform and Python the project supports, and no registry address.
+lock:
+	test -x $(UV) || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv; }
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--group dev pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf .venv build dist

@@ -1,0 +1,1 @@
+"""Stage 2: the embeddings of a dialogue in, one emotion per utterance out."""

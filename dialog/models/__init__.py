@@ -1,0 +1,1 @@
+"""Dialogue networks: one family per file."""

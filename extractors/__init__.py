@@ -1,0 +1,1 @@
+"""Stage 1: one utterance in, one embedding out."""

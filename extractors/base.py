@@ -1,0 +1,79 @@
+"""The contract of stage 1: what every utterance-level extractor, closed-form or network, has to offer."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from m2fnet.manifest import Manifest
+from m2fnet.records import Dialogue, Modality, Utterance
+from m2fnet.store.layout import Resolution
+
+Sample = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """An utterance in its place: with its dialogue around it and the manifest that knows where its media lie."""
+
+    manifest: Manifest
+    dialogue: Dialogue
+    position: int
+
+    @property
+    def utterance(self) -> Utterance:
+        """The utterance itself."""
+        return self.dialogue.utterances[self.position]
+
+
+class Extractor(nn.Module, ABC):
+    """Turns the text, the sound or the picture of an utterance into an embedding.
+
+    The way of one utterance is ``preprocess`` (in a worker process, one at a time, media are read here), ``collate``
+    (a list of samples becomes a batch) and ``forward`` (on the device, a batch at a time).
+    """
+
+    modality: ClassVar[Modality]
+    resolution: ClassVar[Resolution] = "utterance"
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Length D of the embeddings."""
+
+    @abstractmethod
+    def preprocess(self, turn: Turn) -> Sample:
+        """Everything `forward` needs of one utterance.
+
+        Raises:
+            MediaError: if the utterance has nothing to offer (no clip, undecodable, silent, empty text); the caller
+                records it as missing with the error's stage and reason.
+        """
+
+    @abstractmethod
+    def collate(self, samples: Sequence[Sample]) -> Sample:
+        """One batch of several samples."""
+
+    @abstractmethod
+    def forward(self, batch: Sample) -> Tensor | list[Tensor]:
+        """Embeddings (B, D), or for frame resolution one (T, D) per sample."""
+
+
+class FittedExtractor(Extractor):
+    """An extractor that is fitted in closed form, in one pass over the training split, without Lightning."""
+
+    @abstractmethod
+    def fit(self, samples: Sequence[Sample]) -> None:
+        """Fit on the samples of the training split; they hold no labels."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write what was fitted into ``folder`` as safetensors and JSON."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path) -> "FittedExtractor":
+        """Read back what `save` wrote."""

@@ -1,0 +1,78 @@
+"""The command line. Only the standard library is imported here, so that ``m2fnet --help`` answers at once."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from m2fnet.errors import M2FNetError, UsageError
+
+DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+
+# command -> (module with a `main(argv)`, one line of help); stages are named by path, never imported from here
+COMMANDS = {
+    "demo": ("m2fnet.demo", "the whole way on a made-up corpus, in minutes"),
+    "check": ("m2fnet.check", "versions, devices, what is missing and why"),
+    "prepare": ("m2fnet.corpora.command", "raw corpus -> manifest: toy, meld, iemocap, table"),
+    "import": ("m2fnet.store.import_command", "published feature pickle -> manifest + stores"),
+    "extractor": ("extractors.cli", "train an extractor: fit, validate, test"),
+    "extract": ("extractors.extract_command", "manifest -> store of embeddings"),
+    "dialog": ("dialog.cli", "train and judge a dialogue network: fit, validate, test, predict"),
+    "report": ("m2fnet.metrics.report_command", "mean ± s.d. over runs in one table"),
+}
+
+USAGE = """usage: m2fnet COMMAND ...
+
+Emotion recognition in conversation: raw media to one emotion per utterance.
+
+commands:
+{commands}
+
+`m2fnet COMMAND --help` explains a command. Exit codes: 0 done, 1 failed, 2 wrong use.
+"""
+
+
+def usage() -> str:
+    """The text of ``m2fnet --help``."""
+    return USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command and return its exit code."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(usage())
+        return DONE if argv else WRONG_USE
+    if argv[0] == "--version":
+        from m2fnet import __version__
+
+        print(f"m2fnet {__version__}")
+        return DONE
+    if argv[0] not in COMMANDS:
+        print(f"m2fnet: unknown command {argv[0]!r}; expected one of {', '.join(COMMANDS)}.", file=sys.stderr)
+        return WRONG_USE
+    return _run_command(argv[0], list(argv[1:]))
+
+
+def _run_command(name: str, arguments: list[str]) -> int:
+    try:
+        importlib.import_module(COMMANDS[name][0]).main(arguments)
+    except UsageError as error:
+        print(f"m2fnet {name}: {error}", file=sys.stderr)
+        return WRONG_USE
+    except M2FNetError as error:
+        print(f"m2fnet {name}: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print(f"\nm2fnet {name}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except SystemExit as stop:  # argparse: 0 after --help, 2 after wrong arguments
+        return stop.code if isinstance(stop.code, int) else FAILED
+    return DONE
+
+
+def main() -> None:
+    """Entry point of the ``m2fnet`` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Raw corpora in, manifests out: one adapter per corpus."""

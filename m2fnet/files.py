@@ -1,0 +1,95 @@
+"""Writing files so that a reader never sees half of one."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from m2fnet.errors import M2FNetError
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; on success it is renamed to ``path``, on failure removed.
+
+    The temporary name keeps the suffix (image writers look at it) and starts with ``.tmp-``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        _flush_to_disk(temporary)
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 would hide results from colleagues
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` as UTF-8 to ``path``, whole or not at all."""
+    with replaced(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, content: Any) -> None:  # noqa: ANN401
+    """Write ``content`` as indented JSON; NaN and infinity are refused because JSON has no word for them."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write one JSON object per line."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+
+
+def read_json(path: Path, error: type[M2FNetError], advice: str) -> dict[str, Any]:
+    """Read a JSON object from ``path``.
+
+    Raises:
+        error: if the file is absent, is no JSON or holds something else than an object; ``advice`` says what to do.
+    """
+    return _read_object(path, error, advice, lambda: path.read_text(encoding="utf-8"), str(path))
+
+
+def read_jsonl(path: Path, error: type[M2FNetError], advice: str) -> list[dict[str, Any]]:
+    """Read one JSON object per line from ``path``; errors name the line."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise error(f"Cannot read {path}: {problem}. {advice}") from problem
+    return [
+        _read_object(path, error, advice, lambda line=line: line, f"{path}:{number}")  # type: ignore[misc]
+        for number, line in enumerate(lines, start=1)
+    ]
+
+
+def _read_object(
+    path: Path, error: type[M2FNetError], advice: str, read: Callable[[], str], where: str
+) -> dict[str, Any]:
+    try:
+        content = json.loads(read())
+    except (OSError, UnicodeDecodeError) as problem:
+        raise error(f"Cannot read {path}: {problem}. {advice}") from problem
+    except (ValueError, RecursionError) as problem:
+        raise error(f"{where} is not valid JSON ({problem}). {advice}") from problem
+    if not isinstance(content, dict):
+        raise error(f"{where} holds a {type(content).__name__}, expected a JSON object. {advice}")
+    return content
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of the bytes of ``path``."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

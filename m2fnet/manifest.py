@@ -1,0 +1,223 @@
+"""A corpus as the rest of the system sees it: ``manifest.jsonl`` and ``manifest.meta.json`` in one folder.
+
+One utterance per line, typed, greppable, readable with ``pandas.read_json(path, lines=True)``.
+"""
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, get_args
+
+from m2fnet import __version__
+from m2fnet.errors import ManifestError
+from m2fnet.files import read_json, read_jsonl, sha256_of, write_json, write_jsonl
+from m2fnet.records import (
+    MODALITIES,
+    SPLITS,
+    Crop,
+    Defect,
+    Dialogue,
+    LabelSet,
+    Split,
+    Utterance,
+    group_dialogues,
+)
+
+TABLE = "manifest.jsonl"
+META = "manifest.meta.json"
+ADVICE = "Make it again with `m2fnet prepare` (or `m2fnet import` for a feature pickle)."
+
+_REQUIRED = ("id", "corpus", "split", "dialogue", "index")
+_TEXTS = ("id", "corpus", "dialogue", "speaker", "text", "label", "audio", "video", "source")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All utterances of a corpus with their label set.
+
+    Attributes:
+        corpus: name of the corpus or protocol, e.g. ``"meld"`` or ``"iemocap6"``.
+        label_set: the emotions that count as targets.
+        utterances: every utterance, unlabelled context included.
+        root: folder that ``audio`` and ``video`` paths start from; None when there are no media.
+        defects: what was found wrong in the raw corpus and what was done.
+        provenance: how the manifest came to be (adapter and its settings).
+        sha256: of the ``manifest.jsonl`` it was read from or written to; empty before it is saved.
+    """
+
+    corpus: str
+    label_set: LabelSet
+    utterances: tuple[Utterance, ...]
+    root: Path | None = None
+    defects: tuple[Defect, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        _check(self.utterances, self.label_set)
+
+    def dialogues(self, split: Split | None = None) -> list[Dialogue]:
+        """Dialogues of ``split`` (of all splits when None), utterances in speaking order."""
+        return group_dialogues([u for u in self.utterances if split in (None, u.split)])
+
+    def media_path(self, relative: str) -> Path:
+        """Absolute path of a media file named in the manifest.
+
+        Raises:
+            ManifestError: if the path leaves the corpus (absolute, ``..``, a link to elsewhere, another protocol).
+        """
+        if self.root is None:
+            raise ManifestError(
+                f"The manifest names the media file {relative!r} but no root folder. {ADVICE}"
+            )
+        return media_path(self.root, relative)
+
+    def counts(self) -> dict[str, Any]:
+        """Dialogues, utterances, and utterances per emotion for each split."""
+        return {split: _count(self.dialogues(split), self.label_set) for split in SPLITS}
+
+    def save(self, folder: Path) -> "Manifest":
+        """Write both files into ``folder`` and return the manifest with its ``sha256``."""
+        write_jsonl(folder / TABLE, [_row(u) for u in self.utterances])
+        saved = dataclasses.replace(self, sha256=sha256_of(folder / TABLE))
+        write_json(folder / META, saved._meta())
+        return saved
+
+    @classmethod
+    def load(cls, folder: Path) -> "Manifest":
+        """Read the manifest in ``folder``.
+
+        Raises:
+            ManifestError: if a file is absent or damaged, or the table is not the one its meta file was made for.
+        """
+        meta = read_json(folder / META, ManifestError, ADVICE)
+        rows = read_jsonl(folder / TABLE, ManifestError, ADVICE)
+        found = sha256_of(folder / TABLE)
+        if found != meta.get("sha256"):
+            raise ManifestError(
+                f"{folder / TABLE} has SHA-256 {found[:12]}…, but {META} was written for "
+                f"{str(meta.get('sha256'))[:12]}…: the table was changed after it was prepared. {ADVICE}"
+            )
+        try:
+            names = meta["label_set"]
+            return cls(
+                corpus=meta["corpus"],
+                label_set=LabelSet(names["name"], tuple(names["classes"]), names["kind"]),
+                utterances=tuple(_utterance(row, f"{folder / TABLE}:{n}") for n, row in enumerate(rows, 1)),
+                root=Path(meta["root"]) if meta["root"] is not None else None,
+                defects=tuple(Defect(d["what"], tuple(d["ids"]), d["done"]) for d in meta["defects"]),
+                provenance=meta["provenance"],
+                sha256=found,
+            )
+        except (KeyError, TypeError) as problem:
+            raise ManifestError(f"{folder / META} is incomplete ({problem!r}). {ADVICE}") from problem
+
+    def _meta(self) -> dict[str, Any]:
+        return {
+            "corpus": self.corpus,
+            "label_set": dataclasses.asdict(self.label_set),
+            "root": str(self.root.resolve()) if self.root is not None else None,
+            "sha256": self.sha256,
+            "counts": self.counts(),
+            "defects": [defect.as_dict() for defect in self.defects],
+            "provenance": {**self.provenance, "m2fnet": __version__},
+        }
+
+
+def media_path(root: Path, relative: str) -> Path:
+    """``root / relative`` if that stays inside ``root``.
+
+    Raises:
+        ManifestError: for anything else, because a manifest from elsewhere must not read this machine's files.
+    """
+    pure = PurePosixPath(relative)
+    resolved = (root / pure).resolve()
+    if pure.is_absolute() or ":" in relative or not resolved.is_relative_to(root.resolve()):
+        raise ManifestError(
+            f"The manifest names the media file {relative!r}; expected a path inside {root}. "
+            "Media must lie under the corpus root: move them there, or prepare the corpus with another --root."
+        )
+    return resolved
+
+
+def _check(utterances: Sequence[Utterance], label_set: LabelSet) -> None:
+    if not utterances:
+        raise ManifestError("The manifest holds no utterance; expected at least one.")
+    _refuse_duplicates("utterance id", (u.id for u in utterances))
+    _refuse_duplicates("place in a dialogue", (f"{u.dialogue}[{u.index}]" for u in utterances))
+    split_of: dict[str, Split] = {}
+    for u in utterances:
+        if split_of.setdefault(u.dialogue, u.split) != u.split:
+            raise ManifestError(
+                f"Dialogue {u.dialogue!r} has utterances in {split_of[u.dialogue]!r} and in {u.split!r}; "
+                "expected every dialogue in one split. Give it different dialogue ids or one split."
+            )
+        for label in (u.label, *u.labels):
+            if label is not None and label not in label_set.classes:
+                raise ManifestError(
+                    f"Utterance {u.id!r} has the label {label!r}; expected one of {', '.join(label_set.classes)}."
+                )
+
+
+def _refuse_duplicates(what: str, values: Iterable[str]) -> None:
+    twice = [value for value, n in Counter(values).items() if n > 1]
+    if twice:
+        raise ManifestError(
+            f"The {what} {twice[0]!r} occurs more than once ({len(twice)} such); expected it once."
+        )
+
+
+def _count(dialogues: Sequence[Dialogue], label_set: LabelSet) -> dict[str, Any]:
+    turns = [u for dialogue in dialogues for u in dialogue.utterances]
+    labels = Counter(label for u in turns for label in {u.label, *u.labels} if label is not None)
+    return {
+        "dialogues": len(dialogues),
+        "utterances": len(turns),
+        "labelled": sum(u.label is not None or bool(u.labels) for u in turns),
+        "labels": {name: labels[name] for name in label_set.classes},
+    }
+
+
+def _row(utterance: Utterance) -> dict[str, Any]:
+    return {**dataclasses.asdict(utterance)}
+
+
+def _utterance(row: dict[str, Any], where: str) -> Utterance:
+    unknown = set(row) - {f.name for f in dataclasses.fields(Utterance)}
+    absent = [name for name in _REQUIRED if row.get(name) is None]
+    if unknown or absent:
+        problem = f"lacks {', '.join(absent)}" if absent else f"has the unknown field {sorted(unknown)[0]!r}"
+        raise ManifestError(f"{where} {problem}. {ADVICE}")
+    for name in _TEXTS:
+        _expect(row.get(name) is None or isinstance(row[name], str), where, name, row.get(name), "a string")
+    index = row["index"]
+    _expect(isinstance(index, int) and not isinstance(index, bool), where, "index", index, "an integer")
+    _expect(row["split"] in SPLITS, where, "split", row["split"], f"one of {', '.join(SPLITS)}")
+    for name in ("start_s", "end_s"):
+        _expect(row.get(name) is None or _is_seconds(row[name]), where, name, row.get(name), "seconds")
+    span = row.get("span")
+    good = span is None or (isinstance(span, list) and len(span) == 2 and all(map(_is_seconds, span)))
+    _expect(good, where, "span", span, "two times in seconds")
+    crop = row.get("crop")
+    _expect(crop is None or crop in get_args(Crop), where, "crop", crop, "left or right")
+    for name in ("labels", "defects"):
+        value = row.get(name, [])
+        good = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        _expect(good, where, name, value, "a list of strings")
+    tuples = {name: tuple(row[name]) for name in ("labels", "defects", "span") if row.get(name) is not None}
+    return Utterance(**{**row, **tuples})
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _expect(good: bool, where: str, name: str, came: object, expected: str) -> None:
+    if not good:
+        raise ManifestError(f"{where}: field {name!r} is {came!r}, expected {expected}. {ADVICE}")
+
+
+__all__ = ["META", "MODALITIES", "TABLE", "Manifest", "media_path"]

@@ -1,0 +1,1 @@
+"""Reading sound and pictures out of clips."""

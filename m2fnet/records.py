@@ -1,0 +1,125 @@
+"""The records that travel between stages. Times are in seconds, rates in Hz."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+Split = Literal["train", "dev", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
+Modality = Literal["text", "audio", "visual"]
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
+Crop = Literal["left", "right"]
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One turn of one speaker.
+
+    Attributes:
+        id: unique in the corpus; the key of its embeddings in every store.
+        corpus: name of the corpus, e.g. ``"meld"``.
+        split: ``"train"``, ``"dev"`` or ``"test"``.
+        dialogue: id of its dialogue.
+        index: place in the dialogue, from 0, in speaking order.
+        speaker: name of the speaker, or None when unknown.
+        text: what was said, or None when there is no transcript.
+        label: the emotion; None for a turn that is context only (unlabelled, or labelled outside the label set).
+        labels: all emotions, for multi-label corpora; empty otherwise.
+        start_s: start in seconds on the clock of ``source`` (for MELD the episode), or None.
+        end_s: end in seconds on the same clock, or None.
+        audio: path of the file that holds its sound, relative to the manifest's ``root``, or None.
+        video: path of the file that holds its picture, relative to ``root``, or None.
+        span: (start, end) in seconds *inside the media files*; None when the whole file is the utterance.
+        crop: the half of the frame in which the speaker sits, or None for the whole frame.
+        defects: names of the defects found in it, e.g. ``"video missing"``.
+        source: where it comes from, as ``file:line``.
+    """
+
+    id: str
+    corpus: str
+    split: Split
+    dialogue: str
+    index: int
+    speaker: str | None = None
+    text: str | None = None
+    label: str | None = None
+    labels: tuple[str, ...] = ()
+    start_s: float | None = None
+    end_s: float | None = None
+    audio: str | None = None
+    video: str | None = None
+    span: tuple[float, float] | None = None
+    crop: Crop | None = None
+    defects: tuple[str, ...] = ()
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Dialogue:
+    """The utterances of one conversation in speaking order."""
+
+    id: str
+    split: Split
+    utterances: tuple[Utterance, ...]
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The emotions of a corpus in their fixed order; a label's place is its class number."""
+
+    name: str
+    classes: tuple[str, ...]
+    kind: Literal["single", "multi"] = "single"
+
+    def __post_init__(self) -> None:
+        if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"A label set needs at least two different classes, got {self.classes}.")
+
+    def index(self, label: str) -> int:
+        """Class number of ``label``."""
+        return self.classes.index(label)
+
+
+@dataclass(frozen=True)
+class Defect:
+    """Something wrong in a raw corpus: what, which ids, and what was done about it."""
+
+    what: str
+    ids: tuple[str, ...]
+    done: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form, with the count beside the ids."""
+        return {"what": self.what, "count": len(self.ids), "done": self.done, "ids": list(self.ids)}
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a dialogue network has to solve; made by the data side, read by the network to build its layers.
+
+    Attributes:
+        label_set: the emotions and whether one or several hold at a time.
+        widths: width of each modality's embedding, in the order the network gets them.
+    """
+
+    label_set: LabelSet
+    widths: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities, in order."""
+        return tuple(self.widths)
+
+
+def group_dialogues(utterances: Sequence[Utterance]) -> list[Dialogue]:
+    """Dialogues in the order of their first utterance, each sorted by ``index``."""
+    groups: dict[str, list[Utterance]] = {}
+    for utterance in utterances:
+        groups.setdefault(utterance.dialogue, []).append(utterance)
+    return [
+        Dialogue(name, turns[0].split, tuple(sorted(turns, key=lambda turn: turn.index)))
+        for name, turns in groups.items()
+    ]

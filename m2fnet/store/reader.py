@@ -1,0 +1,136 @@
+"""Read a store: memory-mapped, checked against the manifest it is used with."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from m2fnet.errors import StoreError
+from m2fnet.files import read_json, read_jsonl
+from m2fnet.manifest import Manifest
+from m2fnet.store.layout import DTYPES, FORMAT, INDEX, META, VECTORS, Missing, StoreMeta, shard_path
+
+_ADVICE = "Make it again with `m2fnet extract` (or `m2fnet import` for a feature pickle)."
+
+
+class Store:
+    """The embeddings in ``folder``, by utterance id.
+
+    Opening reads the index alone; vectors are mapped from disk when they are asked for.
+
+    Attributes:
+        meta: what the store says about itself.
+        missing: utterance id -> why it has no embedding.
+
+    Raises:
+        StoreError: if the folder is no store, is damaged, or was written by a newer format.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        content = read_json(self.folder / META, StoreError, _ADVICE)
+        if content.get("format") != FORMAT:
+            raise StoreError(
+                f"{self.folder} has store format {content.get('format')!r}, expected {FORMAT}. {_ADVICE}"
+            )
+        try:
+            self.meta = StoreMeta(**{f.name: content[f.name] for f in dataclasses.fields(StoreMeta)})
+            self.missing = {m["id"]: Missing(m["stage"], m["reason"]) for m in content["missing"]}
+            index = read_jsonl(self.folder / INDEX, StoreError, _ADVICE)
+            self._places = {e["id"]: (int(e["shard"]), int(e["row"]), int(e["rows"])) for e in index}
+            shards, count = int(content["shards"]), int(content["count"])
+        except (KeyError, TypeError, ValueError) as problem:
+            raise StoreError(f"{self.folder} is damaged ({problem!r}). {_ADVICE}") from problem
+        if len(self._places) != count:
+            raise StoreError(
+                f"{self.folder} lists {len(self._places)} embeddings, expected {count}. {_ADVICE}"
+            )
+        self._shards = [self._map(shard_path(self.folder, number)) for number in range(shards)]
+        for name, (shard, row, rows) in self._places.items():
+            if not (0 <= shard < shards and 0 <= row and 0 < rows and row + rows <= len(self._shards[shard])):
+                raise StoreError(f"{self.folder / INDEX} sends {name!r} outside shard {shard}. {_ADVICE}")
+
+    def __len__(self) -> int:
+        """Number of utterances that have an embedding."""
+        return len(self._places)
+
+    def __contains__(self, utterance_id: str) -> bool:
+        return utterance_id in self._places
+
+    def __getitem__(self, utterance_id: str) -> Tensor:
+        """Embedding (D,), or (T, D) for frame resolution, in the stored dtype.
+
+        Raises:
+            StoreError: if the utterance has none, with the reason.
+        """
+        if utterance_id not in self._places:
+            why = self.missing.get(utterance_id)
+            reason = f"missing at {why.stage}: {why.reason}" if why else "not known to this store"
+            raise StoreError(f"{self.folder} has no embedding for {utterance_id!r}: {reason}.")
+        shard, row, rows = self._places[utterance_id]
+        vectors = self._shards[shard][row : row + rows]
+        return vectors if self.meta.resolution == "frame" else vectors[0]
+
+    def matrix(self, utterance_ids: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Embeddings (N, D) as float32 in the given order, zero where missing, and presence (N,) as bool.
+
+        Raises:
+            StoreError: if the store holds sequences, or knows nothing of an id.
+        """
+        if self.meta.resolution != "utterance":
+            raise StoreError(f"{self.folder} holds sequences of vectors; expected one vector per utterance.")
+        self._refuse_unknown(utterance_ids)
+        out = torch.zeros(len(utterance_ids), self.meta.width)
+        present = torch.tensor([name in self._places for name in utterance_ids], dtype=torch.bool)
+        wanted: dict[int, tuple[list[int], list[int]]] = {}
+        for place, name in enumerate(utterance_ids):
+            if name in self._places:
+                shard, row, _ = self._places[name]
+                rows, places = wanted.setdefault(shard, ([], []))
+                rows.append(row)
+                places.append(place)
+        for shard, (rows, places) in wanted.items():
+            out[torch.tensor(places)] = self._shards[shard][torch.tensor(rows)].float()
+        return out, present
+
+    def require(self, manifest: Manifest) -> None:
+        """Check that the store was made for ``manifest`` and accounts for each of its utterances.
+
+        Raises:
+            StoreError: if not, with what to do.
+        """
+        if self.meta.manifest_sha256 != manifest.sha256:
+            raise StoreError(
+                f"The store {self.folder} was made for the manifest {self.meta.manifest_sha256[:12]}… "
+                f"({self.meta.corpus}), but it is used with {manifest.sha256[:12]}… ({manifest.corpus}). "
+                "Extract again with `m2fnet extract --manifest` naming the manifest you use."
+            )
+        self._refuse_unknown([u.id for u in manifest.utterances])
+
+    def _refuse_unknown(self, utterance_ids: Sequence[str]) -> None:
+        unknown = [name for name in utterance_ids if name not in self._places and name not in self.missing]
+        if unknown:
+            raise StoreError(
+                f"The store {self.folder} knows nothing of {len(unknown)} utterances, the first is {unknown[0]!r}. "
+                f"{_ADVICE}"
+            )
+
+    def _map(self, path: Path) -> Tensor:
+        try:
+            with safe_open(path, framework="pt") as file:
+                vectors: Tensor = file.get_tensor(VECTORS)
+        except (OSError, SafetensorError) as problem:
+            raise StoreError(f"Cannot read {path}: {problem}. {_ADVICE}") from problem
+        if (
+            vectors.ndim != 2
+            or vectors.shape[1] != self.meta.width
+            or vectors.dtype != DTYPES.get(self.meta.dtype)
+        ):
+            raise StoreError(
+                f"{path} holds {vectors.dtype} of shape {tuple(vectors.shape)}, expected {self.meta.dtype} "
+                f"of width {self.meta.width}. {_ADVICE}"
+            )
+        return vectors
