@@ -70,9 +70,7 @@ class Manifest:
             ManifestError: if the path leaves the corpus (absolute, ``..``, a link to elsewhere, another protocol).
         """
         if self.root is None:
-            raise ManifestError(
-                f"The manifest names the media file {relative!r} but no root folder. {ADVICE}"
-            )
+            raise ManifestError(f"The manifest names the media file {relative!r} but no root folder. {ADVICE}")
         return media_path(self.root, relative)
 
     def counts(self) -> dict[str, Any]:
@@ -165,9 +163,7 @@ def _check(utterances: Sequence[Utterance], label_set: LabelSet) -> None:
 def _refuse_duplicates(what: str, values: Iterable[str]) -> None:
     twice = [value for value, n in Counter(values).items() if n > 1]
     if twice:
-        raise ManifestError(
-            f"The {what} {twice[0]!r} occurs more than once ({len(twice)} such); expected it once."
-        )
+        raise ManifestError(f"The {what} {twice[0]!r} occurs more than once ({len(twice)} such); expected it once.")
 
 
 def _count(dialogues: Sequence[Dialogue], label_set: LabelSet) -> dict[str, Any]:

@@ -33,9 +33,7 @@ class Store:
         self.folder = Path(folder)
         content = read_json(self.folder / META, StoreError, _ADVICE)
         if content.get("format") != FORMAT:
-            raise StoreError(
-                f"{self.folder} has store format {content.get('format')!r}, expected {FORMAT}. {_ADVICE}"
-            )
+            raise StoreError(f"{self.folder} has store format {content.get('format')!r}, expected {FORMAT}. {_ADVICE}")
         try:
             self.meta = StoreMeta(**{f.name: content[f.name] for f in dataclasses.fields(StoreMeta)})
             self.missing = {m["id"]: Missing(m["stage"], m["reason"]) for m in content["missing"]}
@@ -45,12 +43,10 @@ class Store:
         except (KeyError, TypeError, ValueError) as problem:
             raise StoreError(f"{self.folder} is damaged ({problem!r}). {_ADVICE}") from problem
         if len(self._places) != count:
-            raise StoreError(
-                f"{self.folder} lists {len(self._places)} embeddings, expected {count}. {_ADVICE}"
-            )
+            raise StoreError(f"{self.folder} lists {len(self._places)} embeddings, expected {count}. {_ADVICE}")
         self._shards = [self._map(shard_path(self.folder, number)) for number in range(shards)]
         for name, (shard, row, rows) in self._places.items():
-            if not (0 <= shard < shards and 0 <= row and 0 < rows and row + rows <= len(self._shards[shard])):
+            if not (0 <= shard < shards and row >= 0 and rows > 0 and row + rows <= len(self._shards[shard])):
                 raise StoreError(f"{self.folder / INDEX} sends {name!r} outside shard {shard}. {_ADVICE}")
 
     def __len__(self) -> int:
@@ -124,11 +120,7 @@ class Store:
                 vectors: Tensor = file.get_tensor(VECTORS)
         except (OSError, SafetensorError) as problem:
             raise StoreError(f"Cannot read {path}: {problem}. {_ADVICE}") from problem
-        if (
-            vectors.ndim != 2
-            or vectors.shape[1] != self.meta.width
-            or vectors.dtype != DTYPES.get(self.meta.dtype)
-        ):
+        if vectors.ndim != 2 or vectors.shape[1] != self.meta.width or vectors.dtype != DTYPES.get(self.meta.dtype):
             raise StoreError(
                 f"{path} holds {vectors.dtype} of shape {tuple(vectors.shape)}, expected {self.meta.dtype} "
                 f"of width {self.meta.width}. {_ADVICE}"

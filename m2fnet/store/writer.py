@@ -64,13 +64,9 @@ class StoreWriter:
         if dtype not in DTYPES:
             raise StoreError(f"A store's dtype is one of {', '.join(DTYPES)}, but got {dtype!r}.")
         if not manifest.sha256:
-            raise StoreError(
-                "The manifest has not been saved; save it first so that the store can name its hash."
-            )
+            raise StoreError("The manifest has not been saved; save it first so that the store can name its hash.")
         if (folder / META).exists():
-            raise StoreError(
-                f"{folder} already holds a store; choose another folder, or remove this one first."
-            )
+            raise StoreError(f"{folder} already holds a store; choose another folder, or remove this one first.")
         self.folder = folder
         self.meta = StoreMeta(
             modality=modality,
@@ -92,9 +88,7 @@ class StoreWriter:
         self._shard_bytes = shard_bytes
         folder.mkdir(parents=True, exist_ok=True)
         for leftover in [*folder.glob("shard-*.safetensors"), *folder.glob(".tmp-*"), folder / INDEX]:
-            leftover.unlink(
-                missing_ok=True
-            )  # of an interrupted run: without meta.json nobody could read them
+            leftover.unlink(missing_ok=True)  # of an interrupted run: without meta.json nobody could read them
 
     def add(self, utterance_id: str, embedding: Tensor) -> None:
         """Store ``embedding``, (D,) or for frame resolution (T >= 1, D).
@@ -171,8 +165,6 @@ class StoreWriter:
                 **dataclasses.asdict(self.meta),
                 "shards": self._shard,
                 "count": len(self._index),
-                "missing": [
-                    {"id": name, **dataclasses.asdict(m)} for name, m in sorted(self._missing.items())
-                ],
+                "missing": [{"id": name, **dataclasses.asdict(m)} for name, m in sorted(self._missing.items())],
             },
         )
