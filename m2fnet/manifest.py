@@ -194,16 +194,18 @@ def _utterance(row: dict[str, Any], where: str) -> Utterance:
     _expect(row["split"] in SPLITS, where, "split", row["split"], f"one of {', '.join(SPLITS)}")
     for name in ("start_s", "end_s"):
         _expect(row.get(name) is None or _is_seconds(row[name]), where, name, row.get(name), "seconds")
-    span = row.get("span")
-    good = span is None or (isinstance(span, list) and len(span) == 2 and all(map(_is_seconds, span)))
-    _expect(good, where, "span", span, "two times in seconds")
+    for name in ("audio_span", "video_span"):
+        span = row.get(name)
+        good = span is None or (isinstance(span, list) and len(span) == 2 and all(map(_is_seconds, span)))
+        _expect(good, where, name, span, "two times in seconds")
     crop = row.get("crop")
     _expect(crop is None or crop in get_args(Crop), where, "crop", crop, "left or right")
     for name in ("labels", "defects"):
         value = row.get(name, [])
         good = isinstance(value, list) and all(isinstance(item, str) for item in value)
         _expect(good, where, name, value, "a list of strings")
-    tuples = {name: tuple(row[name]) for name in ("labels", "defects", "span") if row.get(name) is not None}
+    sequences = ("labels", "defects", "audio_span", "video_span")
+    tuples = {name: tuple(row[name]) for name in sequences if row.get(name) is not None}
     return Utterance(**{**row, **tuples})
 
 

@@ -29,7 +29,9 @@ class Utterance:
         end_s: end in seconds on the same clock, or None.
         audio: path of the file that holds its sound, relative to the manifest's ``root``, or None.
         video: path of the file that holds its picture, relative to ``root``, or None.
-        span: (start, end) in seconds *inside the media files*; None when the whole file is the utterance.
+        audio_span: (start, end) in seconds inside the file ``audio``; None when the whole file is the utterance.
+        video_span: the same inside the file ``video``. They differ when a corpus cuts its sound by turn and its
+            picture by dialogue, as IEMOCAP does.
         crop: the half of the frame in which the speaker sits, or None for the whole frame.
         defects: names of the defects found in it, e.g. ``"video missing"``.
         source: where it comes from, as ``file:line``.
@@ -48,7 +50,8 @@ class Utterance:
     end_s: float | None = None
     audio: str | None = None
     video: str | None = None
-    span: tuple[float, float] | None = None
+    audio_span: tuple[float, float] | None = None
+    video_span: tuple[float, float] | None = None
     crop: Crop | None = None
     defects: tuple[str, ...] = ()
     source: str | None = None
