@@ -80,7 +80,8 @@ class Manifest:
     def save(self, folder: Path) -> "Manifest":
         """Write both files into ``folder`` and return the manifest with its ``sha256``."""
         write_jsonl(folder / TABLE, [_row(u) for u in self.utterances])
-        saved = dataclasses.replace(self, sha256=sha256_of(folder / TABLE))
+        made_with = {**self.provenance, "m2fnet": __version__}
+        saved = dataclasses.replace(self, sha256=sha256_of(folder / TABLE), provenance=made_with)
         write_json(folder / META, saved._meta())
         return saved
 
@@ -121,7 +122,7 @@ class Manifest:
             "sha256": self.sha256,
             "counts": self.counts(),
             "defects": [defect.as_dict() for defect in self.defects],
-            "provenance": {**self.provenance, "m2fnet": __version__},
+            "provenance": self.provenance,
         }
 
 
