@@ -1,0 +1,77 @@
+"""What every adapter needs: a log of defects, checks of counts, and an answer to a folder that is not the corpus."""
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from m2fnet.errors import CorpusError
+from m2fnet.manifest import Manifest
+from m2fnet.records import Defect, Utterance
+
+
+class DefectLog:
+    """Collects what is wrong in a raw corpus: what, which ids, what was done; in the order of discovery."""
+
+    def __init__(self) -> None:
+        self._ids: dict[str, list[str]] = {}
+        self._done: dict[str, str] = {}
+
+    def add(self, what: str, done: str, ids: Iterable[str]) -> None:
+        """Note that ``what`` was found in ``ids`` (utterances, dialogues, splits or files) and what was ``done``."""
+        found = list(ids)
+        if found:
+            self._ids.setdefault(what, []).extend(found)
+            self._done[what] = done
+
+    def defects(self) -> tuple[Defect, ...]:
+        """All that was found."""
+        return tuple(Defect(what, tuple(ids), self._done[what]) for what, ids in self._ids.items())
+
+    def marked(self, utterances: Iterable[Utterance]) -> tuple[Utterance, ...]:
+        """The utterances, each with the names of its defects."""
+        names: dict[str, list[str]] = {}
+        for what, ids in self._ids.items():
+            for name in dict.fromkeys(ids):
+                names.setdefault(name, []).append(what)
+        return tuple(dataclasses.replace(u, defects=(*u.defects, *names.get(u.id, ()))) for u in utterances)
+
+
+def not_the_corpus(root: Path, missing: str, tree: str) -> CorpusError:
+    """The error for a folder that is not the corpus: what is missing, and the tree that was expected."""
+    problem = f"has no {missing}" if root.is_dir() else "is not a folder"
+    return CorpusError(f"{root} {problem}. Expected this tree:\n{tree}\nGive its top folder as --root.")
+
+
+def expect_counts(manifest: Manifest, expected: Mapping[str, Mapping[str, Any]]) -> None:
+    """Do nothing if the manifest has the ``expected`` counts, given per split as `Manifest.counts` gives them.
+
+    Raises:
+        CorpusError: naming the first count that differs.
+    """
+    found = manifest.counts()
+    for split, counts in expected.items():
+        for name, number in counts.items():
+            if found[split][name] != number:
+                raise CorpusError(
+                    f"{manifest.corpus} {split} has {_told(name, found[split][name])}, expected {_told(name, number)}. "
+                    "The copy is incomplete or altered: unpack it again, or accept it with --partial."
+                )
+
+
+def media_file(root: Path, relative: str) -> str | None:
+    """What is wrong with the media file ``root / relative``, or None; only a look at the folder, nothing is decoded."""
+    path = root / relative
+    if not path.exists():
+        return "missing"
+    if not path.is_file():
+        return "not a plain file"
+    if not path.resolve().is_relative_to(root.resolve()):
+        return "a link that leaves the corpus folder"
+    return None if path.stat().st_size else "empty"
+
+
+def _told(name: str, count: int | Mapping[str, int]) -> str:
+    if isinstance(count, Mapping):
+        return ", ".join(f"{number} {label}" for label, number in count.items())
+    return f"{count} {name}"

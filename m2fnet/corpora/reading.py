@@ -1,0 +1,141 @@
+"""Foreign text in, checked lines and rows out; whatever cannot be read is refused with file and line."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from m2fnet.errors import CorpusError
+
+MAX_BYTES = 512 * 2**20  # a table of utterances is thousands of times smaller; a wrong path may be a film
+
+# `surrogateescape` keeps every byte that is no UTF-8 as U+DC80..U+DCFF; five of them mean nothing in cp1252 either
+_CP1252 = {0xDC00 + byte: bytes([byte]).decode("cp1252", errors="replace") for byte in range(0x80, 0x100)}
+_UNREADABLE = "\N{REPLACEMENT CHARACTER}"
+_INTEGER = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a text file; ``is_repaired`` tells that cp1252 bytes stood in it."""
+
+    where: str
+    text: str
+    is_repaired: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One record of a table: its cells by column name, stripped of surrounding blanks."""
+
+    where: str
+    cells: dict[str, str]
+    is_repaired: bool = False
+
+    def __getitem__(self, column: str) -> str:
+        return self.cells[column]
+
+    def integer(self, column: str) -> int:
+        """The cell as a number from 0 on.
+
+        Raises:
+            CorpusError: if it is anything else.
+        """
+        if not _INTEGER.fullmatch(self.cells[column]):
+            raise CorpusError(f"{self.where}: {column} is {shown(self.cells[column])}, expected a whole number from 0.")
+        return int(self.cells[column])
+
+
+def read_lines(path: Path) -> list[Line]:
+    """Lines of a text file, UTF-8 with single cp1252 bytes repaired.
+
+    Raises:
+        CorpusError: if the file cannot be read, or a line holds bytes that are text in neither code.
+    """
+    lines = re.split(r"\r\n|\r|\n", _decoded(path))
+    return [_line(f"{path}:{number}", text) for number, text in enumerate(lines, start=1)]
+
+
+def read_csv(path: Path, required: Sequence[str]) -> list[Row]:
+    """Records of a CSV file whose first line names its columns, cp1252 bytes repaired.
+
+    Raises:
+        CorpusError: if the file cannot be read, lacks one of the ``required`` columns, or has a row of another length.
+    """
+    records = _records(path, _decoded(path))
+    header, where, _ = next(records, ([], f"{path}:1", False))
+    columns = [name.strip() for name in header]
+    absent = [name for name in required if name not in columns]
+    if absent or len(set(columns)) < len(columns):
+        problem = f"lacks the column {absent[0]!r}" if absent else "names a column twice"
+        raise CorpusError(
+            f"{where} {problem}; its columns are {shown(', '.join(columns))}. Expected {_list(required)}."
+        )
+    rows = []
+    for cells, where, is_repaired in records:
+        if len(cells) != len(columns):
+            raise CorpusError(
+                f"{where} has {len(cells)} cells, expected {len(columns)} as in the first line. "
+                "A text with a comma in it must stand in double quotes."
+            )
+        stripped = (cell.strip() for cell in cells)
+        rows.append(Row(where, dict(zip(columns, stripped, strict=True)), is_repaired))
+    if not rows:
+        raise CorpusError(f"{path} holds no row below its first line; expected one per utterance.")
+    return rows
+
+
+def shown(text: str) -> str:
+    """``text`` in quotes, cut to a length that fits an error message."""
+    return repr(text if len(text) <= 80 else text[:80] + "…")
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(names)
+
+
+def _decoded(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise CorpusError(f"{path} is larger than {MAX_BYTES // 2**20} MiB; expected a table of utterances.")
+        raw = path.read_bytes()
+    except OSError as problem:
+        raise CorpusError(f"Cannot read {path}: {problem.strerror}. Check the path and its permissions.") from problem
+    if not raw.strip():
+        raise CorpusError(f"{path} is empty. Unpack or download it again.")
+    if b"\0" in raw:
+        line = raw.count(b"\n", 0, raw.index(b"\0")) + 1
+        raise CorpusError(f"{path}:{line} holds a NUL byte, expected text in UTF-8. Save the file as UTF-8.")
+    return raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors="surrogateescape")
+
+
+def _line(where: str, text: str) -> Line:
+    repaired = _repaired(where, text)
+    return Line(where, repaired, repaired != text)
+
+
+def _repaired(where: str, text: str) -> str:
+    repaired = text.translate(_CP1252)
+    if repaired != text and repaired.count(_UNREADABLE) > text.count(_UNREADABLE):
+        raise CorpusError(f"{where} holds bytes that are text in neither UTF-8 nor cp1252. Save the file as UTF-8.")
+    return repaired
+
+
+def _records(path: Path, text: str) -> Iterator[tuple[list[str], str, bool]]:
+    # the csv module's cell limit is a setting of the whole process; a text has to fit its default of 128 KiB
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    while True:
+        where = f"{path}:{reader.line_num + 1}"
+        try:
+            record = next(reader, None)
+        except csv.Error as problem:
+            raise CorpusError(
+                f"{where} is not valid CSV: {problem}. Check the quotes in and after this line."
+            ) from problem
+        if record is None:
+            return
+        if record:
+            cells = [_repaired(where, cell) for cell in record]
+            yield cells, where, cells != record
