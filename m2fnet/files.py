@@ -66,7 +66,8 @@ def read_json(path: Path, error: type[M2FNetError], advice: str) -> dict[str, An
 def read_jsonl(path: Path, error: type[M2FNetError], advice: str) -> list[dict[str, Any]]:
     """Read one JSON object per line from ``path``; errors name the line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        with path.open(encoding="utf-8", newline="\n") as file:  # str.splitlines would also cut at U+2028 in a text
+            lines = list(file)
     except (OSError, UnicodeDecodeError) as problem:
         raise error(f"Cannot read {path}: {problem}. {advice}") from problem
     return [
