@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from m2fnet.errors import RunError
+from m2fnet.files import replaced
 from m2fnet.manifest import Manifest
 from m2fnet.records import Dialogue, Modality, Utterance
 from m2fnet.store.layout import Resolution
 
+FITTED = "fitted.safetensors"
 Sample = dict[str, Any]
 
 
@@ -63,17 +68,30 @@ class Extractor(nn.Module, ABC):
 
 
 class FittedExtractor(Extractor):
-    """An extractor that is fitted in closed form, in one pass over the training split, without Lightning."""
+    """An extractor that is fitted in closed form, in one pass over the training split, without Lightning.
+
+    Its settings are constructor arguments; what was fitted is in buffers, registered as ``UninitializedBuffer`` until
+    `fit` or `load` gives them their shape.
+    """
 
     @abstractmethod
-    def fit(self, samples: Sequence[Sample]) -> None:
-        """Fit on the samples of the training split; they hold no labels."""
+    def fit(self, samples: Sequence[Sample], *, seed: int = 0) -> None:
+        """Fit on the samples of the training split; they hold no labels. Same samples, same seed: same fit."""
 
-    @abstractmethod
     def save(self, folder: Path) -> None:
-        """Write what was fitted into ``folder`` as safetensors and JSON."""
+        """Write what was fitted into ``folder``."""
+        with replaced(folder / FITTED) as temporary:
+            save_file({name: tensor.cpu() for name, tensor in self.state_dict().items()}, temporary)
 
-    @classmethod
-    @abstractmethod
-    def load(cls, folder: Path) -> "FittedExtractor":
-        """Read back what `save` wrote."""
+    def load(self, folder: Path) -> None:
+        """Take over what `save` wrote into ``folder``; the settings must be those it was fitted with.
+
+        Raises:
+            RunError: if the file is absent, damaged, or of another extractor.
+        """
+        try:
+            self.load_state_dict(load_file(folder / FITTED), assign=True)
+        except (OSError, SafetensorError, RuntimeError) as problem:
+            raise RunError(
+                f"Cannot load {folder / FITTED}: {problem}. Fit again with `m2fnet extractor fit`."
+            ) from problem

@@ -21,6 +21,10 @@ class StoreError(M2FNetError):
     """A store of embeddings is missing, damaged, or does not fit the manifest."""
 
 
+class RunError(M2FNetError):
+    """A folder of a trained or fitted model is missing, damaged, or cannot be made from this data."""
+
+
 class MediaError(M2FNetError):
     """A clip cannot be read. ``stage`` names where it failed; extraction records it and goes on."""
 
