@@ -4,6 +4,9 @@ import argparse
 import importlib
 from pathlib import Path
 
+from m2fnet.corpora import table
+from m2fnet.corpora.iemocap import read_iemocap
+from m2fnet.corpora.iemocap_protocols import SESSION_DIALOGUES, Protocol, iemocap4, iemocap6, iemocap6_erc
 from m2fnet.corpora.meld import read_meld, read_meld_layout
 from m2fnet.corpora.summary import DEFECTS, counts_table, defects_markdown, defects_text
 from m2fnet.errors import ManifestError, UsageError
@@ -52,26 +55,87 @@ def _is_same(out: Path, manifest: Manifest) -> bool:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="m2fnet prepare", description=__doc__)
     corpora = parser.add_subparsers(required=True, metavar="{toy,meld,iemocap,table}")
-
-    toy = corpora.add_parser("toy", help="write a made-up corpus in MELD's layout, defects included, and prepare it")
-    toy.add_argument("--root", type=Path, required=True, help="where the made-up raw corpus goes")
-    toy.add_argument("--seed", type=int, default=0, help="same seed, same corpus (default 0)")
-    _add_out(toy, required=False)
-    toy.set_defaults(run=_toy)
-
-    meld = corpora.add_parser("meld", help="MELD: the raw tree, or the CSV files alone")
-    meld.add_argument(
-        "--root", type=Path, required=True, help="folder with {train,dev,test}_sent_emo.csv and the clips"
+    _add_toy(
+        corpora.add_parser("toy", help="write a made-up corpus in MELD's layout, defects included, and prepare it")
     )
-    meld.add_argument("--partial", action="store_true", help="accept other counts than the published ones")
-    _add_out(meld)
-    meld.set_defaults(run=lambda options: _finish(read_meld(options.root, partial=options.partial), options))
+    _add_meld(corpora.add_parser("meld", help="MELD: the raw tree, or the CSV files alone"))
+    _add_iemocap(corpora.add_parser("iemocap", help="IEMOCAP: the release, under one of the published protocols"))
+    _add_table(
+        corpora.add_parser(
+            "table",
+            help="one's own corpus: a CSV or JSONL file, one utterance per row",
+            description=table.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )
     return parser
+
+
+def _add_toy(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", type=Path, required=True, help="where the made-up raw corpus goes")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same corpus (default 0)")
+    _add_out(parser, required=False)
+    parser.set_defaults(run=_toy)
+
+
+def _add_meld(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", type=Path, required=True, help="folder with the three CSV files, and the clips")
+    _add_partial(parser)
+    _add_out(parser)
+    parser.set_defaults(run=lambda options: _finish(read_meld(options.root, partial=options.partial), options))
+
+
+def _add_iemocap(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", type=Path, required=True, help="folder with Session1 to Session5")
+    protocols = ("iemocap6", "iemocap6-erc", "iemocap4")
+    parser.add_argument("--protocol", choices=protocols, default="iemocap6", help="labels and split (default iemocap6)")
+    parser.add_argument(
+        "--fold", type=int, choices=tuple(SESSION_DIALOGUES), help="test session of iemocap4 (default 5)"
+    )
+    parser.add_argument("--drop-unlabelled", action="store_true", help="leave out the turns without a label")
+    _add_partial(parser)
+    _add_out(parser)
+    parser.set_defaults(run=_iemocap)
+
+
+def _add_table(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--root", type=Path, required=True, help="the table, or the folder that holds it alone")
+    parser.add_argument("--labels", type=_names, default=(), help="emotions in their order: a,b,c (default: train's)")
+    parser.add_argument("--corpus", help="name of the corpus (default: the table's file name)")
+    _add_out(parser)
+    parser.set_defaults(
+        run=lambda options: _finish(
+            table.read_table(options.root, labels=options.labels, corpus=options.corpus), options
+        )
+    )
+
+
+def _add_partial(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--partial", action="store_true", help="accept other counts than the published ones")
 
 
 def _add_out(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     parser.add_argument("--out", type=Path, required=required, help="folder for the manifest")
     parser.add_argument("--overwrite", action="store_true", help="replace another manifest in --out")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _iemocap(options: argparse.Namespace) -> None:
+    manifest = read_iemocap(
+        options.root, _protocol(options), partial=options.partial, drop_unlabelled=options.drop_unlabelled
+    )
+    _finish(manifest, options)
+
+
+def _protocol(options: argparse.Namespace) -> Protocol:
+    if options.protocol == "iemocap4":
+        return iemocap4(options.fold or 5)
+    if options.fold is not None:
+        raise UsageError(f"--fold chooses the test session of iemocap4; {options.protocol} has one fixed split.")
+    return iemocap6() if options.protocol == "iemocap6" else iemocap6_erc()
 
 
 def _toy(options: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,7 +36,8 @@ class Row:
     is_repaired: bool = False
 
     def __getitem__(self, column: str) -> str:
-        return self.cells[column]
+        """The cell; empty where the row has no such column."""
+        return self.cells.get(column, "")
 
     def integer(self, column: str) -> int:
         """The cell as a number from 0 on.
@@ -43,9 +45,9 @@ class Row:
         Raises:
             CorpusError: if it is anything else.
         """
-        if not _INTEGER.fullmatch(self.cells[column]):
-            raise CorpusError(f"{self.where}: {column} is {shown(self.cells[column])}, expected a whole number from 0.")
-        return int(self.cells[column])
+        if not _INTEGER.fullmatch(self[column]):
+            raise CorpusError(f"{self.where}: {column} is {shown(self[column])}, expected a whole number from 0.")
+        return int(self[column])
 
 
 def read_lines(path: Path) -> list[Line]:
@@ -85,6 +87,15 @@ def read_csv(path: Path, required: Sequence[str]) -> list[Row]:
     if not rows:
         raise CorpusError(f"{path} holds no row below its first line; expected one per utterance.")
     return rows
+
+
+def read_jsonl(path: Path) -> list[Row]:
+    """Records of a file with one JSON object per line; a list becomes one cell, its items divided by `|`.
+
+    Raises:
+        CorpusError: if the file cannot be read, or a line is no object of texts, numbers and lists of texts.
+    """
+    return [_object(line) for line in read_lines(path) if line.text.strip()]
 
 
 def shown(text: str) -> str:
@@ -139,3 +150,28 @@ def _records(path: Path, text: str) -> Iterator[tuple[list[str], str, bool]]:
         if record:
             cells = [_repaired(where, cell) for cell in record]
             yield cells, where, cells != record
+
+
+def _object(line: Line) -> Row:
+    try:
+        content = json.loads(line.text)
+    except (ValueError, RecursionError) as problem:
+        raise CorpusError(f"{line.where} is not valid JSON: {problem}. Expected one object per line.") from problem
+    if not isinstance(content, dict):
+        raise CorpusError(f'{line.where} holds a {type(content).__name__}, expected an object like {{"id": "a1"}}.')
+    cells = {name: _cell(line.where, name, value).strip() for name, value in content.items()}
+    return Row(line.where, cells, line.is_repaired)
+
+
+def _cell(where: str, name: str, value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return repr(value)
+    if isinstance(value, list) and all(isinstance(item, str) and "|" not in item for item in value):
+        return "|".join(value)
+    raise CorpusError(
+        f"{where}: {shown(name)} is a {type(value).__name__}, expected a text, a number or a list of texts."
+    )

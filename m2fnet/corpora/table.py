@@ -1,0 +1,225 @@
+"""One's own corpus from one table, CSV or JSONL, in; a manifest out.
+
+One row is one utterance. Rows of a dialogue stand in speaking order; the order of the dialogues is free.
+
+  dialogue       name of the conversation (required)
+  split          train, dev or test, the same in all rows of a dialogue (required)
+  id             name of the utterance, unique in the table; without it `<dialogue>_<place>`, counted from 0
+  speaker        name of the speaker
+  text           what was said
+  label          the emotion; empty for a turn that is context only
+  labels         instead of label, several emotions: `joy|surprise` in CSV, a list in JSONL
+  start_s end_s  seconds on the clock of the recording, for information
+  audio video    media files, relative to the table's folder (one clip may be both)
+  audio_start_s audio_end_s video_start_s video_end_s
+                 seconds inside these files; without them the whole file is the utterance
+  crop           left or right: the half of the frame in which the speaker sits
+
+At least one of text, audio and video must be there. Other columns are ignored and reported.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import get_args
+
+from m2fnet.corpora.base import DefectLog, media_file
+from m2fnet.corpora.leaks import report_repeats
+from m2fnet.corpora.reading import Row, read_csv, read_jsonl, shown
+from m2fnet.errors import CorpusError, ManifestError
+from m2fnet.manifest import Manifest, media_path
+from m2fnet.records import SPLITS, Crop, LabelSet, Utterance
+
+COLUMNS = (
+    "dialogue", "split", "id", "speaker", "text", "label", "labels", "start_s", "end_s", "audio", "video",
+    "audio_start_s", "audio_end_s", "video_start_s", "video_end_s", "crop",
+)  # fmt: skip
+_SUFFIXES = (".csv", ".jsonl")
+
+
+def read_table(root: Path, *, labels: Sequence[str] = (), corpus: str | None = None) -> Manifest:
+    """Manifest of the table in ``root``.
+
+    Args:
+        root: the table itself, or the folder in which it is the only CSV or JSONL file.
+        labels: the emotions in their order; without them those of the training split, sorted.
+        corpus: name of the corpus; without it the table's file name.
+
+    Raises:
+        CorpusError: if there is no such table or a row of it cannot be used; the message names the line.
+    """
+    path = _table(root)
+    name = corpus or path.stem
+    rows = read_csv(path, ("dialogue",)) if path.suffix == ".csv" else read_jsonl(path)
+    if not rows:
+        raise CorpusError(f"{path} holds no row; expected one per utterance.")
+    columns = {column: None for row in rows for column in row.cells}
+    _check_columns(path, columns)
+    log = DefectLog()
+    log.add("column without a meaning here", "ignored", (column for column in columns if column not in COLUMNS))
+    utterances = _utterances(path.parent, rows, name, log)
+    scenes = {u.id: f"{u.video or u.audio} {u.video_span or u.audio_span}" for u in utterances if u.video or u.audio}
+    report_repeats(utterances, scenes, log)
+    return Manifest(
+        corpus=name,
+        label_set=_label_set(name, rows, labels, is_multi="labels" in columns),
+        utterances=log.marked(utterances),
+        root=path.parent if scenes else None,
+        defects=log.defects(),
+        provenance={"adapter": f"{__name__}.read_table", "table": path.name, "labels": list(labels)},
+    )
+
+
+def _table(root: Path) -> Path:
+    root = root.resolve()
+    if root.is_file() and root.suffix in _SUFFIXES:
+        return root
+    found = sorted(p for p in root.iterdir() if p.suffix in _SUFFIXES and p.is_file()) if root.is_dir() else []
+    found = [path for path in found if not path.name.startswith(".")]
+    if len(found) != 1:
+        came = f"holds {len(found)} CSV or JSONL files" if root.is_dir() else "is no CSV or JSONL file"
+        raise CorpusError(
+            f"{root} {came}. Expected a table, or a folder with one table in it, with these columns:\n{__doc__}"
+        )
+    return found[0]
+
+
+def _check_columns(path: Path, columns: Collection[str]) -> None:
+    if "dialogue" not in columns:
+        raise CorpusError(f"{path} lacks the column 'dialogue': the name of the conversation each utterance stands in.")
+    if "split" not in columns:
+        raise CorpusError(
+            f"{path} lacks the column 'split'. Add it with train, dev or test in every row, the same for all rows of a "
+            "dialogue: for example test for a fifth of the dialogues, dev for a tenth, train for the rest."
+        )
+    if not {"text", "audio", "video"} & set(columns):
+        raise CorpusError(f"{path} has none of the columns text, audio, video; expected at least one to learn from.")
+    if {"label", "labels"} <= set(columns):
+        raise CorpusError(
+            f"{path} has both columns label and labels; expected label for one emotion, labels for several."
+        )
+
+
+def _label_set(corpus: str, rows: Sequence[Row], labels: Sequence[str], *, is_multi: bool) -> LabelSet:
+    classes = tuple(labels) or tuple(sorted({e for row in rows if row["split"] == "train" for e in _emotions(row)}))
+    if len(classes) < 2 or len(set(classes)) < len(classes):
+        raise CorpusError(
+            f"The labels are {shown(', '.join(classes))}, expected at least two different ones. "
+            "Label the training rows, or name the emotions with --labels."
+        )
+    unknown = next(((row, e) for row in rows for e in _emotions(row) if e not in classes), None)
+    if unknown is not None:
+        source = "as --labels says" if labels else "the labels of the training rows; name more with --labels"
+        raise CorpusError(
+            f"{unknown[0].where}: the label is {shown(unknown[1])}, expected one of {', '.join(classes)} ({source})."
+        )
+    return LabelSet(corpus, classes, "multi" if is_multi else "single")
+
+
+def _emotions(row: Row) -> tuple[str, ...]:
+    parts = (part.strip() for part in (row["label"], *row["labels"].split("|")))
+    return tuple(dict.fromkeys(part for part in parts if part))
+
+
+def _utterances(root: Path, rows: Sequence[Row], corpus: str, log: DefectLog) -> list[Utterance]:
+    places: Counter[str] = Counter()
+    first_rows: dict[str, Row] = {}
+    utterances: dict[str, Utterance] = {}
+    for row in rows:
+        dialogue = row["dialogue"]
+        first = first_rows.setdefault(dialogue, row)
+        if row["split"] != first["split"]:
+            raise CorpusError(
+                f"{row.where} puts dialogue {shown(dialogue)} into {shown(row['split'])}, "
+                f"{first.where} into {shown(first['split'])}; expected all its rows in one split."
+            )
+        utterance = _utterance(root, row, corpus, places[dialogue], log)
+        if utterance.id in utterances:
+            raise CorpusError(
+                f"{row.where}: the id {shown(utterance.id)} is already that of {utterances[utterance.id].source}; "
+                "expected every id once."
+            )
+        utterances[utterance.id] = utterance
+        places[dialogue] += 1
+    return list(utterances.values())
+
+
+def _utterance(root: Path, row: Row, corpus: str, index: int, log: DefectLog) -> Utterance:
+    split = next((name for name in SPLITS if name == row["split"]), None)
+    if split is None or not row["dialogue"]:
+        raise CorpusError(
+            f"{row.where}: dialogue is {shown(row['dialogue'])} and split {shown(row['split'])}, "
+            f"expected a name and one of {', '.join(SPLITS)}."
+        )
+    crop = next((side for side in get_args(Crop) if side == row["crop"]), None)
+    if row["crop"] and crop is None:
+        raise CorpusError(f"{row.where}: crop is {shown(row['crop'])}, expected left or right, or nothing.")
+    name = row["id"] or f"{row['dialogue']}_{index}"
+    start_s, end_s = _times(row, "start_s", "end_s")
+    if row.is_repaired:
+        log.add("cp1252 bytes in the text", "decoded as cp1252", [name])
+    return Utterance(
+        id=name,
+        corpus=corpus,
+        split=split,
+        dialogue=row["dialogue"],
+        index=index,
+        speaker=row["speaker"] or None,
+        text=row["text"] or None,
+        label=row["label"] or None,
+        labels=_emotions(row) if row["labels"] else (),
+        start_s=start_s,
+        end_s=end_s,
+        audio=_media(root, row, "audio", name, log),
+        video=_media(root, row, "video", name, log),
+        audio_span=_span(row, "audio"),
+        video_span=_span(row, "video"),
+        crop=crop,
+        source=row.where.removeprefix(f"{root}/"),
+    )
+
+
+def _media(root: Path, row: Row, kind: str, name: str, log: DefectLog) -> str | None:
+    relative = row[kind]
+    if not relative:
+        return None
+    try:
+        media_path(root, relative)
+    except (ManifestError, OSError) as problem:
+        raise CorpusError(
+            f"{row.where}: {kind} is {shown(relative)}, expected a file inside {root}, given relative to it."
+        ) from problem
+    defect = media_file(root, relative)
+    if defect is not None:
+        log.add(f"{kind} file {defect}", "counts as missing, the rest of the row kept", [name])
+    return relative if defect is None else None
+
+
+def _span(row: Row, kind: str) -> tuple[float, float] | None:
+    start_s, end_s = _times(row, f"{kind}_start_s", f"{kind}_end_s")
+    if start_s is None and end_s is None:
+        return None
+    if start_s is None or end_s is None or not row[kind]:
+        raise CorpusError(f"{row.where}: expected {kind}, {kind}_start_s and {kind}_end_s together or no span at all.")
+    return start_s, end_s
+
+
+def _times(row: Row, start: str, end: str) -> tuple[float | None, float | None]:
+    start_s, end_s = _seconds(row, start), _seconds(row, end)
+    if start_s is not None and end_s is not None and end_s <= start_s:
+        raise CorpusError(f"{row.where}: {end} is {end_s:g}, expected more than {start}, which is {start_s:g}.")
+    return start_s, end_s
+
+
+def _seconds(row: Row, column: str) -> float | None:
+    cell = row[column]
+    if not cell:
+        return None
+    try:
+        seconds = float(cell)
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise CorpusError(f"{row.where}: {column} is {shown(cell)}, expected seconds from 0, like 12.5.")
+    return seconds
