@@ -1,0 +1,226 @@
+"""The embeddings of whole dialogues, batched with masks."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from m2fnet.errors import StoreError, UsageError
+from m2fnet.manifest import Manifest
+from m2fnet.records import MODALITIES, Dialogue, Problem, Split, Utterance
+from m2fnet.store import Store
+
+UNLABELLED = -100  # the class number that torch's cross-entropy ignores
+
+
+class DialogueBatch(TypedDict):
+    """B dialogues padded to the longest one, U utterances.
+
+    Attributes:
+        inputs: modality -> embeddings (B, U, D), zero where absent.
+        present: modality -> (B, U) as bool; False for a missing embedding and for padding.
+        valid: (B, U) as bool; False for padding.
+        label: (B, U) class numbers; `UNLABELLED` for context turns and padding.
+        row: (B, U) place of the utterance in `Dialogues.utterances`; -1 for padding.
+        labelled: number of utterances that have a label; counted here so that the device need not be asked.
+    """
+
+    inputs: dict[str, Tensor]
+    present: dict[str, Tensor]
+    valid: Tensor
+    label: Tensor
+    row: Tensor
+    labelled: int
+
+
+class Dialogues(Dataset[DialogueBatch]):
+    """Dialogues with their embeddings in memory; a list of dialogue numbers gives one padded batch.
+
+    All utterances lie one after another in one table per modality, so a batch is one gather per modality, whatever
+    its size.
+
+    Args:
+        dialogues: utterances in speaking order.
+        stores: modality -> its store; each has to account for every utterance.
+        classes: the emotions in class order.
+    """
+
+    def __init__(self, dialogues: Sequence[Dialogue], stores: Mapping[str, Store], classes: Sequence[str]) -> None:
+        self.utterances: list[Utterance] = [u for dialogue in dialogues for u in dialogue.utterances]
+        self.lengths = torch.tensor([len(dialogue) for dialogue in dialogues], dtype=torch.long)
+        self.starts = self.lengths.cumsum(0) - self.lengths
+        number = {name: n for n, name in enumerate(classes)}
+        self.labels = torch.tensor(
+            [UNLABELLED if u.label is None else number[u.label] for u in self.utterances], dtype=torch.long
+        )
+        ids = [u.id for u in self.utterances]
+        self.tables = {name: store.matrix(ids) for name, store in stores.items()}
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __getitem__(self, number: int) -> DialogueBatch:
+        """A batch of one dialogue."""
+        return self.__getitems__([number])
+
+    def __getitems__(self, numbers: Sequence[int]) -> DialogueBatch:
+        """One batch of several dialogues; torch's loader asks for batches this way."""
+        chosen = torch.as_tensor(numbers)
+        lengths = self.lengths[chosen]
+        offsets = torch.arange(int(lengths.max()))
+        valid = offsets < lengths[:, None]  # (B, U)
+        rows = torch.where(valid, self.starts[chosen][:, None] + offsets, 0)
+        label = self.labels[rows].masked_fill(~valid, UNLABELLED)
+        present = {name: here[rows] & valid for name, (_, here) in self.tables.items()}
+        return {
+            "inputs": {name: table[rows] * present[name][..., None] for name, (table, _) in self.tables.items()},
+            "present": present,
+            "valid": valid,
+            "label": label,
+            "row": rows.masked_fill(~valid, -1),
+            "labelled": int((label != UNLABELLED).sum()),
+        }
+
+
+class LengthBatches(Sampler[list[int]]):
+    """Batches of dialogues of like length, so that little is padding.
+
+    For training the order is shuffled by ``seed`` and epoch: dialogues are sorted by length plus a random part, cut
+    into batches, and the batches are shuffled. Under distributed training every process draws the same batches and
+    takes its share; in training the last ones are repeated so that all processes take equally many steps.
+
+    Args:
+        lengths: utterances per dialogue (N,).
+        batch_size: dialogues per batch.
+        seed: for the shuffling; None keeps one fixed order (evaluation).
+        blur: how many utterances two lengths may differ and still trade places.
+    """
+
+    def __init__(self, lengths: Tensor, batch_size: int, seed: int | None, blur: float = 2.0) -> None:
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.seed = seed
+        self.blur = blur
+        self.epoch = 0
+        self.sampler = self  # Lightning calls `set_epoch` on a batch sampler's `sampler`
+
+    def set_epoch(self, epoch: int) -> None:
+        """Name the epoch that the next pass is for."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._mine(list(range(-(-len(self.lengths) // self.batch_size)))))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(((self.seed or 0) << 20) + self.epoch)
+        shuffles = self.seed is not None
+        noise = torch.rand(len(self.lengths), generator=generator) * self.blur if shuffles else 0.0
+        order = torch.argsort(self.lengths + noise, stable=True)
+        batches: list[list[int]] = [batch.tolist() for batch in torch.split(order, self.batch_size)]
+        if shuffles:
+            batches = [batches[n] for n in torch.randperm(len(batches), generator=generator).tolist()]
+        yield from (batches[n] for n in self._mine(list(range(len(batches)))))
+
+    def _mine(self, numbers: list[int]) -> list[int]:
+        """The batches of this process."""
+        if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+            return numbers
+        processes, me = torch.distributed.get_world_size(), torch.distributed.get_rank()
+        if self.seed is not None:
+            numbers = numbers + numbers[: -len(numbers) % processes]
+        return numbers[me::processes]
+
+
+class DialogueData(pl.LightningDataModule):
+    """Manifest and stores in, batches of dialogues out.
+
+    Args:
+        manifest: folder that `m2fnet prepare` or `m2fnet import` wrote.
+        stores: modality (``text``, ``audio``, ``visual``) -> folder that `m2fnet extract` wrote.
+        modalities: which of ``stores`` the network gets, in this order; all of them by default.
+        batch_size: dialogues per batch.
+        seed: shuffles the training dialogues; by default the run's own ``seed_everything``.
+        predict_split: the split that `m2fnet dialog predict` labels.
+    """
+
+    def __init__(
+        self,
+        manifest: str,
+        stores: dict[str, str],
+        modalities: list[str] | None = None,
+        batch_size: int = 32,
+        seed: int | None = None,
+        predict_split: Split = "test",
+    ) -> None:
+        super().__init__()
+        names = list(stores) if modalities is None else modalities
+        unknown = [name for name in (*stores, *names) if name not in MODALITIES]
+        absent = [name for name in names if name not in stores]
+        if unknown or absent or not names or len(set(names)) != len(names):
+            raise UsageError(
+                f"data.modalities is {names} and data.stores names {list(stores)}; expected different modalities out "
+                f"of {', '.join(MODALITIES)}, each with a store."
+            )
+        if batch_size < 1:
+            raise UsageError(f"data.batch_size is {batch_size}, expected at least 1.")
+        self.manifest = Manifest.load(Path(manifest))
+        self.modalities = sorted(names, key=MODALITIES.index)
+        self.store_folders = {name: stores[name] for name in self.modalities}
+        self.stores = {name: Store(folder) for name, folder in self.store_folders.items()}
+        for name, store in self.stores.items():
+            self._check_store(name, store)
+        self.problem = Problem(self.manifest.label_set, {name: store.meta.width for name, store in self.stores.items()})
+        self.batch_size = batch_size
+        self.seed = seed
+        self.predict_split = predict_split
+        self._loaded: dict[Split, Dialogues] = {}
+
+    def dialogues(self, split: Split) -> Dialogues:
+        """The dialogues of ``split`` with their embeddings, read when first asked for.
+
+        Raises:
+            UsageError: if the manifest has none.
+        """
+        if split not in self._loaded:
+            found = self.manifest.dialogues(split)
+            if not found:
+                raise UsageError(f"The manifest of {self.manifest.corpus!r} has no dialogue in the split {split!r}.")
+            self._loaded[split] = Dialogues(found, self.stores, self.manifest.label_set.classes)
+        return self._loaded[split]
+
+    def train_dataloader(self) -> DataLoader[DialogueBatch]:
+        """Shuffled batches of the training split."""
+        seed = self.seed if self.seed is not None else torch.initial_seed() % 2**31
+        return self._loader("train", seed)
+
+    def val_dataloader(self) -> DataLoader[DialogueBatch]:
+        """The dev split, on which the epoch is selected."""
+        return self._loader("dev")
+
+    def test_dataloader(self) -> list[DataLoader[DialogueBatch]]:
+        """The dev split and the test split: a report shows both, from the same weights."""
+        return [self._loader("dev"), self._loader("test")]
+
+    def predict_dataloader(self) -> DataLoader[DialogueBatch]:
+        """The split named by ``predict_split``, unlabelled turns included."""
+        return self._loader(self.predict_split)
+
+    def _loader(self, split: Split, seed: int | None = None) -> DataLoader[DialogueBatch]:
+        dialogues = self.dialogues(split)
+        batches = LengthBatches(dialogues.lengths, self.batch_size, seed)
+        return DataLoader(dialogues, batch_sampler=batches, collate_fn=_as_it_is)
+
+    def _check_store(self, name: str, store: Store) -> None:
+        store.require(self.manifest)
+        if store.meta.modality != name:
+            raise StoreError(f"data.stores.{name} is {store.folder}, which holds {store.meta.modality} embeddings.")
+        if store.meta.resolution != "utterance":
+            raise StoreError(f"{store.folder} holds sequences of vectors; dialogue networks take one per utterance.")
+
+
+def _as_it_is(batch: Any) -> Any:  # noqa: ANN401
+    return batch

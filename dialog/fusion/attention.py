@@ -1,0 +1,43 @@
+"""Attention over the utterances of a dialogue that can answer: what is absent contributes nothing."""
+
+import torch
+from torch import Tensor, nn
+
+
+def allowed_pairs(present: Tensor, *, causal: bool) -> Tensor:
+    """Which utterance may look at which, (B, U, U) as bool, from the presence of the keys (B, U).
+
+    Entry ``[b, t, s]`` says that turn ``t`` may read turn ``s``; with ``causal`` no turn reads a later one.
+    """
+    allowed = present[:, None, :].expand(-1, present.shape[1], -1)
+    return allowed.tril() if causal else allowed
+
+
+def blocked_for_heads(allowed: Tensor, heads: int) -> Tensor:
+    """The mask (B * heads, U, U) that `torch.nn.MultiheadAttention` expects: True where attention is forbidden.
+
+    A turn that may look nowhere is let to look at itself, because a softmax over nothing is NaN; the caller drops
+    what comes out for such a turn.
+    """
+    itself = torch.eye(allowed.shape[1], dtype=torch.bool, device=allowed.device)
+    alone = ~allowed.any(-1, keepdim=True)
+    return ~(allowed | (alone & itself)).repeat_interleave(heads, dim=0)
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention (B, U, D_q) of queries over other streams' keys (B, U, D_k) and values (B, U, D_v).
+
+    A query that may look nowhere gets zeros.
+    """
+
+    def __init__(self, width: int, key_width: int, value_width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(
+            width, heads, dropout=dropout, kdim=key_width, vdim=value_width, batch_first=True
+        )
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) -> Tensor:
+        """Attended values (B, U, D_q) under ``allowed`` (B, U, U)."""
+        blocked = blocked_for_heads(allowed, self.attention.num_heads)
+        attended, _ = self.attention(query, key, value, attn_mask=blocked, need_weights=False)
+        return torch.where(allowed.any(-1, keepdim=True), attended, 0.0)

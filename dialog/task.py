@@ -1,0 +1,159 @@
+"""Training and judging a dialogue network: one LightningModule for all of them."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
+
+from dialog.data import UNLABELLED, DialogueBatch
+from m2fnet.errors import UsageError
+from m2fnet.records import LabelSet, Problem
+
+NetworkFactory = Callable[[Problem], nn.Module]
+SCORED = ("dev", "test")  # the order of `DialogueData.test_dataloader`
+
+
+def adamw(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """The paper's optimizer with its learning rate (arXiv:2206.02187, section 4.2)."""
+    return torch.optim.AdamW(parameters, lr=5e-4)
+
+
+class DialogueTask(pl.LightningModule):
+    """Trains a dialogue network with cross-entropy (arXiv:2206.02187, eq 14) and scores it by weighted F1.
+
+    The network is built when the data are known, from their `Problem`; a checkpoint carries that problem, so it can
+    be loaded without the data.
+
+    Args:
+        net: makes the network from the problem, e.g. `dialog.models.m2fnet.M2FNet`.
+        optimizer: makes the optimizer from the parameters.
+        scheduler: makes the learning-rate schedule, stepped once per epoch; none by default.
+    """
+
+    def __init__(
+        self,
+        net: NetworkFactory,
+        optimizer: OptimizerCallable = adamw,
+        scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__()
+        self.make_net = net
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.problem: Problem | None = None
+        self.net: nn.Module | None = None
+        self.outputs: dict[str, list[tuple[Tensor, Tensor]]] = {}
+
+    def configure_model(self) -> None:
+        """Build the network for the data at hand; called by the trainer."""
+        if self.net is None:
+            trainer: Any = self.trainer  # it has a `datamodule`, which its class does not declare
+            self.build(trainer.datamodule.problem)
+
+    def build(self, problem: Problem) -> None:
+        """Build network and metrics for ``problem``.
+
+        Raises:
+            UsageError: if the network's settings do not fit the problem.
+        """
+        if problem.label_set.kind != "single":
+            raise UsageError(f"This task takes one emotion per utterance, but {problem.label_set.name!r} has several.")
+        try:
+            self.net = self.make_net(problem)
+        except ValueError as error:
+            raise UsageError(f"model.net: {error}") from error
+        self.problem = problem
+        classes = len(problem.label_set.classes)
+        common: dict[str, Any] = {"num_classes": classes, "ignore_index": UNLABELLED}
+        scores = MetricCollection(
+            {
+                "weighted_f1": MulticlassF1Score(average="weighted", **common),
+                "accuracy": MulticlassAccuracy(average="micro", **common),
+                "macro_f1": MulticlassF1Score(average="macro", **common),
+            }
+        )
+        self.scores = nn.ModuleDict({split: scores.clone(prefix=f"{split}/") for split in SCORED})
+
+    def forward(self, batch: DialogueBatch) -> Tensor:
+        """Logits (B, U, C)."""
+        assert self.net is not None, "the network is built by `build`"
+        logits: Tensor = self.net(batch)
+        return logits
+
+    def training_step(self, batch: DialogueBatch, batch_idx: int) -> Tensor:
+        """Mean cross-entropy over the labelled utterances of the batch."""
+        loss = self._loss(self(batch), batch)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=max(batch["labelled"], 1))
+        return loss
+
+    def validation_step(self, batch: DialogueBatch, batch_idx: int) -> None:
+        """Score a batch of the dev split."""
+        self._score(batch, "dev")
+
+    def test_step(self, batch: DialogueBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Score a batch of the dev or test split and keep its probabilities for the report."""
+        split = SCORED[dataloader_idx]
+        self._keep(split, batch, self._score(batch, split))
+
+    def predict_step(self, batch: DialogueBatch, batch_idx: int) -> None:
+        """Keep the probabilities of every utterance, context turns included."""
+        self._keep("predict", batch, self(batch))
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401
+        """Optimizer, and schedule if there is one."""
+        optimizer = self.make_optimizer(self.parameters())
+        if self.make_scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write the problem into the checkpoint, as plain data."""
+        assert self.problem is not None, "there is nothing to save before `build`"
+        checkpoint["problem"] = asdict(self.problem)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Build the network that the weights belong to."""
+        if self.net is None:
+            names = checkpoint["problem"]["label_set"]
+            label_set = LabelSet(names["name"], tuple(names["classes"]), names["kind"])
+            self.build(Problem(label_set, dict(checkpoint["problem"]["widths"])))
+
+    def probabilities(self, name: str) -> tuple[Tensor, Tensor]:
+        """Row numbers (N,) and probabilities (N, C) kept for ``name`` (``dev``, ``test`` or ``predict``).
+
+        Under distributed evaluation the parts of all processes are joined.
+        """
+        parts = self.outputs.get(name, [])
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            gathered: list[Any] = [None] * torch.distributed.get_world_size()
+            torch.distributed.all_gather_object(gathered, parts)
+            parts = [part for process in gathered for part in process]
+        rows = torch.cat([rows for rows, _ in parts])
+        order = rows.argsort()
+        return rows[order], torch.cat([values for _, values in parts])[order]
+
+    def _loss(self, logits: Tensor, batch: DialogueBatch) -> Tensor:
+        total = F.cross_entropy(logits.flatten(0, 1), batch["label"].flatten(), reduction="sum")
+        return total / max(batch["labelled"], 1)  # a batch of context turns alone has loss 0, not NaN
+
+    def _score(self, batch: DialogueBatch, split: str) -> Tensor:
+        logits: Tensor = self(batch)
+        loss = self._loss(logits, batch)
+        weight = max(batch["labelled"], 1)
+        self.log(f"{split}/loss", loss, batch_size=weight, sync_dist=True, add_dataloader_idx=False)
+        scores: Any = self.scores[split]
+        scores.update(logits.flatten(0, 1), batch["label"].flatten())
+        self.log_dict(scores, prog_bar=split == "dev", add_dataloader_idx=False)
+        return logits
+
+    def _keep(self, name: str, batch: DialogueBatch, logits: Tensor) -> None:
+        valid = batch["valid"]
+        kept = (batch["row"][valid].cpu(), logits[valid].float().softmax(-1).cpu())
+        self.outputs.setdefault(name, []).append(kept)

@@ -1,0 +1,134 @@
+"""Configuration files: finding them, refusing hostile ones, telling what is wrong in one sentence."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+
+from m2fnet.errors import UsageError
+
+# Naming a class in a configuration imports and calls it, so only these names are accepted from a file. A user's own
+# package is added with the environment variable M2FNET_TRUST, e.g. M2FNET_TRUST=my_lab,my_other_package.
+TRUSTED = (
+    "dialog",
+    "extractors",
+    "m2fnet",
+    "torch.optim",
+    "pytorch_lightning.callbacks",
+    "pytorch_lightning.loggers",
+    "pytorch_lightning.profilers",
+    "pytorch_lightning.strategies",
+)
+_MAKES_AN_OBJECT = {"class_path", "net", "optimizer", "scheduler", "extractor"}
+_MAKES_AN_OBJECT |= {"callbacks", "logger", "profiler", "strategy", "plugins", "accelerator"}
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
+
+def conf_folder() -> Path:
+    """The folder of shipped configurations: beside the packages in a checkout, inside ``m2fnet`` when installed."""
+    package = Path(str(files("m2fnet")))
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def find_config(name: str) -> Path:
+    """Path of the configuration ``name``: a file of the user's, or else the shipped file ``conf/...`` of that name.
+
+    Raises:
+        UsageError: if there is neither, with the shipped files that exist.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    shipped = conf_folder() / Path(*Path(name).parts[1:]) if Path(name).parts[:1] == ("conf",) else None
+    if shipped is not None and ".." not in shipped.parts and shipped.is_file():
+        return shipped
+    known = sorted(str(Path("conf") / path.relative_to(conf_folder())) for path in conf_folder().glob("*/*.yaml"))
+    raise UsageError(f"There is no configuration file {name}. Shipped are: {', '.join(known)}.")
+
+
+def resolve_config_arguments(arguments: Sequence[str]) -> list[str]:
+    """Command-line ``arguments`` with every ``--config`` replaced by the file it means, each file checked.
+
+    Raises:
+        UsageError: if a file is missing, is no YAML, or names a class that is not trusted.
+    """
+    resolved: list[str] = []
+    is_config = False
+    for argument in arguments:
+        name, sign, value = argument.partition("=")
+        if is_config:
+            resolved.append(str(_checked(argument)))
+        elif sign and name == "--config":
+            resolved.append(f"--config={_checked(value)}")
+        else:
+            resolved.append(argument)
+        is_config = argument in ("--config", "-c")
+    return resolved
+
+
+def refuse_untrusted(content: object, where: str) -> None:
+    """Walk through parsed YAML (or the settings in a checkpoint) and refuse names outside the trusted packages.
+
+    Raises:
+        UsageError: naming the place and the class.
+    """
+    trusted = (*TRUSTED, *filter(None, os.environ.get("M2FNET_TRUST", "").split(",")))
+    for key, name in _object_names(content, ""):
+        if not any(name == prefix or name.startswith(f"{prefix}.") for prefix in trusted):
+            raise UsageError(
+                f"{where} asks at {key} for {name!r}, which is outside the trusted packages ({', '.join(trusted)}). "
+                f"If the name is your own, set the environment variable M2FNET_TRUST={name.split('.')[0]}."
+            )
+
+
+def one_sentence(error: str) -> str:
+    """What is wrong, out of a long message of the configuration parser: the key, what was expected, what came."""
+    key = ".".join(re.findall(r'Parser key "([^"]+)"', error))
+    where = f"{key}: " if key else ""
+    if option := re.search(r"Option '([^']+)' is not accepted", error):
+        return f"{where}there is no setting {option[1]!r} here; see the class's own arguments."
+    if attribute := re.search(r"module '([^']+)' has no attribute '([^']+)'", error):
+        return f"{where}there is no {attribute[2]!r} in {attribute[1]}."
+    expected = re.findall(r"Expected an? (?:<class '(?:\w+\.)*(\w+)'>|typing\.Literal\[(.*?)\])", error)
+    names = [choice.replace("'", "") or kind for kind, choice in expected if kind != "NoneType"]
+    came = re.search(r"(?:Got|Given) value: (.+?)\.?(?: Got value|$)", error, flags=re.MULTILINE)
+    if names and came:
+        return f"{where}expected {' or '.join(dict.fromkeys(names))}, but got {came[1]!r}."
+    return " ".join(error.split())
+
+
+def _checked(name: str) -> Path:
+    path = find_config(name)
+    _check_file(path, set())
+    return path
+
+
+def _check_file(path: Path, seen: set[Path]) -> None:
+    if path.resolve() in seen:
+        return
+    seen.add(path.resolve())
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as problem:
+        raise UsageError(f"Cannot read the configuration {path}: {' '.join(str(problem).split())}.") from problem
+    if not isinstance(content, dict):
+        raise UsageError(f"The configuration {path} holds {type(content).__name__}, expected keys with values.")
+    refuse_untrusted(content, str(path))
+    for value in content.values():
+        included = path.parent / value if isinstance(value, str) and value.endswith((".yaml", ".yml")) else None
+        if included is not None and included.is_file():
+            _check_file(included, seen)
+
+
+def _object_names(content: object, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(content, dict):
+        for name, value in content.items():
+            yield from _object_names(value, f"{key}.{name}" if key else str(name))
+    elif isinstance(content, list):
+        for value in content:
+            yield from _object_names(value, key)
+    elif isinstance(content, str) and key.rsplit(".", 1)[-1] in _MAKES_AN_OBJECT and _DOTTED.fullmatch(content):
+        yield key, content

@@ -1,0 +1,159 @@
+"""The report of one run: ``report.json``, ``report.md``, ``predictions.jsonl`` and a confusion-matrix picture."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from m2fnet.files import replaced, write_json, write_jsonl, write_text
+from m2fnet.metrics.scores import bootstrap_interval, majority_weighted_f1, score
+
+PICTURE = "confusion.png"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a network said about one utterance.
+
+    Attributes:
+        id: of the utterance.
+        dialogue: of its dialogue.
+        label: its true emotion; None for a context turn.
+        predicted: the emotion with the highest probability.
+        probabilities: emotion -> probability.
+    """
+
+    id: str
+    dialogue: str
+    label: str | None
+    predicted: str
+    probabilities: dict[str, float]
+
+
+def summarise(
+    predictions: Sequence[Prediction], training_labels: Sequence[str], classes: Sequence[str]
+) -> dict[str, Any]:
+    """All scores of the labelled ``predictions``, with the majority class beside and a 95 % interval."""
+    labels, predicted, dialogues = _columns(predictions)
+    low, high = bootstrap_interval(labels, predicted, dialogues, classes)
+    return {
+        **score(labels, predicted, classes),
+        "weighted_f1_interval": [low, high],
+        "majority_weighted_f1": majority_weighted_f1(training_labels, labels, classes),
+    }
+
+
+def per_dialogue(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Weighted F1, accuracy and n of every dialogue that has a labelled turn."""
+    groups: dict[str, list[Prediction]] = {}
+    for prediction in predictions:
+        if prediction.label is not None:
+            groups.setdefault(prediction.dialogue, []).append(prediction)
+    scores = {name: score(*_columns(group)[:2], classes) for name, group in groups.items()}
+    return {name: {key: s[key] for key in ("weighted_f1", "accuracy", "n")} for name, s in scores.items()}
+
+
+def write_report(
+    run: Path,
+    facts: dict[str, Any],
+    predictions: Mapping[str, Sequence[Prediction]],
+    training_labels: Sequence[str],
+    classes: Sequence[str],
+) -> dict[str, Any]:
+    """Write all files of the report into ``run`` and return what is in ``report.json``.
+
+    Args:
+        run: the run folder.
+        facts: seed, corpus, manifest_sha256, modalities and whatever else identifies the run.
+        predictions: those of ``"dev"`` and ``"test"``.
+        training_labels: of the training split, for the majority baseline.
+        classes: the emotions in order.
+    """
+    splits = {name: summarise(rows, training_labels, classes) for name, rows in predictions.items()}
+    report = {
+        **{f"{split}.{key}": value for split, scores in splits.items() for key, value in scores.items()},
+        **facts,
+        "classes": list(classes),
+        "per_dialogue": per_dialogue(predictions["test"], classes),
+        **splits,  # the same scores once more, nested: `report["test"]["weighted_f1"]`
+    }
+    for name, rows in predictions.items():
+        labelled = [asdict(row) for row in rows if row.label is not None]
+        write_jsonl(run / ("predictions.jsonl" if name == "test" else f"predictions_{name}.jsonl"), labelled)
+    draw_confusion(run / PICTURE, splits["test"]["confusion"], classes)
+    write_text(run / "report.md", as_markdown(report))
+    write_json(run / "report.json", report)
+    return report
+
+
+def as_markdown(report: dict[str, Any]) -> str:
+    """The report as a page: headline, table of classes, spread over dialogues, picture."""
+    test, dev = report["test"], report["dev"]
+    low, high = (percent(bound) for bound in test["weighted_f1_interval"])
+    per = np.array([row["weighted_f1"] for row in report["per_dialogue"].values()])
+    quartiles = ", ".join(percent(value) for value in np.quantile(per, [0.25, 0.5, 0.75]))
+    head = [
+        f"# {report['corpus']}: {' + '.join(report['modalities'])}, seed {report['seed']}",
+        "",
+        f"Weighted F1 on test **{percent(test['weighted_f1'])}** (95 % interval over dialogues {low} to {high}), "
+        f"majority class {percent(test['majority_weighted_f1'])}. "
+        f"The epoch was chosen by `{report.get('select', 'dev')}`; dev {percent(dev['weighted_f1'])}.",
+        "",
+        "| split | n | weighted F1 | accuracy | macro F1 | majority class weighted F1 |",
+        "|---|---|---|---|---|---|",
+        *(_split_row(name, report[name]) for name in ("dev", "test")),
+        "",
+        "| test, per class | n | F1 | precision | recall |",
+        "|---|---|---|---|---|",
+        *(_class_row(name, row) for name, row in test["per_class"].items()),
+        "",
+        f"Weighted F1 per dialogue, quartiles over {len(per)} test dialogues: {quartiles}.",
+        "",
+        f"![confusion matrix on test]({PICTURE})",
+        "",
+    ]
+    return "\n".join(head)
+
+
+def draw_confusion(path: Path, table: Sequence[Sequence[int]], classes: Sequence[str]) -> None:
+    """Draw a confusion matrix (rows true, columns predicted): share of the row as colour, count as text."""
+    from matplotlib.figure import Figure  # the object interface: no global state, no display
+
+    counts = np.asarray(table)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    size = 2.2 + 0.75 * len(classes)
+    figure = Figure(figsize=(size + 0.9, size), layout="constrained")
+    axes = figure.subplots()
+    picture = axes.imshow(shares, vmin=0, vmax=1, cmap="cividis")
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "black" if shares[row, column] > 0.55 else "white"
+        axes.text(
+            column, row, f"{count}\n{shares[row, column]:.0%}", ha="center", va="center", color=colour, fontsize=8
+        )
+    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
+    axes.set_yticks(range(len(classes)), classes)
+    axes.set(xlabel="predicted emotion", ylabel="true emotion", title=f"Test utterances (n = {counts.sum()})")
+    figure.colorbar(picture, label="share of the true emotion", shrink=0.8)
+    with replaced(path) as temporary:
+        figure.savefig(temporary, dpi=150)
+
+
+def percent(fraction: float) -> str:
+    """A score as papers print it: 0.6671 -> ``66.71``."""
+    return f"{100 * fraction:.2f}"
+
+
+def _columns(predictions: Sequence[Prediction]) -> tuple[list[str], list[str], list[str]]:
+    labelled = [(p.label, p.predicted, p.dialogue) for p in predictions if p.label is not None]
+    return [row[0] for row in labelled], [row[1] for row in labelled], [row[2] for row in labelled]
+
+
+def _split_row(name: str, scores: dict[str, Any]) -> str:
+    keys = ("weighted_f1", "accuracy", "macro_f1", "majority_weighted_f1")
+    return f"| {name} | {scores['n']} | " + " | ".join(percent(scores[key]) for key in keys) + " |"
+
+
+def _class_row(name: str, row: dict[str, float]) -> str:
+    return f"| {name} | {row['support']} | " + " | ".join(percent(row[k]) for k in ("f1", "precision", "recall")) + " |"

@@ -1,0 +1,271 @@
+"""What every training command shares: LightningCLI with a run folder, one-sentence errors and resuming.
+
+A run folder holds ``config.yaml``, ``checkpoints/{best,last}.ckpt``, ``metrics.csv`` and, once training is done,
+``fit.json``.
+"""
+
+import math
+import resource
+import statistics
+import time
+from argparse import ArgumentError
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from lightning_utilities.core.rank_zero import rank_zero_only
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import CSVLogger
+
+from m2fnet.config import one_sentence, resolve_config_arguments
+from m2fnet.errors import M2FNetError, UsageError
+from m2fnet.files import read_json, write_json, write_text
+
+CONFIG = "config.yaml"
+FIT = "fit.json"
+MONITOR = "dev/weighted_f1"
+_NOT_PART_OF_A_RUN = ("config", "run", "overwrite", "ckpt_path", "weights_only", "verbose", "return_predictions")
+
+
+class RunCLI(LightningCLI):
+    """LightningCLI that keeps everything of a training in one run folder.
+
+    ``fit`` on a finished run says so, on an interrupted one resumes, on one with other settings refuses; the other
+    commands take the weights that ``--select`` chose. Dev alone chooses: the test split is read by ``test`` only.
+    """
+
+    def __init__(self, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]) -> None:
+        super().__init__(
+            task,
+            data,
+            args=resolve_config_arguments(argv),
+            save_config_callback=None,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            trainer_defaults={"use_distributed_sampler": False},  # the data modules share out whole batches themselves
+            parser_kwargs={"exit_on_error": False},
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the options that concern the run folder."""
+        parser.add_argument(
+            "--run",
+            type=str | None,
+            default=None,
+            help="Folder of this run; by default runs/<name of the configuration>/seed-<seed>.",
+        )
+        parser.add_argument(
+            "--select",
+            type=Literal["dev", "last"],
+            default="dev",
+            help="Weights that are kept: best weighted F1 on dev, or those of the last epoch.",
+        )
+        parser.add_argument("--overwrite", type=bool, default=False, help="Train a finished run again.")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401
+        """Parse the command line.
+
+        Raises:
+            UsageError: one sentence that names the key.
+        """
+        try:
+            self.config = parser.parse_args(args)
+        except ArgumentError as error:
+            raise UsageError(one_sentence(str(error))) from error
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the settings as configured: a checkpoint gives weights, never class paths."""
+
+    def before_instantiate_classes(self) -> None:
+        """Settle the run folder and where the trainer writes."""
+        settings = self.config[self.subcommand]
+        self.run = _run_folder(settings.run, settings.config, settings.seed_everything)
+        settings.run = str(self.run)
+        trained = _trained_settings(self.run)
+        if trained is not None and self.subcommand != "fit":
+            _refuse_other_settings(self.run, trained, self._settings(), only="model")
+        settings.trainer.default_root_dir = str(self.run)
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:  # noqa: ANN401
+        """The trainer with this run's checkpoints, log and clock.
+
+        Raises:
+            UsageError: if Lightning does not accept a setting.
+        """
+        settings = self.config_init[self.subcommand]
+        if settings.trainer.logger in (None, True):
+            fits = self.subcommand == "fit"
+            kwargs["logger"] = CSVLogger(self.run, name="", version="") if fits else False
+        self.clock = Clock()
+        self.checkpoint = _checkpoint(self.run, settings.select)
+        settings.trainer.callbacks = [*(settings.trainer.callbacks or []), self.checkpoint, self.clock]
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ValueError) as error:
+            raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
+
+    def fit(self, **kwargs: Any) -> None:  # noqa: ANN401
+        """Train, resume, or say that there is nothing to do."""
+        overwrite = self.config[self.subcommand].overwrite
+        trained = None if overwrite else _trained_settings(self.run)
+        if trained is not None:
+            _refuse_other_settings(self.run, trained, self._settings())
+        if (self.run / FIT).exists() and not overwrite:
+            say(f"{self.run} is trained already; `--overwrite true` trains it again.")
+            return
+        last = self.run / "checkpoints" / "last.ckpt"
+        if overwrite:
+            _forget(self.run)
+        elif trained is not None and last.exists():
+            kwargs["ckpt_path"] = str(last)
+            say(f"Resuming {self.run} from {last.name}.")
+        if self.trainer.is_global_zero:
+            write_text(self.run / CONFIG, yaml.safe_dump(self._settings(), sort_keys=False))
+        self.trainer.fit(weights_only=True, **{k: v for k, v in kwargs.items() if k != "weights_only"})
+        self._write_fit()
+
+    def validate(self, **kwargs: Any) -> None:  # noqa: ANN401
+        """Score the selected weights on dev."""
+        self._evaluate("validate", kwargs)
+
+    def test(self, **kwargs: Any) -> None:  # noqa: ANN401
+        """Score the selected weights on dev and test."""
+        self._evaluate("test", {**kwargs, "verbose": False})
+
+    def predict(self, **kwargs: Any) -> None:  # noqa: ANN401
+        """Label the chosen split with the selected weights."""
+        self._evaluate("predict", {**kwargs, "return_predictions": False})
+
+    def fitted(self) -> dict[str, Any]:
+        """What ``fit`` wrote about the training; empty for weights from elsewhere."""
+        path = self.run / FIT
+        return read_json(path, M2FNetError, "Train the run again.") if path.exists() else {}
+
+    def _evaluate(self, command: str, kwargs: dict[str, Any]) -> None:
+        selected = self.config[self.subcommand].select
+        path = _weights(self.run, kwargs.pop("ckpt_path", None), selected)
+        kwargs.pop("weights_only", None)
+        try:
+            getattr(self.trainer, command)(ckpt_path=str(path), weights_only=True, **kwargs)
+        except RuntimeError as error:
+            if "state_dict" not in str(error):
+                raise
+            raise UsageError(
+                f"The weights in {path} do not fit these settings or data ({' '.join(str(error).split())[:300]}). "
+                f"Use the run's own configuration: --config {self.run / CONFIG}"
+            ) from error
+
+    def _settings(self) -> dict[str, Any]:
+        """The configuration as plain data, without what does not belong to the run."""
+        parser = self._parser(self.subcommand)
+        settings: dict[str, Any] = yaml.safe_load(parser.dump(self.config[self.subcommand], skip_none=False))
+        return {key: value for key, value in settings.items() if key not in _NOT_PART_OF_A_RUN}
+
+    def _write_fit(self) -> None:
+        best = torch.load(self.checkpoint.best_model_path, weights_only=True, map_location="cpu")
+        score = self.trainer.callback_metrics.get(MONITOR)
+        if self.checkpoint.monitor is not None:
+            score = self.checkpoint.best_model_score
+        assert score is not None, "a dev split is scored in every epoch"
+        if self.trainer.is_global_zero:
+            write_json(
+                self.run / FIT,
+                {
+                    "select": self.config[self.subcommand].select,
+                    "epoch": best["epoch"],
+                    "epochs": self.trainer.current_epoch,
+                    "dev.weighted_f1": float(score),
+                    "parameters": sum(p.numel() for p in self.model.parameters()),
+                    "device": str(self.trainer.strategy.root_device),
+                    **self.clock.summary(),
+                },
+            )
+
+
+class Clock(pl.Callback):
+    """Seconds per training epoch (validation included) and peak memory."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the epoch's clock."""
+        self._start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop it."""
+        self.seconds.append(time.perf_counter() - self._start)
+
+    def summary(self) -> dict[str, float]:
+        """Median epoch in seconds, peak memory of this process and of the GPU in MiB."""
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        gpu = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
+        seconds = statistics.median(self.seconds) if self.seconds else math.nan
+        return {"epoch_seconds": round(seconds, 4), "peak_memory_mib": round(own), "peak_gpu_memory_mib": round(gpu)}
+
+
+@rank_zero_only
+def say(text: str) -> None:
+    """Print a line for the user, once under distributed training."""
+    print(text, flush=True)  # noqa: T201
+
+
+def _run_folder(named: str | None, configs: Sequence[Any] | None, seed: int) -> Path:
+    first = Path(str(configs[0])) if configs else None
+    if first is not None and first.name == CONFIG and (first.parent / "checkpoints").is_dir():
+        return Path(named) if named else first.parent  # the configuration of a run means that run
+    if named:
+        return Path(named)
+    return Path("runs") / (first.stem if first is not None else "unnamed") / f"seed-{seed}"
+
+
+def _checkpoint(run: Path, select: str) -> ModelCheckpoint:
+    """Keeps ``best.ckpt`` by dev and ``last.ckpt`` to resume from, or ``last.ckpt`` alone."""
+    folder = run / "checkpoints"
+    if select == "last":
+        return ModelCheckpoint(folder, filename="last", enable_version_counter=False)
+    return ModelCheckpoint(
+        folder, filename="best", monitor=MONITOR, mode="max", save_last=True, enable_version_counter=False
+    )
+
+
+def _weights(run: Path, asked: object, select: str) -> Path:
+    """The checkpoint to evaluate: a file, or ``best`` or ``last`` of the run; by default what ``select`` kept."""
+    name = str(asked) if asked is not None else {"dev": "best", "last": "last"}[select]
+    path = run / "checkpoints" / f"{name}.ckpt" if name in ("best", "last") else Path(name)
+    if not path.is_file():
+        raise UsageError(f"There are no weights at {path}; train first with `fit`, or name a file with --ckpt_path.")
+    return path
+
+
+def _trained_settings(run: Path) -> dict[str, Any] | None:
+    path = run / CONFIG
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _refuse_other_settings(run: Path, trained: Any, now: Any, only: str = "") -> None:  # noqa: ANN401
+    for key, (before, after) in _differences(trained, now, "").items():
+        if key.startswith(only):
+            raise UsageError(
+                f"{run} was trained with {key} = {before!r}, but now it is {after!r}. Name another folder with --run, "
+                f"or use the run's own settings with --config {run / CONFIG}"
+            )
+
+
+def _differences(before: Any, after: Any, key: str) -> dict[str, tuple[Any, Any]]:  # noqa: ANN401
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return {} if before == after else {key: (before, after)}
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in dict.fromkeys((*before, *after)):
+        found |= _differences(before.get(name), after.get(name), f"{key}.{name}" if key else name)
+    return found
+
+
+def _forget(run: Path) -> None:
+    for path in (run / FIT, *(run / "checkpoints").glob("*.ckpt")):
+        path.unlink(missing_ok=True)
