@@ -1,0 +1,169 @@
+"""A made-up corpus in MELD's own layout, for trying everything out: three streams, planted emotions, real defects."""
+
+import csv
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from m2fnet.corpora.toy_clip import shoot
+from m2fnet.corpora.toy_defects import FEWEST_DIALOGUES, Planted, plant, spoil
+from m2fnet.corpora.toy_script import FOLDERS, Line, Script, write_script
+from m2fnet.errors import CorpusError, UsageError
+from m2fnet.files import read_json, write_json
+from m2fnet.records import SPLITS, Split
+
+STAMP = "toy.json"
+RECIPE = 1  # counts up whenever the same seed gives another corpus
+
+_COLUMNS = (
+    "Sr No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID", "Season", "Episode",
+    "StartTime", "EndTime",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ToyTruth:
+    """What was written: how many utterances per split, and which clips (or ids) have which planted defect."""
+
+    utterances: dict[str, int]
+    defects: Planted
+
+
+def write_toy(
+    root: Path,
+    *,
+    seed: int = 0,
+    dialogues: tuple[int, int, int] = (40, 10, 20),
+    defects: bool = True,
+    workers: int | None = None,
+    progress: bool = True,
+) -> ToyTruth:
+    """Write the toy corpus of ``seed`` to ``root`` and return what was planted in it.
+
+    Dialogues of two to four speakers whose emotions flow from turn to turn; each row of the three tables has a clip
+    with a voice and a face. No modality tells the emotion alone. The same arguments give the same corpus.
+
+    Args:
+        root: folder to make; one that already holds the same corpus is left as it is.
+        seed: of everything that is left to chance.
+        dialogues: numbers of training, dev and test dialogues.
+        defects: whether to plant the real corpus's defects.
+        workers: processes that write clips; None: one per core.
+        progress: whether to show a bar.
+
+    Raises:
+        CorpusError: if ``root`` holds anything else.
+        UsageError: if there are too few dialogues.
+    """
+    counts = dict(zip(SPLITS, dialogues, strict=True))
+    _check_counts(counts, defects)
+    settings = {"recipe": RECIPE, "seed": seed, "dialogues": list(dialogues), "has_defects": defects}
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        return _reuse(root, settings)
+
+    rng = np.random.default_rng(seed)
+    script = write_script(counts, rng)
+    planted: Planted = {}
+    if defects:
+        script, planted = plant(script, rng)
+    truth = ToyTruth({split: sum(map(len, scenes)) for split, scenes in script.items()}, planted)
+    with _built_beside(root) as building:
+        _write_tables(building, script)
+        _shoot_all(building, script, workers or os.cpu_count() or 1, progress)
+        if defects:
+            spoil(building, planted)
+        write_json(building / STAMP, {"settings": settings, "utterances": truth.utterances, "defects": planted})
+    return truth
+
+
+def _check_counts(counts: dict[Split, int], defects: bool) -> None:
+    fewest = FEWEST_DIALOGUES if defects else dict.fromkeys(SPLITS, 1)
+    if any(counts[split] < fewest[split] for split in SPLITS):
+        advice = "Ask for more, or for a corpus without defects" if defects else "Ask for more"
+        raise UsageError(
+            f"The toy corpus was asked for with {_list(counts)} dialogues; expected at least {_list(fewest)}. {advice}."
+        )
+
+
+def _list(counts: dict[Split, int]) -> str:
+    return ", ".join(f"{counts[split]} {split}" for split in SPLITS)
+
+
+def _reuse(root: Path, settings: dict[str, Any]) -> ToyTruth:
+    advice = "Name a folder that does not exist yet, or remove this one."
+    if not (root / STAMP).is_file():
+        raise CorpusError(f"{root} already holds something that is no toy corpus; nothing was written. {advice}")
+    stamp = read_json(root / STAMP, CorpusError, advice)
+    if stamp.get("settings") != settings:
+        raise CorpusError(
+            f"{root} holds a toy corpus of other settings: found {stamp.get('settings')}, expected {settings}. {advice}"
+        )
+    return ToyTruth(stamp["utterances"], {what: tuple(names) for what, names in stamp["defects"].items()})
+
+
+@contextmanager
+def _built_beside(root: Path) -> Iterator[Path]:
+    """A temporary folder that becomes ``root`` when the block ends well, and vanishes when it does not."""
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as temporary:
+        building = Path(temporary) / root.name  # made here, so that it gets the user's usual permissions
+        building.mkdir()
+        yield building
+        if root.exists():
+            root.rmdir()  # empty, or we would not be here
+        building.rename(root)
+
+
+def _write_tables(root: Path, script: Script) -> None:
+    for split, scenes in script.items():
+        lines = [line for scene in scenes for line in scene]
+        table = _row(_COLUMNS).encode() + b"".join(_encoded(n, line) for n, line in enumerate(lines, start=1))
+        (root / f"{split}_sent_emo.csv").write_bytes(table)
+
+
+def _encoded(number: int, line: Line) -> bytes:
+    """One row of the table in the line's own encoding: the real tables mix them."""
+    start, end = (_clock(seconds, line.hour_digits) for seconds in (line.start_s, line.end_s))
+    row = (number, line.text, line.speaker, line.emotion, line.sentiment, line.dialogue, line.utterance)
+    return _row((*row, line.season, line.episode, start, end)).encode(line.encoding)
+
+
+def _row(cells: tuple[object, ...]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\r\n").writerow(cells)
+    return out.getvalue()
+
+
+def _clock(seconds: float, hour_digits: int) -> str:
+    """``HH:MM:SS,mmm``, or ``H:MM:SS,mmm`` as in a quarter of MELD's rows."""
+    whole, milliseconds = divmod(round(seconds * 1000), 1000)
+    minutes, second = divmod(whole, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour:0{hour_digits}}:{minute:02}:{second:02},{milliseconds:03}"
+
+
+def _shoot_all(root: Path, script: Script, workers: int, progress: bool) -> None:
+    jobs = [(root / line.clip, line.shot) for scenes in script.values() for scene in scenes for line in scene]
+    for folder in FOLDERS.values():
+        (root / folder).mkdir()
+    with tqdm(total=len(jobs), desc="writing toy clips", unit="clip", disable=not progress) as bar:
+        if workers == 1:
+            for path, shot in jobs:
+                shoot(path, shot)
+                bar.update()
+            return
+        # Fresh processes: a fork of one that runs PyTorch's threads may hang.
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            for done in as_completed([pool.submit(shoot, *job) for job in jobs]):
+                done.result()
+                bar.update()
