@@ -1,0 +1,335 @@
+"""Read a pickle of plain data without running any of it.
+
+A pickle is a program for a stack machine, and Python's loader runs whatever it names. Here the standard library only
+cuts the file into instructions; those that build containers, numbers, strings and numpy arrays are carried out below,
+every other is refused by name. Nothing is imported or called that the file asks for, so there is nothing to trick.
+"""
+
+import math
+import mmap
+import pickletools
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from m2fnet.errors import CorpusError, UnsafePickleError
+
+_NUMBERS = {"INT", "LONG", "BININT", "BININT1", "BININT2", "LONG1", "LONG4", "FLOAT", "BINFLOAT"}
+_STRINGS = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING"}
+_BYTES = {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}
+_CONSTANTS = _NUMBERS | _STRINGS | _BYTES
+_FRAMING = {"PROTO", "FRAME"}
+_PYTHON = ("builtins", "__builtin__")  # the second is Python 2's name
+_NUMPY = ("numpy._core", "numpy.core")  # numpy 2 and before
+_NUMBER = re.compile(r"[iuf][1248]|b1")
+_KEYS = (str, int, float, bytes, type(None))  # flat: hashing a tuple nested a million deep would crash the interpreter
+_MOST_DIMENSIONS = 8
+
+
+@dataclass(frozen=True)
+class _Name:
+    """A class or function that the pickle names; only ever compared, never looked up."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass
+class _Dtype:
+    """A numpy number type under construction."""
+
+    name: str
+    order: str = "="
+
+    def numpy(self) -> np.dtype[Any]:
+        return np.dtype(self.order + self.name)
+
+
+def _names(modules: tuple[str, ...], *names: str) -> frozenset[_Name]:
+    return frozenset(_Name(module, name) for module in modules for name in names)
+
+
+_MULTIARRAY = tuple(f"{package}.multiarray" for package in _NUMPY)
+_NDARRAY = _names(("numpy",), "ndarray")
+_TYPES = _names(_PYTHON, "list", "dict", "tuple", "int", "float", "str", "bool")  # factories of a defaultdict
+
+
+def load_plain(path: Path) -> object:
+    """The object pickled in ``path``, made of containers, numbers, strings and numpy arrays of numbers only.
+
+    Strings written by Python 2 are read as latin-1. The memory used stays in proportion to the size of the file,
+    but one object may stand in many places: whoever expands the result has to mind that.
+
+    Raises:
+        UnsafePickleError: if the pickle asks for anything else; the message names it.
+        CorpusError: if the file cannot be read or is no whole pickle.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return _Machine(path).run(_instructions(content))
+    except (UnsafePickleError, CorpusError):
+        raise
+    except OSError as problem:
+        raise CorpusError(f"Cannot read {path}: {problem}.") from problem
+    except Exception as problem:  # whatever a damaged instruction leads to: nothing of it may look like success
+        reason = str(problem) or type(problem).__name__
+        raise CorpusError(f"{path} is not a whole pickle ({reason}). Download it again.") from problem
+
+
+def _instructions(content: mmap.mmap) -> Iterator[tuple[str, Any]]:
+    """Name and argument of each instruction; `pickletools.genops` cannot read Python 2's non-ASCII strings."""
+    readers = {
+        op.code.encode("latin-1"): (op.name, op.arg.reader if op.arg is not None else None)
+        for op in pickletools.opcodes
+    }
+    readers[b"S"] = ("STRING", _read_python2_string)
+    while code := content.read(1):
+        if code not in readers:
+            raise ValueError(f"unknown instruction {code!r} at byte {content.tell() - 1}")
+        name, reader = readers[code]
+        yield name, reader(content) if reader is not None else None  # type: ignore[arg-type]
+    raise ValueError("it ends before its last instruction")
+
+
+def _read_python2_string(content: Any) -> str:  # noqa: ANN401
+    line = content.readline()
+    if len(line) < 3 or line[:1] not in (b"'", b'"') or line[-2:-1] != line[:1] or line[-1:] != b"\n":
+        raise ValueError("a string without quotes")
+    text: str = line[1:-2].decode("unicode_escape")  # unescapes bytes one by one, leaving latin-1
+    return text
+
+
+class _Machine:
+    """The harmless part of pickle's stack machine."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stack: list[Any] = []
+        self._marks: list[int] = []
+        self._memo: dict[int, Any] = {}
+
+    def run(self, instructions: Iterator[tuple[str, Any]]) -> object:
+        """Carry out ``instructions`` up to STOP and return what lies on top of the stack."""
+        for name, argument in instructions:
+            if name in _CONSTANTS:
+                self._stack.append(argument)
+            elif name == "STOP":
+                return self._stack.pop()
+            elif name in _OPERATIONS:
+                _OPERATIONS[name](self, argument)
+            elif name not in _FRAMING:
+                self._refuse(f"the instruction {name}")
+        raise ValueError("it ends before STOP")
+
+    def _refuse(self, what: object) -> NoReturn:
+        raise UnsafePickleError(
+            f"{self._path} asks for {what}; expected containers, numbers, strings and numpy arrays of numbers only, "
+            "because anything else may run code. Nothing was run. If you trust its author, convert the values to "
+            "lists and numpy arrays yourself and pickle them again."
+        )
+
+    def _push(self, value: object) -> None:
+        self._stack.append(value)
+
+    def _pop(self) -> Any:  # noqa: ANN401
+        return self._stack.pop()
+
+    def _since_mark(self) -> list[Any]:
+        mark = self._marks.pop()
+        items = self._stack[mark:]
+        del self._stack[mark:]
+        return items
+
+    def mark(self) -> None:
+        self._marks.append(len(self._stack))
+
+    def pop(self) -> None:
+        if self._marks and self._marks[-1] == len(self._stack):
+            self._marks.pop()
+        else:
+            self._stack.pop()
+
+    def forget(self) -> None:
+        self._since_mark()
+
+    def duplicate(self) -> None:
+        self._push(self._stack[-1])
+
+    def remember(self, key: int | None) -> None:
+        self._memo[len(self._memo) if key is None else key] = self._stack[-1]
+
+    def recall(self, key: int) -> None:
+        self._push(self._memo[key])
+
+    def gather_tuple(self, length: int | None) -> None:
+        items = self._since_mark() if length is None else [self._pop() for _ in range(length)][::-1]
+        self._push(tuple(items))
+
+    def extend_list(self, items: list[Any]) -> None:
+        self._target(list).extend(items)
+
+    def update_dict(self, items: list[Any]) -> None:
+        self._target(dict).update(self._pairs(items))
+
+    def update_set(self, items: list[Any]) -> None:
+        self._target(set).update(self._flat(items))
+
+    def make_dict(self) -> None:
+        self._push(self._pairs(self._since_mark()))
+
+    def make_frozenset(self) -> None:
+        self._push(frozenset(self._flat(self._since_mark())))
+
+    def name(self, argument: str | None) -> None:
+        """Push the name that GLOBAL ("module name") or STACK_GLOBAL (both on the stack) gives, if it is harmless."""
+        if argument is None:
+            last = self._pop()
+            module, name = self._pop(), last
+        else:
+            module, _, name = argument.partition(" ")
+        if not isinstance(module, str) or not isinstance(name, str):
+            self._refuse("a class whose name is no string")
+        named = _Name(module, name)
+        if named not in _KNOWN:
+            self._refuse(named)
+        self._push(named)
+
+    def reduce(self) -> None:
+        """Do what calling the named function with its arguments would lead to."""
+        arguments, function = self._pop(), self._pop()
+        make = _MAKERS.get(function) if isinstance(function, _Name) else None
+        if make is None or not isinstance(arguments, tuple):
+            self._refuse(f"a call of {function if isinstance(function, _Name) else type(function).__name__}")
+        self._push(make(self, *arguments))
+
+    def build(self) -> None:
+        """Give an array its content, or a number type its byte order."""
+        state, target = self._pop(), self._stack[-1]
+        if isinstance(target, np.ndarray):
+            _, shape, dtype, is_fortran, content = state
+            shape, number, content = self._checked(shape, dtype, content)
+            known: Any = (1, shape, number, is_fortran is True or is_fortran == 1, content)
+            target.__setstate__(known)
+        elif isinstance(target, _Dtype):
+            _, order, subdtype, names, fields = state[:5]
+            if order not in ("<", ">", "|", "=") or (subdtype, names, fields) != (None, None, None):
+                self._refuse("a structured number type")
+            target.order = order
+        else:
+            self._refuse(f"changing the attributes of a {type(target).__name__}")
+
+    def _target(self, kind: type[Any]) -> Any:  # noqa: ANN401
+        target = self._stack[-1]
+        if type(target) is not kind:
+            self._refuse(f"filling a {type(target).__name__} as if it were a {kind.__name__}")
+        return target
+
+    def _pairs(self, items: list[Any]) -> dict[Any, Any]:
+        return dict(zip(self._flat(items[::2]), items[1::2], strict=True))
+
+    def _flat(self, items: list[Any]) -> list[Any]:
+        for item in items:
+            if not isinstance(item, _KEYS):
+                self._refuse(f"a {type(item).__name__} as a key")
+        return items
+
+    def _checked(self, shape: object, dtype: object, content: object) -> tuple[tuple[int, ...], np.dtype[Any], bytes]:
+        """Shape, type and bytes of an array if they fit each other: a small file must not ask for a huge array."""
+        if isinstance(content, str):  # Python 2's bytes
+            content = content.encode("latin-1")
+        if not isinstance(dtype, _Dtype) or not isinstance(content, bytes | bytearray) or not isinstance(shape, tuple):
+            self._refuse("an array of something else than numbers")
+        if not all(type(n) is int and n >= 0 for n in shape) or len(shape) > _MOST_DIMENSIONS:
+            raise ValueError("an array of impossible shape")
+        if math.prod(shape) * dtype.numpy().itemsize != len(content):
+            raise ValueError(f"an array of shape {shape} with {len(content)} bytes of {dtype.name}")
+        return shape, dtype.numpy(), bytes(content)
+
+    def make_empty_array(self, kind: object, *_: object) -> np.ndarray[Any, Any]:
+        if not isinstance(kind, _Name) or kind not in _NDARRAY:
+            self._refuse("an array of a class of its own")
+        return np.zeros(0)
+
+    def make_array(self, content: object, dtype: object, shape: object, order: object) -> np.ndarray[Any, Any]:
+        shape, number, content = self._checked(shape, dtype, content)
+        return np.frombuffer(content, number).reshape(shape, order="F" if order == "F" else "C")
+
+    def make_scalar(self, dtype: object, content: object) -> object:
+        _, number, content = self._checked((), dtype, content)
+        return np.frombuffer(content, number)[0].item()
+
+    def make_dtype(self, name: object, *_: object) -> _Dtype:
+        if not isinstance(name, str) or not _NUMBER.fullmatch(name):
+            self._refuse(f"the number type {name[:40]!r}" if isinstance(name, str) else "a number type without name")
+        return _Dtype(name)
+
+    def make_bytes(self, text: str = "", encoding: str = "latin1") -> bytes:
+        if encoding not in ("latin1", "latin-1"):
+            self._refuse(f"the encoding {encoding[:40]!r}")
+        return text.encode("latin-1")
+
+    def make_mapping(self, *arguments: object) -> dict[Any, Any]:
+        """A plain dict in place of OrderedDict (perhaps with pairs) or defaultdict (with its factory)."""
+        pairs = arguments[-1] if arguments and isinstance(arguments[-1], list) else []
+        return self._pairs([item for key, value in pairs for item in (key, value)])
+
+    def make_set(self, items: object = ()) -> set[Any]:
+        if not isinstance(items, list | tuple):
+            self._refuse(f"a set of a {type(items).__name__}")
+        return set(self._flat(list(items)))
+
+
+_MAKERS: dict[_Name, Callable[..., object]] = {
+    name: make
+    for names, make in (
+        (_names(_MULTIARRAY, "_reconstruct"), _Machine.make_empty_array),
+        (_names(_MULTIARRAY, "scalar"), _Machine.make_scalar),
+        (_names(tuple(f"{package}.numeric" for package in _NUMPY), "_frombuffer"), _Machine.make_array),
+        (_names(("numpy",), "dtype"), _Machine.make_dtype),
+        (_names(("_codecs",), "encode"), _Machine.make_bytes),
+        (_names(_PYTHON, "bytes"), _Machine.make_bytes),
+        (_names(("collections",), "OrderedDict", "defaultdict"), _Machine.make_mapping),
+        (_names(_PYTHON, "set", "frozenset"), _Machine.make_set),
+    )
+    for name in names
+}
+_KNOWN = _NDARRAY | _TYPES | _MAKERS.keys()
+
+_OPERATIONS: dict[str, Callable[[_Machine, Any], None]] = {
+    "NONE": lambda machine, _: machine._push(None),
+    "NEWTRUE": lambda machine, _: machine._push(True),
+    "NEWFALSE": lambda machine, _: machine._push(False),
+    "EMPTY_LIST": lambda machine, _: machine._push([]),
+    "EMPTY_DICT": lambda machine, _: machine._push({}),
+    "EMPTY_SET": lambda machine, _: machine._push(set()),
+    "EMPTY_TUPLE": lambda machine, _: machine._push(()),
+    "LIST": lambda machine, _: machine._push(machine._since_mark()),
+    "DICT": lambda machine, _: machine.make_dict(),
+    "FROZENSET": lambda machine, _: machine.make_frozenset(),
+    "TUPLE": lambda machine, _: machine.gather_tuple(None),
+    "TUPLE1": lambda machine, _: machine.gather_tuple(1),
+    "TUPLE2": lambda machine, _: machine.gather_tuple(2),
+    "TUPLE3": lambda machine, _: machine.gather_tuple(3),
+    "APPEND": lambda machine, _: machine.extend_list([machine._pop()]),
+    "APPENDS": lambda machine, _: machine.extend_list(machine._since_mark()),
+    "SETITEM": lambda machine, _: machine.update_dict([machine._pop(), machine._pop()][::-1]),
+    "SETITEMS": lambda machine, _: machine.update_dict(machine._since_mark()),
+    "ADDITEMS": lambda machine, _: machine.update_set(machine._since_mark()),
+    "MARK": lambda machine, _: machine.mark(),
+    "POP": lambda machine, _: machine.pop(),
+    "POP_MARK": lambda machine, _: machine.forget(),
+    "DUP": lambda machine, _: machine.duplicate(),
+    "MEMOIZE": lambda machine, _: machine.remember(None),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT"), _Machine.remember),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Machine.recall),
+    **dict.fromkeys(("GLOBAL", "STACK_GLOBAL"), _Machine.name),
+    "REDUCE": lambda machine, _: machine.reduce(),
+    "BUILD": lambda machine, _: machine.build(),
+}
