@@ -62,13 +62,16 @@ def expect_counts(manifest: Manifest, expected: Mapping[str, Mapping[str, Any]])
 def media_file(root: Path, relative: str) -> str | None:
     """What is wrong with the media file ``root / relative``, or None; only a look at the folder, nothing is decoded."""
     path = root / relative
-    if not path.exists():
-        return "missing"
-    if not path.is_file():
-        return "not a plain file"
-    if not path.resolve().is_relative_to(root.resolve()):
-        return "a link that leaves the corpus folder"
-    return None if path.stat().st_size else "empty"
+    try:
+        if not path.exists():
+            return "missing"
+        if not path.is_file():
+            return "not a plain file"
+        if not path.resolve().is_relative_to(root.resolve()):
+            return "a link that leaves the corpus folder"
+        return None if path.stat().st_size else "empty"
+    except OSError:  # no permission, a name that is too long
+        return "out of reach"
 
 
 def _told(name: str, count: int | Mapping[str, int]) -> str:

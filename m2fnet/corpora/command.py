@@ -1,7 +1,6 @@
 """``m2fnet prepare``: a raw corpus in, a folder with its manifest out."""
 
 import argparse
-import importlib
 from pathlib import Path
 
 from m2fnet.corpora import table
@@ -53,7 +52,9 @@ def _is_same(out: Path, manifest: Manifest) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="m2fnet prepare", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="m2fnet prepare", description="A raw corpus in, a folder with its manifest out."
+    )
     corpora = parser.add_subparsers(required=True, metavar="{toy,meld,iemocap,table}")
     _add_toy(
         corpora.add_parser("toy", help="write a made-up corpus in MELD's layout, defects included, and prepare it")
@@ -74,6 +75,14 @@ def _parser() -> argparse.ArgumentParser:
 def _add_toy(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, required=True, help="where the made-up raw corpus goes")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same corpus (default 0)")
+    parser.add_argument(
+        "--dialogues",
+        type=int,
+        nargs=3,
+        default=(40, 10, 20),
+        metavar=("TRAIN", "DEV", "TEST"),
+        help="dialogues per split (default 40 10 20)",
+    )
     _add_out(parser, required=False)
     parser.set_defaults(run=_toy)
 
@@ -139,8 +148,10 @@ def _protocol(options: argparse.Namespace) -> Protocol:
 
 
 def _toy(options: argparse.Namespace) -> None:
-    # looked up by name so that a text-only corpus never waits for the drawing and encoding libraries
-    importlib.import_module("m2fnet.corpora.toy").write_toy(options.root, seed=options.seed)
+    # imported here alone: a text corpus should not wait for the drawing and encoding libraries
+    from m2fnet.corpora.toy import write_toy
+
+    write_toy(options.root, seed=options.seed, dialogues=tuple(options.dialogues))
     print(f"Wrote the raw toy corpus (seed {options.seed}) to {options.root}")
     if options.out is not None:
         _finish(read_meld_layout(options.root, corpus="toy", label_set=TOY_LABELS), options)

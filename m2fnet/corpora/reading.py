@@ -15,6 +15,7 @@ MAX_BYTES = 512 * 2**20  # a table of utterances is thousands of times smaller; 
 # `surrogateescape` keeps every byte that is no UTF-8 as U+DC80..U+DCFF; five of them mean nothing in cp1252 either
 _CP1252 = {0xDC00 + byte: bytes([byte]).decode("cp1252", errors="replace") for byte in range(0x80, 0x100)}
 _UNREADABLE = "\N{REPLACEMENT CHARACTER}"
+_HALF_OR_NUL = re.compile("[\\0\\ud800-\\udfff]")  # JSON can spell both, files and paths can hold neither
 _INTEGER = re.compile(r"[0-9]{1,9}")
 
 
@@ -160,6 +161,10 @@ def _object(line: Line) -> Row:
     if not isinstance(content, dict):
         raise CorpusError(f'{line.where} holds a {type(content).__name__}, expected an object like {{"id": "a1"}}.')
     cells = {name: _cell(line.where, name, value).strip() for name, value in content.items()}
+    if any(_HALF_OR_NUL.search(text) for item in cells.items() for text in item):
+        raise CorpusError(
+            f"{line.where} holds \\u0000 or half of a surrogate pair, expected text. Write it again as UTF-8."
+        )
     return Row(line.where, cells, line.is_repaired)
 
 

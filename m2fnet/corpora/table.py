@@ -186,7 +186,7 @@ def _media(root: Path, row: Row, kind: str, name: str, log: DefectLog) -> str | 
         return None
     try:
         media_path(root, relative)
-    except (ManifestError, OSError) as problem:
+    except ManifestError as problem:
         raise CorpusError(
             f"{row.where}: {kind} is {shown(relative)}, expected a file inside {root}, given relative to it."
         ) from problem

@@ -1,0 +1,204 @@
+import json
+from pathlib import Path
+
+import pytest
+from fake_corpora import write_table
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from m2fnet.corpora.table import COLUMNS, __doc__, read_table
+from m2fnet.errors import CorpusError, ManifestError
+from m2fnet.manifest import Manifest
+
+SMALL = """dialogue,split,speaker,text,label
+a,train,Ann,"Well, hello",joy
+b,test,Cid,Who?,neutral
+a,train,Bob,Hm.,
+a,train,Ann,Fine,neutral
+"""
+
+
+def test_rows_become_utterances_in_the_order_of_their_dialogue(tmp_path: Path):
+    manifest = read_table(write_table(tmp_path, SMALL))
+    assert manifest.corpus == "own"
+    assert manifest.label_set.classes == ("joy", "neutral")
+    assert manifest.label_set.kind == "single"
+    assert manifest.root is None
+    assert manifest.defects == ()
+    (dialogue,) = manifest.dialogues("train")
+    assert [(u.id, u.index, u.speaker, u.text, u.label) for u in dialogue.utterances] == [
+        ("a_0", 0, "Ann", "Well, hello", "joy"),
+        ("a_1", 1, "Bob", "Hm.", None),
+        ("a_2", 2, "Ann", "Fine", "neutral"),
+    ]
+    assert dialogue.utterances[1].source == "own.csv:4"
+
+
+def test_every_documented_column_is_read(tmp_path: Path):
+    row = {
+        "id": "u1", "dialogue": "d", "split": "train", "speaker": "Ann", "text": "it’s", "labels": ["joy", "surprise"],
+        "start_s": 1, "end_s": 2.5, "audio": "sound/long.wav", "video": "film.mp4", "audio_start_s": 3,
+        "audio_end_s": 4.5, "video_start_s": 0, "video_end_s": 1.5, "crop": "right", "label": None,
+    }  # fmt: skip
+    assert set(row) == set(COLUMNS)
+    assert all(column in __doc__ for column in COLUMNS)
+    del row["label"]
+    root = write_table(tmp_path, json.dumps(row), name="own.jsonl", media=["sound/long.wav", "film.mp4"])
+    manifest = read_table(root / "own.jsonl", labels=("surprise", "joy"), corpus="mine")
+    (utterance,) = manifest.utterances
+    assert (utterance.id, utterance.corpus, utterance.text) == ("u1", "mine", "it’s")
+    assert (utterance.label, utterance.labels) == (None, ("joy", "surprise"))
+    assert (utterance.start_s, utterance.end_s, utterance.crop) == (1, 2.5, "right")
+    assert (utterance.audio, utterance.audio_span) == ("sound/long.wav", (3, 4.5))
+    assert (utterance.video, utterance.video_span) == ("film.mp4", (0, 1.5))
+    assert (manifest.label_set.classes, manifest.label_set.kind) == (("surprise", "joy"), "multi")
+    assert manifest.root == root
+
+
+def test_csv_and_jsonl_give_the_same_utterances(tmp_path: Path):
+    lines = [
+        {"dialogue": "a", "split": "train", "text": "x", "labels": ["joy", "fear"]},
+        {"dialogue": "a", "split": "train", "text": "y", "labels": []},
+    ]
+    jsonl = read_table(write_table(tmp_path, "\n".join(map(json.dumps, lines)), name="own.jsonl") / "own.jsonl")
+    csv = read_table(write_table(tmp_path, "dialogue,split,text,labels\na,train,x,joy|fear\na,train,y,\n") / "own.csv")
+    assert [(u.id, u.text, u.labels) for u in jsonl.utterances] == [(u.id, u.text, u.labels) for u in csv.utterances]
+    assert jsonl.label_set == csv.label_set
+
+
+def test_missing_media_and_odd_columns_are_reported(tmp_path: Path):
+    table = "dialogue,split,audio,label,mood\na,train,here.wav,joy,1\na,train,gone.wav,sad,2\n"
+    manifest = read_table(write_table(tmp_path, table, media=["here.wav"]))
+    assert {d.what: d.ids for d in manifest.defects} == {
+        "column without a meaning here": ("mood",),
+        "audio file missing": ("a_1",),
+    }
+    assert [u.audio for u in manifest.utterances] == ["here.wav", None]
+
+
+def test_one_clip_in_two_splits_is_a_leak_but_two_spans_of_it_are_not(tmp_path: Path):
+    head = "dialogue,split,video,video_start_s,video_end_s,label\n"
+    root = write_table(
+        tmp_path, head + "a,train,f.mp4,0,1,joy\nb,test,f.mp4,1,2,sad\nc,train,f.mp4,2,3,sad\n", media=["f.mp4"]
+    )
+    assert read_table(root).defects == ()
+    write_table(tmp_path, head + "a,train,f.mp4,0,1,joy\nb,test,f.mp4,0,1,sad\nc,train,f.mp4,2,3,sad\n")
+    assert [(d.what[:4], d.ids) for d in read_table(root).defects] == [("leak", ("a_0", "b_0"))]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("dialogue,text,label\na,x,joy\n", r"lacks the column 'split'. Add it with train, dev or test"),
+        ("split,text,label\ntrain,x,joy\n", r"lacks the column 'dialogue'"),
+        ("dialogue,split,label\na,train,joy\n", r"none of the columns text, audio, video"),
+        ("dialogue,split,text,label,labels\na,train,x,joy,\n", r"both columns label and labels"),
+        (
+            "dialogue,split,text,label\na,train,x,joy\na,val,y,sad\n",
+            r"own.csv:3 puts dialogue 'a' into 'val', .*csv:2 into",
+        ),
+        (
+            "dialogue,split,text,label\na,val,x,joy\n",
+            r"own.csv:2: dialogue is 'a' and split 'val', expected .*train, dev",
+        ),
+        ("dialogue,split,text,label\n,train,x,joy\n", r"own.csv:2: dialogue is ''"),
+        ("dialogue,split,text,label\na,train,x,joy\n", r"The labels are 'joy', expected at least two"),
+        (
+            "dialogue,split,text,label\na,train,x,joy\na,train,x,sad\nb,dev,x,fear\n",
+            r"csv:4: the label is 'fear', .*--labels",
+        ),
+        (
+            "dialogue,split,id,text,label\na,train,1,x,joy\na,train,1,y,sad\n",
+            r"csv:3: the id '1' is already that of own.csv:2",
+        ),
+        (
+            "dialogue,split,text,label,start_s,end_s\na,train,x,joy,2,1\n",
+            r"csv:2: end_s is 1, expected more than start_s",
+        ),
+        ("dialogue,split,text,label,start_s\na,train,x,joy,nan\n", r"csv:2: start_s is 'nan', expected seconds"),
+        ("dialogue,split,text,label,start_s\na,train,x,joy,-1\n", r"csv:2: start_s is '-1', expected seconds"),
+        ("dialogue,split,text,label,crop\na,train,x,joy,top\n", r"csv:2: crop is 'top', expected left or right"),
+        ("dialogue,split,label,audio\na,train,joy,../x.wav\n", r"csv:2: audio is '../x.wav', expected a file inside"),
+        (
+            "dialogue,split,label,video\na,train,joy,/etc/passwd\n",
+            r"csv:2: video is '/etc/passwd', expected a file inside",
+        ),
+        (
+            "dialogue,split,label,video\na,train,joy,http://a/b\n",
+            r"csv:2: video is 'http://a/b', expected a file inside",
+        ),
+        (
+            "dialogue,split,text,video_start_s\na,train,x,1\n",
+            r"csv:2: expected video, video_start_s and video_end_s tog",
+        ),
+        ("dialogue,split,text\n", r"own.csv holds no row"),
+        ("", r"own.csv is empty"),
+    ],
+)
+def test_a_bad_table_is_refused_with_what_to_do(tmp_path: Path, table: str, message: str):
+    with pytest.raises(CorpusError, match=message):
+        read_table(write_table(tmp_path, table))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("[1]", r"own.jsonl:1 holds a list, expected an object"),
+        ("{", r"own.jsonl:1 is not valid JSON"),
+        ('{"dialogue": {"a": 1}, "split": "train"}', r"own.jsonl:1: 'dialogue' is a dict, expected a text"),
+        ('{"dialogue": "a", "split": "train", "text": true}', r"own.jsonl:1: 'text' is a bool"),
+        ('{"dialogue": "a", "split": "train", "audio": "\\u0000"}', r"own.jsonl:1 holds .u0000 or half"),
+        ('{"dialogue": "a", "split": "train", "text": "\\ud800"}', r"own.jsonl:1 holds .u0000 or half"),
+        ("[" * 100_000, r"own.jsonl:1 is not valid JSON"),
+    ],
+)
+def test_a_bad_json_line_is_refused(tmp_path: Path, line: str, message: str):
+    with pytest.raises(CorpusError, match=message):
+        read_table(write_table(tmp_path, line, name="own.jsonl"))
+
+
+def test_given_labels_fix_the_order_and_refuse_others(tmp_path: Path):
+    root = write_table(tmp_path, SMALL)
+    assert read_table(root, labels=("neutral", "joy", "fear")).label_set.classes == ("neutral", "joy", "fear")
+    with pytest.raises(
+        CorpusError, match=r"csv:2: the label is 'joy', expected one of neutral, fear \(as --labels says\)"
+    ):
+        read_table(root, labels=("neutral", "fear"))
+
+
+def test_a_folder_must_hold_one_table(tmp_path: Path):
+    with pytest.raises(CorpusError, match=r"holds 0 CSV or JSONL files. Expected a table, .*\n(.*\n)*.*dialogue"):
+        read_table(tmp_path)
+    root = write_table(tmp_path, SMALL)
+    write_table(tmp_path, SMALL, name="second.csv")
+    with pytest.raises(CorpusError, match="holds 2 CSV or JSONL files"):
+        read_table(root)
+    with pytest.raises(CorpusError, match="is no CSV or JSONL file"):
+        read_table(tmp_path / "absent.csv")
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=st.binary(max_size=200), suffix=st.sampled_from([".csv", ".jsonl"]), keeps_header=st.booleans())
+def test_random_bytes_never_raise_anything_else(tmp_path: Path, body: bytes, suffix: str, keeps_header: bool):
+    header = b"dialogue,split,text,audio,label\na,train,x,,joy\na,train,x,,sad\n" if keeps_header else b""
+    path = tmp_path / f"own{suffix}"
+    path.write_bytes(header + body)
+    try:
+        manifest = read_table(path)
+    except (CorpusError, ManifestError):
+        return
+    assert manifest.utterances
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cell=st.text(max_size=20), column=st.sampled_from(COLUMNS))
+def test_any_text_in_any_cell_is_read_or_refused(tmp_path: Path, cell: str, column: str):
+    row = {"dialogue": "a", "split": "train", "text": "x", column: cell}
+    path = tmp_path / "own.jsonl"
+    path.write_bytes(json.dumps(row).encode() + b"\n")
+    try:
+        manifest = read_table(path, labels=("joy", "sad"))
+    except (CorpusError, ManifestError):
+        return
+    saved = manifest.save(tmp_path / "out")
+    assert Manifest.load(tmp_path / "out") == saved
