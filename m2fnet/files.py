@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -60,29 +60,27 @@ def read_json(path: Path, error: type[M2FNetError], advice: str) -> dict[str, An
     Raises:
         error: if the file is absent, is no JSON or holds something else than an object; ``advice`` says what to do.
     """
-    return _read_object(path, error, advice, lambda: path.read_text(encoding="utf-8"), str(path))
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise error(f"Cannot read {path}: {problem}. {advice}") from problem
+    return _object(text, str(path), error, advice)
 
 
-def read_jsonl(path: Path, error: type[M2FNetError], advice: str) -> list[dict[str, Any]]:
-    """Read one JSON object per line from ``path``; errors name the line."""
+def read_jsonl(path: Path, error: type[M2FNetError], advice: str) -> Iterator[dict[str, Any]]:
+    """Read one JSON object per line from ``path``, one at a time; errors name the line."""
+    name, number = str(path), 0
     try:
         with path.open(encoding="utf-8", newline="\n") as file:  # str.splitlines would also cut at U+2028 in a text
-            lines = list(file)
+            for number, line in enumerate(file, start=1):
+                yield _object(line, f"{name}:{number}", error, advice)
     except (OSError, UnicodeDecodeError) as problem:
-        raise error(f"Cannot read {path}: {problem}. {advice}") from problem
-    return [
-        _read_object(path, error, advice, lambda line=line: line, f"{path}:{number}")  # type: ignore[misc]
-        for number, line in enumerate(lines, start=1)
-    ]
+        raise error(f"Cannot read {name} after line {number}: {problem}. {advice}") from problem
 
 
-def _read_object(
-    path: Path, error: type[M2FNetError], advice: str, read: Callable[[], str], where: str
-) -> dict[str, Any]:
+def _object(text: str, where: str, error: type[M2FNetError], advice: str) -> dict[str, Any]:
     try:
-        content = json.loads(read())
-    except (OSError, UnicodeDecodeError) as problem:
-        raise error(f"Cannot read {path}: {problem}. {advice}") from problem
+        content = json.loads(text)
     except (ValueError, RecursionError) as problem:
         raise error(f"{where} is not valid JSON ({problem}). {advice}") from problem
     if not isinstance(content, dict):

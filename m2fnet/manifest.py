@@ -6,7 +6,7 @@ One utterance per line, typed, greppable, readable with ``pandas.read_json(path,
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
@@ -31,7 +31,6 @@ META = "manifest.meta.json"
 ADVICE = "Make it again with `m2fnet prepare` (or `m2fnet import` for a feature pickle)."
 
 _REQUIRED = ("id", "corpus", "split", "dialogue", "index")
-_TEXTS = ("id", "corpus", "dialogue", "speaker", "text", "label", "audio", "video", "source")
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ class Manifest:
 
     def save(self, folder: Path) -> "Manifest":
         """Write both files into ``folder`` and return the manifest with its ``sha256``."""
-        write_jsonl(folder / TABLE, [_row(u) for u in self.utterances])
+        write_jsonl(folder / TABLE, [vars(u) for u in self.utterances])
         made_with = {**self.provenance, "m2fnet": __version__}
         saved = dataclasses.replace(self, sha256=sha256_of(folder / TABLE), provenance=made_with)
         write_json(folder / META, saved._meta())
@@ -93,26 +92,30 @@ class Manifest:
             ManifestError: if a file is absent or damaged, or the table is not the one its meta file was made for.
         """
         meta = read_json(folder / META, ManifestError, ADVICE)
-        rows = read_jsonl(folder / TABLE, ManifestError, ADVICE)
-        found = sha256_of(folder / TABLE)
+        found = _hash(folder / TABLE)
         if found != meta.get("sha256"):
             raise ManifestError(
                 f"{folder / TABLE} has SHA-256 {found[:12]}…, but {META} was written for "
                 f"{str(meta.get('sha256'))[:12]}…: the table was changed after it was prepared. {ADVICE}"
             )
+        name = str(folder / TABLE)
+        rows = read_jsonl(folder / TABLE, ManifestError, ADVICE)
+        utterances = tuple(_utterance(row, f"{name}:{number}") for number, row in enumerate(rows, start=1))
         try:
             names = meta["label_set"]
             return cls(
                 corpus=meta["corpus"],
                 label_set=LabelSet(names["name"], tuple(names["classes"]), names["kind"]),
-                utterances=tuple(_utterance(row, f"{folder / TABLE}:{n}") for n, row in enumerate(rows, 1)),
+                utterances=utterances,
                 root=Path(meta["root"]) if meta["root"] is not None else None,
                 defects=tuple(Defect(d["what"], tuple(d["ids"]), d["done"]) for d in meta["defects"]),
                 provenance=meta["provenance"],
                 sha256=found,
             )
-        except (KeyError, TypeError) as problem:
-            raise ManifestError(f"{folder / META} is incomplete ({problem!r}). {ADVICE}") from problem
+        except ManifestError:
+            raise
+        except (KeyError, TypeError, ValueError) as problem:
+            raise ManifestError(f"{folder / META} is damaged ({problem!r}). {ADVICE}") from problem
 
     def _meta(self) -> dict[str, Any]:
         return {
@@ -126,6 +129,13 @@ class Manifest:
         }
 
 
+def _hash(path: Path) -> str:
+    try:
+        return sha256_of(path)
+    except OSError as problem:
+        raise ManifestError(f"Cannot read {path}: {problem}. {ADVICE}") from problem
+
+
 def media_path(root: Path, relative: str) -> Path:
     """``root / relative`` if that stays inside ``root``.
 
@@ -133,8 +143,12 @@ def media_path(root: Path, relative: str) -> Path:
         ManifestError: for anything else, because a manifest from elsewhere must not read this machine's files.
     """
     pure = PurePosixPath(relative)
-    resolved = (root / pure).resolve()
-    if pure.is_absolute() or ":" in relative or not resolved.is_relative_to(root.resolve()):
+    try:
+        resolved = (root / pure).resolve()
+        is_inside = not pure.is_absolute() and ":" not in relative and resolved.is_relative_to(root.resolve())
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL byte, half of a surrogate pair
+        is_inside = False
+    if not is_inside:
         raise ManifestError(
             f"The manifest names the media file {relative!r}; expected a path inside {root}. "
             "Media must lie under the corpus root: move them there, or prepare the corpus with another --root."
@@ -178,45 +192,50 @@ def _count(dialogues: Sequence[Dialogue], label_set: LabelSet) -> dict[str, Any]
     }
 
 
-def _row(utterance: Utterance) -> dict[str, Any]:
-    return {**dataclasses.asdict(utterance)}
-
-
 def _utterance(row: dict[str, Any], where: str) -> Utterance:
-    unknown = set(row) - {f.name for f in dataclasses.fields(Utterance)}
     absent = [name for name in _REQUIRED if row.get(name) is None]
-    if unknown or absent:
-        problem = f"lacks {', '.join(absent)}" if absent else f"has the unknown field {sorted(unknown)[0]!r}"
-        raise ManifestError(f"{where} {problem}. {ADVICE}")
-    for name in _TEXTS:
-        _expect(row.get(name) is None or isinstance(row[name], str), where, name, row.get(name), "a string")
-    index = row["index"]
-    _expect(isinstance(index, int) and not isinstance(index, bool), where, "index", index, "an integer")
-    _expect(row["split"] in SPLITS, where, "split", row["split"], f"one of {', '.join(SPLITS)}")
-    for name in ("start_s", "end_s"):
-        _expect(row.get(name) is None or _is_seconds(row[name]), where, name, row.get(name), "seconds")
-    for name in ("audio_span", "video_span"):
-        span = row.get(name)
-        good = span is None or (isinstance(span, list) and len(span) == 2 and all(map(_is_seconds, span)))
-        _expect(good, where, name, span, "two times in seconds")
-    crop = row.get("crop")
-    _expect(crop is None or crop in get_args(Crop), where, "crop", crop, "left or right")
-    for name in ("labels", "defects"):
-        value = row.get(name, [])
-        good = isinstance(value, list) and all(isinstance(item, str) for item in value)
-        _expect(good, where, name, value, "a list of strings")
-    sequences = ("labels", "defects", "audio_span", "video_span")
-    tuples = {name: tuple(row[name]) for name in sequences if row.get(name) is not None}
+    if absent:
+        raise ManifestError(f"{where} lacks {', '.join(absent)}. {ADVICE}")
+    for name, value in row.items():
+        if name not in _FIELDS:
+            raise ManifestError(f"{where} has the unknown field {name!r}. {ADVICE}")
+        is_good, expected = _FIELDS[name]
+        if not is_good(value):
+            raise ManifestError(f"{where}: field {name!r} is {value!r}, expected {expected}. {ADVICE}")
+    tuples = {name: tuple(row[name]) for name in _SEQUENCES if row.get(name) is not None}
     return Utterance(**{**row, **tuples})
 
 
+def _is_text(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
 def _is_seconds(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf)
 
 
-def _expect(good: bool, where: str, name: str, came: object, expected: str) -> None:
-    if not good:
-        raise ManifestError(f"{where}: field {name!r} is {came!r}, expected {expected}. {ADVICE}")
+def _is_span(value: object) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, list) and len(value) == 2 and None not in value and all(map(_is_seconds, value))
 
+
+# field of a row -> what its value must be, as a test and in words; `_REQUIRED` alone may not be null
+_FIELDS: dict[str, tuple[Callable[[object], bool], str]] = {
+    **dict.fromkeys(
+        ("id", "corpus", "dialogue", "speaker", "text", "label", "audio", "video", "source"), (_is_text, "a string")
+    ),
+    "split": (lambda value: value in SPLITS, f"one of {', '.join(SPLITS)}"),
+    "index": (lambda value: isinstance(value, int) and not isinstance(value, bool), "an integer"),
+    **dict.fromkeys(("labels", "defects"), (_is_texts, "a list of strings")),
+    **dict.fromkeys(("start_s", "end_s"), (_is_seconds, "seconds")),
+    **dict.fromkeys(("audio_span", "video_span"), (_is_span, "two times in seconds")),
+    "crop": (lambda value: value is None or value in get_args(Crop), "left or right"),
+}
+_SEQUENCES = ("labels", "defects", "audio_span", "video_span")
 
 __all__ = ["META", "MODALITIES", "TABLE", "Manifest", "media_path"]
