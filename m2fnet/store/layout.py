@@ -4,7 +4,8 @@ A store is a folder::
 
     shard-00000.safetensors   "vectors" (rows, D); written once, its ids in the file's own metadata
     index.jsonl               {"id", "shard", "row", "rows"} per utterance that has an embedding
-    meta.json                 what made it, for which manifest, and every utterance that is missing, with the reason
+    meta.json                 what made it, for which manifest, every utterance that is missing, with the reason, and
+                              the SHA-256 of the files above
 """
 
 from dataclasses import dataclass, field

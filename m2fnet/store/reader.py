@@ -3,15 +3,17 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from m2fnet.errors import StoreError
-from m2fnet.files import read_json, read_jsonl
+from m2fnet.files import read_json, read_jsonl, sha256_of
 from m2fnet.manifest import Manifest
-from m2fnet.store.layout import DTYPES, FORMAT, INDEX, META, VECTORS, Missing, StoreMeta, shard_path
+from m2fnet.records import MODALITIES
+from m2fnet.store.layout import DTYPES, FORMAT, INDEX, META, VECTORS, Missing, Resolution, StoreMeta, shard_path
 
 _ADVICE = "Make it again with `m2fnet extract` (or `m2fnet import` for a feature pickle)."
 
@@ -35,12 +37,16 @@ class Store:
         if content.get("format") != FORMAT:
             raise StoreError(f"{self.folder} has store format {content.get('format')!r}, expected {FORMAT}. {_ADVICE}")
         try:
-            self.meta = StoreMeta(**{f.name: content[f.name] for f in dataclasses.fields(StoreMeta)})
+            self.meta = self._meta(content)
             self.missing = {m["id"]: Missing(m["stage"], m["reason"]) for m in content["missing"]}
+            self._hashes = dict[str, str](content["sha256"])
+            self._verify(INDEX)
             index = read_jsonl(self.folder / INDEX, StoreError, _ADVICE)
             self._places = {e["id"]: (int(e["shard"]), int(e["row"]), int(e["rows"])) for e in index}
             shards, count = int(content["shards"]), int(content["count"])
-        except (KeyError, TypeError, ValueError) as problem:
+        except StoreError:
+            raise
+        except (KeyError, TypeError, ValueError, OverflowError) as problem:
             raise StoreError(f"{self.folder} is damaged ({problem!r}). {_ADVICE}") from problem
         if len(self._places) != count:
             raise StoreError(f"{self.folder} lists {len(self._places)} embeddings, expected {count}. {_ADVICE}")
@@ -106,6 +112,38 @@ class Store:
             )
         self._refuse_unknown([u.id for u in manifest.utterances])
 
+    def verify(self) -> None:
+        """Read every shard once and compare it with the hash taken when it was written.
+
+        Opening does not do this: it would read all embeddings.
+
+        Raises:
+            StoreError: naming the file that changed.
+        """
+        for number in range(len(self._shards)):
+            self._verify(shard_path(self.folder, number).name)
+
+    def _verify(self, name: str) -> None:
+        path = self.folder / name
+        try:
+            found = sha256_of(path)
+        except OSError as problem:
+            raise StoreError(f"Cannot read {path}: {problem}. {_ADVICE}") from problem
+        if found != self._hashes.get(name):
+            raise StoreError(f"{path} is not as it was written: its SHA-256 differs from {META}. {_ADVICE}")
+
+    def _meta(self, content: dict[str, Any]) -> StoreMeta:
+        meta = StoreMeta(**{f.name: content[f.name] for f in dataclasses.fields(StoreMeta)})
+        known = (MODALITIES, get_args(Resolution), tuple(DTYPES))
+        for value, expected in zip((meta.modality, meta.resolution, meta.dtype), known, strict=True):
+            if value not in expected:
+                raise StoreError(
+                    f"{self.folder / META} says {value!r}, expected one of {', '.join(expected)}. {_ADVICE}"
+                )
+        if not isinstance(meta.manifest_sha256, str) or not isinstance(meta.corpus, str):
+            raise StoreError(f"{self.folder / META} does not name its manifest and corpus. {_ADVICE}")
+        return meta
+
     def _refuse_unknown(self, utterance_ids: Sequence[str]) -> None:
         unknown = [name for name in utterance_ids if name not in self._places and name not in self.missing]
         if unknown:
@@ -120,7 +158,7 @@ class Store:
                 vectors: Tensor = file.get_tensor(VECTORS)
         except (OSError, SafetensorError) as problem:
             raise StoreError(f"Cannot read {path}: {problem}. {_ADVICE}") from problem
-        if vectors.ndim != 2 or vectors.shape[1] != self.meta.width or vectors.dtype != DTYPES.get(self.meta.dtype):
+        if vectors.ndim != 2 or vectors.shape[1] != self.meta.width or vectors.dtype != DTYPES[self.meta.dtype]:
             raise StoreError(
                 f"{path} holds {vectors.dtype} of shape {tuple(vectors.shape)}, expected {self.meta.dtype} "
                 f"of width {self.meta.width}. {_ADVICE}"

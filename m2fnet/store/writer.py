@@ -5,15 +5,16 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from m2fnet.errors import StoreError
-from m2fnet.files import replaced, write_json, write_jsonl
+from m2fnet.files import replaced, sha256_of, write_json, write_jsonl
 from m2fnet.manifest import Manifest
+from m2fnet.records import MODALITIES
 from m2fnet.store.layout import (
     DTYPES,
     FORMAT,
@@ -61,8 +62,11 @@ class StoreWriter:
         dtype: str = "float32",
         shard_bytes: int = 256 * 2**20,
     ) -> None:
-        if dtype not in DTYPES:
-            raise StoreError(f"A store's dtype is one of {', '.join(DTYPES)}, but got {dtype!r}.")
+        for value, known in ((dtype, DTYPES), (modality, MODALITIES), (resolution, get_args(Resolution))):
+            if value not in known:
+                raise StoreError(f"Expected one of {', '.join(known)} for a store, but got {value!r}.")
+        if width < 1:
+            raise StoreError(f"Expected vectors of width 1 or more for a store, but got {width}.")
         if not manifest.sha256:
             raise StoreError("The manifest has not been saved; save it first so that the store can name its hash.")
         if (folder / META).exists():
@@ -79,6 +83,7 @@ class StoreWriter:
             versions={name: version(name) for name in _PACKAGES},
         )
         self._expected = {u.id for u in manifest.utterances}
+        self._hashes: dict[str, str] = {}
         self._missing: dict[str, Missing] = {}
         self._index: list[dict[str, Any]] = []
         self._pending: list[tuple[str, Tensor]] = []
@@ -143,8 +148,10 @@ class StoreWriter:
             self._index.append({"id": name, "shard": self._shard, "row": row, "rows": len(rows)})
             row += len(rows)
         vectors = torch.cat([rows for _, rows in self._pending])
-        with replaced(shard_path(self.folder, self._shard)) as temporary:
+        path = shard_path(self.folder, self._shard)
+        with replaced(path) as temporary:
             save_file({VECTORS: vectors}, temporary, metadata={"ids": json.dumps(ids)})
+        self._hashes[path.name] = sha256_of(path)
         self._pending, self._pending_bytes = [], 0
         self._shard += 1
 
@@ -158,6 +165,7 @@ class StoreWriter:
         if self._pending:
             self._write_shard()
         write_jsonl(self.folder / INDEX, self._index)
+        self._hashes[INDEX] = sha256_of(self.folder / INDEX)
         write_json(
             self.folder / META,
             {
@@ -165,6 +173,7 @@ class StoreWriter:
                 **dataclasses.asdict(self.meta),
                 "shards": self._shard,
                 "count": len(self._index),
+                "sha256": self._hashes,
                 "missing": [{"id": name, **dataclasses.asdict(m)} for name, m in sorted(self._missing.items())],
             },
         )
