@@ -2,8 +2,7 @@
 
 import argparse
 import importlib
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,9 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from extractors.base import Extractor
+from m2fnet.config import one_sentence, refuse_untrusted, resolve_config_arguments
 from m2fnet.errors import UsageError
 
-_PACKAGES = ("extractors.", "m2fnet.")
 _CLASS = "extractor.class_path"
 _INIT_ARGS = "extractor.init_args"
 
@@ -46,7 +45,7 @@ class Settings:
             config = parser.parse_object({"extractor": self.extractor, "manifest": str(self.manifest)})
             extractor: Extractor = parser.instantiate(config).extractor.init_args
         except (ArgumentError, ValueError) as problem:
-            raise UsageError(f"{_INIT_ARGS}: {_condensed(problem)}") from problem
+            raise UsageError(f"{_INIT_ARGS}: {one_sentence(str(problem))}") from problem
         return extractor
 
     def as_dict(self) -> dict[str, Any]:
@@ -65,12 +64,13 @@ def read_settings(argv: Sequence[str], prog: str) -> Settings:
     Raises:
         UsageError: for an unknown key, a wrong value, or a class that is no extractor of this project.
     """
-    config_file, class_path = _class_path(argv)
+    arguments = resolve_config_arguments(argv)
+    config_file, class_path = _class_path(arguments)
     parser = _parser(_import(class_path), prog)
     try:
-        config = yaml.safe_load(parser.dump(parser.parse_args(list(argv)), skip_none=False))
+        config = yaml.safe_load(parser.dump(parser.parse_args(arguments), skip_none=False))
     except (ArgumentError, ValueError) as problem:
-        raise UsageError(_condensed(problem)) from problem
+        raise UsageError(one_sentence(str(problem))) from problem
     run = config["run"] or f"runs/{config_file.stem}"
     return Settings(config["extractor"], Path(config["manifest"]), Path(run), config["seed"])
 
@@ -83,52 +83,19 @@ def _class_path(argv: Sequence[str]) -> tuple[Path, str]:
     given, _ = early.parse_known_args(argv)
     if given.config is None:
         raise UsageError("Expected --config FILE, for example --config conf/extractors/text_lsa.yaml.")
-    content = _read_yaml(given.config)
-    for found in _class_paths(content):
-        _refuse_foreign(found)
-    section = content.get("extractor")
+    section = yaml.safe_load(given.config.read_text(encoding="utf-8")).get("extractor")
     class_path = given.class_path or (section.get("class_path") if isinstance(section, dict) else None)
-    if class_path is None:
-        raise UsageError(f"{given.config} names no extractor; expected the key {_CLASS}.")
+    if not isinstance(class_path, str) or "." not in class_path:
+        raise UsageError(f"{given.config} names no extractor; expected a name such as extractors.text.lsa.LSA at {_CLASS}.")
     return given.config, class_path
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as problem:
-        raise UsageError(f"Cannot read the configuration file {path}: {_condensed(problem)}.") from problem
-    if not isinstance(content, dict):
-        raise UsageError(f"{path} holds a {type(content).__name__}, expected keys with values (YAML).")
-    return content
-
-
-def _class_paths(content: object) -> Iterator[object]:
-    if isinstance(content, dict):
-        if "class_path" in content:
-            yield content["class_path"]
-        content = list(content.values())
-    if isinstance(content, list):
-        for item in content:
-            yield from _class_paths(item)
-
-
-def _refuse_foreign(class_path: object) -> None:
-    if not isinstance(class_path, str) or not re.fullmatch(r"\w+(\.\w+)+", class_path):
-        raise UsageError(f"class_path is {class_path!r}; expected a dotted name such as extractors.text.lsa.LSA.")
-    if not class_path.startswith(_PACKAGES):
-        raise UsageError(
-            f"class_path is {class_path!r}; expected a class of {' or '.join(f'{p}*' for p in _PACKAGES)}. "
-            "A configuration file must not import anything else, for it may come from elsewhere."
-        )
-
-
 def _import(class_path: str) -> type[Extractor]:
-    _refuse_foreign(class_path)
+    refuse_untrusted({"class_path": class_path}, "The configuration")
     module, _, name = class_path.rpartition(".")
     try:
         found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as problem:
+    except (ImportError, AttributeError, ValueError) as problem:
         raise UsageError(f"{_CLASS} is {class_path!r}, which cannot be imported: {problem}.") from problem
     if not (isinstance(found, type) and issubclass(found, Extractor)):
         raise UsageError(f"{_CLASS} is {class_path!r}, which is no extractor; expected a subclass of Extractor.")
@@ -144,12 +111,3 @@ def _parser(cls: type[Extractor], prog: str) -> ArgumentParser:
     parser.add_argument("--run", type=Path, help="folder for the result (default: runs/<name of the config file>)")
     parser.add_argument("--seed", type=int, default=0, help="of everything random in the fit")
     return parser
-
-
-def _condensed(problem: Exception) -> str:
-    """One line out of a parser's message; of a union only the types and the value are kept."""
-    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
-    facts = dict(line.split(": ", 1) for line in lines if ": " in line)
-    if "Subtypes" in facts:
-        return f"{lines[0]} expected one of {facts['Subtypes']}, but got {facts.get('Given value')}."
-    return " ".join(lines)

@@ -1,0 +1,118 @@
+"""Statistics of log-mel bands, pitch and loudness over an utterance: the embedded audio extractor and its baseline."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torchaudio.transforms import MelSpectrogram
+
+from extractors.base import FittedExtractor, Sample, Turn
+from extractors.projection import Projection
+from extractors.scaling import Scaling
+from m2fnet.errors import MediaError
+from m2fnet.media.audio import RATE, read_audio
+from m2fnet.records import Modality
+
+WINDOW, HOP = 400, 160  # M2FNet, arXiv:2206.02187 section 3.2.1
+_PITCH_WINDOW = 800  # 50 ms: two periods of the lowest voice
+_LOWEST, _HIGHEST = 60.0, 500.0  # Hz, the range of speaking voices
+_VOICED = 0.45  # share of a frame's energy that repeats after one period (ours)
+
+
+class MelStatistics(FittedExtractor):
+    """Embeddings of single utterances from how their sound is distributed over time.
+
+    Args:
+        width: length D of the embeddings; smaller where there are fewer statistics.
+        mels: number of mel bands.
+        max_seconds: of a longer utterance only the beginning is heard.
+        scaling: how the embeddings are scaled.
+    """
+
+    modality: ClassVar[Modality] = "audio"
+
+    def __init__(
+        self, width: int = 48, mels: int = 40, max_seconds: float = 30.0, scaling: Scaling = "variance"
+    ) -> None:
+        super().__init__()
+        if mels < 2 or max_seconds <= 0:
+            raise ValueError(f"Expected mels >= 2 and max_seconds > 0, but got mels={mels}, max_seconds={max_seconds}.")
+        self.max_seconds = max_seconds
+        self.projection = Projection(width, scaling)
+        # a plain attribute of a plain list: it has no weights to save, and it works in the reading process
+        self._mel = [MelSpectrogram(RATE, n_fft=WINDOW, hop_length=HOP, n_mels=mels)]
+
+    @property
+    def width(self) -> int:
+        """Length D of the embeddings."""
+        return self.projection.width
+
+    def preprocess(self, turn: Turn) -> Sample:
+        """The statistics (F,) of the utterance's sound.
+
+        Raises:
+            MediaError: if it has none that can be heard.
+        """
+        utterance = turn.utterance
+        if utterance.audio is None:
+            raise MediaError("audio", "the manifest names no sound")
+        path = turn.manifest.media_path(utterance.audio)
+        samples = read_audio(path, span=utterance.audio_span, max_seconds=self.max_seconds)
+        return {"statistics": self.statistics(samples)}
+
+    def statistics(self, samples: Tensor) -> Tensor:
+        """Statistics (F,) of samples (N,) at 16 kHz: of mel bands and their changes, loudness, pitch and rhythm."""
+        samples = torch.nn.functional.pad(samples, (0, max(0, _PITCH_WINDOW - len(samples))))
+        bands = (self._mel[0](samples) + 1e-7).log()  # (mels, T)
+        changes = bands.diff() if bands.shape[1] > 1 else torch.zeros_like(bands)
+        loudness = bands.logsumexp(0)[None]
+        pitch, is_voiced = _pitch(samples)
+        voiced_pitch = pitch[is_voiced].log()[None] if is_voiced.any() else torch.zeros(1, 1)
+        return torch.cat(
+            [
+                _distribution(bands),
+                changes.std(1, correction=0),
+                changes.abs().mean(1),
+                _distribution(loudness),
+                _distribution(voiced_pitch),
+                _rhythm(loudness[0], is_voiced, len(samples) / RATE),
+            ]
+        )
+
+    def collate(self, samples: Sequence[Sample]) -> Sample:
+        """Statistics (B, F)."""
+        return {"statistics": torch.stack([sample["statistics"] for sample in samples])}
+
+    def forward(self, batch: Sample) -> Tensor:
+        """Embeddings (B, D)."""
+        embeddings: Tensor = self.projection(batch["statistics"])
+        return embeddings
+
+    def fit(self, samples: Sequence[Sample], *, seed: int = 0) -> None:
+        """Learn scale and directions from the training split's statistics; nothing in it is random."""
+        self.projection.fit(self.collate(samples)["statistics"])
+
+
+def _distribution(series: Tensor) -> Tensor:
+    """Mean, deviation and 10th, 50th and 90th percentile over time of series (S, T), as (5 S,)."""
+    percentiles = series.quantile(torch.tensor([0.1, 0.5, 0.9]), dim=1)
+    return torch.cat([series.mean(1), series.std(1, correction=0), percentiles.flatten()])
+
+
+def _pitch(samples: Tensor) -> tuple[Tensor, Tensor]:
+    """Pitch in Hz (T,) and whether the frame is voiced (T,), from the highest peak of the autocorrelation."""
+    frames = samples.unfold(0, _PITCH_WINDOW, 2 * HOP) * torch.hann_window(_PITCH_WINDOW)
+    correlation = torch.fft.irfft(torch.fft.rfft(frames, 2 * _PITCH_WINDOW).abs().square())
+    shortest, longest = int(RATE / _HIGHEST), int(RATE / _LOWEST)
+    height, lag = correlation[:, shortest:longest].max(1)
+    return RATE / (lag + shortest), height > _VOICED * correlation[:, 0].clamp_min(1e-6)
+
+
+def _rhythm(loudness: Tensor, is_voiced: Tensor, seconds: float) -> Tensor:
+    """Duration, share of voiced frames, voiced stretches per second and loudness peaks per second, as (4,)."""
+    starts = (is_voiced[1:] & ~is_voiced[:-1]).sum()
+    smooth = torch.nn.functional.avg_pool1d(loudness[None], 9, 1, 4, count_include_pad=False)[0]
+    peaks = ((smooth[1:-1] > smooth[:-2]) & (smooth[1:-1] > smooth[2:])).sum()
+    duration = torch.tensor(seconds)
+    return torch.stack([duration.log(), is_voiced.float().mean(), starts / duration, peaks / duration])

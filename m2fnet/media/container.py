@@ -1,0 +1,111 @@
+"""The one border to FFmpeg: files are opened here, and whatever is wrong with one leaves as `MediaError`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Literal, TypeVar
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from m2fnet.errors import MediaError
+
+# Containers of sound and pictures themselves. Playlists (hls, concat, dash, ...) are left out: they name other files.
+DEMUXERS = (
+    "aac,aiff,asf,au,avi,caf,flac,flv,h264,m4v,matroska,mov,mp3,mp4,mpeg,mpegts,mpegvideo,ogg,w64,wav,webm,wv,gif"
+)
+MAX_PIXELS = 7680 * 4320  # a frame of more is an attack on the memory, no recording of a conversation
+
+S = TypeVar("S", AudioStream, VideoStream)
+
+
+@dataclass(frozen=True)
+class Media(Generic[S]):
+    """An open file with the stream that is read from it.
+
+    Attributes:
+        container: the file.
+        stream: its first stream of sound or of pictures.
+        origin: time stamp in seconds at which the file begins; spans count from there.
+    """
+
+    container: InputContainer
+    stream: S
+    origin: float
+
+    @property
+    def duration(self) -> float | None:
+        """Length of the stream in seconds as the file declares it, or None."""
+        if self.stream.duration is not None and self.stream.time_base is not None:
+            return float(self.stream.duration * self.stream.time_base)
+        return None
+
+    def seek(self, time: float) -> None:
+        """Go to the last point at or before ``time`` (seconds from the origin) where decoding can start."""
+        assert self.stream.time_base is not None, "FFmpeg gives every stream a time base"
+        self.container.seek(int((self.origin + time) / self.stream.time_base), stream=self.stream)
+
+
+@contextmanager
+def open_audio(path: Path) -> Iterator[Media[AudioStream]]:
+    """The sound of ``path``.
+
+    Raises:
+        MediaError: if there is none, or for anything that goes wrong inside the block.
+    """
+    with _opened(path) as container:
+        streams = list(container.streams.audio)
+        if not streams:
+            raise MediaError("open", "the file has no sound")
+        yield Media(container, streams[0], _origin(container))
+
+
+@contextmanager
+def open_video(path: Path) -> Iterator[Media[VideoStream]]:
+    """The picture of ``path``; a cover image is no picture.
+
+    Raises:
+        MediaError: if there is none, or for anything that goes wrong inside the block.
+    """
+    with _opened(path) as container:
+        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+        if not streams:
+            raise MediaError("open", "the file has no picture")
+        streams[0].codec_context.thread_count = 1  # workers already use every core
+        yield Media(container, streams[0], _origin(container))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[InputContainer]:
+    stage: Literal["open", "decode"] = "open"
+    if not path.is_file():
+        raise MediaError(stage, "it is no regular file" if path.exists() else "the file does not exist")
+    try:
+        with av.open(
+            str(path.resolve()),  # absolute: a name such as "concat:a|b" is never taken for a protocol
+            metadata_errors="replace",
+            container_options={"format_whitelist": DEMUXERS, "protocol_whitelist": "file"},
+            stream_options=[],
+            options={"max_pixels": str(MAX_PIXELS)},
+        ) as container:
+            stage = "decode"
+            yield container
+    except MediaError:
+        raise
+    except Exception as error:  # FFmpegError, ValueError, UnicodeDecodeError, PermissionError, EOFError, ...
+        raise MediaError(stage, _reason(error)) from error
+
+
+def _origin(container: InputContainer) -> float:
+    return (container.start_time or 0) / av.time_base
+
+
+def _reason(error: Exception) -> str:
+    """The error in words, without the path: reasons are counted over many files."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,58 @@
+"""Faces in frames: MTCNN (Zhang et al., arXiv:1604.02878) of facenet-pytorch, whose wheel carries the weights."""
+
+from dataclasses import dataclass
+
+import torch
+from facenet_pytorch import MTCNN
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face in a frame.
+
+    Attributes:
+        box: left, top, right, bottom in pixels, inside the frame.
+        confidence: 0..1.
+    """
+
+    box: tuple[int, int, int, int]
+    confidence: float
+
+    @property
+    def area(self) -> int:
+        """Pixels in the box."""
+        left, top, right, bottom = self.box
+        return (right - left) * (bottom - top)
+
+
+class FaceDetector:
+    """Finds all faces in frames.
+
+    Args:
+        min_side: smallest face looked for, in pixels; the larger, the faster.
+        min_confidence: faces below are left out.
+        device: where the three small networks run.
+    """
+
+    def __init__(self, min_side: int = 20, min_confidence: float = 0.9, device: str = "cpu") -> None:
+        self.min_side, self.min_confidence = min_side, min_confidence
+        self._mtcnn = MTCNN(min_face_size=min_side, keep_all=True, device=torch.device(device)).eval()
+
+    def __call__(self, frames: Tensor) -> list[list[Face]]:
+        """Faces of each frame of (T, H, W, 3) uint8, largest first; an empty list where there is none."""
+        height, width = frames.shape[1:3]
+        if min(height, width) < self.min_side:  # MTCNN has no scale left to look at and fails
+            return [[] for _ in frames]
+        boxes, confidences = self._mtcnn.detect(frames.numpy())
+        return [self._faces(of_frame, sure, width, height) for of_frame, sure in zip(boxes, confidences, strict=True)]
+
+    def _faces(self, boxes: object, confidences: object, width: int, height: int) -> list[Face]:
+        if boxes is None:
+            return []
+        found: list[Face] = []
+        for (left, top, right, bottom), confidence in zip(boxes, confidences, strict=True):  # type: ignore[call-overload]
+            box = (max(0, int(left)), max(0, int(top)), min(width, round(right)), min(height, round(bottom)))
+            if confidence >= self.min_confidence and box[2] > box[0] and box[3] > box[1]:
+                found.append(Face(box, float(confidence)))
+        return sorted(found, key=lambda face: -face.area)
