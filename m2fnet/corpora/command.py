@@ -6,14 +6,11 @@ from pathlib import Path
 from m2fnet.corpora import table
 from m2fnet.corpora.iemocap import read_iemocap
 from m2fnet.corpora.iemocap_protocols import SESSION_DIALOGUES, Protocol, iemocap4, iemocap6, iemocap6_erc
-from m2fnet.corpora.meld import read_meld, read_meld_layout
+from m2fnet.corpora.meld import read_meld, read_toy
 from m2fnet.corpora.summary import DEFECTS, counts_table, defects_markdown, defects_text
 from m2fnet.errors import ManifestError, UsageError
 from m2fnet.files import write_text
 from m2fnet.manifest import META, TABLE, Manifest
-from m2fnet.records import LabelSet
-
-TOY_LABELS = LabelSet("toy", ("neutral", "joy", "anger", "sadness", "surprise"))
 
 
 def main(argv: list[str]) -> None:
@@ -89,9 +86,10 @@ def _add_toy(parser: argparse.ArgumentParser) -> None:
 
 def _add_meld(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, required=True, help="folder with the three CSV files, and the clips")
+    parser.add_argument("--realigned", type=Path, help="copy of MELD-FAIR's folder csvs: cut the clips by its times")
     _add_partial(parser)
     _add_out(parser)
-    parser.set_defaults(run=lambda options: _finish(read_meld(options.root, partial=options.partial), options))
+    parser.set_defaults(run=_meld)
 
 
 def _add_iemocap(parser: argparse.ArgumentParser) -> None:
@@ -132,6 +130,10 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _meld(options: argparse.Namespace) -> None:
+    _finish(read_meld(options.root, partial=options.partial, realigned=options.realigned), options)
+
+
 def _iemocap(options: argparse.Namespace) -> None:
     manifest = read_iemocap(
         options.root, _protocol(options), partial=options.partial, drop_unlabelled=options.drop_unlabelled
@@ -154,7 +156,7 @@ def _toy(options: argparse.Namespace) -> None:
     write_toy(options.root, seed=options.seed, dialogues=tuple(options.dialogues))
     print(f"Wrote the raw toy corpus (seed {options.seed}) to {options.root}")
     if options.out is not None:
-        _finish(read_meld_layout(options.root, corpus="toy", label_set=TOY_LABELS), options)
+        _finish(read_toy(options.root), options)
 
 
 def _finish(manifest: Manifest, options: argparse.Namespace) -> None:

@@ -75,7 +75,7 @@ def read_iemocap(root: Path, protocol: Protocol, *, partial: bool = False, drop_
         root=root if any(u.audio or u.video for u in kept) else None,
         defects=log.defects(),
         provenance={
-            "adapter": f"{__name__}.read_iemocap",
+            "adapter": __name__,
             "protocol": protocol.name,
             "test_session": protocol.test_session,
             "partial": partial,

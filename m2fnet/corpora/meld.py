@@ -12,11 +12,13 @@ from pathlib import Path
 
 from m2fnet.corpora.base import DefectLog, expect_counts, media_file, not_the_corpus
 from m2fnet.corpora.leaks import report_repeats
+from m2fnet.corpora.meld_fair import realign
 from m2fnet.corpora.reading import Row, read_csv, shown
 from m2fnet.errors import CorpusError
 from m2fnet.manifest import Manifest
 from m2fnet.records import SPLITS, LabelSet, Split, Utterance
 
+TOY_LABELS = LabelSet("toy", ("neutral", "joy", "anger", "sadness", "surprise"))
 LABELS = LabelSet("meld", ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"))
 
 TREE = """MELD.Raw/
@@ -49,6 +51,9 @@ _CLIPS: dict[Split, str] = {
 _TIME = re.compile(r"([0-9]{1,2}):([0-5][0-9]):([0-5][0-9]),([0-9]{1,3})")
 _SEVERAL = re.compile(r"\b(and|all|both|everyone)\b|[&,/]", re.IGNORECASE)
 
+# none of these words occurs in the repository's copy, many rows hold one where apostrophes were stripped
+_STRIPPED = re.compile(r"\b(im|dont|didnt|doesnt|isnt|wasnt|thats|youre|youll|theyre|whats|couldnt)\b", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class _Turn:
@@ -66,23 +71,33 @@ class _Turn:
         return f"{self.split}_dia{self.dialogue}_utt{self.number}"
 
 
-def read_meld(root: Path, *, partial: bool = False) -> Manifest:
+def read_meld(root: Path, *, partial: bool = False, realigned: Path | None = None) -> Manifest:
     """Manifest of the MELD copy in ``root``.
 
     Args:
         root: folder as in `TREE`.
         partial: accept a copy with other counts than the published ones, or without one of the CSV files.
+        realigned: copy of MELD-FAIR's folder ``csvs``; utterances then are the stretches of clips that it tells.
 
     Raises:
         CorpusError: if the folder is not MELD, a CSV file is damaged, or the counts differ and ``partial`` is False.
     """
-    manifest = read_meld_layout(root, corpus="meld", label_set=LABELS, unusable=UNUSABLE, partial=partial)
+    manifest = _read_layout(root, corpus="meld", label_set=LABELS, unusable=UNUSABLE, partial=partial)
     if not partial:
         expect_counts(manifest, COUNTS)
-    return manifest
+    return realign(manifest, realigned) if realigned is not None else manifest
 
 
-def read_meld_layout(
+def read_toy(root: Path) -> Manifest:
+    """Manifest of the toy corpus in ``root``, which `m2fnet.corpora.toy.write_toy` lays out as MELD.
+
+    Raises:
+        CorpusError: if the folder does not fit `TREE`, or a CSV file is damaged.
+    """
+    return _read_layout(root, corpus="toy", label_set=TOY_LABELS)
+
+
+def _read_layout(
     root: Path,
     *,
     corpus: str,
@@ -90,18 +105,6 @@ def read_meld_layout(
     unusable: Iterable[str] = (),
     partial: bool = False,
 ) -> Manifest:
-    """Manifest of any corpus that is laid out as MELD.
-
-    Args:
-        root: folder as in `TREE`.
-        corpus: name of the corpus.
-        label_set: the emotions its rows may carry.
-        unusable: ids of utterances whose clip must not be used whatever it looks like.
-        partial: accept that one or two of the CSV files are absent.
-
-    Raises:
-        CorpusError: if the folder does not fit `TREE`, or a CSV file is damaged.
-    """
     root = root.resolve()
     tables = {split: _find(root, f"{split}_sent_emo.csv", (split, "data/MELD")) for split in SPLITS}
     absent = [split for split, path in tables.items() if path is None]
@@ -119,7 +122,7 @@ def read_meld_layout(
         utterances=log.marked(utterances),
         root=root if clips else None,
         defects=log.defects(),
-        provenance={"adapter": f"{__name__}.read_meld_layout", "partial": partial},
+        provenance={"adapter": __name__, "partial": partial},
     )
 
 
@@ -162,6 +165,8 @@ def _report_rows(turns: Sequence[_Turn], log: DefectLog) -> None:
 
     add("cp1252 bytes in the text", "decoded as cp1252", (t for t in turns if t.row.is_repaired))
     add("characters lost (U+FFFD)", "kept as it is", (t for t in turns if "\ufffd" in t.row["Utterance"]))
+    stripped = (t for t in turns if _STRIPPED.search(t.row["Utterance"]))
+    add("apostrophe lost", "kept as it is; better take the CSV files of declare-lab/MELD", stripped)
     add("no text", "kept without text", (t for t in turns if not t.row["Utterance"]))
     add("joint speaker", "kept as a speaker of that name", (t for t in turns if _SEVERAL.search(t.row["Speaker"])))
     add("hour written with one digit", "read as hours", (t for t in turns if any(x[1] == ":" for x in times(t))))
@@ -186,6 +191,12 @@ def _report_order(turns: Sequence[_Turn], log: DefectLog) -> None:
         "gap in the utterance numbers of a dialogue",
         "turns counted through; ids keep the number",
         (name for name, members in dialogues.items() if [t.number for t in members] != list(range(len(members)))),
+    )
+    numbers = sorted({(SPLITS.index(turn.split), turn.dialogue) for turn in turns})
+    log.add(
+        "dialogue before whose number one or more are skipped",
+        "nothing to do",
+        (f"{SPLITS[b[0]]}_dia{b[1]}" for a, b in pairwise(numbers) if a[0] == b[0] and b[1] > a[1] + 1),
     )
     log.add(
         "dialogue in which a turn starts before the one it follows",
@@ -242,7 +253,7 @@ def _utterances(turns: Sequence[_Turn], corpus: str, clips: Mapping[str, str], r
                 end_s=turn.end_s,
                 audio=clip,
                 video=clip,
-                source=str(turn.row.where).removeprefix(f"{root}/"),
+                source=turn.row.where.removeprefix(f"{root}/"),
             )
         )
     return utterances

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,22 @@ class Row:
         if not _INTEGER.fullmatch(self[column]):
             raise CorpusError(f"{self.where}: {column} is {shown(self[column])}, expected a whole number from 0.")
         return int(self[column])
+
+    def seconds(self, column: str) -> float | None:
+        """The cell as seconds from 0 on; None when it is empty.
+
+        Raises:
+            CorpusError: if it is anything else.
+        """
+        if not self[column]:
+            return None
+        try:
+            seconds = float(self[column])
+        except ValueError:
+            seconds = math.nan
+        if not (math.isfinite(seconds) and seconds >= 0):
+            raise CorpusError(f"{self.where}: {column} is {shown(self[column])}, expected seconds from 0, like 12.5.")
+        return seconds
 
 
 def read_lines(path: Path) -> list[Line]:
@@ -110,6 +127,8 @@ def _list(names: Sequence[str]) -> str:
 
 def _decoded(path: Path) -> str:
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited on for ever
+            raise CorpusError(f"{path} is not a plain file, expected a text file.")
         if path.stat().st_size > MAX_BYTES:
             raise CorpusError(f"{path} is larger than {MAX_BYTES // 2**20} MiB; expected a table of utterances.")
         raw = path.read_bytes()

@@ -18,7 +18,6 @@ One row is one utterance. Rows of a dialogue stand in speaking order; the order 
 At least one of text, audio and video must be there. Other columns are ignored and reported.
 """
 
-import math
 from collections import Counter
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -67,7 +66,7 @@ def read_table(root: Path, *, labels: Sequence[str] = (), corpus: str | None = N
         utterances=log.marked(utterances),
         root=path.parent if scenes else None,
         defects=log.defects(),
-        provenance={"adapter": f"{__name__}.read_table", "table": path.name, "labels": list(labels)},
+        provenance={"adapter": __name__, "table": path.name, "labels": list(labels)},
     )
 
 
@@ -206,20 +205,7 @@ def _span(row: Row, kind: str) -> tuple[float, float] | None:
 
 
 def _times(row: Row, start: str, end: str) -> tuple[float | None, float | None]:
-    start_s, end_s = _seconds(row, start), _seconds(row, end)
+    start_s, end_s = row.seconds(start), row.seconds(end)
     if start_s is not None and end_s is not None and end_s <= start_s:
         raise CorpusError(f"{row.where}: {end} is {end_s:g}, expected more than {start}, which is {start_s:g}.")
     return start_s, end_s
-
-
-def _seconds(row: Row, column: str) -> float | None:
-    cell = row[column]
-    if not cell:
-        return None
-    try:
-        seconds = float(cell)
-    except ValueError:
-        seconds = math.nan
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise CorpusError(f"{row.where}: {column} is {shown(cell)}, expected seconds from 0, like 12.5.")
-    return seconds

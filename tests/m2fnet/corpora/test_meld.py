@@ -1,3 +1,4 @@
+import os
 import re
 from pathlib import Path
 
@@ -165,6 +166,26 @@ def test_repeats_and_leaks_are_reported_and_kept(tmp_path: Path):
     assert found["row repeated word for word in its split"] == ("train_dia2_utt0",)
     assert found["repeated row with another emotion"] == ("train_dia2_utt0",)
     assert len(manifest.utterances) == 4
+
+
+def test_damage_to_the_text_that_cannot_be_repaired_is_counted(tmp_path: Path):
+    texts = ["I dont know", "I don’t know", "caf\ufffd", ""]
+    rows = [meld_row(12, n, Utterance=text) for n, text in enumerate(texts)]
+    manifest = read_meld(write_meld(tmp_path, {"dev": rows}), partial=True)
+    assert defects_of(manifest) == {
+        "characters lost (U+FFFD)": ("dev_dia12_utt2",),
+        "apostrophe lost": ("dev_dia12_utt0",),
+        "no text": ("dev_dia12_utt3",),
+    }
+    assert [u.text for u in manifest.dialogues("dev")[0].utterances] == [*texts[:3], None]
+
+
+def test_a_pipe_in_place_of_a_table_is_refused(tmp_path: Path):
+    root = write_meld(tmp_path)
+    (root / "dev_sent_emo.csv").unlink()
+    os.mkfifo(root / "dev_sent_emo.csv")
+    with pytest.raises(CorpusError, match=r"dev_sent_emo.csv is not a plain file"):
+        read_meld(root, partial=True)
 
 
 def test_joint_speakers_are_reported(tmp_path: Path):
