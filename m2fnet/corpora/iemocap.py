@@ -124,6 +124,9 @@ def _read_turns(path: Path, log: DefectLog) -> list[_Turn]:
             if not _BESIDE_TURNS.fullmatch(line.text):
                 log.add("evaluation line of no known kind", "ignored", [_short(line.where, path)])
             continue
+        if "XX" in match[3].rsplit("_", 1)[-1]:
+            log.add("label line of a turn without a number (XX)", "skipped", [_short(line.where, path)])
+            continue
         turn = _turn(path.stem, match, line.where)
         if turn.id in turns:
             raise CorpusError(f"{line.where} gives the turn {turn.id} again, first in {turns[turn.id].where}.")

@@ -137,6 +137,8 @@ def test_what_is_missing_or_surplus_is_counted(tmp_path: Path):
     (root / "Session3/dialog/transcriptions/Ses03F_impro01.txt").unlink()
     (root / "Session1/dialog/EmoEvaluation/._Ses01F_impro01.txt").write_bytes(b"\0\5")
     (root / "Session1/dialog/EmoEvaluation/Categorical").mkdir()
+    evaluation = root / "Session5/dialog/EmoEvaluation/Ses05F_impro01.txt"
+    evaluation.write_text(evaluation.read_text() + "[1.0 - 2.0]\tSes05F_impro01_MXX0\tneu\t[1, 1, 1]\nwhat is this\n")
     lines = root / "Session1/dialog/transcriptions/Ses01F_impro01.txt"
     extra = ["M: (stage line)", "Ses01F_impro01_MXX0 [001.0000-002.0000]: no turn", "Ses01F_impro01_F000 [1-2]: again"]
     lines.write_bytes(lines.read_bytes() + "\n".join(extra).encode())
@@ -144,6 +146,8 @@ def test_what_is_missing_or_surplus_is_counted(tmp_path: Path):
     session3 = tuple(f"Ses03F_impro01_{turn}" for turn in ("F000", "F001", "M000", "M001"))
     assert {defect.what: defect.ids for defect in manifest.defects} == {
         "macOS ._ file": ("Session1/dialog/EmoEvaluation/._Ses01F_impro01.txt",),
+        "label line of a turn without a number (XX)": ("Session5/dialog/EmoEvaluation/Ses05F_impro01.txt:22",),
+        "evaluation line of no known kind": ("Session5/dialog/EmoEvaluation/Ses05F_impro01.txt:23",),
         "transcript line that is no turn": ("Session1/dialog/transcriptions/Ses01F_impro01.txt:5",),
         "transcript line of a turn without a label line": ("Session1/dialog/transcriptions/Ses01F_impro01.txt:6",),
         "second transcript of a turn": ("Ses01F_impro01_F000",),
