@@ -131,8 +131,9 @@ def _with_dev(
     how = f"MELD's own dev split, recognised in the training list by its {len(dev)} dialogues and label counts"
     if not dev:
         share = DEV_SHARE if share is None else share
+        count = min(max(round(share * len(train)), 1), len(train) - 1) if share else 0
         # sorted, so that the draw does not hang on the order in which the pickle happens to list them
-        dev = tuple(random.Random(seed).sample(sorted(train), round(share * len(train))))
+        dev = tuple(random.Random(seed).sample(sorted(train), count))
         how = f"{share:.0%} of the training dialogues, drawn with seed {seed}"
     chosen = frozenset(dev)
     rest = tuple(dialogue for dialogue in train if dialogue not in chosen)

@@ -52,12 +52,13 @@ def _layout(name: str, slots: str) -> Layout:
 LAYOUTS = (
     # declare-lab/conv-emotion DialogueRNN/dataloader.py and hujingwen6666/MMGCN dataloader.py: IEMOCAP
     _layout("9-tuple", "ids speakers labels text audio visual sentences train test"),
+    # declare-lab/conv-emotion COSMIC/erc-training/dataloader.py: IEMOCAP, EmoryNLP
+    _layout("10-tuple with four text views", "speakers labels text* sentences train test dev"),
     # hujingwen6666/MMGCN dataloader.py: MELD; the last part is a dict that no loader uses
     _layout("10-tuple", "ids speakers labels text audio visual sentences train test -"),
-    # declare-lab/conv-emotion COSMIC/erc-training/dataloader.py: IEMOCAP; MELD has its sentiments in between
-    _layout("10-tuple with four text views", "speakers labels text* sentences train test dev"),
+    # declare-lab/conv-emotion COSMIC/erc-training/dataloader.py: MELD; the third part holds sentiments
     _layout("11-tuple with four text views", "speakers labels - text* sentences train test dev"),
-    # the views of the last two joined with sound and picture: IEMOCAP; MELD with one part more
+    # these views joined with sound and picture: IEMOCAP, and MELD with one part more or two
     _layout("12-tuple with four text views", "ids speakers labels text* audio visual sentences train test"),
     _layout("13-tuple with four text views and dev", "ids speakers labels text* audio visual sentences train test dev"),
     _layout("13-tuple with four text views", "ids speakers labels text* audio visual sentences train test -"),
@@ -131,10 +132,11 @@ class _Reader:
                 pairs = zip(layout.slots, parts, strict=True)
                 return layout, {slot: part for slot, part in pairs if slot != _UNUSED}
         kinds = ", ".join(type(part).__name__ for part in parts[:20])
+        came = f"a {type(content).__name__}" + (f" of {len(parts)} parts ({kinds})" if parts else "")
         known = "\n".join(f"  {layout.name}: {' '.join(layout.slots)}" for layout in LAYOUTS)
         raise CorpusError(
-            f"{self._path} holds a {type(content).__name__} of {len(parts)} parts ({kinds or 'no list or tuple'}); "
-            f"expected dialogue lists (train, test, dev), tables (the others) and anything (-) in this order:\n{known}"
+            f"{self._path} holds {came}; expected a tuple of lists of dialogues (train, test, dev), tables by dialogue "
+            f"(the others) and anything (-) in one of these orders:\n{known}"
         )
 
     def _splits(self, lists: Mapping[Split, Any]) -> dict[Split, tuple[str, ...]]:
@@ -318,7 +320,7 @@ def _is_number(value: object) -> bool:
 
 def _shown(value: object) -> str:
     """A value in words, short whatever it is: a hostile one may be endless when written out."""
-    if isinstance(value, str | float) or _is_number(value):
+    if value is None or isinstance(value, str | float | bool) or _is_number(value):
         return repr(value)[:60]
     shape = f" of shape {value.shape}" if isinstance(value, np.ndarray) else ""
     return f"a {type(value).__name__}{shape}"
