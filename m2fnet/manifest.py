@@ -103,6 +103,7 @@ class Manifest:
         utterances = tuple(_utterance(row, f"{name}:{number}") for number, row in enumerate(rows, start=1))
         try:
             names = meta["label_set"]
+            _expect_types(meta, names)
             return cls(
                 corpus=meta["corpus"],
                 label_set=LabelSet(names["name"], tuple(names["classes"]), names["kind"]),
@@ -127,6 +128,19 @@ class Manifest:
             "defects": [defect.as_dict() for defect in self.defects],
             "provenance": self.provenance,
         }
+
+
+def _expect_types(meta: dict[str, Any], names: dict[str, Any]) -> None:
+    good = {
+        "corpus": isinstance(meta["corpus"], str),
+        "provenance": isinstance(meta["provenance"], dict),
+        "label_set.name": isinstance(names["name"], str),
+        "label_set.classes": _is_texts(names["classes"]),
+        "label_set.kind": names["kind"] in ("single", "multi"),
+    }
+    for name, is_good in good.items():
+        if not is_good:
+            raise TypeError(f"{name} is not what it should be")
 
 
 def _hash(path: Path) -> str:

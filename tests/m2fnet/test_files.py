@@ -1,0 +1,91 @@
+import stat
+
+import pytest
+
+from m2fnet.errors import ManifestError
+from m2fnet.files import read_json, read_jsonl, replaced, sha256_of, write_json, write_jsonl, write_text
+
+ADVICE = "Make it again."
+
+
+def test_a_file_is_replaced_only_when_the_block_succeeds(tmp_path):
+    path = tmp_path / "deep" / "report.json"
+    with replaced(path) as temporary:
+        temporary.write_text("new")
+        assert not path.exists()
+        assert temporary.suffix == ".json"
+        assert temporary.parent == path.parent
+    assert path.read_text() == "new"
+    assert [p.name for p in path.parent.iterdir()] == ["report.json"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_failure_leaves_the_old_file_and_no_temporary(tmp_path, error):
+    path = tmp_path / "report.json"
+    path.write_text("old")
+
+    def fail():
+        with replaced(path) as temporary:
+            temporary.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
+
+
+def test_results_are_as_readable_as_any_new_file(tmp_path):
+    (tmp_path / "plain").touch()
+    write_text(tmp_path / "written", "x")
+    assert stat.S_IMODE((tmp_path / "written").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+def test_json_and_jsonl_round_trip_any_text(tmp_path):
+    rows = [{"text": 'I’m\u2028here\u0085\n\t"x" 😀', "n": 1}, {"text": None, "n": -0.5}]
+    write_json(tmp_path / "a.json", rows[0])
+    write_jsonl(tmp_path / "a.jsonl", rows)
+    assert read_json(tmp_path / "a.json", ManifestError, ADVICE) == rows[0]
+    assert list(read_jsonl(tmp_path / "a.jsonl", ManifestError, ADVICE)) == rows
+    assert "’" in (tmp_path / "a.jsonl").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_nan_is_not_written_as_json(tmp_path, value):
+    for write in (write_json, lambda path, content: write_jsonl(path, [content])):
+        with pytest.raises(ValueError, match="JSON compliant"):
+            write(tmp_path / "a", {"f1": value})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"{", "is not valid JSON"),
+        (b"[1]", "holds a list, expected a JSON object"),
+        (b"\xff\xfe", "Cannot read"),
+        (b"[" * 100_000, "is not valid JSON"),
+    ],
+)
+def test_damaged_json_is_refused_with_place_and_advice(tmp_path, content, told):
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(ManifestError) as refused:
+        read_json(tmp_path / "a", ManifestError, ADVICE)
+    assert told in str(refused.value)
+    assert str(tmp_path / "a") in str(refused.value)
+    assert str(refused.value).endswith(ADVICE)
+    (tmp_path / "a").write_bytes(b'{"ok": 1}\n' + content)
+    with pytest.raises(ManifestError, match=r"a:2|after line 0"):
+        list(read_jsonl(tmp_path / "a", ManifestError, ADVICE))
+
+
+def test_an_absent_file_is_named(tmp_path):
+    with pytest.raises(ManifestError, match=r"Cannot read .*nothing"):
+        read_json(tmp_path / "nothing", ManifestError, ADVICE)
+    with pytest.raises(ManifestError, match=r"Cannot read .*nothing"):
+        list(read_jsonl(tmp_path / "nothing", ManifestError, ADVICE))
+
+
+def test_sha256_is_that_of_the_bytes(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -1,0 +1,264 @@
+import dataclasses
+import hashlib
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from m2fnet import __version__
+from m2fnet.errors import ManifestError
+from m2fnet.manifest import META, TABLE, Manifest, media_path
+from m2fnet.records import Defect, LabelSet, Utterance
+
+LABELS = LabelSet("toy", ("joy", "anger"))
+
+
+def turn(index: int = 0, **changes) -> Utterance:
+    return dataclasses.replace(
+        Utterance(id=f"d_{index}", corpus="toy", split="train", dialogue="d", index=index), **changes
+    )
+
+
+def make(*utterances: Utterance, **changes) -> Manifest:
+    return Manifest("toy", LABELS, utterances or (turn(),), **changes)
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+SECONDS = st.none() | st.floats(0, 1e6)
+SPAN = st.none() | st.tuples(st.floats(0, 1e6), st.floats(0, 1e6))
+UTTERANCE = st.builds(
+    Utterance,
+    id=TEXT,
+    corpus=TEXT,
+    split=st.sampled_from(["train", "dev", "test"]),
+    dialogue=TEXT,
+    index=st.integers(),
+    speaker=st.none() | TEXT,
+    text=st.none() | TEXT,
+    label=st.none() | st.sampled_from(LABELS.classes),
+    labels=st.lists(st.sampled_from(LABELS.classes)).map(tuple),
+    start_s=SECONDS,
+    end_s=SECONDS,
+    audio=st.none() | TEXT,
+    video=st.none() | TEXT,
+    audio_span=SPAN,
+    video_span=SPAN,
+    crop=st.sampled_from([None, "left", "right"]),
+    defects=st.lists(TEXT).map(tuple),
+    source=st.none() | TEXT,
+)
+
+
+@settings(deadline=None)
+@given(st.lists(UTTERANCE, min_size=1, max_size=5, unique_by=(lambda u: u.id, lambda u: u.dialogue)))
+def test_a_saved_manifest_is_loaded_as_it_was(tmp_path_factory, utterances):
+    folder = tmp_path_factory.getbasetemp() / "round"
+    saved = Manifest("toy", LABELS, tuple(utterances), provenance={"adapter": "toy"}).save(folder)
+    loaded = Manifest.load(folder)
+    assert loaded == saved
+    assert loaded.utterances == tuple(utterances)
+    assert loaded.sha256 == hashlib.sha256((folder / TABLE).read_bytes()).hexdigest()
+
+
+def test_everything_around_the_utterances_is_kept_too(tmp_path):
+    defects = (Defect("clip missing", ("d_0",), "kept without picture"),)
+    labels = LabelSet("many", ("a", "b", "c"), "multi")
+    manifest = Manifest("m", labels, (turn(labels=("a", "c")),), root=tmp_path, defects=defects)
+    loaded = manifest.save(tmp_path / "out")
+    assert Manifest.load(tmp_path / "out") == loaded
+    assert (loaded.label_set, loaded.root, loaded.defects) == (labels, tmp_path, defects)
+    assert loaded.provenance == {"m2fnet": __version__}
+
+
+def test_text_that_looks_like_something_else_stays_text(tmp_path):
+    make(turn(id="007", speaker="None", text="1e5", dialogue="3.0", source="true")).save(tmp_path)
+    loaded = Manifest.load(tmp_path).utterances[0]
+    assert (loaded.id, loaded.speaker, loaded.text, loaded.dialogue) == ("007", "None", "1e5", "3.0")
+    assert loaded.label is None
+
+
+def test_one_line_per_utterance(tmp_path):
+    make(turn(0, text="a\nb\u2028c"), turn(1)).save(tmp_path)
+    lines = (tmp_path / TABLE).read_text(encoding="utf-8").split("\n")
+    assert [json.loads(line)["id"] for line in lines[:-1]] == ["d_0", "d_1"]
+
+
+def test_dialogues_come_in_order_of_appearance_and_their_turns_by_index():
+    manifest = make(turn(2), turn(0, id="e", dialogue="e", split="test"), turn(1), turn(0))
+    assert [(d.id, [u.index for u in d.utterances]) for d in manifest.dialogues()] == [("d", [0, 1, 2]), ("e", [0])]
+    assert [d.id for d in manifest.dialogues("test")] == ["e"]
+    assert manifest.dialogues("dev") == []
+
+
+def test_counts_tell_labelled_from_all():
+    manifest = make(turn(0, label="joy"), turn(1), turn(2, labels=("joy", "anger")))
+    assert manifest.counts()["train"] == {
+        "dialogues": 1,
+        "utterances": 3,
+        "labelled": 2,
+        "labels": {"joy": 2, "anger": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("utterances", "told"),
+    [
+        ((turn(0), turn(1, id="d_0")), "utterance id 'd_0' occurs more than once"),
+        ((turn(0), turn(0, id="x")), r"place in a dialogue 'd\[0\]' occurs more than once"),
+        ((turn(0), turn(1, split="test")), "Dialogue 'd' has utterances in 'train' and in 'test'"),
+        ((turn(0, label="fear"),), "'d_0' has the label 'fear'; expected one of joy, anger"),
+        ((turn(0, labels=("joy", "fear")),), "'d_0' has the label 'fear'"),
+    ],
+)
+def test_contradictions_are_refused(utterances, told):
+    with pytest.raises(ManifestError, match=told):
+        make(*utterances)
+
+
+def test_an_empty_manifest_is_refused():
+    with pytest.raises(ManifestError, match="holds no utterance"):
+        Manifest("toy", LABELS, ())
+
+
+def rewrite(folder: Path, **fields) -> None:
+    """Change fields of the only row and make the hash fit, as a careful forger would."""
+    row = {**json.loads((folder / TABLE).read_text()), **fields}
+    (folder / TABLE).write_text(json.dumps({name: value for name, value in row.items() if value is not ...}) + "\n")
+    meta = json.loads((folder / META).read_text())
+    meta["sha256"] = hashlib.sha256((folder / TABLE).read_bytes()).hexdigest()
+    (folder / META).write_text(json.dumps(meta))
+
+
+WRONG_FIELDS = {
+    "lacks id": {"id": ...},
+    "lacks index": {"index": None},
+    "unknown field 'emotion'": {"emotion": "joy"},
+    "field 'id' is 7, expected a string": {"id": 7},
+    "field 'speaker' is False, expected a string": {"speaker": False},
+    "field 'index' is '0', expected an integer": {"index": "0"},
+    "field 'index' is True, expected an integer": {"index": True},
+    "field 'index' is 0.0, expected an integer": {"index": 0.0},
+    "field 'split' is 'val', expected one of train, dev, test": {"split": "val"},
+    "field 'split' is ['train'], expected": {"split": ["train"]},
+    "field 'start_s' is '1', expected seconds": {"start_s": "1"},
+    "field 'end_s' is nan, expected seconds": {"end_s": math.nan},
+    "field 'end_s' is inf, expected seconds": {"end_s": math.inf},
+    "field 'audio_span' is [1.0], expected two times": {"audio_span": [1.0]},
+    "field 'video_span' is [1, None], expected two times": {"video_span": [1, None]},
+    "field 'video_span' is '01', expected two times": {"video_span": "01"},
+    "field 'crop' is 'top', expected left or right": {"crop": "top"},
+    "field 'labels' is 'joy', expected a list of strings": {"labels": "joy"},
+    "field 'labels' is None, expected a list of strings": {"labels": None},
+    "field 'defects' is [1], expected a list of strings": {"defects": [1]},
+}
+
+
+@pytest.mark.parametrize("problem", WRONG_FIELDS)
+def test_a_wrong_field_is_refused_with_its_line(tmp_path, problem):
+    make().save(tmp_path)
+    rewrite(tmp_path, **WRONG_FIELDS[problem])
+    with pytest.raises(ManifestError) as refused:
+        Manifest.load(tmp_path)
+    assert problem in str(refused.value)
+    assert f"{tmp_path / TABLE}:1" in str(refused.value)
+    assert "m2fnet prepare" in str(refused.value)
+
+
+def test_optional_fields_may_be_absent(tmp_path):
+    make(turn(label="joy")).save(tmp_path)
+    absent = [f.name for f in dataclasses.fields(Utterance) if f.default is not dataclasses.MISSING]
+    rewrite(tmp_path, **dict.fromkeys(absent, ...))
+    assert Manifest.load(tmp_path).utterances == (turn(),)
+
+
+def test_a_changed_table_is_refused(tmp_path):
+    make(turn(label="joy")).save(tmp_path)
+    table = tmp_path / TABLE
+    table.write_text(table.read_text().replace("joy", "anger"))
+    with pytest.raises(ManifestError, match="the table was changed after it was prepared"):
+        Manifest.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", [TABLE, META])
+def test_an_absent_file_is_named(tmp_path, name):
+    make().save(tmp_path)
+    (tmp_path / name).unlink()
+    with pytest.raises(ManifestError, match=rf"Cannot read .*{name}.*m2fnet prepare"):
+        Manifest.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"label_set": None},
+        {"label_set": {"name": "toy", "classes": ["joy"], "kind": "single"}},
+        {"label_set": {"name": "toy", "classes": [["joy"], 2], "kind": "single"}},
+        {"label_set": {"name": "toy", "classes": ["joy", "anger"], "kind": "some"}},
+        {"corpus": None},
+        {"root": 3},
+        {"defects": [1]},
+        {"defects": None},
+        {"provenance": None},
+    ],
+)
+def test_a_damaged_meta_file_is_refused(tmp_path, change):
+    make().save(tmp_path)
+    meta = json.loads((tmp_path / META).read_text())
+    (tmp_path / META).write_text(json.dumps({**meta, **change}))
+    with pytest.raises(ManifestError, match=META):
+        Manifest.load(tmp_path)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_damage_is_a_manifest_error_or_changes_no_utterance(tmp_path_factory, data):
+    folder = tmp_path_factory.getbasetemp() / "damage"
+    utterances = (turn(0, label="joy", text="Hi", start_s=1.5), turn(1, labels=("anger",), audio_span=(0.0, 2.0)))
+    Manifest("toy", LABELS, utterances, defects=(Defect("gap", ("d_1",), "kept"),)).save(folder)
+    victim = folder / data.draw(st.sampled_from([TABLE, META]))
+    content = bytearray(victim.read_bytes())
+    if data.draw(st.booleans()):
+        content = content[: data.draw(st.integers(0, len(content) - 1))]
+    else:
+        for _ in range(data.draw(st.integers(1, 3))):
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    victim.write_bytes(content)
+    try:
+        loaded = Manifest.load(folder)
+    except ManifestError:
+        return
+    assert loaded.utterances == utterances
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "../secret.mp4",
+        "/etc/passwd",
+        "a/../../secret",
+        "file:///etc/passwd",
+        "http://host/x.mp4",
+        "concat:a|b",
+        "link/x",
+    ],
+)
+def test_media_outside_the_corpus_are_refused(tmp_path, hostile):
+    root = tmp_path / "corpus"
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path)
+    with pytest.raises(ManifestError, match="expected a path inside"):
+        media_path(root, hostile)
+
+
+def test_media_inside_the_corpus_are_found(tmp_path):
+    manifest = make(root=tmp_path)
+    assert manifest.media_path("clips/dia0_utt0.mp4") == tmp_path.resolve() / "clips" / "dia0_utt0.mp4"
+    assert manifest.media_path("a/../b.wav") == tmp_path.resolve() / "b.wav"
+
+
+def test_media_without_root_are_refused():
+    with pytest.raises(ManifestError, match="no root folder"):
+        make().media_path("a.mp4")
