@@ -1,0 +1,149 @@
+"""``m2fnet check``: versions, where the packages come from, devices, and what is missing and why it matters.
+
+Every part is looked at on its own, so that a broken one is named and the others are still told.
+"""
+
+import argparse
+import importlib
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from m2fnet.errors import M2FNetError
+
+PYTHON = (3, 11)
+OURS = ("m2fnet", "extractors", "dialog")
+INSTALL = "install again with `make test` in a checkout, or with pip"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the check: ``fail`` stops the work, ``warn`` does not."""
+
+    status: Literal["ok", "warn", "fail"]
+    what: str
+    detail: str
+
+
+def main(argv: list[str]) -> None:
+    """Print what was found.
+
+    Raises:
+        M2FNetError: if something that is required is broken.
+    """
+    argparse.ArgumentParser(prog="m2fnet check", description=__doc__).parse_args(argv)
+    broken = []
+    for finding in inspect():
+        print(f"{finding.status:<5} {finding.what:<18} {finding.detail}", flush=True)
+        if finding.status == "fail":
+            broken.append(finding.what)
+    if broken:
+        raise M2FNetError(f"{len(broken)} required parts are broken: {', '.join(broken)}; {INSTALL}.")
+
+
+def inspect() -> Iterator[Finding]:
+    """Everything the check looks at, in the order in which it is printed."""
+    yield _python()
+    yield from _packages()
+    yield from _places()
+    yield _conf()
+    yield from _devices()
+
+
+def _python() -> Finding:
+    found = f"{platform.python_version()}, {platform.system()} {platform.machine()}, {sys.executable}"
+    if sys.version_info < PYTHON:
+        return Finding("fail", "python", f"{found}: older than {PYTHON[0]}.{PYTHON[1]}")
+    return Finding("ok", "python", found)
+
+
+def _packages() -> Iterator[Finding]:
+    """Our distribution and what its metadata requires; there is no second list to keep."""
+    try:
+        requirements = requires("m2fnet") or []
+        yield Finding("ok", "m2fnet", version("m2fnet"))
+    except PackageNotFoundError:
+        yield Finding("fail", "m2fnet", f"runs from source without being installed; {INSTALL}")
+        return
+    brought = packages_distributions()
+    for requirement in requirements:
+        if "extra ==" not in requirement:
+            yield _package(requirement, brought)
+
+
+def _package(text: str, brought: Mapping[str, list[str]]) -> Finding:
+    try:
+        from packaging.requirements import Requirement
+
+        requirement = Requirement(text)
+        found = version(requirement.name)
+        importlib.import_module(_module_of(requirement.name, brought))
+    except PackageNotFoundError:
+        return Finding("fail", text, f"is not installed; {INSTALL}")
+    except Exception as problem:  # a compiled part that does not fit raises whatever it likes
+        return Finding("fail", text, f"cannot be imported: {type(problem).__name__}: {problem}")
+    if not requirement.specifier.contains(found, prereleases=True):
+        return Finding("warn", requirement.name, f"{found}, tested with {requirement.specifier}")
+    return Finding("ok", requirement.name, found)
+
+
+def _module_of(distribution: str, brought: Mapping[str, list[str]]) -> str:
+    """The module by which a distribution is imported: the one of its own name if it brought several."""
+    name = _normal(distribution)
+    modules = [module for module, distributions in brought.items() if name in map(_normal, distributions)]
+    return min(modules, key=lambda module: (module != name, module.startswith("_"), module), default=name)
+
+
+def _normal(distribution: str) -> str:
+    return distribution.lower().replace("-", "_")
+
+
+def _places() -> Iterator[Finding]:
+    places = {name: _place(name) for name in OURS}
+    for name, place in places.items():
+        if place is None:
+            yield Finding("fail", name, f"cannot be found; {INSTALL}")
+    parents = {place.parent for place in places.values() if place is not None}
+    if len(parents) == 1:
+        yield Finding("ok", "imported from", str(parents.pop()))
+    else:
+        listed = ", ".join(f"{name} from {place}" for name, place in places.items())
+        yield Finding("warn", "imported from", f"{listed}: parts of two versions may meet; run from another folder")
+
+
+def _place(name: str) -> Path | None:
+    spec = find_spec(name)
+    return Path(spec.origin).resolve().parent if spec is not None and spec.origin is not None else None
+
+
+def _conf() -> Finding:
+    try:
+        from m2fnet.config import conf_folder
+    except ImportError as problem:
+        return Finding("fail", "conf", f"cannot be looked for: {problem}")
+    folder = conf_folder()
+    files = list(folder.glob("*/*.yaml"))
+    if not files:
+        return Finding("fail", "conf", f"no configuration in {folder}; {INSTALL}")
+    return Finding("ok", "conf", f"{folder}, {len(files)} files")
+
+
+def _devices() -> Iterator[Finding]:
+    try:
+        import torch
+    except Exception as problem:  # told in detail above, as a package
+        yield Finding("fail", "devices", f"unknown without torch ({type(problem).__name__})")
+        return
+    yield Finding("ok", "cpu", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads")
+    if not torch.cuda.is_available():
+        yield Finding("warn", "cuda", "no GPU that torch can use: everything runs on the CPU, training takes longer")
+        return
+    for number in range(torch.cuda.device_count()):
+        device = torch.cuda.get_device_properties(number)
+        yield Finding("ok", f"cuda:{number}", f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
