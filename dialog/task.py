@@ -44,6 +44,7 @@ class DialogueTask(pl.LightningModule):
         scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__()
+        self.save_hyperparameters(logger=False)
         self.make_net = net
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
@@ -114,9 +115,15 @@ class DialogueTask(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write the problem into the checkpoint, as plain data."""
+        """Write the problem into the checkpoint, as plain data.
+
+        Settings that come from the command line are plain too; objects from a script would be pickled, so those
+        are left out, and `load_from_checkpoint` has to be given them again.
+        """
         assert self.problem is not None, "there is nothing to save before `build`"
         checkpoint["problem"] = asdict(self.problem)
+        if "_instantiator" not in checkpoint.get("hyper_parameters", {}):
+            checkpoint.pop("hyper_parameters", None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build the network that the weights belong to."""

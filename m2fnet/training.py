@@ -1,13 +1,14 @@
 """What every training command shares: LightningCLI with a run folder, one-sentence errors and resuming.
 
-A run folder holds ``config.yaml``, ``checkpoints/{best,last}.ckpt``, ``metrics.csv`` and, once training is done,
-``fit.json``.
+A run folder holds ``config.yaml``, ``checkpoints/{best,last}.ckpt``, ``logs/version_*/metrics.csv`` (one for every time
+it was started or resumed) and, once training is done, ``fit.json``.
 """
 
 import math
 import resource
 import statistics
 import time
+import warnings
 from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +30,14 @@ from m2fnet.files import read_json, write_json, write_text
 CONFIG = "config.yaml"
 FIT = "fit.json"
 MONITOR = "dev/weighted_f1"
+# What Lightning warns of and is meant here: embeddings lie in memory, a resumed run has its folder, the task keeps what
+# it predicts, whole batches are shared out by the data module.
+_MEANT = (
+    ".*does not have many workers",
+    ".*exists and is not empty",
+    "predict returned None",
+    ".*custom batch sampler",
+)
 _NOT_PART_OF_A_RUN = ("config", "run", "overwrite", "ckpt_path", "weights_only", "verbose", "return_predictions")
 
 
@@ -40,6 +49,8 @@ class RunCLI(LightningCLI):
     """
 
     def __init__(self, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]) -> None:
+        for message in _MEANT:
+            warnings.filterwarnings("ignore", message)
         super().__init__(
             task,
             data,
@@ -100,7 +111,7 @@ class RunCLI(LightningCLI):
         settings = self.config_init[self.subcommand]
         if settings.trainer.logger in (None, True):
             fits = self.subcommand == "fit"
-            kwargs["logger"] = CSVLogger(self.run, name="", version="") if fits else False
+            kwargs["logger"] = CSVLogger(self.run, name="logs") if fits else False
         self.clock = Clock()
         self.checkpoint = _checkpoint(self.run, settings.select)
         settings.trainer.callbacks = [*(settings.trainer.callbacks or []), self.checkpoint, self.clock]

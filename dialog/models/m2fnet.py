@@ -65,6 +65,7 @@ class M2FNet(nn.Module):
         feedforward: inner width of the encoders as a multiple of their own.
         hidden: width between the two final fully connected layers.
         dropout: in encoders, attention and head.
+        input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
         input_dropout: on the embeddings.
         norm: place of the layer norm in the encoders.
         position: position encoding added to every stream.
@@ -87,6 +88,7 @@ class M2FNet(nn.Module):
         feedforward: float = 4.0,
         hidden: int = 256,
         dropout: float = 0.4,
+        input_norm: bool = True,
         input_dropout: float = 0.0,
         norm: Norm = "post",
         position: Position = "none",
@@ -105,7 +107,7 @@ class M2FNet(nn.Module):
         self.project = nn.ModuleDict(
             {
                 name: nn.Sequential(
-                    nn.LayerNorm(own),  # stores come in any scale
+                    nn.LayerNorm(own) if input_norm else nn.Identity(),
                     nn.Dropout(input_dropout),
                     nn.Linear(own, widths[name]) if width else nn.Identity(),
                 )

@@ -1,0 +1,179 @@
+import json
+import re
+
+import pytest
+import torch
+import yaml
+from sklearn.metrics import f1_score
+from tiny_corpus import tiny_manifest, with_other_test_labels, write_stores
+
+from dialog.task import DialogueTask
+from m2fnet.cli import DONE, FAILED, WRONG_USE, run
+
+
+@pytest.fixture
+def dialog(tiny_config, tmp_path, monkeypatch):
+    """``dialog("fit", "--data.batch_size", "2")`` runs the command on the tiny corpus in the run folder ``run``."""
+    monkeypatch.setattr("sys.argv", ["m2fnet"])
+
+    def call(command, *options, config=tiny_config, into="run"):
+        return run(["dialog", command, "--config", str(config), "--run", str(tmp_path / into), *options])
+
+    return call
+
+
+def weights(run_folder, name="best"):
+    checkpoint = torch.load(run_folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    return checkpoint["state_dict"]
+
+
+def equal(left, right):
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_fit_then_test_writes_a_report_that_scikit_learn_agrees_with(dialog, tmp_path, capsys):
+    assert dialog("fit") == DONE
+    assert dialog("test") == DONE
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    rows = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
+    assert set(rows[0]) == {"id", "dialogue", "label", "predicted", "probabilities"}
+    labels, predicted = [row["label"] for row in rows], [row["predicted"] for row in rows]
+    assert report["test.weighted_f1"] == pytest.approx(f1_score(labels, predicted, average="weighted"), abs=1e-6)
+    assert report["test.macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"), abs=1e-6)
+    assert report["test.n"] == len(rows) == report["test"]["n"]
+    assert report["test"]["weighted_f1"] == report["test.weighted_f1"]
+    assert all(sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5) for row in rows)
+    assert all(max(row["probabilities"], key=row["probabilities"].get) == row["predicted"] for row in rows)
+    assert report["seed"] == 3
+    assert report["modalities"] == ["text", "audio", "visual"]
+    assert set(report["per_dialogue"]) == {row["dialogue"] for row in rows}
+    assert report["test.weighted_f1"] > report["test.majority_weighted_f1"]
+    fitted = json.loads((tmp_path / "run" / "fit.json").read_text())
+    assert report["dev.weighted_f1"] == pytest.approx(fitted["dev.weighted_f1"], abs=1e-6)  # torchmetrics = sklearn
+    assert (tmp_path / "run" / "confusion.png").stat().st_size > 1000
+    assert "majority class" in capsys.readouterr().out
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(dialog, tmp_path):
+    assert dialog("fit", into="a") == dialog("fit", into="b") == DONE
+    assert dialog("fit", "--seed_everything", "4", into="c") == DONE
+    assert equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert not equal(weights(tmp_path / "a"), weights(tmp_path / "c"))
+
+
+def test_random_test_labels_do_not_change_the_selected_checkpoint(dialog, tmp_path, tiny, tiny_config):
+    other = with_other_test_labels(tiny_manifest(), seed=9).save(tmp_path / "other" / "manifest")
+    write_stores(tmp_path / "other", tiny_manifest().save(tmp_path / "same"))
+    for name in ("text", "audio", "visual"):  # the same vectors, for the manifest with other labels
+        meta = tmp_path / "other" / name / "meta.json"
+        content = json.loads(meta.read_text())
+        meta.write_text(json.dumps({**content, "manifest_sha256": other.sha256}))
+    config = tmp_path / "other.yaml"
+    config.write_text(tiny_config.read_text().replace(str(tiny), str(tmp_path / "other")))
+    assert dialog("fit", into="a") == dialog("fit", into="b", config=config) == DONE
+    assert equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
+
+
+def test_a_finished_run_is_not_trained_again(dialog, tmp_path, capsys):
+    assert dialog("fit") == DONE
+    before = (tmp_path / "run" / "checkpoints" / "best.ckpt").stat().st_mtime_ns
+    assert dialog("fit") == DONE
+    assert "is trained already" in capsys.readouterr().out
+    assert (tmp_path / "run" / "checkpoints" / "best.ckpt").stat().st_mtime_ns == before
+
+
+def test_an_interrupted_run_resumes_and_ends_like_an_uninterrupted_one(dialog, tmp_path, capsys):
+    still = ("--model.net.dropout", "0", "--model.net.hidden", "9")
+    assert dialog("fit", *still, into="whole") == DONE
+    assert dialog("fit", *still, "--trainer.max_epochs", "1", into="cut") == DONE
+    (tmp_path / "cut" / "fit.json").unlink()  # as if it had been killed after its first epoch
+    config = tmp_path / "cut" / "config.yaml"
+    config.write_text(config.read_text().replace("max_epochs: 1", "max_epochs: 3"))
+    assert dialog("fit", *still, into="cut") == DONE
+    assert "Resuming" in capsys.readouterr().out
+    assert equal(weights(tmp_path / "cut", "last"), weights(tmp_path / "whole", "last"))
+
+
+def test_other_settings_in_the_same_folder_are_refused(dialog, capsys):
+    assert dialog("fit") == DONE
+    assert dialog("fit", "--model.net.hidden", "6") == WRONG_USE
+    error = capsys.readouterr().err
+    assert "was trained with model.net.init_args.hidden = 8, but now it is 6" in error
+    assert "--run" in error
+    assert dialog("test", "--model.net.hidden", "6") == WRONG_USE
+
+
+def test_the_configuration_in_a_run_means_that_run(dialog, tmp_path):
+    assert dialog("fit") == DONE
+    assert run(["dialog", "test", "--config", str(tmp_path / "run" / "config.yaml"), "--ckpt_path", "best"]) == DONE
+    assert (tmp_path / "run" / "report.json").exists()
+
+
+def test_predict_labels_context_turns_too(dialog, tmp_path):
+    assert dialog("fit") == DONE
+    assert dialog("predict", "--data.predict_split", "dev") == DONE
+    rows = [json.loads(line) for line in (tmp_path / "run" / "labels_dev.jsonl").read_text().splitlines()]
+    dev = [u for u in tiny_manifest().utterances if u.split == "dev"]
+    assert [row["id"] for row in rows] == [u.id for u in dev]
+    assert any(row["label"] is None for row in rows)
+
+
+def test_validate_scores_dev_and_writes_no_report(dialog, tmp_path):
+    assert dialog("fit") == dialog("validate") == DONE
+    assert not (tmp_path / "run" / "report.json").exists()
+
+
+def test_testing_before_training_says_what_to_do(dialog, capsys):
+    assert dialog("test") == WRONG_USE
+    assert re.search(r"no weights at .*best\.ckpt; train first with `fit`", capsys.readouterr().err)
+
+
+def test_the_last_epoch_can_be_selected(dialog, tmp_path):
+    assert dialog("fit", "--select", "last") == dialog("test", "--select", "last") == DONE
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["fit"]["epoch"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--model.net.init_args.hedas", "3"], "model.net: there is no setting 'hedas'"),
+        (["--model.net.fusion", "sum"], "model.net.fusion: expected attention, concat, but got 'sum'"),
+        (["--model.optimizer.init_args.lr", "abc"], "model.optimizer.lr: expected float, but got 'abc'"),
+        (["--data.batch_size", "many"], "data.batch_size: expected int, but got 'many'"),
+        (["--data.batchsize", "3"], "unrecognized arguments: --data.batchsize"),
+        (["--trainer.max_epochs", "soon"], "trainer.max_epochs: expected int, but got 'soon'"),
+        (["--trainer.accelerator", "abacus"], "trainer: .*accelerator"),
+        (["--model.net.width", "7"], "2 heads do not divide 7"),
+        (["--data.modalities", "[smell]"], "data.modalities is .*smell"),
+        (["--select", "test"], "select: expected dev, last, but got 'test'"),
+    ],
+)
+def test_a_wrong_setting_is_refused_in_one_line_that_names_the_key(dialog, capsys, options, message):
+    assert dialog("fit", *options) == WRONG_USE
+    error = [line for line in capsys.readouterr().err.splitlines() if "Seed set" not in line]
+    assert len(error) == 1
+    assert re.search(message, error[0])
+
+
+def test_a_configuration_cannot_name_foreign_classes(dialog, tmp_path, tiny_config, capsys):
+    config = tmp_path / "hostile.yaml"
+    content = yaml.safe_load(tiny_config.read_text())
+    content["model"]["net"] = "subprocess.getoutput"
+    config.write_text(yaml.safe_dump(content))
+    assert dialog("fit", config=config) == WRONG_USE
+    assert "asks at model.net for 'subprocess.getoutput', which is outside the trusted packages" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_missing_manifest_fails_with_what_to_do(dialog, tmp_path, capsys):
+    assert dialog("fit", "--data.manifest", str(tmp_path / "nowhere")) == FAILED
+    assert "m2fnet prepare" in capsys.readouterr().err
+
+
+def test_a_checkpoint_loads_without_data_and_without_pickle(dialog, tmp_path):
+    assert dialog("fit") == DONE
+    path = tmp_path / "run" / "checkpoints" / "best.ckpt"
+    task = DialogueTask.load_from_checkpoint(path, weights_only=True, map_location="cpu")
+    assert task.problem.widths == {"text": 12, "audio": 8, "visual": 10}
+    assert equal(task.state_dict(), weights(tmp_path / "run"))

@@ -1,0 +1,108 @@
+import json
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_corpus import CLASSES, WIDTHS, tiny_manifest, write_stores
+
+from dialog.data import UNLABELLED, DialogueData, LengthBatches
+from m2fnet.errors import StoreError, UsageError
+from m2fnet.store import Store
+
+
+def data_of(folder, **settings):
+    stores = {name: str(folder / name) for name in WIDTHS}
+    return DialogueData(**{"manifest": str(folder / "manifest"), "stores": stores, "batch_size": 4, **settings})
+
+
+def test_a_batch_holds_each_utterance_in_its_place(tiny):
+    dialogues = data_of(tiny).dialogues("train")
+    batch = dialogues.__getitems__([2, 0])
+    stores = {name: Store(tiny / name) for name in WIDTHS}
+    for b, number in enumerate([2, 0]):
+        start, length = int(dialogues.starts[number]), int(dialogues.lengths[number])
+        for u in range(batch["valid"].shape[1]):
+            assert bool(batch["valid"][b, u]) == (u < length)
+            if u >= length:
+                assert (batch["row"][b, u], batch["label"][b, u]) == (-1, UNLABELLED)
+                continue
+            utterance = dialogues.utterances[start + u]
+            label = UNLABELLED if utterance.label is None else CLASSES.index(utterance.label)
+            assert (batch["row"][b, u], batch["label"][b, u]) == (start + u, label)
+            for name, store in stores.items():
+                assert bool(batch["present"][name][b, u]) == (utterance.id in store)
+                expected = store[utterance.id] if utterance.id in store else torch.zeros(WIDTHS[name])
+                assert torch.equal(batch["inputs"][name][b, u], expected)
+    assert batch["labelled"] == int((batch["label"] != UNLABELLED).sum())
+
+
+def test_one_dialogue_is_a_batch_of_one(tiny):
+    dialogues = data_of(tiny).dialogues("dev")
+    assert dialogues[1]["label"].tolist() == dialogues.__getitems__([1])["label"].tolist()
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=80), st.integers(1, 9), st.integers(0, 5))
+def test_every_dialogue_comes_once_an_epoch(lengths, batch_size, epoch):
+    batches = LengthBatches(torch.tensor(lengths), batch_size, seed=7)
+    batches.set_epoch(epoch)
+    drawn = list(batches)
+    assert sorted(n for batch in drawn for n in batch) == list(range(len(lengths)))
+    assert len(drawn) == len(batches)
+    assert all(1 <= len(batch) <= batch_size for batch in drawn)
+    assert drawn == list(batches)
+
+
+def test_epochs_and_seeds_shuffle_differently_and_evaluation_does_not():
+    lengths = torch.arange(1, 101)
+    first, second, other = LengthBatches(lengths, 8, 0), LengthBatches(lengths, 8, 0), LengthBatches(lengths, 8, 1)
+    second.set_epoch(1)
+    assert list(first) != list(second)
+    assert list(first) != list(other)
+    fixed = LengthBatches(lengths, 8, None)
+    before = list(fixed)
+    fixed.set_epoch(3)
+    assert list(fixed) == before
+
+
+def test_little_is_padding_at_the_lengths_of_a_real_corpus():
+    lengths = 1 + torch.randint(0, 24, (1000,), generator=torch.Generator().manual_seed(0))
+    padded = sum(len(batch) * int(lengths[batch].max()) for batch in LengthBatches(lengths, 32, seed=0))
+    assert 1 - int(lengths.sum()) / padded < 0.10
+
+
+def test_the_problem_comes_from_manifest_and_stores(tiny):
+    problem = data_of(tiny, modalities=["visual", "text"]).problem
+    assert (problem.label_set.classes, problem.widths) == (CLASSES, {"text": 12, "visual": 10})
+
+
+@pytest.mark.parametrize("modalities", [[], ["smell"], ["text", "text"]])
+def test_wrong_modalities_are_refused(tiny, modalities):
+    with pytest.raises(UsageError, match=r"data\.modalities is .*expected different modalities out of text, audio"):
+        data_of(tiny, modalities=modalities)
+
+
+def test_a_store_under_the_wrong_modality_is_refused(tiny):
+    with pytest.raises(StoreError, match=r"data\.stores\.text is .*audio, which holds audio embeddings"):
+        data_of(tiny, stores={"text": str(tiny / "audio")})
+
+
+def test_a_store_of_another_manifest_is_refused(tiny, tmp_path):
+    other = tiny_manifest(seed=1).save(tmp_path / "other")
+    write_stores(tmp_path / "elsewhere", other)
+    with pytest.raises(StoreError, match="Extract again with `m2fnet extract --manifest`"):
+        data_of(tiny, stores={"text": str(tmp_path / "elsewhere" / "text")})
+
+
+def test_a_split_without_dialogues_is_named(tiny, tmp_path):
+    manifest = tiny_manifest(dialogues=(3, 2, 0)).save(tmp_path / "no-test")
+    write_stores(tmp_path / "stores", manifest)
+    data = DialogueData(str(tmp_path / "no-test"), {"text": str(tmp_path / "stores" / "text")})
+    with pytest.raises(UsageError, match="no dialogue in the split 'test'"):
+        data.dialogues("test")
+
+
+def test_a_damaged_manifest_is_a_readable_error(tiny):
+    (tiny / "manifest" / "manifest.meta.json").write_text(json.dumps([]))
+    with pytest.raises(ValueError, match="expected a JSON object"):
+        data_of(tiny)
