@@ -14,7 +14,6 @@ from PIL import Image, ImageDraw, ImageFilter
 from m2fnet.corpora.toy_face import BOTTOM, EXPRESSIONS, LEFT, TOP, Expression, Look, draw_head
 from m2fnet.corpora.toy_script import Shot
 from m2fnet.corpora.toy_voice import RATE, Waveform, opening, speak
-from m2fnet.files import replaced
 
 WIDTH, HEIGHT, FPS = 192, 144, 12
 _MOUTHS = 4  # so many openings of the mouth are drawn per clip, and each frame shows the nearest
@@ -26,10 +25,10 @@ def shoot(path: Path, shot: Shot) -> None:
     rng = np.random.default_rng(shot.seed)
     sound = speak(shot.speaker.voice, shot.voice_emotion, shot.seconds, rng)
     pictures = _pictures(shot, opening(sound, max(2, round(shot.seconds * FPS))), rng)
-    with replaced(path) as temporary, av.open(str(temporary), "w") as out:
+    with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "24", "threads": "1"})
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        audio = out.add_stream("aac", rate=RATE, layout="stereo")
+        audio = out.add_stream("aac", rate=RATE, layout="stereo", options={"aac_coder": "fast"})
         for picture in pictures:
             out.mux(video.encode(av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24")))
         out.mux(video.encode())
@@ -85,7 +84,7 @@ def _actors(shot: Shot, rng: Generator) -> list[_Actor]:
     """Who is in the picture, the speaker last and therefore in front."""
     unit = rng.uniform(24, 30)
     if shot.is_faceless:
-        if rng.random() < 0.5:
+        if rng.random() < 0.3:
             return []
         return [_Actor.place(shot.speaker.look, [], unit, WIDTH * rng.uniform(0.35, 0.65), rng)]
     face = EXPRESSIONS[shot.face_emotion].scaled(rng.uniform(0.5, 1.1))
@@ -102,7 +101,7 @@ def _actors(shot: Shot, rng: Generator) -> list[_Actor]:
 
 def _room(rng: Generator) -> Image.Image:
     """A wall, a floor and a few things out of focus."""
-    wall = rng.integers(90, 190, size=3)
+    wall = rng.uniform(120, 190) + rng.uniform(-28, 28, size=3)
     light = np.linspace(1.1, 0.75, WIDTH)[None, :, None] * np.linspace(1.05, 0.9, HEIGHT)[:, None, None]
     room = Image.fromarray(np.clip(wall * light, 0, 255).astype(np.uint8))
     draw = ImageDraw.Draw(room)

@@ -1,7 +1,7 @@
 """The toy corpus's faces: a drawn head that a face detector takes for one, whose expression carries the emotion."""
 
-from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 import numpy as np
 from numpy.random import Generator
@@ -36,18 +36,17 @@ class Look:
     has_glasses: bool
 
     @classmethod
-    def draw(cls, rng: Generator) -> "Look":
-        """Somebody's looks."""
-        style: HairStyle = get_args(HairStyle)[rng.choice(5, p=[0.3, 0.25, 0.15, 0.2, 0.1])]
+    def draw(cls, hair_style: HairStyle, rng: Generator) -> "Look":
+        """Looks of somebody with such hair."""
         skin = int(rng.integers(len(_SKINS)))
         return cls(
             skin=_SKINS[skin],
             hair=_HAIRS[rng.integers(len(_HAIRS) if skin < 3 else _DARK_HAIRS)],
             shirt=_SHIRTS[rng.integers(len(_SHIRTS))],
             iris=_IRISES[rng.integers(len(_IRISES))],
-            hair_style=style,
+            hair_style=hair_style,
             width=float(rng.uniform(0.9, 1.02)),
-            has_beard=style in ("short", "parted", "bald") and bool(rng.random() < 0.35),
+            has_beard=hair_style in ("short", "parted", "bald") and bool(rng.random() < 0.4),
             has_glasses=bool(rng.random() < 0.15),
         )
 
@@ -78,7 +77,7 @@ class Expression:
 
     def talking(self, opening: float) -> "Expression":
         """The same expression with the mouth open by ``opening`` (0..1) more."""
-        return Expression(**{**self.__dict__, "mouth_open": self.mouth_open + opening})
+        return replace(self, mouth_open=self.mouth_open + opening)
 
 
 EXPRESSIONS = {

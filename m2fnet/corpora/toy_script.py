@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from numpy.random import Generator
 
-from m2fnet.corpora.toy_face import Look
+from m2fnet.corpora.toy_face import HairStyle, Look
 from m2fnet.corpora.toy_text import sentence
 from m2fnet.corpora.toy_voice import Voice
 from m2fnet.records import Split
@@ -15,23 +15,26 @@ FOLDERS: dict[Split, str] = {
     "dev": "dev_splits_complete",
     "test": "output_repeated_splits_test",
 }
-_PRIOR = (0.46, 0.17, 0.13, 0.13, 0.11)
+_PRIOR = (0.46, 0.15, 0.13, 0.13, 0.13)
 
 # Before a turn, the speaker keeps the own last emotion, or catches one from the turn before, or starts afresh.
-_KEEPS, _CATCHES = 0.55, 0.35
+_KEEPS, _CATCHES = 0.65, 0.25
 _CAUGHT = {
-    "neutral": ("neutral",),
-    "joy": ("joy", "joy", "surprise"),
-    "anger": ("anger", "anger", "sadness"),
-    "sadness": ("sadness", "sadness", "neutral"),
-    "surprise": ("joy", "surprise", "neutral"),
+    "neutral": ("neutral", "neutral", "neutral", "neutral", "surprise"),
+    "joy": ("joy", "joy", "joy", "surprise"),
+    "anger": ("anger", "anger", "anger", "sadness"),
+    "sadness": ("sadness", "sadness", "sadness", "neutral"),
+    "surprise": ("joy", "surprise", "anger"),
 }
 _SENTIMENTS = {"neutral": ("neutral",), "joy": ("positive",), "anger": ("negative",), "sadness": ("negative",)}
-_NAMES = ("Ada", "Bruno", "Clara", "Dmitri", "Elif", "Farid", "Grace", "Hugo", "Ines", "Jonas")
+_CAST: dict[str, HairStyle] = {
+    "Ada": "long", "Bruno": "short", "Clara": "bun", "Dmitri": "parted", "Elif": "long",
+    "Farid": "bald", "Grace": "bun", "Hugo": "short", "Ines": "long", "Jonas": "parted",
+}  # fmt: skip
 _EPISODES_PER_SEASON = 24
 
 # The chance that voice and face show the emotion; else they show any.
-_VOICE_SHOWS, _FACE_SHOWS = 0.75, 0.65
+_VOICE_SHOWS, _FACE_SHOWS = 0.66, 0.64
 _TWO_FACES, _NO_FACE = 0.12, 0.08
 
 
@@ -100,7 +103,7 @@ Script = dict[Split, list[Scene]]
 
 def write_script(dialogues: dict[Split, int], rng: Generator) -> Script:
     """So many dialogues per split, all of one cast, each in an episode of its own."""
-    cast = [Person(name, Voice.draw(rng), Look.draw(rng)) for name in _NAMES]
+    cast = [Person(name, Voice.draw(rng), Look.draw(style, rng)) for name, style in _CAST.items()]
     script: Script = {}
     number = 0
     for split, count in dialogues.items():
