@@ -45,16 +45,16 @@ def _run(task: str, keys: Sequence[str]) -> None:
     manifest = Manifest.load(settings.manifest)
     loading = Loading()
     if task == "fit":
-        extractor = fitted.fit(settings, manifest, loading).extractor
+        run = fitted.fit(settings, manifest, loading)
     elif fitted.is_fit_of(settings.run, settings, manifest):
-        extractor = fitted.load(settings.run).extractor
+        run = fitted.load(settings.run)
     else:
         raise UsageError(
             f"{settings.run} holds no fit of these settings on this manifest; run `m2fnet extractor fit` with the "
             "same configuration first."
         )
     split = _SPLITS[task]
-    scores = fitted.judge(settings.run, extractor, manifest, split, loading)
+    scores = fitted.judge(settings.run, run, manifest, split, loading)
     print(f"{split} ({scores['n']} utterances)   weighted F1")
     print(f"  linear probe       {100 * scores['weighted_f1']:6.2f}")
     print(f"  majority class     {100 * scores['majority_weighted_f1']:6.2f}")

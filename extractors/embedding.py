@@ -1,5 +1,6 @@
 """Utterances -> embeddings, in order: media are read in worker processes, batches go through the extractor."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,13 +23,19 @@ class Loading:
 
     Attributes:
         batch_size: utterances per forward pass.
-        workers: processes that read media; 0 reads in the process itself.
+        workers: processes that read media; 0 reads in the process itself, None: one per core, for text none.
         device: where the forward pass runs.
     """
 
     batch_size: int = 64
-    workers: int = 0
+    workers: int | None = None
     device: str = "cpu"
+
+    def workers_for(self, extractor: Extractor) -> int:
+        """Number of processes that read what ``extractor`` needs."""
+        if self.workers is not None:
+            return self.workers
+        return 0 if extractor.modality == "text" else len(os.sched_getaffinity(0))
 
 
 def turns(manifest: Manifest, split: Split | None = None) -> list[Turn]:
@@ -55,21 +62,21 @@ def embed(extractor: Extractor, wanted: Sequence[Turn], loading: Loading) -> Ite
             place += 1
 
 
-def read_samples(extractor: Extractor, wanted: Sequence[Turn], loading: Loading) -> list[Sample]:
-    """The samples of all turns that have something to offer, in order: what a fit needs.
+def read(extractor: Extractor, wanted: Sequence[Turn], loading: Loading) -> list[Sample | Missing]:
+    """The sample of each turn, or why it has none, in the given order.
 
     Raises:
-        RunError: if none has, or a worker process dies.
+        RunError: if a worker process dies.
     """
-    outcomes = [outcome for batch in _batches(extractor, wanted, loading, list) for outcome in batch]
-    samples = [_owned(outcome) for outcome in outcomes if not isinstance(outcome, Missing)]
-    if not samples:
-        first = f"; the first is missing at {outcomes[0].stage}: {outcomes[0].reason}" if outcomes else ""
-        raise RunError(
-            f"None of the {len(wanted)} utterances of the training split can be read as {extractor.modality}{first}. "
-            "Check the manifest, or use an extractor of another modality."
-        )
-    return samples
+    return [_owned(outcome) for batch in _batches(extractor, wanted, loading, list) for outcome in batch]
+
+
+def embed_samples(extractor: Extractor, samples: Sequence[Sample], loading: Loading) -> list[Tensor]:
+    """Embeddings of samples that are in memory already."""
+    extractor.eval().to(loading.device)
+    starts = range(0, len(samples), loading.batch_size)
+    batches = (extractor.collate(samples[start : start + loading.batch_size]) for start in starts)
+    return [embedding for batch in batches for embedding in _forward(extractor, batch, loading.device)]
 
 
 class _Outcomes(Dataset[Sample | Missing]):
@@ -106,7 +113,7 @@ class _Collate:
 
 def _batches(extractor: Extractor, wanted: Sequence[Turn], loading: Loading, collate: Any) -> Iterator[Any]:  # noqa: ANN401
     loader = DataLoader(
-        _Outcomes(extractor, wanted), loading.batch_size, num_workers=loading.workers, collate_fn=collate
+        _Outcomes(extractor, wanted), loading.batch_size, num_workers=loading.workers_for(extractor), collate_fn=collate
     )
     try:
         yield from loader
@@ -125,6 +132,8 @@ def _forward(extractor: Extractor, batch: Sample, device: str) -> list[Tensor]:
     return [embedding.cpu() for embedding in extractor(on_device)]
 
 
-def _owned(sample: Sample) -> Sample:
+def _owned(outcome: Sample | Missing) -> Sample | Missing:
     """The sample outside shared memory: thousands of shared tensors would use up the open files of the process."""
-    return {name: v.clone() if isinstance(v, Tensor) else v for name, v in sample.items()}
+    if isinstance(outcome, Missing):
+        return outcome
+    return {name: v.clone() if isinstance(v, Tensor) else v for name, v in outcome.items()}

@@ -1,7 +1,6 @@
 """``m2fnet extract``: a manifest and an extractor -> a store of embeddings."""
 
 import argparse
-import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,7 +54,7 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--manifest", type=Path, required=True, metavar="DIR", help="folder of `m2fnet prepare`")
     parser.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder for the embeddings")
     parser.add_argument("--batch-size", type=_positive, default=64, help="utterances per forward pass (default 64)")
-    parser.add_argument("--workers", type=_count, default=_cores(), help="processes that read media (default: cores)")
+    parser.add_argument("--workers", type=_count, help="processes that read media (default: one per core)")
     parser.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], default="float32")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
     parser.add_argument("--overwrite", action="store_true", help="replace the store that --out holds")
@@ -95,10 +94,6 @@ def _best_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _positive(text: str) -> int:

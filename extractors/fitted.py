@@ -1,25 +1,29 @@
 """Runs of extractors that are fitted in closed form: fit, keep, load again, judge."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from extractors.base import Extractor, FittedExtractor
-from extractors.embedding import Loading, embed, read_samples, turns
+from extractors.base import FittedExtractor, Sample, Turn
+from extractors.embedding import Loading, embed, embed_samples, read, turns
 from extractors.probe import linear_probe
 from extractors.settings import Settings, read_settings
 from m2fnet.errors import RunError, UsageError
-from m2fnet.files import read_json, sha256_of, write_json, write_text
+from m2fnet.files import read_json, replaced, sha256_of, write_json, write_text
 from m2fnet.manifest import Manifest
 from m2fnet.records import Split
+from m2fnet.store import Missing
 
 CONFIG = "config.yaml"
 REPORT = "report.json"
+TRAINING = "train_embeddings.safetensors"  # what a probe learns from, so that judging never reads train again
 _ADVICE = "Fit again with `m2fnet extractor fit`."
 
 
@@ -44,9 +48,14 @@ def fit(settings: Settings, manifest: Manifest, loading: Loading) -> FittedRun:
         RunError: if the training split offers nothing to fit on.
     """
     extractor = _fitted_extractor(settings)
-    extractor.fit(read_samples(extractor, turns(manifest, "train"), loading), seed=settings.seed)
+    outcomes = read(extractor, turns(manifest, "train"), loading)
+    samples = {place: outcome for place, outcome in enumerate(outcomes) if not isinstance(outcome, Missing)}
+    _require_samples(extractor, samples, outcomes)
+    extractor.fit(list(samples.values()), seed=settings.seed)
+    embeddings = embed_samples(extractor, list(samples.values()), loading)
     (settings.run / REPORT).unlink(missing_ok=True)  # written last: a folder without it holds no whole fit
     extractor.save(settings.run)
+    _save_training_embeddings(settings.run, list(samples), torch.stack(embeddings))
     write_text(settings.run / CONFIG, yaml.safe_dump(settings.as_dict(), sort_keys=False))
     provenance = {
         **settings.extractor,
@@ -82,28 +91,56 @@ def is_fit_of(run: Path, settings: Settings, manifest: Manifest) -> bool:
     return isinstance(found, dict) and {name: found.get(name) for name in wanted} == wanted
 
 
-def judge(run: Path, extractor: Extractor, manifest: Manifest, split: Split, loading: Loading) -> dict[str, Any]:
-    """Scores of a linear probe on ``split``, also written into the run's report.
+def judge(run: Path, fitted: FittedRun, manifest: Manifest, split: Split, loading: Loading) -> dict[str, float | int]:
+    """Scores of a linear probe on ``split``, also written into the report of ``run``.
 
     Raises:
         RunError: if there are no labelled embeddings to learn or to judge.
     """
     if manifest.label_set.kind != "single":
         raise RunError("The linear probe judges single labels, but this manifest has several per utterance.")
-    train, train_labels = _labelled(extractor, manifest, "train", loading)
-    judged, judged_labels = _labelled(extractor, manifest, split, loading)
-    scores = linear_probe(train, train_labels, judged, judged_labels)
-    report = read_json(run / REPORT, RunError, _ADVICE)
-    write_json(run / REPORT, {**report, split: {**scores, "manifest_sha256": manifest.sha256}})
+    wanted = turns(manifest, split)
+    found = [(turn, v) for turn, v in embed(fitted.extractor, wanted, loading) if isinstance(v, Tensor)]
+    scores = linear_probe(
+        *_labelled(*_training_embeddings(run, manifest)),
+        *_labelled([turn for turn, _ in found], [v for _, v in found]),
+    )
+    write_json(run / REPORT, {**read_json(run / REPORT, RunError, _ADVICE), split: scores})
     return scores
 
 
-def _labelled(extractor: Extractor, manifest: Manifest, split: Split, loading: Loading) -> tuple[Tensor, list[str]]:
-    """Embeddings (N, D) and labels of all utterances of ``split`` that have both."""
-    wanted = [turn for turn in turns(manifest, split) if turn.utterance.label is not None]
-    found = [(v, turn.utterance.label) for turn, v in embed(extractor, wanted, loading) if isinstance(v, Tensor)]
-    vectors = torch.stack([v for v, _ in found]) if found else torch.empty(0, extractor.width)
-    return vectors, [label for _, label in found if label is not None]
+def _require_samples(
+    extractor: FittedExtractor, samples: dict[int, Sample], outcomes: Sequence[Sample | Missing]
+) -> None:
+    if samples:
+        return
+    why = next((f" The first: {o.stage}: {o.reason}." for o in outcomes if isinstance(o, Missing)), "")
+    raise RunError(
+        f"None of the {len(outcomes)} utterances of the training split can be read as {extractor.modality}.{why} "
+        "Check the manifest, or use an extractor of another modality."
+    )
+
+
+def _save_training_embeddings(run: Path, places: Sequence[int], embeddings: Tensor) -> None:
+    with replaced(run / TRAINING) as temporary:
+        save_file({"places": torch.tensor(places), "embeddings": embeddings}, temporary)
+
+
+def _training_embeddings(run: Path, manifest: Manifest) -> tuple[list[Turn], list[Tensor]]:
+    """The training turns that have an embedding, with it."""
+    content = load_file(run / TRAINING)
+    wanted = turns(manifest, "train")
+    return [wanted[place] for place in content["places"].tolist()], list(content["embeddings"])
+
+
+def _labelled(wanted: Sequence[Turn], embeddings: Sequence[Tensor]) -> tuple[Tensor, list[str]]:
+    """Embeddings (N, D) and labels of the turns that are labelled."""
+    pairs = [
+        (v, turn.utterance.label)
+        for turn, v in zip(wanted, embeddings, strict=True)
+        if turn.utterance.label is not None
+    ]
+    return torch.stack([v for v, _ in pairs]) if pairs else torch.empty(0, 1), [label for _, label in pairs]
 
 
 def _fitted_extractor(settings: Settings) -> FittedExtractor:
@@ -115,6 +152,6 @@ def _fitted_extractor(settings: Settings) -> FittedExtractor:
 
 def _weights_sha256(run: Path) -> str:
     """One hash over all fitted files."""
-    files = sorted(path for path in run.glob("*") if path.name not in (CONFIG, REPORT) and path.is_file())
+    files = sorted(path for path in run.glob("*") if path.name not in (CONFIG, REPORT, TRAINING) and path.is_file())
     listing = "\n".join(f"{path.name} {sha256_of(path)}" for path in files)
     return hashlib.sha256(listing.encode()).hexdigest()

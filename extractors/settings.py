@@ -86,7 +86,9 @@ def _class_path(argv: Sequence[str]) -> tuple[Path, str]:
     section = yaml.safe_load(given.config.read_text(encoding="utf-8")).get("extractor")
     class_path = given.class_path or (section.get("class_path") if isinstance(section, dict) else None)
     if not isinstance(class_path, str) or "." not in class_path:
-        raise UsageError(f"{given.config} names no extractor; expected a name such as extractors.text.lsa.LSA at {_CLASS}.")
+        raise UsageError(
+            f"{given.config} names no extractor; expected a name such as extractors.text.lsa.LSA at {_CLASS}."
+        )
     return given.config, class_path
 
 

@@ -106,6 +106,5 @@ def _origin(container: InputContainer) -> float:
 
 def _reason(error: Exception) -> str:
     """The error in words, without the path: reasons are counted over many files."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    words = getattr(error, "strerror", None) or str(error)
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
