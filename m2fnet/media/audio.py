@@ -47,7 +47,7 @@ def read_audio(
 
 
 def _decode(media: Media[AudioStream], start: float, stop: float, rate: int) -> Tensor:
-    resampler = av.AudioResampler("flt", "mono", rate)
+    resampler = av.AudioResampler("fltp", None, rate)
     if start > 0:
         media.seek(start)
     pieces: list[np.ndarray] = []
@@ -57,16 +57,21 @@ def _decode(media: Media[AudioStream], start: float, stop: float, rate: int) -> 
         end = clock + frame.samples / _checked_rate(frame)
         if end > start:
             begun = clock if math.isnan(begun) else begun
-            pieces += [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
+            pieces += _mixed(resampler, frame)
         clock = end
         if clock >= stop:
             break
     if not pieces:
         return torch.empty(0)
-    pieces += [piece.to_ndarray()[0] for piece in resampler.resample(None)]
+    pieces += _mixed(resampler, None)
     surplus = round(max(0.0, start - begun) * rate)
     length = math.ceil((stop - max(start, begun)) * rate)
     return torch.from_numpy(np.concatenate(pieces)[surplus : surplus + max(0, length)].copy())
+
+
+def _mixed(resampler: av.AudioResampler, frame: AudioFrame | None) -> list[np.ndarray]:
+    """Mean of all channels; FFmpeg's own mixing to mono adds them up and lets them clip."""
+    return [piece.to_ndarray().mean(0) for piece in resampler.resample(frame)]
 
 
 def _checked_rate(frame: AudioFrame) -> int:

@@ -55,7 +55,7 @@ def read_frames(
         if not frames:
             raise MediaError("decode", "there is no frame")
         last = (frames[-1].time or 0.0) - media.origin
-        if duration is not None and times[-1] - last > max(1.0, (stop - start) / 2):
+        if duration is not None and min(times[-1], stop) - last > max(1.0, (stop - start) / 2):
             raise MediaError("decode", "the pictures end before half of their declared length")
         width, height = _scaled(frames[0].width, frames[0].height, max_side)
         pictures = [frame.reformat(width, height, "rgb24").to_ndarray() for frame in frames]
