@@ -109,7 +109,7 @@ class StoreWriter:
                 f"The embedding of {utterance_id!r} has shape {tuple(embedding.shape)}; "
                 f"expected {expected} with D = {self.meta.width}."
             )
-        rows = rows.detach().to("cpu", DTYPES[self.meta.dtype])
+        rows = rows.detach().to("cpu", DTYPES[self.meta.dtype], copy=True)  # the caller may fill its buffer again
         if not torch.isfinite(rows).all():
             raise StoreError(
                 f"The embedding of {utterance_id!r} holds NaN or infinity as {self.meta.dtype}; find out why, "

@@ -25,6 +25,7 @@ def found(what: str) -> check.Finding:
     return next(finding for finding in inspect() if finding.what.startswith(what))
 
 
+@pytest.mark.slow  # imports every library the project has
 def test_a_sound_installation_passes_and_names_every_part(capsys):
     assert run(["check"]) == 0
     told = capsys.readouterr().out

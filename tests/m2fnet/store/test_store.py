@@ -77,6 +77,31 @@ def test_the_index_is_all_that_opening_needs_to_find_a_vector_in_any_order(tmp_p
     assert present.all()
 
 
+def test_a_buffer_may_be_filled_again_after_adding(tmp_path, manifest):
+    buffer = torch.zeros(WIDTH)
+    with writer(tmp_path / "s", manifest) as store:
+        for number, utterance in enumerate(manifest.utterances):
+            store.add(utterance.id, buffer.fill_(number))
+    matrix, _ = Store(tmp_path / "s").matrix([u.id for u in manifest.utterances])
+    assert matrix[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_matrix_of_many_shards_and_blocks_is_float32_in_the_asked_order(tmp_path, dtype):
+    manifest = make_manifest(tmp_path / "manifest", count=700)
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(700, WIDTH, generator=generator).to(DTYPES[dtype])
+    ids = [u.id for u in manifest.utterances]
+    store = write(
+        tmp_path / "s", manifest, dict(zip(ids, vectors, strict=True)), dtype=dtype, shard_bytes=300 * vectors[0].nbytes
+    )
+    order = torch.randperm(700, generator=generator).tolist()
+    matrix, present = store.matrix([ids[n] for n in order])
+    assert matrix.dtype == torch.float32
+    assert present.all()
+    assert torch.equal(matrix, vectors[order].float())
+
+
 def test_missing_is_told_apart_from_zero(tmp_path, manifest):
     vectors = make_vectors(manifest)
     vectors["u1"] = torch.zeros(WIDTH)
