@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,24 @@ class Loading:
         return 0 if extractor.modality == "text" else len(os.sched_getaffinity(0))
 
 
+@contextmanager
+def dead_workers_named() -> Iterator[None]:
+    """Turn the death of a worker process, which torch reports wherever the main process happens to be, into a sentence.
+
+    Raises:
+        RunError: if a worker process died.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not re.search(r"DataLoader worker.*(exited unexpectedly|is killed)", str(error)):
+            raise
+        raise RunError(
+            f"A worker process died ({error}); it may have run out of memory. Nothing was finished; "
+            "try again with fewer workers (--workers 0 reads in the process itself)."
+        ) from error.with_traceback(None)  # its frames would keep the other workers alive
+
+
 def turns(manifest: Manifest, split: Split | None = None) -> list[Turn]:
     """Every utterance of ``split`` (of all splits when None) in its place, dialogue by dialogue."""
     return [
@@ -48,11 +67,7 @@ def turns(manifest: Manifest, split: Split | None = None) -> list[Turn]:
 
 
 def embed(extractor: Extractor, wanted: Sequence[Turn], loading: Loading) -> Iterator[tuple[Turn, Tensor | Missing]]:
-    """Each turn with its embedding, (D,) or (T, D), on the CPU, or with why it has none; in the given order.
-
-    Raises:
-        RunError: if a worker process dies.
-    """
+    """Each turn with its embedding, (D,) or (T, D), on the CPU, or with why it has none; in the given order."""
     extractor.eval().to(loading.device)
     place = 0
     for outcomes, batch in _batches(extractor, wanted, loading, _Collate(extractor)):
@@ -63,11 +78,7 @@ def embed(extractor: Extractor, wanted: Sequence[Turn], loading: Loading) -> Ite
 
 
 def read(extractor: Extractor, wanted: Sequence[Turn], loading: Loading) -> list[Sample | Missing]:
-    """The sample of each turn, or why it has none, in the given order.
-
-    Raises:
-        RunError: if a worker process dies.
-    """
+    """The sample of each turn, or why it has none, in the given order."""
     return [_owned(outcome) for batch in _batches(extractor, wanted, loading, list) for outcome in batch]
 
 
@@ -112,18 +123,12 @@ class _Collate:
 
 
 def _batches(extractor: Extractor, wanted: Sequence[Turn], loading: Loading, collate: Any) -> Iterator[Any]:  # noqa: ANN401
-    loader = DataLoader(
-        _Outcomes(extractor, wanted), loading.batch_size, num_workers=loading.workers_for(extractor), collate_fn=collate
+    yield from DataLoader(
+        _Outcomes(extractor, wanted),
+        loading.batch_size,
+        num_workers=loading.workers_for(extractor),
+        collate_fn=collate,
     )
-    try:
-        yield from loader
-    except RuntimeError as error:
-        if re.search(r"DataLoader worker.*(exited unexpectedly|is killed)", str(error)):
-            raise RunError(
-                f"A worker process died while reading {extractor.modality} ({error}); it may have run out of memory. "
-                "Nothing was finished; try again with fewer workers (--workers 0 reads in the process itself)."
-            ) from error
-        raise
 
 
 @torch.inference_mode()

