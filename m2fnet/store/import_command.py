@@ -1,8 +1,10 @@
 """``m2fnet import``: a published feature pickle in, a folder with its manifest and one store per modality out."""
 
 import argparse
+import json
 import random
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -189,9 +191,18 @@ def _report(published: Published, manifest: Manifest, folder: Path, stores: dict
     written = ", ".join(f"{folder / store} (width {width})" for store, width in stores.items())
     print(
         f"Imported {len(manifest.utterances)} utterances in {len(manifest.dialogues())} dialogues: manifest in "
-        f"{folder}, stores {written}. Next: name them in a file like conf/data/meld.yaml and run "
-        "`m2fnet dialog fit --config conf/dialog/...`."
+        f"{folder}, stores {written}. Next: {_next_command(manifest, folder, stores)}"
     )
+
+
+def _next_command(manifest: Manifest, folder: Path, stores: Iterable[str]) -> str:
+    """The command that trains on what was imported; of several text views it takes the first."""
+    chosen: dict[str, str] = {}
+    for store in stores:
+        chosen.setdefault(MODALITY_OF[store], str(folder / store))
+    conf = "m2fnet_iemocap6" if manifest.corpus == "iemocap6" else "m2fnet_meld"
+    settings = ("--data.manifest", str(folder), "--data.stores", json.dumps(chosen))
+    return shlex.join(("m2fnet", "dialog", "fit", "--config", f"conf/dialog/{conf}.yaml", *settings))
 
 
 def _parser() -> argparse.ArgumentParser:

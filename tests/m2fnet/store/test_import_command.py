@@ -1,5 +1,7 @@
+import hashlib
 import json
 import pickle
+import shlex
 from collections import Counter
 
 import numpy as np
@@ -75,9 +77,16 @@ def test_each_layout_is_recognised_and_every_value_arrives(imported, name, capsy
             assert np.array_equal(store[u.id].numpy(), parts[store_name][u.dialogue][u.index])
 
 
-def test_the_stores_say_that_they_were_imported_and_from_what(imported, tmp_path):
-    import hashlib
+def test_the_summary_ends_with_the_command_to_type_next(imported, capsys):
+    _, folder = imported(pack("12-tuple with four text views", make_parts()))
+    words = shlex.split(capsys.readouterr().out.splitlines()[-1].split("Next: ")[1])
+    assert words[:4] == ["m2fnet", "dialog", "fit", "--config"]
+    assert words[words.index("--data.manifest") + 1] == str(folder)
+    stores = json.loads(words[words.index("--data.stores") + 1])
+    assert stores == {"text": f"{folder}/text_1", "audio": f"{folder}/audio", "visual": f"{folder}/visual"}
 
+
+def test_the_stores_say_that_they_were_imported_and_from_what(imported, tmp_path):
     manifest, folder = imported(pack("9-tuple", make_parts()))
     origin = Store(folder / "audio").meta.extractor
     assert origin["imported"] == "features.pkl"
