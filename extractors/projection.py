@@ -35,10 +35,9 @@ class Projection(nn.Module):
         """Learn scale and directions from the training split's features (N, F)."""
         self.standardise.fit(features)
         standardised = self.standardise(features)
-        _, directions = torch.linalg.eigh((standardised.T @ standardised).double())  # ascending, signs arbitrary
-        directions = directions.flip(1)[:, : min(self._width, *features.shape)]
+        directions = torch.linalg.svd(standardised, full_matrices=False).Vh[: self._width].T
         largest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
-        self.components = (directions * largest.sign()).float().contiguous()
+        self.components = (directions * largest.sign()).contiguous()  # the sign of a direction is arbitrary
         self.scaler.fit(standardised @ self.components)
 
     def forward(self, features: Tensor) -> Tensor:
