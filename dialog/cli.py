@@ -32,7 +32,8 @@ class DialogueCLI(RunCLI):
         classes = data.problem.label_set.classes
         training = [u.label for u in data.manifest.utterances if u.split == "train" and u.label is not None]
         report = write_report(self.run, self._facts(data), predictions, training, classes)
-        say(as_markdown(report))
+        if not self.config[self.subcommand].quiet:
+            say(as_markdown(report))
         say(f"Report: {self.run / 'report.md'}, {self.run / 'report.json'}; predictions: predictions.jsonl beside.")
 
     def after_predict(self) -> None:

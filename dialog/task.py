@@ -53,8 +53,8 @@ class DialogueTask(pl.LightningModule):
         self.outputs: dict[str, list[tuple[Tensor, Tensor]]] = {}
 
     def configure_model(self) -> None:
-        """Build the network for the data at hand; called by the trainer."""
-        if self.net is None:
+        """Build the network for the data at hand; called by the trainer, and before a checkpoint is loaded."""
+        if self.net is None and self._trainer is not None:
             trainer: Any = self.trainer  # it has a `datamodule`, which its class does not declare
             self.build(trainer.datamodule.problem)
 

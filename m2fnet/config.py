@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import yaml
+from jsonargparse import set_parsing_settings
 
 from m2fnet.errors import UsageError
 
@@ -24,6 +25,8 @@ TRUSTED = (
 )
 _MAKES_AN_OBJECT = {"class_path", "net", "optimizer", "scheduler", "extractor"}
 _MAKES_AN_OBJECT |= {"callbacks", "logger", "profiler", "strategy", "plugins", "accelerator"}
+_TRUST = "M2FNET_TRUST"
+_YAML = (".yaml", ".yml")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
@@ -50,22 +53,23 @@ def find_config(name: str) -> Path:
 
 
 def resolve_config_arguments(arguments: Sequence[str]) -> list[str]:
-    """Command-line ``arguments`` with every ``--config`` replaced by the file it means, each file checked.
+    """Command-line ``arguments`` with every configuration file (``--config``, ``--data X.yaml``, ...) found and checked.
+
+    The parser that gets them is told the trusted packages too: it alone sees every name that is about to be imported,
+    and where what hides behind that name was really defined.
 
     Raises:
         UsageError: if a file is missing, is no YAML, or names a class that is not trusted.
     """
+    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=list(_trusted()))
     resolved: list[str] = []
-    is_config = False
+    follows_config = False
     for argument in arguments:
-        name, sign, value = argument.partition("=")
-        if is_config:
-            resolved.append(str(_checked(argument)))
-        elif sign and name == "--config":
-            resolved.append(f"--config={_checked(value)}")
-        else:
-            resolved.append(argument)
-        is_config = argument in ("--config", "-c")
+        name, sign, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+        if follows_config or (sign and name == "--config") or value.endswith(_YAML):
+            value = str(_checked(value))
+        resolved.append(name + sign + value)
+        follows_config = argument in ("--config", "-c")
     return resolved
 
 
@@ -75,12 +79,13 @@ def refuse_untrusted(content: object, where: str) -> None:
     Raises:
         UsageError: naming the place and the class.
     """
-    trusted = (*TRUSTED, *filter(None, os.environ.get("M2FNET_TRUST", "").split(",")))
-    for key, name in _object_names(content, ""):
-        if not any(name == prefix or name.startswith(f"{prefix}.") for prefix in trusted):
+    trusted = _trusted()
+    for key, name in _texts(content, ""):
+        makes_an_object = key.rsplit(".", 1)[-1] in _MAKES_AN_OBJECT and _DOTTED.fullmatch(name)
+        if makes_an_object and not any(name == prefix or name.startswith(f"{prefix}.") for prefix in trusted):
             raise UsageError(
                 f"{where} asks at {key} for {name!r}, which is outside the trusted packages ({', '.join(trusted)}). "
-                f"If the name is your own, set the environment variable M2FNET_TRUST={name.split('.')[0]}."
+                f"If the name is your own, set the environment variable {_TRUST}={name.split('.')[0]}."
             )
 
 
@@ -100,6 +105,14 @@ def one_sentence(error: str) -> str:
     return " ".join(error.split())
 
 
+def _trusted() -> tuple[str, ...]:
+    own = [name.strip() for name in os.environ.get(_TRUST, "").split(",") if name.strip()]
+    for name in own:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise UsageError(f"{_TRUST} holds {name!r}; expected names of packages with commas between them.")
+    return (*TRUSTED, *own)
+
+
 def _checked(name: str) -> Path:
     path = find_config(name)
     _check_file(path, set())
@@ -110,25 +123,34 @@ def _check_file(path: Path, seen: set[Path]) -> None:
     if path.resolve() in seen:
         return
     seen.add(path.resolve())
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as problem:
-        raise UsageError(f"Cannot read the configuration {path}: {' '.join(str(problem).split())}.") from problem
+    content = _read(path)
     if not isinstance(content, dict):
         raise UsageError(f"The configuration {path} holds {type(content).__name__}, expected keys with values.")
     refuse_untrusted(content, str(path))
-    for value in content.values():
-        included = path.parent / value if isinstance(value, str) and value.endswith((".yaml", ".yml")) else None
-        if included is not None and included.is_file():
-            _check_file(included, seen)
+    for _, value in _texts(content, ""):
+        if value.endswith(_YAML) and (path.parent / value).is_file():
+            _check_file(path.parent / value, seen)
 
 
-def _object_names(content: object, key: str) -> Iterator[tuple[str, str]]:
+def _read(path: Path) -> object:
+    try:
+        text = path.read_text(encoding="utf-8")
+        for event in yaml.parse(text, yaml.SafeLoader):
+            if isinstance(event, yaml.AliasEvent):  # a few lines of these can stand for more than memory holds
+                line = event.start_mark.line + 1
+                raise UsageError(f"{path}:{line} repeats a part by the alias *{event.anchor}; write the part out.")
+        return yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as problem:
+        raise UsageError(f"Cannot read the configuration {path}: {' '.join(str(problem).split())}.") from problem
+
+
+def _texts(content: object, key: str) -> Iterator[tuple[str, str]]:
+    """Every text in ``content`` with its dotted key; the items of a list have the key of the list."""
     if isinstance(content, dict):
         for name, value in content.items():
-            yield from _object_names(value, f"{key}.{name}" if key else str(name))
+            yield from _texts(value, f"{key}.{name}" if key else str(name))
     elif isinstance(content, list):
         for value in content:
-            yield from _object_names(value, key)
-    elif isinstance(content, str) and key.rsplit(".", 1)[-1] in _MAKES_AN_OBJECT and _DOTTED.fullmatch(content):
+            yield from _texts(value, key)
+    elif isinstance(content, str):
         yield key, content

@@ -4,9 +4,11 @@ A run folder holds ``config.yaml``, ``checkpoints/{best,last}.ckpt``, ``logs/ver
 it was started or resumed) and, once training is done, ``fit.json``.
 """
 
+import logging
 import math
 import resource
 import statistics
+import sys
 import time
 import warnings
 from argparse import ArgumentError
@@ -31,14 +33,25 @@ CONFIG = "config.yaml"
 FIT = "fit.json"
 MONITOR = "dev/weighted_f1"
 # What Lightning warns of and is meant here: embeddings lie in memory, a resumed run has its folder, the task keeps what
-# it predicts, whole batches are shared out by the data module.
+# it predicts, whole batches are shared out by the data module, losses are logged by epoch; the last is its own affair.
 _MEANT = (
     ".*does not have many workers",
     ".*exists and is not empty",
     "predict returned None",
     ".*custom batch sampler",
+    ".*smaller than the logging interval",
+    ".*LeafSpec",
 )
-_NOT_PART_OF_A_RUN = ("config", "run", "overwrite", "ckpt_path", "weights_only", "verbose", "return_predictions")
+_NOT_PART_OF_A_RUN = (
+    "config",
+    "run",
+    "overwrite",
+    "quiet",
+    "ckpt_path",
+    "weights_only",
+    "verbose",
+    "return_predictions",
+)
 
 
 class RunCLI(LightningCLI):
@@ -49,8 +62,7 @@ class RunCLI(LightningCLI):
     """
 
     def __init__(self, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]) -> None:
-        for message in _MEANT:
-            warnings.filterwarnings("ignore", message)
+        _keep_lightning_to_the_point()
         super().__init__(
             task,
             data,
@@ -77,6 +89,7 @@ class RunCLI(LightningCLI):
             help="Weights that are kept: best weighted F1 on dev, or those of the last epoch.",
         )
         parser.add_argument("--overwrite", type=bool, default=False, help="Train a finished run again.")
+        parser.add_argument("--quiet", type=bool, default=False, help="Print no report and no line per epoch.")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401
         """Parse the command line.
@@ -114,7 +127,11 @@ class RunCLI(LightningCLI):
             kwargs["logger"] = CSVLogger(self.run, name="logs") if fits else False
         self.clock = Clock()
         self.checkpoint = _checkpoint(self.run, settings.select)
-        settings.trainer.callbacks = [*(settings.trainer.callbacks or []), self.checkpoint, self.clock]
+        own: list[pl.Callback] = [self.checkpoint, self.clock]
+        if settings.trainer.enable_progress_bar is None:
+            kwargs["enable_progress_bar"] = sys.stdout.isatty() and not settings.quiet
+            own += [] if sys.stdout.isatty() or settings.quiet else [EpochLines()]
+        settings.trainer.callbacks = [*(settings.trainer.callbacks or []), *own]
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ValueError) as error:
@@ -220,10 +237,28 @@ class Clock(pl.Callback):
         return {"epoch_seconds": round(seconds, 4), "peak_memory_mib": round(own), "peak_gpu_memory_mib": round(gpu)}
 
 
+class EpochLines(pl.Callback):
+    """A line per epoch, where no terminal could show a bar."""
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say how far the training is."""
+        if not trainer.sanity_checking and trainer.state.fn == "fit":
+            score = 100 * float(trainer.callback_metrics[MONITOR])
+            say(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: dev weighted F1 {score:.2f}")
+
+
 @rank_zero_only
 def say(text: str) -> None:
     """Print a line for the user, once under distributed training."""
     print(text, flush=True)  # noqa: T201
+
+
+def _keep_lightning_to_the_point() -> None:
+    """Leave out Lightning's banners (devices, tips, model summary) and warnings of what is meant here."""
+    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.seed", "pytorch_lightning"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in _MEANT:
+        warnings.filterwarnings("ignore", message)
 
 
 def _run_folder(named: str | None, configs: Sequence[Any] | None, seed: int) -> Path:

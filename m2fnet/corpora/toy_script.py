@@ -34,7 +34,7 @@ _CAST: dict[str, HairStyle] = {
 _EPISODES_PER_SEASON = 24
 
 # The chance that voice and face show the emotion; else they show any.
-_VOICE_SHOWS, _FACE_SHOWS = 0.66, 0.64
+_VOICE_SHOWS, _FACE_SHOWS = 0.62, 0.64
 _TWO_FACES, _NO_FACE = 0.12, 0.08
 
 

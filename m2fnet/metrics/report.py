@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from m2fnet.files import replaced, write_json, write_jsonl, write_text
-from m2fnet.metrics.scores import bootstrap_interval, majority_weighted_f1, score
+from m2fnet.metrics.scores import bootstrap_interval, majority, score
 
 PICTURE = "confusion.png"
 
@@ -41,7 +41,7 @@ def summarise(
     return {
         **score(labels, predicted, classes),
         "weighted_f1_interval": [low, high],
-        "majority_weighted_f1": majority_weighted_f1(training_labels, labels, classes),
+        **majority(training_labels, labels, classes),
     }
 
 

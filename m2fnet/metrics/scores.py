@@ -41,10 +41,11 @@ def score(labels: Sequence[str], predicted: Sequence[str], classes: Sequence[str
     }
 
 
-def majority_weighted_f1(training_labels: Sequence[str], labels: Sequence[str], classes: Sequence[str]) -> float:
-    """Weighted F1 on ``labels`` of always answering the most frequent training label."""
+def majority(training_labels: Sequence[str], labels: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
+    """The most frequent training label, and the weighted F1 on ``labels`` of always answering it."""
     most_frequent = Counter(training_labels).most_common(1)[0][0]
-    return float(score(labels, [most_frequent] * len(labels), classes)["weighted_f1"])
+    scores = score(labels, [most_frequent] * len(labels), classes)
+    return {"majority_class": most_frequent, "majority_weighted_f1": scores["weighted_f1"]}
 
 
 def bootstrap_interval(
