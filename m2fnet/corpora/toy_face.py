@@ -152,14 +152,14 @@ def _draw_body(pen: _Pen, look: Look) -> None:
     if look.hair_style == "bun":
         pen.ellipse(0, -1.45, 0.42, 0.36, _shade(look.hair, 0.9))
     shoulders = [
-        (-2.2, 3.3),
+        (-2.2, 3.7),
         (-2.05, 2.35),
         (-1.5, 1.95),
         (-0.5, 1.7),
         (0.5, 1.7),
         (1.5, 1.95),
         (2.05, 2.35),
-        (2.2, 3.3),
+        (2.2, 3.7),
     ]
     pen.polygon([(-0.42, 0.8), (0.42, 0.8), (0.5, 1.8), (0, 2.15), (-0.5, 1.8)], _shade(look.skin, 0.8))
     pen.polygon([*shoulders[:4], (0, 2.2), *shoulders[4:]], look.shirt)
