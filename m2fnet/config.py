@@ -53,7 +53,7 @@ def find_config(name: str) -> Path:
 
 
 def resolve_config_arguments(arguments: Sequence[str]) -> list[str]:
-    """Command-line ``arguments`` with every configuration file (``--config``, ``--data X.yaml``, ...) found and checked.
+    """Command-line ``arguments`` with every file after ``--config``, and every other YAML file, found and checked.
 
     The parser that gets them is told the trusted packages too: it alone sees every name that is about to be imported,
     and where what hides behind that name was really defined.
@@ -82,7 +82,9 @@ def refuse_untrusted(content: object, where: str) -> None:
     trusted = _trusted()
     for key, name in _texts(content, ""):
         makes_an_object = key.rsplit(".", 1)[-1] in _MAKES_AN_OBJECT and _DOTTED.fullmatch(name)
-        if makes_an_object and not any(name == prefix or name.startswith(f"{prefix}.") for prefix in trusted):
+        if not makes_an_object or name.endswith(_YAML):
+            continue
+        if not any(name == prefix or name.startswith(f"{prefix}.") for prefix in trusted):
             raise UsageError(
                 f"{where} asks at {key} for {name!r}, which is outside the trusted packages ({', '.join(trusted)}). "
                 f"If the name is your own, set the environment variable {_TRUST}={name.split('.')[0]}."
@@ -135,10 +137,10 @@ def _check_file(path: Path, seen: set[Path]) -> None:
 def _read(path: Path) -> object:
     try:
         text = path.read_text(encoding="utf-8")
-        for event in yaml.parse(text, yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):  # a few lines of these can stand for more than memory holds
-                line = event.start_mark.line + 1
-                raise UsageError(f"{path}:{line} repeats a part by the alias *{event.anchor}; write the part out.")
+        for token in yaml.scan(text, yaml.SafeLoader):
+            if isinstance(token, yaml.AliasToken):  # a few lines of these can stand for more than memory holds
+                line = token.start_mark.line + 1
+                raise UsageError(f"{path}:{line} repeats a part by the alias *{token.value}; write the part out.")
         return yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as problem:
         raise UsageError(f"Cannot read the configuration {path}: {' '.join(str(problem).split())}.") from problem
