@@ -24,7 +24,7 @@ from m2fnet.records import SPLITS, Split
 
 STAMP = "toy.json"
 RECIPE = 1  # counts up whenever the same seed gives another corpus
-_MOST_WORKERS = 8  # each takes longer to start than it saves beyond
+_MOST_WORKERS = 8  # more take longer to start than they save
 
 _COLUMNS = (
     "Sr No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID", "Season", "Episode",

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from m2fnet.corpora.toy import ToyTruth, write_toy
+from m2fnet.corpora.toy_defects import FEWEST_DIALOGUES, plant
+from m2fnet.corpora.toy_script import write_script
 from m2fnet.errors import CorpusError, UsageError
 
 FOLDERS = {"train": "train_splits", "dev": "dev_splits_complete", "test": "output_repeated_splits_test"}
@@ -232,6 +234,18 @@ def test_one_test_dialogue_is_a_training_dialogue_once_more(tree):
     known = {moment(row) for row in table(root, "train")}
     repeated = {clip_of("test", row) for row in table(root, "test") if moment(row) in known}
     assert repeated == set(truth.defects["dialogue repeated across splits"])
+
+
+def test_the_smallest_corpus_has_room_for_every_defect_whatever_the_seed():
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        script, planted = plant(write_script(dict(FEWEST_DIALOGUES), rng), rng)
+        assert len(planted) == 12
+        assert all(planted.values())
+        singular = ("missing clip", "undecodable clip", "over-long clip", "zero-length span", "joint speaker")
+        struck = [clip for what in singular for clip in planted[what]]
+        assert len(set(struck)) == len(struck)
+        assert set(struck) <= {line.clip for scenes in script.values() for scene in scenes for line in scene}
 
 
 def test_an_existing_toy_tree_is_reused(tree):
