@@ -1,11 +1,11 @@
 """Utterances -> embeddings, in order: media are read in worker processes, batches go through the extractor."""
 
+import functools
 import os
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ from m2fnet.errors import MediaError, RunError
 from m2fnet.manifest import Manifest
 from m2fnet.records import Split
 from m2fnet.store import Missing
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -39,22 +42,27 @@ class Loading:
         return 0 if extractor.modality == "text" else len(os.sched_getaffinity(0))
 
 
-@contextmanager
-def dead_workers_named() -> Iterator[None]:
-    """Turn the death of a worker process, which torch reports wherever the main process happens to be, into a sentence.
+def names_dead_workers(function: Callable[P, R]) -> Callable[P, R]:
+    """A ``function`` that raises `RunError` when a worker process dies.
 
-    Raises:
-        RunError: if a worker process died.
+    Torch reports the death by a signal, wherever the main process happens to be, so a whole piece of work is wrapped.
     """
-    try:
-        yield
-    except RuntimeError as error:
-        if not re.search(r"DataLoader worker.*(exited unexpectedly|is killed)", str(error)):
-            raise
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except RuntimeError as error:
+            if not re.search(r"DataLoader worker.*(exited unexpectedly|is killed)", str(error)):
+                raise
+            death = str(error)
+        # raised out here so that no traceback keeps the loader alive: it would report the death again and again
         raise RunError(
-            f"A worker process died ({error}); it may have run out of memory. Nothing was finished; "
+            f"A worker process died ({death}); it may have run out of memory. Nothing was finished; "
             "try again with fewer workers (--workers 0 reads in the process itself)."
-        ) from error.with_traceback(None)  # its frames would keep the other workers alive
+        )
+
+    return wrapper
 
 
 def turns(manifest: Manifest, split: Split | None = None) -> list[Turn]:

@@ -7,13 +7,13 @@ from typing import Any
 from tqdm import tqdm
 
 from extractors.base import Extractor
-from extractors.embedding import Loading, dead_workers_named, embed, turns
+from extractors.embedding import Loading, embed, names_dead_workers, turns
 from m2fnet.manifest import Manifest
 from m2fnet.store import Missing, Store, StoreWriter
 from m2fnet.store.layout import META
 
 
-@dead_workers_named()
+@names_dead_workers
 def extract(
     extractor: Extractor,
     provenance: dict[str, Any],

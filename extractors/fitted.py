@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from extractors.base import FittedExtractor, Sample, Turn
-from extractors.embedding import Loading, dead_workers_named, embed, embed_samples, read, turns
+from extractors.embedding import Loading, embed, embed_samples, names_dead_workers, read, turns
 from extractors.probe import linear_probe
 from extractors.settings import Settings, read_settings
 from m2fnet.errors import RunError, UsageError
@@ -40,7 +40,7 @@ class FittedRun:
     provenance: dict[str, Any]
 
 
-@dead_workers_named()
+@names_dead_workers
 def fit(settings: Settings, manifest: Manifest, loading: Loading) -> FittedRun:
     """Fit on the training split and keep the result in ``settings.run``, in place of what lay there.
 
@@ -92,7 +92,7 @@ def is_fit_of(run: Path, settings: Settings, manifest: Manifest) -> bool:
     return isinstance(found, dict) and {name: found.get(name) for name in wanted} == wanted
 
 
-@dead_workers_named()
+@names_dead_workers
 def judge(run: Path, fitted: FittedRun, manifest: Manifest, split: Split, loading: Loading) -> dict[str, float | int]:
     """Scores of a linear probe on ``split``, also written into the report of ``run``.
 

@@ -68,7 +68,7 @@ def read_settings(argv: Sequence[str], prog: str) -> Settings:
     config_file, class_path = _class_path(arguments)
     parser = _parser(_import(class_path), prog)
     try:
-        config = yaml.safe_load(parser.dump(parser.parse_args(arguments), skip_none=False))
+        config = yaml.safe_load(parser.dump(parser.parse_args(arguments), skip_unset=False))
     except (ArgumentError, ValueError) as problem:
         raise UsageError(one_sentence(str(problem))) from problem
     run = config["run"] or f"runs/{config_file.stem}"

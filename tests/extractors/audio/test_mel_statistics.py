@@ -1,0 +1,31 @@
+"""Statistics of short, long and pitched sound."""
+
+import math
+
+import pytest
+import torch
+
+from extractors.audio.mel_statistics import MelStatistics
+
+
+@pytest.mark.parametrize("count", [1, 399, 400, 801])
+def test_any_length_of_sound_gives_finite_statistics(count):
+    generator = torch.Generator().manual_seed(0)
+    extractor = MelStatistics()
+    short = extractor.statistics(torch.randn(count, generator=generator).clamp(-1, 1))
+    assert torch.isfinite(short).all()
+    assert short.shape == extractor.statistics(torch.ones(20_000)).shape
+
+
+def test_pitch_statistics_follow_the_pitch():
+    time = torch.arange(16_000) / 16_000
+    extractor = MelStatistics()
+    low, high = (extractor.statistics(0.5 * torch.sin(2 * math.pi * hertz * time)) for hertz in (110.0, 220.0))
+    is_pitch = slice(-9, -8)  # mean log pitch: the first of five numbers, before the four of rhythm
+    torch.testing.assert_close(high[is_pitch] - low[is_pitch], torch.tensor([math.log(2)]), atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize("settings", [{"width": 0}, {"mels": 1}, {"max_seconds": 0.0}])
+def test_senseless_settings_are_refused(settings):
+    with pytest.raises(ValueError, match="Expected"):
+        MelStatistics(**settings)

@@ -1,0 +1,47 @@
+"""The tiny corpus, saved once for all tests of a run, changed copies of it, and a configuration for it."""
+
+import dataclasses
+
+import pytest
+import torch
+import yaml
+from tiny_clips import LSA, WORDS, tiny_utterances
+
+from m2fnet.manifest import Manifest
+from m2fnet.records import LabelSet
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # on inputs this small, threads only wait for each other
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    root = tmp_path_factory.mktemp("tiny")
+    return Manifest("tiny", LabelSet("tiny", tuple(WORDS)), tiny_utterances(root), root).save(root / "manifest")
+
+
+@pytest.fixture
+def changed(corpus, tmp_path):
+    """A function that saves the corpus with some utterances changed."""
+
+    def change(which, **fields):
+        new = tuple(dataclasses.replace(u, **fields) if which(u) else u for u in corpus.utterances)
+        return dataclasses.replace(corpus, utterances=new).save(tmp_path / "changed")
+
+    return change
+
+
+@pytest.fixture
+def config(corpus, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    content = {
+        "extractor": {"class_path": LSA, "init_args": {"width": 8}},
+        "manifest": str(corpus.root / "manifest"),
+    }
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(content))
+    return tmp_path / "tiny.yaml"

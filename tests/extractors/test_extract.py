@@ -1,0 +1,97 @@
+"""Manifest -> store, by function and by command: what is missing, what fails, what is done only once."""
+
+import dataclasses
+import os
+import signal
+
+import pytest
+from tiny_clips import MEL, settings_of
+
+from extractors import fitted
+from extractors.base import Turn
+from extractors.embedding import Loading
+from extractors.extract import extract, is_store_of
+from extractors.text.lsa import LSA
+from m2fnet.cli import run
+from m2fnet.errors import RunError, StoreError
+from m2fnet.store import Missing, Store
+
+
+def test_unreadable_utterances_are_missing_with_their_reason(corpus, changed, tmp_path):
+    (corpus.root / "words.mp4").write_text("no film")
+    run_ = fitted.fit(settings_of(MEL, tmp_path), corpus, Loading(workers=0))
+    other = changed(lambda u: u.id == "dev0_0", audio="words.mp4")
+    other = dataclasses.replace(
+        other, utterances=tuple(dataclasses.replace(u, audio=None) if u.id == "dev0_1" else u for u in other.utterances)
+    ).save(tmp_path / "changed")
+    missing = extract(run_.extractor, run_.provenance, other, tmp_path / "store", loading=Loading(workers=2))
+    store = Store(tmp_path / "store")
+    assert set(store.missing) == {"dev0_0", "dev0_1"}
+    assert store.missing["dev0_0"].stage == "open"
+    assert store.missing["dev0_1"] == Missing("audio", "the manifest names no sound")
+    assert missing.total() == 2
+    assert store.meta.extractor == run_.provenance
+    store.require(other)
+
+
+class Broken(LSA):
+    """Has a defect at one utterance."""
+
+    def preprocess(self, turn: Turn):
+        if turn.utterance.id == "dev1_0":
+            raise KeyError("our own defect")
+        return super().preprocess(turn)
+
+
+class Dying(LSA):
+    """Its worker is killed at one utterance."""
+
+    def preprocess(self, turn: Turn):
+        if turn.utterance.id == "dev1_0":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().preprocess(turn)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_our_own_defects_are_not_swallowed(workers, corpus, tmp_path):
+    extractor = Broken(width=4)
+    extractor.fit([{"text": text} for text in ("one two three", "two three four")] * 3)
+    with pytest.raises(KeyError) as caught:
+        extract(extractor, {}, corpus, tmp_path / "store", loading=Loading(workers=workers))
+    assert "dev1_0" in str(caught.value) + "".join(getattr(caught.value, "__notes__", []))
+    with pytest.raises(StoreError):
+        Store(tmp_path / "store")
+
+
+@pytest.mark.slow  # torch looks after its workers only every few seconds
+def test_a_killed_worker_ends_the_extraction(corpus, tmp_path):
+    extractor = Dying(width=4)
+    extractor.fit([{"text": text} for text in ("one two three", "two three four")] * 3)
+    with pytest.raises(RunError, match="worker process died"):
+        extract(extractor, {}, corpus, tmp_path / "store", loading=Loading(batch_size=2, workers=1))
+    assert not is_store_of(tmp_path / "store", {}, corpus, "float32")
+
+
+def test_extract_fits_once_and_writes_once(config, corpus, capsys):
+    command = ["extract", "--config", "tiny.yaml", "--manifest", str(corpus.root / "manifest"), "--out", "store"]
+    assert run(command) == 0
+    assert "fitting" in capsys.readouterr().out
+    assert len(Store("store")) == len(corpus.utterances)
+    assert run(command) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert run(["extract", "--ckpt", "runs/tiny", *command[3:]]) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert run([*command, "--extractor.init_args.width", "4"]) == 1
+    assert "already holds a store" in capsys.readouterr().err
+    assert run([*command, "--extractor.init_args.width", "4", "--overwrite"]) == 0
+    assert Store("store").meta.width == 4
+
+
+def test_max_failures_decides_the_exit_code(config, changed, capsys):
+    manifest = changed(lambda u: u.id == "dev0_0", text=None)
+    assert manifest.sha256
+    folder = str(config.parent / "changed")
+    command = ["extract", "--config", "tiny.yaml", "--manifest", folder, "--overwrite"]
+    assert run([*command, "--out", "a", "--max-failures", "1"]) == 0
+    assert "1  text: there is no transcript" in capsys.readouterr().out
+    assert run([*command, "--out", "b", "--max-failures", "0"]) == 1
