@@ -94,12 +94,13 @@ def as_markdown(report: dict[str, Any]) -> str:
     low, high = (percent(bound) for bound in test["weighted_f1_interval"])
     per = np.array([row["weighted_f1"] for row in report["per_dialogue"].values()])
     quartiles = ", ".join(percent(value) for value in np.quantile(per, [0.25, 0.5, 0.75]))
+    chosen = "The last epoch was kept" if report.get("select") == "last" else "The epoch was chosen on dev"
     head = [
         f"# {report['corpus']}: {' + '.join(report['modalities'])}, seed {report['seed']}",
         "",
         f"Weighted F1 on test **{percent(test['weighted_f1'])}** (95 % interval over dialogues {low} to {high}), "
         f"majority class {percent(test['majority_weighted_f1'])}. "
-        f"The epoch was chosen by `{report.get('select', 'dev')}`; dev {percent(dev['weighted_f1'])}.",
+        f"{chosen}; dev {percent(dev['weighted_f1'])}.",
         "",
         "| split | n | weighted F1 | accuracy | macro F1 | majority class weighted F1 |",
         "|---|---|---|---|---|---|",
@@ -118,24 +119,25 @@ def as_markdown(report: dict[str, Any]) -> str:
 
 
 def draw_confusion(path: Path, table: Sequence[Sequence[int]], classes: Sequence[str]) -> None:
-    """Draw a confusion matrix (rows true, columns predicted): share of the row as colour, count as text."""
+    """Draw a confusion matrix (rows true, columns predicted): share of the row as colour and text, count below."""
     from matplotlib.figure import Figure  # the object interface: no global state, no display
 
     counts = np.asarray(table)
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    totals = counts.sum(1, keepdims=True)
+    shares = counts / np.maximum(totals, 1)
     size = 2.2 + 0.75 * len(classes)
-    figure = Figure(figsize=(size + 0.9, size), layout="constrained")
+    figure = Figure(figsize=(size, size), layout="constrained")
     axes = figure.subplots()
-    picture = axes.imshow(shares, vmin=0, vmax=1, cmap="cividis")
+    axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
     for (row, column), count in np.ndenumerate(counts):
-        colour = "black" if shares[row, column] > 0.55 else "white"
-        axes.text(
-            column, row, f"{count}\n{shares[row, column]:.0%}", ha="center", va="center", color=colour, fontsize=8
-        )
-    axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-    axes.set_yticks(range(len(classes)), classes)
+        where: dict[str, Any] = {"x": column, "ha": "center", "color": "white" if shares[row, column] > 0.5 else "0.15"}
+        axes.text(y=row - 0.04, s=f"{shares[row, column]:.0%}", va="bottom", fontsize=11, **where)
+        axes.text(y=row + 0.06, s=f"{count}", va="top", fontsize=8, **where)
+    rows = [f"{name}\nn = {total}" for name, total in zip(classes, totals[:, 0], strict=True)]
+    tilted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks(range(len(classes)), classes, parse_math=False, **tilted)  # a class may be called "$"
+    axes.set_yticks(range(len(classes)), rows, parse_math=False)
     axes.set(xlabel="predicted emotion", ylabel="true emotion", title=f"Test utterances (n = {counts.sum()})")
-    figure.colorbar(picture, label="share of the true emotion", shrink=0.8)
     with replaced(path) as temporary:
         figure.savefig(temporary, dpi=150)
 

@@ -14,6 +14,7 @@ from m2fnet.files import read_json
 from m2fnet.metrics.report import percent
 
 SCORES = ("test.weighted_f1", "test.accuracy", "test.macro_f1", "dev.weighted_f1")
+_FACTS = ("corpus", "manifest_sha256", "modalities", "select", "seed", "classes", "test")
 _VARIES_BETWEEN_SEEDS = ("seed_everything", "run", "trainer.default_root_dir")
 
 
@@ -22,7 +23,7 @@ class Setting:
     """The runs that differ in nothing but the seed, and their scores.
 
     Attributes:
-        name: what tells it apart: the folder its runs share, or the run itself.
+        name: what tells it apart: the folder of its ``seed-*`` runs, or else its first run.
         runs: the run folders.
         reports: what is in their ``report.json``.
     """
@@ -54,7 +55,7 @@ def collect(runs: Sequence[Path]) -> list[Setting]:
     """Settings in the order of their first run.
 
     Raises:
-        UsageError: if a run has not been tested, or two runs of one setting have the same seed.
+        UsageError: if a run has not been tested, or two runs of one setting have the same seed or other data.
     """
     groups: dict[str, list[Path]] = {}
     for run in runs:
@@ -65,8 +66,13 @@ def collect(runs: Sequence[Path]) -> list[Setting]:
         seeds = [report["seed"] for report in reports]
         if len(set(seeds)) < len(seeds):
             raise UsageError(f"Two runs of one setting have the same seed {seeds}: {', '.join(map(str, members))}.")
-        name = str(members[0].parent if len(members) > 1 or members[0].name.startswith("seed-") else members[0])
-        settings.append(Setting(name, tuple(members), tuple(reports)))
+        if len({report["manifest_sha256"] for report in reports}) > 1:
+            raise UsageError(
+                f"Runs of one setting come from different manifests: {', '.join(map(str, members))}. Train and test "
+                "them again on one manifest, or give them to `m2fnet report` apart."
+            )
+        by_seed = all(run.name.startswith("seed-") for run in members)
+        settings.append(Setting(str(members[0].parent if by_seed else members[0]), tuple(members), tuple(reports)))
     return settings
 
 
@@ -97,9 +103,12 @@ def as_table(settings: Sequence[Setting]) -> str:
 
 
 def _report(run: Path) -> dict[str, Any]:
-    return read_json(
-        run / "report.json", UsageError, f"Test the run first: `m2fnet dialog test --config {run / 'config.yaml'}`."
-    )
+    advice = f"Test the run first: `m2fnet dialog test --config {run / 'config.yaml'}`."
+    report = read_json(run / "report.json", UsageError, advice)
+    missing = [key for key in (*_FACTS, *SCORES) if key not in report]
+    if missing:
+        raise UsageError(f"{run / 'report.json'} lacks {', '.join(missing)}. {advice}")
+    return report
 
 
 def _settings_key(run: Path) -> str:
