@@ -213,6 +213,7 @@ class RunCLI(LightningCLI):
                     **self.clock.summary(),
                 },
             )
+        self.trainer.strategy.barrier()  # nobody reads the file before it is there
 
 
 class Clock(pl.Callback):

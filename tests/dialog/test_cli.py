@@ -1,5 +1,7 @@
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -177,3 +179,18 @@ def test_a_checkpoint_loads_without_data_and_without_pickle(dialog, tmp_path):
     task = DialogueTask.load_from_checkpoint(path, weights_only=True, map_location="cpu")
     assert task.problem.widths == {"text": 12, "audio": 8, "visual": 10}
     assert equal(task.state_dict(), weights(tmp_path / "run"))
+
+
+@pytest.mark.slow
+def test_two_processes_score_like_one(dialog, tiny_config, tmp_path):
+    """Under distributed evaluation every utterance is scored once, and the scores are those of one process."""
+    assert dialog("fit") == dialog("test") == DONE
+    alone = (tmp_path / "run" / "predictions.jsonl").read_text()
+    command = [sys.executable, "-m", "m2fnet.cli", "dialog", "test", "--config", str(tmp_path / "run" / "config.yaml")]
+    two = ["--trainer.devices", "2", "--trainer.strategy", "ddp"]
+    subprocess.run([*command, *two], check=True, timeout=300, capture_output=True)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
+    expected = [json.loads(line) for line in alone.splitlines()]
+    assert [row["id"] for row in rows] == [row["id"] for row in expected]
+    for row, same in zip(rows, expected, strict=True):
+        assert row["probabilities"] == pytest.approx(same["probabilities"], abs=1e-6)
