@@ -49,7 +49,7 @@ class FaceGradients(FittedExtractor):
         frames: int = 3,
         place: Place = "spread",
         max_side: int = 320,
-        min_face: int = 24,
+        min_face: int = 32,
         scaling: Scaling = "variance",
     ) -> None:
         super().__init__()

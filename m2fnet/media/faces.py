@@ -6,6 +6,9 @@ import torch
 from facenet_pytorch import MTCNN
 from torch import Tensor
 
+# Ours: of two sets of clips MTCNN's own (0.6, 0.7, 0.7) found the same share of faces at a third more time.
+_THRESHOLDS = [0.8, 0.8, 0.8]
+
 
 @dataclass(frozen=True)
 class Face:
@@ -37,7 +40,9 @@ class FaceDetector:
 
     def __init__(self, min_side: int = 20, min_confidence: float = 0.9, device: str = "cpu") -> None:
         self.min_side, self.min_confidence = min_side, min_confidence
-        self._mtcnn = MTCNN(min_face_size=min_side, keep_all=True, device=torch.device(device)).eval()
+        self._mtcnn = MTCNN(
+            min_face_size=min_side, thresholds=_THRESHOLDS, keep_all=True, device=torch.device(device)
+        ).eval()
 
     def __call__(self, frames: Tensor) -> list[list[Face]]:
         """Faces of each frame of (T, H, W, 3) uint8, largest first; an empty list where there is none."""

@@ -1,0 +1,44 @@
+"""Faces: none is an empty list, however small or odd the picture."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_media import write_pictures
+
+from m2fnet.corpora.toy_face import EXPRESSIONS, Look, draw_head
+from m2fnet.media.faces import FaceDetector
+from m2fnet.media.video import read_frames
+
+
+def test_one_pixel_has_no_face(tmp_path):
+    path = write_pictures(tmp_path / "a.mkv", [10, 20], size=(1, 1), codec="ffv1")
+    frames = read_frames(path, count=2, crop="right")
+    assert frames.shape == (2, 1, 1, 3)
+    assert FaceDetector()(frames) == [[], []]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (10, 10), (20, 300), (24, 24), (41, 23)])
+def test_no_face_is_an_empty_list(size):
+    noise = torch.randint(0, 256, (2, *size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    assert FaceDetector()(noise) == [[], []]
+
+
+def test_all_faces_are_found_largest_first():
+    look = Look.draw("short", np.random.default_rng(0))
+    picture = Image.new("RGB", (320, 200), (120, 130, 120))
+    for unit, place in ((22, (10, 20)), (34, (150, 10))):
+        head = draw_head(look, unit, [EXPRESSIONS["neutral"]])[0]
+        picture.paste(head, place, head)
+    empty = Image.new("RGB", (320, 200), (120, 130, 120))
+    frames = torch.from_numpy(np.stack([np.asarray(picture), np.asarray(empty)]))
+    with_faces, without = FaceDetector()(frames)
+    assert without == []
+    assert len(with_faces) == 2
+    large, small = with_faces
+    assert large.area > small.area
+    assert large.box[0] > 150 > small.box[2]
+    assert all(
+        0 <= left < right <= 320 and 0 <= top < bottom <= 200 for left, top, right, bottom in (large.box, small.box)
+    )
+    assert all(face.confidence >= 0.9 for face in with_faces)
