@@ -15,6 +15,8 @@ from m2fnet.training import RunCLI, say
 class DialogueCLI(RunCLI):
     """Trains and judges dialogue networks."""
 
+    prog = "m2fnet dialog"
+
     def after_fit(self) -> None:
         """Say where the run lies and what comes next."""
         fitted = self.fitted()

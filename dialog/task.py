@@ -108,11 +108,17 @@ class DialogueTask(pl.LightningModule):
         self._keep("predict", batch, self(batch))
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401
-        """Optimizer, and schedule if there is one."""
-        optimizer = self.make_optimizer(self.parameters())
-        if self.make_scheduler is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": self.make_scheduler(optimizer)}
+        """Optimizer, and schedule if there is one.
+
+        Raises:
+            UsageError: if either does not accept its settings.
+        """
+        try:
+            optimizer = self.make_optimizer(self.parameters())
+            scheduler = self.make_scheduler(optimizer) if self.make_scheduler is not None else None
+        except ValueError as error:
+            raise UsageError(f"model.optimizer or model.scheduler: {error}.") from error
+        return optimizer if scheduler is None else {"optimizer": optimizer, "lr_scheduler": scheduler}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the problem into the checkpoint, as plain data.

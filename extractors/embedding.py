@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
@@ -19,6 +20,7 @@ from m2fnet.store import Missing
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_REPORT_OF_DEATH = 2.0  # seconds until torch has surely noticed that a worker died
 
 
 @dataclass(frozen=True)
@@ -131,12 +133,13 @@ class _Collate:
 
 
 def _batches(extractor: Extractor, wanted: Sequence[Turn], loading: Loading, collate: Any) -> Iterator[Any]:  # noqa: ANN401
-    yield from DataLoader(
-        _Outcomes(extractor, wanted),
-        loading.batch_size,
-        num_workers=loading.workers_for(extractor),
-        collate_fn=collate,
-    )
+    workers = loading.workers_for(extractor)
+    try:
+        yield from DataLoader(_Outcomes(extractor, wanted), loading.batch_size, num_workers=workers, collate_fn=collate)
+    except (ConnectionError, EOFError, FileNotFoundError):
+        if workers:
+            time.sleep(_REPORT_OF_DEATH)  # a dead worker's tensors are gone; torch's report raises in here
+        raise
 
 
 @torch.inference_mode()

@@ -87,7 +87,7 @@ def refuse_untrusted(content: object, where: str) -> None:
         if not any(name == prefix or name.startswith(f"{prefix}.") for prefix in trusted):
             raise UsageError(
                 f"{where} asks at {key} for {name!r}, which is outside the trusted packages ({', '.join(trusted)}). "
-                f"If the name is your own, set the environment variable {_TRUST}={name.split('.')[0]}."
+                f"{_if_own(name)}"
             )
 
 
@@ -95,6 +95,8 @@ def one_sentence(error: str) -> str:
     """What is wrong, out of a long message of the configuration parser: the key, what was expected, what came."""
     key = ".".join(re.findall(r'Parser key "([^"]+)"', error))
     where = f"{key}: " if key else ""
+    if denied := re.search(r"Importing '([^']+)' is not allowed", error):
+        return f"{where}{denied[1]!r} is outside the trusted packages ({', '.join(_trusted())}). {_if_own(denied[1])}"
     if option := re.search(r"Option '([^']+)' is not accepted", error):
         return f"{where}there is no setting {option[1]!r} here; see the class's own arguments."
     if attribute := re.search(r"module '([^']+)' has no attribute '([^']+)'", error):
@@ -113,6 +115,10 @@ def _trusted() -> tuple[str, ...]:
         if not all(part.isidentifier() for part in name.split(".")):
             raise UsageError(f"{_TRUST} holds {name!r}; expected names of packages with commas between them.")
     return (*TRUSTED, *own)
+
+
+def _if_own(name: str) -> str:
+    return f"If the name is your own, set the environment variable {_TRUST}={name.split('.')[0]}."
 
 
 def _checked(name: str) -> Path:

@@ -14,7 +14,7 @@ import warnings
 from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -26,12 +26,18 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
 
 from m2fnet.config import one_sentence, resolve_config_arguments
-from m2fnet.errors import M2FNetError, UsageError
+from m2fnet.errors import M2FNetError, RunError, UsageError
 from m2fnet.files import read_json, write_json, write_text
 
 CONFIG = "config.yaml"
 FIT = "fit.json"
 MONITOR = "dev/weighted_f1"
+_COMMANDS = {
+    "fit": "Train on the training split; dev chooses the weights that are kept. The same command resumes.",
+    "validate": "Score the kept weights on dev.",
+    "test": "Score the kept weights on dev and test, and write the report into the run folder.",
+    "predict": "Label every utterance of a split with the kept weights, context turns included.",
+}
 # What Lightning warns of and is meant here: embeddings lie in memory, a resumed run has its folder, the task keeps what
 # it predicts, whole batches are shared out by the data module, losses are logged by epoch; the last is its own affair.
 _MEANT = (
@@ -42,6 +48,7 @@ _MEANT = (
     ".*smaller than the logging interval",
     ".*LeafSpec",
 )
+_OTHER_FOLDER = "Delete this folder, or name another one with --run."
 _NOT_PART_OF_A_RUN = (
     "config",
     "run",
@@ -61,6 +68,8 @@ class RunCLI(LightningCLI):
     commands take the weights that ``--select`` chose. Dev alone chooses: the test split is read by ``test`` only.
     """
 
+    prog: ClassVar[str]
+
     def __init__(self, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]) -> None:
         _keep_lightning_to_the_point()
         super().__init__(
@@ -71,7 +80,7 @@ class RunCLI(LightningCLI):
             seed_everything_default=0,
             auto_configure_optimizers=False,
             trainer_defaults={"use_distributed_sampler": False},  # the data modules share out whole batches themselves
-            parser_kwargs={"exit_on_error": False},
+            parser_kwargs={"exit_on_error": False, "prog": self.prog, "description": self.__doc__},
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -101,6 +110,9 @@ class RunCLI(LightningCLI):
             self.config = parser.parse_args(args)
         except ArgumentError as error:
             raise UsageError(one_sentence(str(error))) from error
+        seed = self.config[self.config.subcommand].seed_everything
+        if not 0 <= seed < 2**32:
+            raise UsageError(f"seed_everything is {seed}, expected a number from 0 to {2**32 - 1}.")
 
     def _parse_ckpt_path(self) -> None:
         """Leave the settings as configured: a checkpoint gives weights, never class paths."""
@@ -109,6 +121,8 @@ class RunCLI(LightningCLI):
         """Settle the run folder and where the trainer writes."""
         settings = self.config[self.subcommand]
         self.run = _run_folder(settings.run, settings.config, settings.seed_everything)
+        if self.run.exists() and not self.run.is_dir():
+            raise UsageError(f"{self.run} is a file, expected the folder of a run; name another with --run.")
         settings.run = str(self.run)
         trained = _trained_settings(self.run)
         if trained is not None and self.subcommand != "fit":
@@ -150,6 +164,7 @@ class RunCLI(LightningCLI):
         if overwrite:
             _forget(self.run)
         elif trained is not None and last.exists():
+            _refuse_damaged(last)
             kwargs["ckpt_path"] = str(last)
             say(f"Resuming {self.run} from {last.name}.")
         if self.trainer.is_global_zero:
@@ -178,6 +193,7 @@ class RunCLI(LightningCLI):
         selected = self.config[self.subcommand].select
         path = _weights(self.run, kwargs.pop("ckpt_path", None), selected)
         kwargs.pop("weights_only", None)
+        _refuse_damaged(path)
         try:
             getattr(self.trainer, command)(ckpt_path=str(path), weights_only=True, **kwargs)
         except RuntimeError as error:
@@ -195,6 +211,11 @@ class RunCLI(LightningCLI):
         return {key: value for key, value in settings.items() if key not in _NOT_PART_OF_A_RUN}
 
     def _write_fit(self) -> None:
+        if not self.checkpoint.best_model_path:
+            raise UsageError(
+                "No epoch was finished and scored on dev, so no weights were kept; trainer.max_epochs, "
+                "trainer.limit_val_batches and trainer.fast_dev_run have to leave at least one."
+            )
         best = torch.load(self.checkpoint.best_model_path, weights_only=True, map_location="cpu")
         score = self.trainer.callback_metrics.get(MONITOR)
         if self.checkpoint.monitor is not None:
@@ -290,9 +311,33 @@ def _weights(run: Path, asked: object, select: str) -> Path:
     return path
 
 
+def _refuse_damaged(path: Path) -> None:
+    """Refuse a file that is no whole checkpoint; looking runs no code in it."""
+    try:
+        content = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+    except Exception as problem:  # a damaged file raises whatever it likes
+        reason = f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}"
+    else:
+        if isinstance(content, dict) and {"state_dict", "pytorch-lightning_version"} <= content.keys():
+            return
+        reason = "it holds something else"
+    raise RunError(
+        f"{path} is no checkpoint that can be read ({reason}). Train again with `fit --overwrite true`, or name "
+        "another file with --ckpt_path."
+    )
+
+
 def _trained_settings(run: Path) -> dict[str, Any] | None:
     path = run / CONFIG
-    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    if not path.is_file():
+        return None
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
+        raise RunError(f"Cannot read {path}: {' '.join(str(problem).split())}. {_OTHER_FOLDER}") from problem
+    if not isinstance(settings, dict):
+        raise RunError(f"{path} holds {type(settings).__name__}, expected the settings of a run. {_OTHER_FOLDER}")
+    return settings
 
 
 def _refuse_other_settings(run: Path, trained: Any, now: Any, only: str = "") -> None:  # noqa: ANN401

@@ -72,7 +72,7 @@ class M2FNet(nn.Module):
         causal: no turn sees a later one.
 
     Raises:
-        ValueError: if ``heads`` does not divide a stream's width.
+        ValueError: if a size is too small, or ``heads`` does not divide a stream's width.
     """
 
     def __init__(
@@ -95,6 +95,11 @@ class M2FNet(nn.Module):
         causal: bool = False,
     ) -> None:
         super().__init__()
+        sizes = {"width": width, "heads": heads, "hidden": hidden, "encoders": encoders, "fusion_layers": fusion_layers}
+        for name, size in sizes.items():
+            least = 0 if name in ("encoders", "fusion_layers") else 1
+            if size is not None and size < least:
+                raise ValueError(f"Expected `{name}` to be at least {least}, but got {size}.")
         widths = {name: width or own for name, own in problem.widths.items()}
         for name, stream in widths.items():
             if stream % heads:
