@@ -1,7 +1,6 @@
 """Utterances -> embeddings, in order: media are read in worker processes, batches go through the extractor."""
 
 import functools
-import os
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +40,7 @@ class Loading:
         """Number of processes that read what ``extractor`` needs."""
         if self.workers is not None:
             return self.workers
-        return 0 if extractor.modality == "text" else len(os.sched_getaffinity(0))
+        return 0 if extractor.modality == "text" else torch.get_num_threads()  # the cores it may use
 
 
 def names_dead_workers(function: Callable[P, R]) -> Callable[P, R]:
