@@ -101,6 +101,8 @@ def one_sentence(error: str) -> str:
         return f"{where}there is no setting {option[1]!r} here; see the class's own arguments."
     if attribute := re.search(r"module '([^']+)' has no attribute '([^']+)'", error):
         return f"{where}there is no {attribute[2]!r} in {attribute[1]}."
+    if other := re.search(r"Expected '([^']+)' to be a subclass of <class '(?:\w+\.)*(\w+)'>", error):
+        return f"{where}expected a class of the kind {other[2]}, but got {other[1]!r}."
     expected = re.findall(r"Expected an? (?:<class '(?:\w+\.)*(\w+)'>|typing\.Literal\[(.*?)\])", error)
     names = [choice.replace("'", "") or kind for kind, choice in expected if kind != "NoneType"]
     came = re.search(r"(?:Got|Given) value: (.+?)\.?(?: Got value|$)", error, flags=re.MULTILINE)

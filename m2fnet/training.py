@@ -5,7 +5,6 @@ it was started or resumed) and, once training is done, ``fit.json``.
 """
 
 import logging
-import math
 import resource
 import statistics
 import sys
@@ -141,7 +140,7 @@ class RunCLI(LightningCLI):
             kwargs["logger"] = CSVLogger(self.run, name="logs") if fits else False
         self.clock = Clock()
         self.checkpoint = _checkpoint(self.run, settings.select)
-        own: list[pl.Callback] = [self.checkpoint, self.clock]
+        own: list[pl.Callback] = [self.checkpoint, self.clock, RandomState()]
         if settings.trainer.enable_progress_bar is None:
             kwargs["enable_progress_bar"] = sys.stdout.isatty() and not settings.quiet
             own += [] if sys.stdout.isatty() or settings.quiet else [EpochLines()]
@@ -211,16 +210,13 @@ class RunCLI(LightningCLI):
         return {key: value for key, value in settings.items() if key not in _NOT_PART_OF_A_RUN}
 
     def _write_fit(self) -> None:
-        if not self.checkpoint.best_model_path:
+        score = self._dev_score()
+        if score is None or not self.checkpoint.best_model_path:
             raise UsageError(
                 "No epoch was finished and scored on dev, so no weights were kept; trainer.max_epochs, "
                 "trainer.limit_val_batches and trainer.fast_dev_run have to leave at least one."
             )
         best = torch.load(self.checkpoint.best_model_path, weights_only=True, map_location="cpu")
-        score = self.trainer.callback_metrics.get(MONITOR)
-        if self.checkpoint.monitor is not None:
-            score = self.checkpoint.best_model_score
-        assert score is not None, "a dev split is scored in every epoch"
         if self.trainer.is_global_zero:
             write_json(
                 self.run / FIT,
@@ -235,6 +231,14 @@ class RunCLI(LightningCLI):
                 },
             )
         self.trainer.strategy.barrier()  # nobody reads the file before it is there
+
+    def _dev_score(self) -> Any:  # noqa: ANN401
+        """Weighted F1 on dev of the weights that are kept; None if dev was never scored."""
+        if self.checkpoint.monitor is not None:
+            return self.checkpoint.best_model_score
+        if not self.clock.seconds:  # resumed after the last epoch: nothing was scored this time
+            self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
+        return self.trainer.callback_metrics.get(MONITOR)
 
 
 class Clock(pl.Callback):
@@ -251,12 +255,40 @@ class Clock(pl.Callback):
         """Stop it."""
         self.seconds.append(time.perf_counter() - self._start)
 
-    def summary(self) -> dict[str, float]:
-        """Median epoch in seconds, peak memory of this process and of the GPU in MiB."""
+    def summary(self) -> dict[str, float | None]:
+        """Median epoch in seconds (None if none was run), peak memory of this process and of the GPU in MiB."""
         own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         gpu = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
-        seconds = statistics.median(self.seconds) if self.seconds else math.nan
-        return {"epoch_seconds": round(seconds, 4), "peak_memory_mib": round(own), "peak_gpu_memory_mib": round(gpu)}
+        seconds = round(statistics.median(self.seconds), 4) if self.seconds else None
+        return {"epoch_seconds": seconds, "peak_memory_mib": round(own), "peak_gpu_memory_mib": round(gpu)}
+
+
+class RandomState(pl.Callback):
+    """Lets a resumed run draw the random numbers that it would have drawn uninterrupted (in one process)."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Any] | None = None
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep where the generators stand."""
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        checkpoint["random_state"] = {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Remember it until the sanity check is over."""
+        self.state = checkpoint.get("random_state")
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the generators back."""
+        if self.state is None or trainer.world_size > 1:
+            return
+        torch.set_rng_state(self.state["cpu"].cpu())
+        if len(self.state["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all([state.cpu() for state in self.state["cuda"]])
 
 
 class EpochLines(pl.Callback):
@@ -315,16 +347,13 @@ def _refuse_damaged(path: Path) -> None:
     """Refuse a file that is no whole checkpoint; looking runs no code in it."""
     try:
         content = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-    except Exception as problem:  # a damaged file raises whatever it likes
-        reason = f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}"
-    else:
-        if isinstance(content, dict) and {"state_dict", "pytorch-lightning_version"} <= content.keys():
-            return
-        reason = "it holds something else"
-    raise RunError(
-        f"{path} is no checkpoint that can be read ({reason}). Train again with `fit --overwrite true`, or name "
-        "another file with --ckpt_path."
-    )
+    except Exception:  # a damaged file raises whatever it likes, and what torch says then asks to trust the file
+        content = None
+    if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
+        raise RunError(
+            f"{path} is damaged or no checkpoint, which holds tensors and plain values alone. Train again with "
+            "`fit --overwrite true`, or name another file with --ckpt_path."
+        )
 
 
 def _trained_settings(run: Path) -> dict[str, Any] | None:

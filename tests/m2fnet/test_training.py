@@ -1,0 +1,205 @@
+"""What every training command shares, seen through `m2fnet dialog`; its own results are tested beside it."""
+
+import pickle
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from m2fnet.cli import DONE, FAILED, WRONG_USE, run
+from m2fnet.training import Clock
+
+TINY = runpy.run_path(str(Path(__file__).parents[1] / "dialog" / "tiny_corpus.py"))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    TINY["write_stores"](folder, TINY["tiny_manifest"]().save(folder / "manifest"))
+    return folder
+
+
+@pytest.fixture
+def content(corpus):
+    """The configuration of a network that trains in a moment."""
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False}
+    return {
+        "seed_everything": 3,
+        "trainer": {"accelerator": "cpu", "max_epochs": 1, "limit_train_batches": 1, **quiet},
+        "data": {"manifest": str(corpus / "manifest"), "stores": {"text": str(corpus / "text")}},
+        "model": {
+            "net": {"class_path": "dialog.models.m2fnet.M2FNet", "init_args": {"width": 4, "heads": 2, "hidden": 4}},
+            "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}},
+        },
+    }
+
+
+@pytest.fixture
+def dialog(content, tmp_path, monkeypatch):
+    """``dialog("fit", "--key", "value")`` runs the command with ``content``, in an empty folder, into ``run``."""
+    monkeypatch.setattr("sys.argv", ["m2fnet"])
+    monkeypatch.chdir(tmp_path)
+
+    def call(command, *options, into="run"):
+        Path("tiny.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+        folder = [] if into is None else ["--run", into]
+        return run(["dialog", command, "--config", "tiny.yaml", *folder, *options])
+
+    return call
+
+
+@pytest.fixture
+def refusal(dialog, capsys):
+    """``refusal("fit", ...)`` is the one line with which the command is refused as wrong use."""
+
+    def call(*arguments, code=WRONG_USE):
+        assert dialog(*arguments) == code
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("m2fnet dialog: ")]
+        return line
+
+    return call
+
+
+def test_the_default_run_folder_is_named_after_configuration_and_seed(dialog):
+    assert dialog("fit", "--seed_everything", "7", into=None) == DONE
+    folder = Path("runs/tiny/seed-7")
+    assert {path.name for path in folder.iterdir()} == {"config.yaml", "fit.json", "checkpoints", "logs"}
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    assert (folder / "logs" / "version_0" / "metrics.csv").is_file()
+
+
+def test_overwriting_trains_a_finished_run_again_with_other_settings(dialog):
+    assert dialog("fit") == DONE
+    assert dialog("fit", "--model.net.hidden", "6", "--overwrite", "true") == DONE
+    settings = yaml.safe_load(Path("run/config.yaml").read_text(encoding="utf-8"))
+    assert settings["model"]["net"]["init_args"]["hidden"] == 6
+    assert "overwrite" not in settings
+
+
+@pytest.mark.parametrize("select", ["dev", "last"])
+def test_a_run_killed_after_its_last_epoch_is_finished_without_training(dialog, select):
+    assert dialog("fit", "--select", select) == DONE
+    before = Path("run/fit.json").read_text(encoding="utf-8")
+    Path("run/fit.json").unlink()
+    assert dialog("fit", "--select", select) == DONE
+    again, before = (yaml.safe_load(text) for text in (Path("run/fit.json").read_text(encoding="utf-8"), before))
+    same = ("epoch", "epochs", "dev.weighted_f1", "parameters", "select")
+    assert {key: again[key] for key in same} == {key: before[key] for key in same}
+    assert again["epoch_seconds"] is None
+
+
+class Opener:
+    """A pickle of this writes a file when it is loaded."""
+
+    def __reduce__(self):
+        return Path.write_text, (Path("opened"), "by a pickle")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:1000]),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(pickle.dumps(Opener())),
+        lambda path: torch.save({"state_dict": {}, "more": Opener()}, path),
+        lambda path: torch.save([1], path),
+        lambda path: torch.save({"weights": torch.ones(2)}, path),
+    ],
+    ids=["cut", "empty", "pickle", "pickle inside", "list", "other"],
+)
+def test_a_file_that_is_no_checkpoint_is_refused_and_not_run(dialog, refusal, damage):
+    assert dialog("fit") == DONE
+    damage(Path("run/checkpoints/best.ckpt"))
+    assert "best.ckpt is damaged or no checkpoint" in refusal("test", code=FAILED)
+    assert not Path("opened").exists()
+
+
+@pytest.mark.parametrize("text", ["[1", "- 1\n", ""])
+def test_a_run_whose_settings_cannot_be_read_is_refused(dialog, refusal, text):
+    Path("run").mkdir()
+    Path("run/config.yaml").write_text(text, encoding="utf-8")
+    line = refusal("fit", code=FAILED)
+    assert "run/config.yaml" in line
+    assert line.endswith("Delete this folder, or name another one with --run.")
+
+
+def test_a_file_cannot_be_a_run_folder(refusal):
+    Path("run").write_text("", encoding="utf-8")
+    assert "run is a file, expected the folder of a run" in refusal("fit")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--seed_everything", "-1"], "seed_everything is -1, expected a number from 0 to 4294967295"),
+        (["--model.optimizer.lr", "-1"], r"model\.optimizer .*Invalid learning rate: -1\.0"),
+        (["--model.net.hidden", "0"], r"model\.net: Expected `hidden` to be at least 1, but got 0"),
+        (["--model.net.encoders", "-1"], r"model\.net: Expected `encoders` to be at least 0, but got -1"),
+        (["--trainer.max_epochs", "0"], r"no weights were kept; trainer\.max_epochs"),
+        (["--trainer.limit_val_batches", "0", "--select", "last"], r"No epoch was finished and scored on dev"),
+        (["--model.net", "dialog.data.Dialogues"], r"model\.net: .*Dialogues"),
+        (["--model.net", "dialog.models.m2fnet.M3FNet"], r"model\.net: there is no 'M3FNet' in dialog\.models\.m2fnet"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused_in_one_line(refusal, options, message):
+    assert re.search(message, refusal("fit", *options))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("net", {"class_path": "m2fnet.files.tempfile.TemporaryDirectory"}, "tempfile.TemporaryDirectory"),
+        ("net", {"class_path": "m2fnet.files.os.system"}, "system"),
+        ("optimizer", {"class_path": "m2fnet.files.os.system"}, "system"),
+        ("net", "subprocess.getoutput", "subprocess.getoutput"),
+    ],
+)
+def test_a_foreign_class_behind_a_trusted_name_is_refused(content, refusal, key, value, named):
+    content["model"][key] = value
+    line = refusal("fit")
+    assert f"model.{key}" in line
+    assert f"{named}' is outside the trusted packages" in line.replace("', which is", "' is")
+
+
+def test_a_callback_cannot_be_made_of_foreign_functions(content, refusal):
+    hook = {"class_path": "pytorch_lightning.callbacks.LambdaCallback", "init_args": {"on_fit_start": "os.system"}}
+    content["trainer"]["callbacks"] = [hook]
+    assert "'os.system' is outside the trusted packages" in refusal("fit")
+
+
+def test_foreign_classes_on_the_command_line_and_in_included_files_are_refused(content, refusal, tmp_path):
+    assert "'os.system' is outside" in refusal("fit", "--model.net", "os.system")
+    (tmp_path / "net.yaml").write_text("class_path: os.system\n", encoding="utf-8")
+    content["model"]["net"] = "net.yaml"
+    assert "net.yaml asks at class_path for 'os.system'" in refusal("fit")
+
+
+def test_a_trusted_callback_takes_part(content, dialog):
+    stop = {"monitor": "dev/weighted_f1", "mode": "max", "stopping_threshold": -1.0}
+    content["trainer"]["callbacks"] = [{"class_path": "pytorch_lightning.callbacks.EarlyStopping", "init_args": stop}]
+    content["trainer"]["max_epochs"] = 5
+    assert dialog("fit") == DONE
+    assert yaml.safe_load(Path("run/fit.json").read_text(encoding="utf-8"))["epochs"] == 1
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"]])
+def test_help_names_the_command(monkeypatch, capsys, arguments):
+    monkeypatch.setattr("sys.argv", ["m2fnet"])
+    assert run(["dialog", *arguments]) == DONE
+    assert capsys.readouterr().out.startswith("usage: m2fnet dialog")
+
+
+@pytest.mark.parametrize("arguments", [[], ["train"], ["fit"], ["fit", "--config"]])
+def test_incomplete_commands_are_wrong_use(monkeypatch, capsys, arguments):
+    monkeypatch.setattr("sys.argv", ["m2fnet"])
+    assert run(["dialog", *arguments]) == WRONG_USE
+    assert capsys.readouterr().err.startswith("m2fnet dialog: ")
+
+
+def test_a_clock_without_an_epoch_has_no_median():
+    summary = Clock().summary()
+    assert summary["epoch_seconds"] is None
+    assert summary["peak_memory_mib"] > 0
