@@ -11,10 +11,9 @@ run beside it counts as outside: the share is an upper bound.
 
 CPU figures are of one thread and in the process's own time, which what else runs on the machine changes little. Both
 sides take turns, and each counts with its fastest. Peak memory is that of a process of its own, which loads the data
-and trains on the two largest batches of an epoch.
+and trains on the smallest and then on the largest batch of an epoch.
 """
 
-import heapq
 import logging
 import multiprocessing
 import random
@@ -233,7 +232,7 @@ def slots(batches: Iterable[Tensor]) -> int:
 def measure(corpus: Corpus, folder: Path, device: str, *, quick: bool) -> list[Row]:
     """All rows of one corpus on one device; with ``quick`` from a part of the training batches."""
     data, loader = our_data(corpus, folder), plain_loader(corpus, folder)
-    steps = max(3, len(loader) // 6) if quick else len(loader)
+    steps = max(2, len(loader) // 8) if quick else len(loader)
     clocks, plain_seconds = [], []
     for _ in range(2 if quick else 3):
         clocks.append(trainer_epoch(corpus, folder / "run", data, steps, device))
@@ -357,8 +356,8 @@ def peak_memory(corpus: Corpus, folder: Path, device: str, *, plain: bool) -> fl
 def _peak_memory(corpus: Corpus, folder: Path, device: str, plain: bool) -> float:
     torch.set_num_threads(1)
     loader = plain_loader(corpus, folder) if plain else our_data(corpus, folder).train_dataloader()
-    largest = heapq.nlargest(2, loader, key=lambda batch: batch["valid"].numel())
-    train(corpus, corpus.network(device), largest, device)
+    smallest, largest = (pick(loader, key=lambda batch: batch["valid"].numel()) for pick in (min, max))
+    train(corpus, corpus.network(device), [smallest, largest], device)  # the first step makes the optimiser's state
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -1,0 +1,77 @@
+import json
+import runpy
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+BENCH = Path(__file__).parents[1] / "bench"
+SCRIPTS = sorted(path for path in BENCH.glob("*.py") if not path.name.startswith("_"))
+
+
+@pytest.fixture
+def table():
+    return runpy.run_path(str(BENCH / "_table.py"))
+
+
+def quick_rows(script, folder):
+    """The rows that ``script`` writes with ``--quick``, after a look at their form."""
+    path = folder / "figures" / "rows.json"
+    done = subprocess.run(
+        [sys.executable, str(script), "--quick", "--json", str(path)], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert list(content) == ["rows"]
+    rows = {row["name"]: row for row in content["rows"]}
+    assert rows
+    assert len(rows) == len(content["rows"])
+    for row in content["rows"]:
+        assert list(row) == ["name", "unit", "ours", "baseline", "ratio"]
+        assert row["name"] in done.stdout
+        assert isinstance(row["ours"], float | int)
+        assert (row["baseline"] is None) == (row["ratio"] is None)
+        if row["ratio"] is not None:
+            assert row["ratio"] > 0
+    return rows
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "script", [path for path in SCRIPTS if path.name != "dialog.py"], ids=lambda script: script.stem
+)
+def test_a_benchmark_writes_its_figures(script, tmp_path):
+    quick_rows(script, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_dialogue_level_pads_little_and_adds_little_to_its_network(tmp_path):
+    rows = quick_rows(BENCH / "dialog.py", tmp_path)
+    for corpus in ("meld", "iemocap6"):
+        assert 0 < rows[f"{corpus}: padding"]["ours"] < 10
+        assert 0 < rows[f"{corpus}, cpu: outside the network, training batches"]["ours"] < 15
+        assert rows[f"{corpus}, cpu: training"]["ratio"] > 1
+
+
+def test_a_ratio_above_one_says_that_ours_is_better(table):
+    row = table["Row"]
+    assert row("speed", "1/s", 6.0, 3.0).ratio == 2
+    assert row("time", "s", 3.0, 6.0, larger_is_better=False).ratio == 2
+    assert row("alone", "s", 3.0).ratio is None
+    assert row("against nothing", "1/s", 3.0, 0.0).ratio is None
+
+
+def test_the_figures_are_printed_and_written(table, tmp_path, capsys):
+    path = tmp_path / "new" / "rows.json"
+    rows = [table["Row"]("speed", "1/s", 6000.0, 3000.0), table["Row"]("alone", "s", 0.25)]
+    table["finish"](rows, Namespace(json=path))
+    assert json.loads(path.read_text(encoding="utf-8")) == {
+        "rows": [
+            {"name": "speed", "unit": "1/s", "ours": 6000.0, "baseline": 3000.0, "ratio": 2.0},
+            {"name": "alone", "unit": "s", "ours": 0.25, "baseline": None, "ratio": None},
+        ]
+    }
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[1:] == [["speed", "1/s", "6,000", "3,000", "2"], ["alone", "s", "0.25", "–", "–"]]
