@@ -37,7 +37,8 @@ class LSA(FittedExtractor):
         characters: the same for character n-grams inside words, or None.
         min_df: n-grams in fewer training utterances than this are left out.
         sublinear: count an n-gram that occurs n times as 1 + log n.
-        scaling: how the embeddings are scaled.
+        scaling: how the embeddings are scaled; ``"variance"`` lifts the last, noisy directions to the height of the
+            first and suits only corpora of many thousands of utterances.
     """
 
     modality: ClassVar[Modality] = "text"
@@ -50,7 +51,7 @@ class LSA(FittedExtractor):
         characters: tuple[int, int] | None = (2, 5),
         min_df: int = 2,
         sublinear: bool = True,
-        scaling: Scaling = "variance",
+        scaling: Scaling = "none",
     ) -> None:
         super().__init__()
         if width < 1 or min_df < 1:

@@ -14,7 +14,7 @@ from m2fnet.store import Missing
 
 
 def test_variance_scaling_gives_the_training_split_mean_0_and_variance_1(corpus, tmp_path):
-    run_ = fitted.fit(settings_of(LSA_PATH, tmp_path), corpus, Loading())
+    run_ = fitted.fit(settings_of(LSA_PATH, tmp_path, scaling="variance"), corpus, Loading())
     train = load_file(tmp_path / "run" / fitted.TRAINING)["embeddings"]
     torch.testing.assert_close(train.mean(0), torch.zeros(run_.extractor.width), atol=1e-4, rtol=0)
     torch.testing.assert_close(train.std(0, correction=0), torch.ones(run_.extractor.width), atol=1e-3, rtol=0)
