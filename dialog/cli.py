@@ -6,10 +6,11 @@ from typing import cast
 
 from dialog.data import DialogueData
 from dialog.task import SCORED, DialogueTask
+from m2fnet.callbacks import say
 from m2fnet.files import write_jsonl
 from m2fnet.metrics.report import Prediction, as_markdown, write_report
 from m2fnet.records import Split
-from m2fnet.training import RunCLI, say
+from m2fnet.training import RunCLI
 
 
 class DialogueCLI(RunCLI):

@@ -130,6 +130,10 @@ class LengthBatches(Sampler[list[int]]):
         if not torch.distributed.is_available() or not torch.distributed.is_initialized():
             return numbers
         processes, me = torch.distributed.get_world_size(), torch.distributed.get_rank()
+        if len(numbers) < processes:
+            raise UsageError(
+                f"A split has {len(numbers)} batches for {processes} processes; lower data.batch_size, or use fewer."
+            )
         if self.seed is not None:
             numbers = numbers + numbers[: -len(numbers) % processes]
         return numbers[me::processes]
@@ -212,7 +216,8 @@ class DialogueData(pl.LightningDataModule):
     def _loader(self, split: Split, seed: int | None = None) -> DataLoader[DialogueBatch]:
         dialogues = self.dialogues(split)
         batches = LengthBatches(dialogues.lengths, self.batch_size, seed)
-        return DataLoader(dialogues, batch_sampler=batches, collate_fn=_as_it_is)
+        # a generator of its own: otherwise each pass would draw from the network's random numbers
+        return DataLoader(dialogues, batch_sampler=batches, collate_fn=_as_it_is, generator=torch.Generator())
 
     def _check_store(self, name: str, store: Store) -> None:
         store.require(self.manifest)

@@ -5,10 +5,7 @@ it was started or resumed) and, once training is done, ``fit.json``.
 """
 
 import logging
-import resource
-import statistics
 import sys
-import time
 import warnings
 from argparse import ArgumentError
 from collections.abc import Sequence
@@ -19,18 +16,17 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
 
+from m2fnet.callbacks import MONITOR, Clock, EpochLines, RandomState, say
 from m2fnet.config import one_sentence, resolve_config_arguments
 from m2fnet.errors import M2FNetError, RunError, UsageError
 from m2fnet.files import read_json, write_json, write_text
 
 CONFIG = "config.yaml"
 FIT = "fit.json"
-MONITOR = "dev/weighted_f1"
 _COMMANDS = {
     "fit": "Train on the training split; dev chooses the weights that are kept. The same command resumes.",
     "validate": "Score the kept weights on dev.",
@@ -79,7 +75,12 @@ class RunCLI(LightningCLI):
             seed_everything_default=0,
             auto_configure_optimizers=False,
             trainer_defaults={"use_distributed_sampler": False},  # the data modules share out whole batches themselves
-            parser_kwargs={"exit_on_error": False, "prog": self.prog, "description": self.__doc__},
+            parser_kwargs={
+                "exit_on_error": False,
+                "prog": self.prog,
+                "description": self.__doc__,
+                **{name: {"description": text} for name, text in _COMMANDS.items()},
+            },
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -141,6 +142,7 @@ class RunCLI(LightningCLI):
         self.clock = Clock()
         self.checkpoint = _checkpoint(self.run, settings.select)
         own: list[pl.Callback] = [self.checkpoint, self.clock, RandomState()]
+        kwargs["enable_model_summary"] = bool(settings.trainer.enable_model_summary)
         if settings.trainer.enable_progress_bar is None:
             kwargs["enable_progress_bar"] = sys.stdout.isatty() and not settings.quiet
             own += [] if sys.stdout.isatty() or settings.quiet else [EpochLines()]
@@ -239,72 +241,6 @@ class RunCLI(LightningCLI):
         if not self.clock.seconds:  # resumed after the last epoch: nothing was scored this time
             self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
         return self.trainer.callback_metrics.get(MONITOR)
-
-
-class Clock(pl.Callback):
-    """Seconds per training epoch (validation included) and peak memory."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the epoch's clock."""
-        self._start = time.perf_counter()
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop it."""
-        self.seconds.append(time.perf_counter() - self._start)
-
-    def summary(self) -> dict[str, float | None]:
-        """Median epoch in seconds (None if none was run), peak memory of this process and of the GPU in MiB."""
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        gpu = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
-        seconds = round(statistics.median(self.seconds), 4) if self.seconds else None
-        return {"epoch_seconds": seconds, "peak_memory_mib": round(own), "peak_gpu_memory_mib": round(gpu)}
-
-
-class RandomState(pl.Callback):
-    """Lets a resumed run draw the random numbers that it would have drawn uninterrupted (in one process)."""
-
-    def __init__(self) -> None:
-        self.state: dict[str, Any] | None = None
-
-    def on_save_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Keep where the generators stand."""
-        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-        checkpoint["random_state"] = {"cpu": torch.get_rng_state(), "cuda": cuda}
-
-    def on_load_checkpoint(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
-    ) -> None:
-        """Remember it until the sanity check is over."""
-        self.state = checkpoint.get("random_state")
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put the generators back."""
-        if self.state is None or trainer.world_size > 1:
-            return
-        torch.set_rng_state(self.state["cpu"].cpu())
-        if len(self.state["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all([state.cpu() for state in self.state["cuda"]])
-
-
-class EpochLines(pl.Callback):
-    """A line per epoch, where no terminal could show a bar."""
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say how far the training is."""
-        if not trainer.sanity_checking and trainer.state.fn == "fit":
-            score = 100 * float(trainer.callback_metrics[MONITOR])
-            say(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: dev weighted F1 {score:.2f}")
-
-
-@rank_zero_only
-def say(text: str) -> None:
-    """Print a line for the user, once under distributed training."""
-    print(text, flush=True)  # noqa: T201
 
 
 def _keep_lightning_to_the_point() -> None:
