@@ -98,7 +98,7 @@ def embed_samples(extractor: Extractor, samples: Sequence[Sample], loading: Load
     return [embedding for batch in batches for embedding in _forward(extractor, batch, loading.device)]
 
 
-class _Outcomes(Dataset[Sample | Missing]):
+class Outcomes(Dataset[Sample | Missing]):
     """What preprocessing makes of each turn."""
 
     def __init__(self, extractor: Extractor, wanted: Sequence[Turn]) -> None:
@@ -132,7 +132,7 @@ class _Collate:
 
 def _batches(extractor: Extractor, wanted: Sequence[Turn], loading: Loading, collate: Any) -> Iterator[Any]:  # noqa: ANN401
     yield from DataLoader(
-        _Outcomes(extractor, wanted),
+        Outcomes(extractor, wanted),
         loading.batch_size,
         num_workers=loading.workers_for(extractor),
         collate_fn=collate,
