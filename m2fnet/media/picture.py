@@ -31,7 +31,8 @@ def read_picture(path: Path, max_side: int | None = None) -> np.ndarray:
                 raise MediaError("open", f"the picture is larger than {MAX_PIXELS:,} pixels")
             if max_side is not None:
                 image.thumbnail((max_side, max_side))
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+            shallow = image.point(lambda shade: shade * (1 / 256)) if image.mode == "I;16" else image  # else cut off
+            return np.array(ImageOps.exif_transpose(shallow).convert("RGB"))
     except MediaError:
         raise
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:  # their texts name the path

@@ -42,3 +42,29 @@ def test_all_faces_are_found_largest_first():
         0 <= left < right <= 320 and 0 <= top < bottom <= 200 for left, top, right, bottom in (large.box, small.box)
     )
     assert all(face.confidence >= 0.9 for face in with_faces)
+
+
+def crowd(rows, columns, unit=20):
+    picture = Image.new("RGB", (columns * 80, rows * 96), (120, 130, 120))
+    rng = np.random.default_rng(0)
+    for number in range(rows * columns):
+        head = draw_head(Look.draw("short", rng), unit, [EXPRESSIONS["neutral"]])[0]
+        picture.paste(head, (number % columns * 80 - 8, number // columns * 96), head)
+    return torch.from_numpy(np.asarray(picture).copy())
+
+
+def test_forty_faces_in_one_frame():
+    (faces,) = FaceDetector(min_side=32)(crowd(5, 8)[None])
+    assert len(faces) >= 38
+    assert [face.area for face in faces] == sorted((face.area for face in faces), reverse=True)
+
+
+def test_many_frames_are_searched_in_parts_and_stay_in_order():
+    one = crowd(1, 2)
+    frames = torch.stack([one if number % 3 == 0 else torch.full_like(one, 120) for number in range(20)])
+    assert [bool(faces) for faces in FaceDetector()(frames)] == [number % 3 == 0 for number in range(20)]
+
+
+def test_settings_tell_detectors_apart():
+    assert FaceDetector(min_side=30).settings != FaceDetector().settings != FaceDetector(min_confidence=0.5).settings
+    assert FaceDetector().settings == FaceDetector().settings
