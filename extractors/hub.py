@@ -31,7 +31,7 @@ def fetch(model: str) -> Path:
     Raises:
         RunError: if there is neither.
     """
-    if Path(model).is_dir():
+    if model and Path(model).is_dir():
         return Path(model)
     try:
         return Path(snapshot_download(model, allow_patterns=_FILES))

@@ -77,7 +77,7 @@ class TextEncoder(Extractor):
         self.pooling = pooling
         self.marks_current = (past, future) != (0, 0) and getattr(self.encoder.config, "type_vocab_size", 0) > 1
         if gradient_checkpointing:
-            self.encoder.gradient_checkpointing_enable()  # type: ignore[no-untyped-call]
+            self.encoder.activation_checkpointing_enable()
 
     @property
     def width(self) -> int:
