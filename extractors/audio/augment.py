@@ -146,13 +146,14 @@ def stretched(samples: Tensor, tempos: Tensor, size: int) -> Tensor:
 
 
 def masked(features: Tensor, masks: Masks, generator: Generator) -> Tensor:
-    """Standardised features (B, C, M, T) with stripes of bands and of frames set to 0, their mean."""
+    """Features (B, C, M, T) with stripes of bands and of frames set to the mean of their clip and channel."""
     is_chosen = _uniform((len(features), 1), generator) < masks.probability
+    is_hidden = torch.zeros_like(features[:, :1], dtype=torch.bool)
     for _ in range(masks.count):
         bands = _stripe(len(features), features.shape[2], masks.bands, generator) & is_chosen
         frames = _stripe(len(features), features.shape[3], masks.frames, generator) & is_chosen
-        features = features.masked_fill(bands[:, None, :, None] | frames[:, None, None, :], 0.0)
-    return features
+        is_hidden = is_hidden | bands[:, None, :, None] | frames[:, None, None, :]
+    return torch.where(is_hidden, features.mean((2, 3), keepdim=True), features)
 
 
 def _stretched(sound: Tensor, tempos: Tensor, size: int) -> Tensor:

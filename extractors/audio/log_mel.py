@@ -42,7 +42,6 @@ class LogMel(nn.Module):
         # zeros before and behind the sound, as padding has them: a mirror would show where the batch ends
         self.mel = MelSpectrogram(RATE, fft, window, hop, n_mels=mels, pad_mode="constant")
 
-    @torch.no_grad()
     def forward(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Spectrograms of samples (B, N), in each row the first of ``lengths`` (B,); behind them anything stands."""
         with torch.autocast(samples.device.type, enabled=False):  # half precision has too little range for power

@@ -76,13 +76,16 @@ class MelResNet(WaveformExtractor):
         self.norm = nn.BatchNorm2d(CHANNELS)
         self.resnet = MaskedResNet18()
 
-    def encode(self, samples: Tensor, lengths: Tensor, generator: Generator | None) -> Tensor:
-        """Features (B, 512)."""
+    def represent(self, samples: Tensor, lengths: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
+        """Spectrograms (B, 3, M, T) and their numbers of frames (B,)."""
         pictures, frames = self.spectrogram(samples, lengths)
-        pictures = self.norm(pictures)
         if generator is not None and self.augment.masks is not None:
             pictures = masked(pictures, self.augment.masks, generator)
-        features: Tensor = self.resnet(_valid(pictures, frames), frames)
+        return pictures, frames
+
+    def encode(self, signal: Tensor, lengths: Tensor) -> Tensor:
+        """Features (B, 512) of spectrograms (B, 3, M, T) with frames (B,)."""
+        features: Tensor = self.resnet(_valid(self.norm(signal), lengths), lengths)
         return features
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
 
@@ -61,8 +61,8 @@ class SpeechEncoder(WaveformExtractor):
         self.encoder.feature_extractor.requires_grad_(False)
         self.shortest = _receptive_field(network.config.conv_kernel, network.config.conv_stride)
 
-    def encode(self, samples: Tensor, lengths: Tensor, generator: Generator | None) -> Tensor:
-        """Features (B, F), clips of one length at a time.
+    def encode(self, signal: Tensor, lengths: Tensor) -> Tensor:
+        """Features (B, F) of samples (B, N), clips of one length at a time.
 
         The group norm in front of many of these encoders runs over time, so that padding would change every frame.
         """
@@ -70,7 +70,7 @@ class SpeechEncoder(WaveformExtractor):
         rows: list[Tensor] = []
         for length in sorted(set(lengths.tolist())):
             rows.append((lengths == length).nonzero().flatten())
-            features.append(self._encode_equal(samples[rows[-1], :length]))
+            features.append(self._encode_equal(signal[rows[-1], :length]))
         return torch.cat(features)[torch.cat(rows).argsort()]
 
     def backbones(self) -> Sequence[nn.Module]:

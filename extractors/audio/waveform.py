@@ -50,11 +50,15 @@ class WaveformExtractor(Extractor):
         return self.projector.out_features
 
     @abstractmethod
-    def encode(self, samples: Tensor, lengths: Tensor, generator: Generator | None) -> Tensor:
-        """Features (B, F) of samples (B, N), in each row the first of ``lengths`` (B,); in training all N.
+    def encode(self, signal: Tensor, lengths: Tensor) -> Tensor:
+        """Features (B, F) of what `represent` gives; what lies beyond a length must not change them."""
 
-        What lies beyond a length must not change the features. The generator is there in training alone.
+    def represent(self, samples: Tensor, lengths: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
+        """What the network looks at, and its lengths (B,): the samples (B, N) themselves, or a spectrogram of them.
+
+        The generator is there in training alone, where all clips have the same length.
         """
+        return samples, lengths
 
     def preprocess(self, turn: Turn) -> Sample:
         """The utterance's samples (N,).
@@ -76,13 +80,18 @@ class WaveformExtractor(Extractor):
 
     def forward(self, batch: Sample) -> Tensor:
         """Embeddings (B, D)."""
-        samples, lengths, generator = batch["samples"], batch["lengths"], None
-        if self.training:
-            generator = self._next_generator(samples.device)
-            samples = training_sound(samples, lengths, self.crop, self.augment, generator)
-            lengths = torch.full_like(lengths, self.crop)
-        embeddings: Tensor = self.projector(self.encode(samples, lengths, generator))
+        signal, lengths = self._hear(batch["samples"], batch["lengths"])
+        embeddings: Tensor = self.projector(self.encode(signal, lengths))
         return embeddings
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # complex and random numbers gain nothing from it
+    @torch.no_grad()
+    def _hear(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.training:
+            return self.represent(samples, lengths, None)
+        generator = self._next_generator(samples.device)
+        samples = training_sound(samples, lengths, self.crop, self.augment, generator)
+        return self.represent(samples, torch.full_like(lengths, self.crop), generator)
 
     def _next_generator(self, device: torch.device) -> Generator:
         """Random numbers of the run's seed and the step alone, so that a resumed run draws what it would have drawn."""
