@@ -131,6 +131,7 @@ class _Deck:
     def deal(self, count: int) -> list[int]:
         while len(self._left) < count:
             order = torch.randperm(len(self._numbers), generator=self._generator)
-            self._left += self._numbers[order].tolist()
+            waiting = set(self._left)  # not dealt yet, so not again before the others
+            self._left += sorted(self._numbers[order].tolist(), key=waiting.__contains__)
         dealt, self._left = self._left[:count], self._left[count:]
         return dealt
