@@ -100,7 +100,13 @@ def _class_path(argv: Sequence[str]) -> tuple[Path, str]:
     given, _ = early.parse_known_args(argv)
     if given.config is None:
         raise UsageError("Expected --config FILE, for example --config conf/extractors/text_lsa.yaml.")
-    section = yaml.safe_load(given.config.read_text(encoding="utf-8")).get("extractor")
+    content = yaml.safe_load(given.config.read_text(encoding="utf-8"))
+    if "model" in content:
+        raise UsageError(
+            f"{given.config} is of a network, which has to be trained: run `m2fnet extractor fit --config "
+            f"{given.config}`, then name its run folder with --ckpt."
+        )
+    section = content.get("extractor")
     class_path = given.class_path or (section.get("class_path") if isinstance(section, dict) else None)
     if not isinstance(class_path, str) or "." not in class_path:
         raise UsageError(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -44,11 +44,6 @@ class LossWeights:
     triplet: float = 20.0
     covariance: float = 5.0
     variance: float = 1.0
-
-    def __post_init__(self) -> None:
-        values = [getattr(self, field.name) for field in fields(self)]
-        if not all(math.isfinite(value) and value >= 0 for value in values) or not any(values):
-            raise ValueError(f"Expected weights of at least 0, one of them above 0, but got {self}.")
 
 
 def adam(parameters: Iterable[nn.Parameter]) -> Optimizer:
@@ -94,6 +89,8 @@ class ExtractorTask(pl.LightningModule):
         compiled: bool = False,
     ) -> None:
         super().__init__()
+        if not all(0 <= weight < math.inf for weight in astuple(losses)) or not any(astuple(losses)):
+            raise UsageError(f"Expected weights in model.losses of at least 0, one of them above 0, but got {losses}.")
         if not 0 <= warmup < 1 or not 0 <= head_dropout < 1:
             raise UsageError(f"Expected model.warmup and model.head_dropout in [0, 1), got {warmup}, {head_dropout}.")
         self.save_hyperparameters(logger=False)
@@ -115,6 +112,7 @@ class ExtractorTask(pl.LightningModule):
         self.judged: dict[str, Embedded] = {}
         self.scores: dict[str, dict[str, float]] = {}
         self._kept: dict[str, list[Embedded]] = {}
+        self._has_learnt = False
 
     def configure_model(self) -> None:
         """Build network and head for the data at hand; called by the trainer, and before a checkpoint is loaded."""
@@ -138,6 +136,8 @@ class ExtractorTask(pl.LightningModule):
             raise UsageError(f"model.net: {error}") from error
         if net.resolution != "utterance":
             raise UsageError(f"model.net gives embeddings per {net.resolution}; this task trains one per utterance.")
+        if not any(parameter.requires_grad for parameter in net.parameters()):
+            raise UsageError(f"model.net is {type(net).__name__}, which has no weights to train.")
         if not net.backbones() and (self.backbone_lr is not None or self.freeze_epochs):
             raise UsageError("model.backbone_lr and model.freeze_epochs are for pretrained parts; model.net has none.")
         if self.compiled:
@@ -166,9 +166,17 @@ class ExtractorTask(pl.LightningModule):
         """Weighted sum of the losses; None for a batch in which nothing can be read."""
         if batch["inputs"] is None:
             return None
+        self._has_learnt = True
         z = self(batch["inputs"])
         with torch.autocast(z.device.type, enabled=False):  # distances and covariances need full precision
             return self._loss(z.float(), batch["label"])
+
+    def on_train_epoch_end(self) -> None:
+        """Stop if there was nothing to learn from."""
+        if not self._has_learnt:
+            raise RunError(
+                "No utterance of the train split can be read, so there is nothing to learn; check its media."
+            )
 
     def validation_step(self, batch: ExtractorBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Embed a batch of dev, or of the training utterances that dev is compared with."""
