@@ -105,7 +105,7 @@ def cut(samples: Tensor, lengths: Tensor, size: int, generator: Generator) -> Te
 
     So no training batch holds padding, and its batch statistics are those of sound.
     """
-    places = torch.where(lengths > size, lengths - size + 1, lengths)
+    places = torch.where(lengths >= size, lengths - size + 1, lengths)
     starts = (_uniform((len(samples),), generator) * places).long().minimum(places - 1)
     positions = starts[:, None] + torch.arange(size, device=samples.device)
     return samples.gather(1, positions % lengths[:, None])
