@@ -86,11 +86,11 @@ class Augment:
 
 def training_sound(samples: Tensor, lengths: Tensor, size: int, augment: Augment, generator: Generator) -> Tensor:
     """A random part of each clip, augmented, (B, size), from samples (B, N) of which the first (B,) lengths count."""
-    clips, stretch = len(samples), augment.stretch
-    fastest = max(1.0, stretch.high) if stretch is not None else 1.0
-    sound = cut(samples, lengths, math.ceil(size * fastest), generator)
-    if stretch is not None:
-        sound = _stretched(sound, stretch.draw(clips, 1.0, generator, values=2), size)
+    clips, tempos = len(samples), samples.new_ones(len(samples), 2)
+    if augment.stretch is not None:
+        tempos = augment.stretch.draw(clips, 1.0, generator, values=2)
+    sizes = (size * tempos.amax(1).clamp(min=1.0)).ceil().long()
+    sound = _stretched(cut(samples, lengths, sizes, generator), tempos, size)
     if augment.shift is not None:
         sound = shifted(sound, augment.shift.draw(clips, 0.0, generator))
     if augment.gain is not None:
@@ -100,14 +100,15 @@ def training_sound(samples: Tensor, lengths: Tensor, size: int, augment: Augment
     return sound
 
 
-def cut(samples: Tensor, lengths: Tensor, size: int, generator: Generator) -> Tensor:
-    """A random stretch (B, size) of each clip in samples (B, N); a clip that is shorter goes round.
+def cut(samples: Tensor, lengths: Tensor, sizes: Tensor, generator: Generator) -> Tensor:
+    """A random stretch of ``sizes`` (B,) of each clip in samples (B, N), as long as the longest; the rest goes round.
 
-    So no training batch holds padding, and its batch statistics are those of sound.
+    A clip that is shorter than its size goes round too, so no training batch holds padding, and its batch statistics
+    are those of sound.
     """
-    places = torch.where(lengths >= size, lengths - size + 1, lengths)
+    places = torch.where(lengths >= sizes, lengths - sizes + 1, lengths)
     starts = (_uniform((len(samples),), generator) * places).long().minimum(places - 1)
-    positions = starts[:, None] + torch.arange(size, device=samples.device)
+    positions = starts[:, None] + torch.arange(int(sizes.max()), device=samples.device)
     return samples.gather(1, positions % lengths[:, None])
 
 

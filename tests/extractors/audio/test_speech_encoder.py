@@ -22,10 +22,10 @@ from m2fnet.errors import RunError
 
 FAMILIES = {
     "wav2vec2": (Wav2Vec2Config, Wav2Vec2Model, {}),
-    "wav2vec2-layer-norm": (Wav2Vec2Config, Wav2Vec2Model, {"feat_extract_norm": "layer", "do_stable_layer_norm": True}),
+    "layer norm": (Wav2Vec2Config, Wav2Vec2Model, {"feat_extract_norm": "layer", "do_stable_layer_norm": True}),
     "hubert": (HubertConfig, HubertModel, {}),
     "wavlm": (WavLMConfig, WavLMModel, {}),
-}  # fmt: skip
+}
 TINY = {
     "hidden_size": 16,
     "num_hidden_layers": 2,
@@ -123,7 +123,7 @@ def test_an_encoder_of_text_is_refused(tmp_path):
     small = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8, vocab_size=20)
     BertModel(small).save_pretrained(tmp_path)
     Wav2Vec2FeatureExtractor().save_pretrained(tmp_path)
-    with pytest.raises(RunError, match="holds a bert .* expected an encoder of samples at 16000 Hz"):
+    with pytest.raises(RunError, match=r"holds a bert .* expected an encoder of samples at 16000 Hz"):
         SpeechEncoder(str(tmp_path))
 
 
@@ -143,7 +143,7 @@ def test_weights_as_a_pickle_are_not_opened(tmp_path):
     name = saved(tmp_path)
     (tmp_path / "model.safetensors").unlink()
     torch.save({}, tmp_path / "pytorch_model.bin")
-    with pytest.raises(RunError, match="holds no model.safetensors"):
+    with pytest.raises(RunError, match=r"holds no model\.safetensors"):
         SpeechEncoder(name)
 
 
