@@ -14,6 +14,7 @@ from transformers import BertConfig, BertModel, BertTokenizer, RobertaConfig, Ro
 from extractors.base import Turn
 from extractors.embedding import Loading, embed, turns
 from extractors.text.roberta import TextEncoder, fill
+from m2fnet.cli import DONE, run
 from m2fnet.errors import MediaError, RunError
 from m2fnet.manifest import Manifest
 from m2fnet.records import Dialogue, LabelSet, Utterance
@@ -253,12 +254,11 @@ def test_pretrained_weights_are_taken_and_all_of_them_learn(any_encoder):
 def test_checkpointing_changes_no_gradient(roberta):
     gradients = []
     for checkpointing in (False, True):
-        net = network(roberta, gradient_checkpointing=checkpointing)
-        for module in net.modules():  # in training mode, which checkpointing needs, but without dropout
-            module.training = not isinstance(module, torch.nn.Dropout)
-            if hasattr(module, "dropout") and isinstance(module.dropout, torch.nn.Dropout):
-                module.dropout.p = 0.0
-        net.encoder.config.attention_probs_dropout_prob = 0.0
+        net = network(roberta, gradient_checkpointing=checkpointing).train()
+        assert net.encoder.is_gradient_checkpointing == checkpointing
+        for module in net.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
         net(net.collate([net.preprocess(turn_of(1, *TALK))])).square().sum().backward()
         gradients.append(net.encoder.get_input_embeddings().weight.grad)
     torch.testing.assert_close(*gradients)
@@ -279,6 +279,35 @@ def test_a_run_is_built_again_without_the_hub_or_the_first_folder(any_encoder, t
     sample, same = net.preprocess(turn_of(1, *TALK)), again.preprocess(turn_of(1, *TALK))
     assert sample["tokens"].equal(same["tokens"])
     assert torch.equal(embedding(net, sample), embedding(again, same))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["text_roberta", "text_roberta_base"])
+def test_a_shipped_configuration_trains_and_embeds_without_its_first_folder(
+    config, roberta, tmp_path, monkeypatch, capsys
+):
+    utterances = tuple(
+        Utterance(
+            f"{split}{n}_{place}", "tiny", split, f"{split}{n}", place, speaker, text, ["joy", "anger"][place % 2]
+        )
+        for split in ("train", "dev")
+        for n in range(4)
+        for place, (speaker, text) in enumerate(TALK)
+    )
+    Manifest("tiny", LabelSet("tiny", ("joy", "anger")), utterances).save(tmp_path / "manifest")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["m2fnet"])
+    first = shutil.copytree(roberta, tmp_path / "first")
+    small = "--model.net.init_args.model first --model.net.init_args.budget 64 --data.manifest manifest --run run"
+    quick = "--trainer.max_epochs 1 --trainer.limit_train_batches 1 --trainer.accelerator cpu"
+    quiet = "--trainer.enable_progress_bar false --trainer.enable_model_summary false"
+    fit = ["extractor", "fit", "--config", f"conf/extractors/{config}.yaml", *f"{small} {quick} {quiet}".split()]
+    assert run(fit) == DONE, capsys.readouterr().err
+    shutil.rmtree(first)
+    assert run(["extract", "--ckpt", "run", "--manifest", "manifest", "--out", "store"]) == DONE, (
+        capsys.readouterr().err
+    )
+    assert "32 of 32 utterances" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("model", ["roberta-large", "nobody/has-this", "./no/such/folder", ""])
