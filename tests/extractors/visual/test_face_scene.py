@@ -267,7 +267,7 @@ def test_only_a_backbone_from_a_file_counts_as_pretrained(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"frames": 0}, {"min_face": 4}, {"max_side": 20}, {"max_faces": 0}, {"margin": -1.0}]
+    "wrong", [{"frames": 0}, {"min_face": 4}, {"max_side": 20}, {"max_faces": 0}, {"margin": -1.0}, {"border": -0.1}]
 )
 def test_senseless_settings_are_refused(wrong):
     with pytest.raises(ValueError, match="Expected frames, max_faces and branch_width >= 1"):

@@ -66,5 +66,21 @@ def test_many_frames_are_searched_in_parts_and_stay_in_order():
 
 
 def test_settings_tell_detectors_apart():
-    assert FaceDetector(min_side=30).settings != FaceDetector().settings != FaceDetector(min_confidence=0.5).settings
+    for other in ({"min_side": 30}, {"min_confidence": 0.5}, {"border": 0.1}):
+        assert FaceDetector(**other).settings != FaceDetector().settings
     assert FaceDetector().settings == FaceDetector().settings
+
+
+def test_a_border_finds_a_face_that_fills_the_picture_and_keeps_its_box_inside():
+    tight = crowd(1, 1)[28:62, 18:52]
+    assert FaceDetector(min_side=32)(tight[None]) == [[]]
+    ((face,),) = FaceDetector(min_side=32, border=0.25)(tight[None])
+    left, top, right, bottom = face.box
+    assert 0 <= left < right <= 34
+    assert 0 <= top < bottom <= 34
+    assert face.area > 34 * 34 / 2
+
+
+def test_a_border_leaves_boxes_where_they_are():
+    ((plain,),), ((framed,),) = (FaceDetector(min_side=32, border=border)(crowd(1, 1)[None]) for border in (0.0, 0.25))
+    assert np.abs(np.subtract(plain.box, framed.box)).max() <= 6
