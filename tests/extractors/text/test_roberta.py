@@ -255,7 +255,7 @@ def test_checkpointing_changes_no_gradient(roberta):
     gradients = []
     for checkpointing in (False, True):
         net = network(roberta, gradient_checkpointing=checkpointing).train()
-        assert net.encoder.is_gradient_checkpointing == checkpointing
+        assert net.encoder.is_activation_checkpointing == checkpointing
         for module in net.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
