@@ -128,6 +128,17 @@ def test_evaluation_hears_the_whole_utterance():
     assert (net(net.collate([long])) - net(net.collate([changed]))).abs().max() > 1e-4
 
 
+@torch.no_grad()
+def test_half_precision_comes_close():
+    net = small().eval()
+    batch = net.collate(clips(1, 9_000, 16_000))
+    exact = net(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = net(batch)
+    assert rough.dtype == torch.bfloat16
+    torch.testing.assert_close(rough.float(), exact, atol=0.02, rtol=0)
+
+
 def test_settings_of_augmentation_reach_the_network():
     batch = small().collate(clips(9_000, 4_000))
     outputs = [small(augment=augment).train()(batch) for augment in (None, NOISE, Augment(gain=Chance(1.0, 6, 6)))]
