@@ -39,6 +39,11 @@ class Extractor(nn.Module, ABC):
 
     The way of one utterance is ``preprocess`` (in a worker process, one at a time, media are read here), ``collate``
     (a list of samples becomes a batch) and ``forward`` (on the device, a batch at a time).
+
+    A network that `ExtractorTask` trains keeps three more promises. ``preprocess`` and ``collate`` give the same each
+    time, so that samples can be kept in memory over all epochs; whatever is random (crops, augmentation, dropout)
+    happens in ``forward``, under ``self.training`` alone. The embeddings come un-normalised: the losses do that where
+    they need it. And a batch holds tensors, numbers, texts, lists and dicts only, so that it can travel to the device.
     """
 
     modality: ClassVar[Modality]
@@ -65,6 +70,22 @@ class Extractor(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: Sample) -> Tensor | list[Tensor]:
         """Embeddings (B, D), or for frame resolution one (T, D) per sample."""
+
+    def length(self, sample: Sample) -> int:
+        """What a sample costs in a padded batch (tokens, samples, frames); like ones are batched together."""
+        return 1
+
+    def backbones(self) -> Sequence[nn.Module]:
+        """The parts that come pretrained; they can have their own learning rate and stay frozen for some epochs."""
+        return ()
+
+    def keep(self, folder: Path) -> None:
+        """Write what building it again takes beside its settings, such as a tokenizer, into ``folder``; no weights."""
+
+    @classmethod
+    def kept(cls, folder: Path) -> dict[str, Any]:
+        """Settings that build it from what `keep` wrote instead of from where that first came, such as a hub."""
+        return {}
 
 
 class FittedExtractor(Extractor):

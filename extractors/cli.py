@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from m2fnet.errors import UsageError
 from m2fnet.records import Split
@@ -9,15 +10,19 @@ from m2fnet.records import Split
 _SPLITS: dict[str, Split] = {"fit": "dev", "validate": "dev", "test": "test"}
 
 DESCRIPTION = """\
-Fit an extractor on the training split, or judge it by itself with a linear probe.
+Train an extractor on the training split, or judge it by itself.
 
-  fit       fit on train, keep the result in the run folder, report the probe on dev
-  validate  report the probe on dev again
-  test      report the probe on test; no other command reads the test split
+  fit       train on train, keep the result in the run folder, report on dev
+  validate  report on dev again
+  test      report on test; no other command reads the test split
+
+A configuration with `model:` is of a network, which is trained by Lightning; one with `extractor:` is of an extractor
+that is fitted in one pass.
 """
 EPILOG = """\
-Keys after the configuration file overrule it: --manifest DIR, --run DIR, --seed N, --extractor.init_args.width N ...
-`m2fnet extractor fit --config FILE --help` lists the keys of the file's own extractor.
+Keys after the configuration file overrule it: --run DIR and, for a network, --seed_everything N, --data.manifest DIR,
+--trainer.max_epochs N, --model.losses.triplet 0 ...; for a fitted one, --seed N, --manifest DIR ...
+`m2fnet extractor fit --config FILE --help` lists the keys of the file's own kind.
 """
 
 
@@ -32,10 +37,27 @@ def main(argv: list[str]) -> None:
     parser.add_argument("task", choices=list(_SPLITS))
     parser.add_argument("keys", nargs=argparse.REMAINDER, metavar="--config FILE [--key value ...]")
     given = parser.parse_args(argv)
-    _run(given.task, given.keys)
+    if _is_of_a_network(given.keys):
+        from extractors.training_command import train
+
+        train([given.task, *given.keys])
+    else:
+        _run_fitted(given.task, given.keys)
 
 
-def _run(task: str, keys: Sequence[str]) -> None:
+def _is_of_a_network(keys: Sequence[str]) -> bool:
+    """Whether the configuration file among ``keys`` describes a network to train."""
+    import yaml
+
+    from m2fnet.config import resolve_config_arguments
+
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--config", type=Path)
+    given, _ = early.parse_known_args(resolve_config_arguments(keys))
+    return given.config is not None and "model" in yaml.safe_load(given.config.read_text(encoding="utf-8"))
+
+
+def _run_fitted(task: str, keys: Sequence[str]) -> None:
     from extractors import fitted
     from extractors.embedding import Loading
     from extractors.settings import read_settings

@@ -99,7 +99,7 @@ def embed_samples(extractor: Extractor, samples: Sequence[Sample], loading: Load
     return [embedding for batch in batches for embedding in _forward(extractor, batch, loading.device)]
 
 
-class _Outcomes(Dataset[Sample | Missing]):
+class Outcomes(Dataset[Sample | Missing]):
     """What preprocessing makes of each turn."""
 
     def __init__(self, extractor: Extractor, wanted: Sequence[Turn]) -> None:
@@ -134,7 +134,7 @@ class _Collate:
 def _batches(extractor: Extractor, wanted: Sequence[Turn], loading: Loading, collate: Any) -> Iterator[Any]:  # noqa: ANN401
     workers = loading.workers_for(extractor)
     try:
-        yield from DataLoader(_Outcomes(extractor, wanted), loading.batch_size, num_workers=workers, collate_fn=collate)
+        yield from DataLoader(Outcomes(extractor, wanted), loading.batch_size, num_workers=workers, collate_fn=collate)
     except (ConnectionError, EOFError, FileNotFoundError):
         if workers:
             time.sleep(_REPORT_OF_DEATH)  # a dead worker's tensors are gone; torch's report raises in here

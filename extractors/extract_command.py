@@ -10,12 +10,14 @@ from m2fnet.errors import RunError, UsageError
 if TYPE_CHECKING:
     from extractors.embedding import Loading
     from extractors.fitted import FittedRun
+    from extractors.trained import TrainedRun
     from m2fnet.manifest import Manifest
     from m2fnet.store import Missing
 
 EPILOG = """\
 With --config, keys of the configuration file may follow (--run DIR, --seed N, --extractor.init_args.width N ...); an
-extractor whose run folder holds no fit for this manifest is fitted first.
+extractor whose run folder holds no fit for this manifest is fitted first. Networks have to be trained before, by
+`m2fnet extractor fit`; then --ckpt names their run folder.
 """
 
 
@@ -29,7 +31,7 @@ def main(argv: list[str]) -> None:
 
     manifest = Manifest.load(given.manifest)
     loading = Loading(given.batch_size, given.workers, given.device or _best_device())
-    run = _fitted_run(given, keys, manifest, loading)
+    run = _run(given, keys, manifest, loading)
     if is_store_of(given.out, run.provenance, manifest, given.dtype) and not given.overwrite:
         print(f"{given.out} already holds these embeddings of this manifest; nothing to do.")
         return
@@ -67,12 +69,14 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     return given, keys
 
 
-def _fitted_run(given: argparse.Namespace, keys: list[str], manifest: "Manifest", loading: "Loading") -> "FittedRun":
-    from extractors import fitted
+def _run(
+    given: argparse.Namespace, keys: list[str], manifest: "Manifest", loading: "Loading"
+) -> "FittedRun | TrainedRun":
+    from extractors import fitted, trained
     from extractors.settings import read_settings
 
     if given.ckpt is not None:
-        return fitted.load(given.ckpt)
+        return trained.load(given.ckpt) if trained.is_trained(given.ckpt) else fitted.load(given.ckpt)
     argv = ["--config", str(given.config), "--manifest", str(given.manifest), *keys]
     settings = read_settings(argv, "m2fnet extract")
     if fitted.is_fit_of(settings.run, settings, manifest):

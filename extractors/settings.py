@@ -40,7 +40,7 @@ class Settings:
         Raises:
             UsageError: if its class refuses the settings.
         """
-        parser = _parser(_import(self.extractor["class_path"]), "")
+        parser = _parser(extractor_class(self.extractor["class_path"]), "")
         try:
             config = parser.parse_object({"extractor": self.extractor, "manifest": str(self.manifest)})
             extractor: Extractor = parser.instantiate(config).extractor.init_args
@@ -66,13 +66,30 @@ def read_settings(argv: Sequence[str], prog: str) -> Settings:
     """
     arguments = resolve_config_arguments(argv)
     config_file, class_path = _class_path(arguments)
-    parser = _parser(_import(class_path), prog)
+    parser = _parser(extractor_class(class_path), prog)
     try:
         config = yaml.safe_load(parser.dump(parser.parse_args(arguments), skip_unset=False))
     except (ArgumentError, ValueError) as problem:
         raise UsageError(one_sentence(str(problem))) from problem
     run = config["run"] or f"runs/{config_file.stem}"
     return Settings(config["extractor"], Path(config["manifest"]), Path(run), config["seed"])
+
+
+def extractor_class(class_path: str) -> type[Extractor]:
+    """The class of that name.
+
+    Raises:
+        UsageError: if it is not trusted, cannot be imported or is no extractor.
+    """
+    refuse_untrusted({"class_path": class_path}, "The configuration")
+    module, _, name = class_path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as problem:
+        raise UsageError(f"{_CLASS} is {class_path!r}, which cannot be imported: {problem}.") from problem
+    if not (isinstance(found, type) and issubclass(found, Extractor)):
+        raise UsageError(f"{_CLASS} is {class_path!r}, which is no extractor; expected a subclass of Extractor.")
+    return found
 
 
 def _class_path(argv: Sequence[str]) -> tuple[Path, str]:
@@ -83,25 +100,19 @@ def _class_path(argv: Sequence[str]) -> tuple[Path, str]:
     given, _ = early.parse_known_args(argv)
     if given.config is None:
         raise UsageError("Expected --config FILE, for example --config conf/extractors/text_lsa.yaml.")
-    section = yaml.safe_load(given.config.read_text(encoding="utf-8")).get("extractor")
+    content = yaml.safe_load(given.config.read_text(encoding="utf-8"))
+    if "model" in content:
+        raise UsageError(
+            f"{given.config} is of a network, which has to be trained: run `m2fnet extractor fit --config "
+            f"{given.config}`, then name its run folder with --ckpt."
+        )
+    section = content.get("extractor")
     class_path = given.class_path or (section.get("class_path") if isinstance(section, dict) else None)
     if not isinstance(class_path, str) or "." not in class_path:
         raise UsageError(
             f"{given.config} names no extractor; expected a name such as extractors.text.lsa.LSA at {_CLASS}."
         )
     return given.config, class_path
-
-
-def _import(class_path: str) -> type[Extractor]:
-    refuse_untrusted({"class_path": class_path}, "The configuration")
-    module, _, name = class_path.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as problem:
-        raise UsageError(f"{_CLASS} is {class_path!r}, which cannot be imported: {problem}.") from problem
-    if not (isinstance(found, type) and issubclass(found, Extractor)):
-        raise UsageError(f"{_CLASS} is {class_path!r}, which is no extractor; expected a subclass of Extractor.")
-    return found
 
 
 def _parser(cls: type[Extractor], prog: str) -> ArgumentParser:

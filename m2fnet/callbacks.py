@@ -65,7 +65,7 @@ class RandomState(pl.Callback):
 class EpochLines(pl.Callback):
     """A line per epoch, where no terminal could show a bar."""
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say how far the training is."""
         if not trainer.sanity_checking and trainer.state.fn == "fit":
             score = 100 * float(trainer.callback_metrics[MONITOR])

@@ -140,8 +140,9 @@ class RunCLI(LightningCLI):
             fits = self.subcommand == "fit"
             kwargs["logger"] = CSVLogger(self.run, name="logs") if fits else False
         self.clock = Clock()
-        self.checkpoint = _checkpoint(self.run, settings.select)
-        own: list[pl.Callback] = [self.checkpoint, self.clock, RandomState()]
+        checkpoints = _checkpoints(self.run, settings.select)
+        self.checkpoint = checkpoints[0]
+        own: list[pl.Callback] = [*checkpoints, self.clock, RandomState()]
         kwargs["enable_model_summary"] = bool(settings.trainer.enable_model_summary)
         if settings.trainer.enable_progress_bar is None:
             kwargs["enable_progress_bar"] = sys.stdout.isatty() and not settings.quiet
@@ -260,14 +261,19 @@ def _run_folder(named: str | None, configs: Sequence[Any] | None, seed: int) -> 
     return Path("runs") / (first.stem if first is not None else "unnamed") / f"seed-{seed}"
 
 
-def _checkpoint(run: Path, select: str) -> ModelCheckpoint:
-    """Keeps ``best.ckpt`` by dev and ``last.ckpt`` to resume from, or ``last.ckpt`` alone."""
+def _checkpoints(run: Path, select: str) -> list[ModelCheckpoint]:
+    """What keeps ``best.ckpt``, the weights that are best on dev, if ``select`` wants it, and then ``last.ckpt``.
+
+    The last state to resume from has a keeper of its own: with ``save_last`` it would only be as new as the best one.
+    """
     folder = run / "checkpoints"
+    last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
     if select == "last":
-        return ModelCheckpoint(folder, filename="last", enable_version_counter=False)
-    return ModelCheckpoint(
-        folder, filename="best", monitor=MONITOR, mode="max", save_last=True, enable_version_counter=False
+        return [last]
+    best = ModelCheckpoint(
+        folder, filename="best", monitor=MONITOR, mode="max", save_weights_only=True, enable_version_counter=False
     )
+    return [best, last]
 
 
 def _weights(run: Path, asked: object, select: str) -> Path:

@@ -10,10 +10,13 @@ import yaml
 
 from m2fnet.cli import DONE, FAILED, WRONG_USE, run
 from m2fnet.config import conf_folder
+from m2fnet.manifest import Manifest
+from m2fnet.records import LabelSet
 
 REPOSITORY = Path(__file__).parents[1]
 TINY = runpy.run_path(str(REPOSITORY / "tests" / "dialog" / "tiny_corpus.py"))
-MARK = re.compile(r"#.*\[(P|ours)\]")
+TINY_CLIPS = runpy.run_path(str(REPOSITORY / "tests" / "extractors" / "tiny_clips.py"))
+MARK = re.compile(r"#.*\[(P|E|ours)\]")  # the paper, EmoBERTa, ourselves
 
 
 def shipped(*kinds):
@@ -26,12 +29,26 @@ def read(path):
     return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
+def extractors(key):
+    """Configurations of extractors with ``key``: "model" for networks, "extractor" for what is fitted in one pass."""
+    return [param for param in shipped("extractors") if key in read(param.values[0])]
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
     """Folder with a tiny ``manifest/`` and a store for each modality."""
     folder = tmp_path_factory.mktemp("tiny")
     TINY["write_stores"](folder, TINY["tiny_manifest"]().save(folder / "manifest"))
     return folder
+
+
+@pytest.fixture(scope="module")
+def tiny_clips(tmp_path_factory):
+    """Folder of the manifest of a few tiny clips."""
+    root = tmp_path_factory.mktemp("clips")
+    label_set = LabelSet("tiny", tuple(TINY_CLIPS["WORDS"]))
+    Manifest("tiny", label_set, TINY_CLIPS["tiny_utterances"](root), root).save(root / "manifest")
+    return root / "manifest"
 
 
 @pytest.fixture
@@ -65,7 +82,37 @@ def test_a_dialogue_configuration_trains_on_the_tiny_corpus(path, tiny, tmp_path
     assert json.loads((tmp_path / "fit.json").read_text(encoding="utf-8"))["parameters"] > 0
 
 
-@pytest.mark.parametrize("path", shipped("dialog"))
+@pytest.mark.slow
+@pytest.mark.parametrize("path", extractors("model"))
+def test_an_extractor_configuration_trains_on_tiny_clips(path, tiny_clips, tmp_path, monkeypatch, capsys):
+    if "model" in read(path)["model"]["net"]["init_args"]:
+        pytest.skip("it starts from a hub; its own tests train it from a tiny folder")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["m2fnet"])
+    one_step = "--trainer.max_epochs 1 --trainer.limit_train_batches 1 --trainer.accelerator cpu --trainer.devices 1"
+    small = f"--data.batch_size 4 --data.per_class 2 --data.workers 0 --data.manifest {tiny_clips} --run run"
+    options = [*one_step.split(), *small.split(), "--trainer.enable_progress_bar", "false"]
+    assert run(["extractor", "fit", "--config", str(path), *options]) == DONE, capsys.readouterr().err
+    command = ["extract", "--ckpt", "run", "--manifest", str(tiny_clips), "--out", "store", "--workers", "0"]
+    assert run([*command, "--max-failures", "0"]) == DONE, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", extractors("model"))
+def test_a_network_configuration_is_understood(path, printed):
+    parsed, content = printed("extractor", "fit", "--config", path), read(path)
+    assert parsed["model"]["net"]["class_path"] == content["model"]["net"]["class_path"]
+    assert parsed["model"]["losses"] == content["model"]["losses"]
+    assert parsed["data"].items() >= content["data"].items()
+
+
+@pytest.mark.parametrize("path", extractors("model"))
+def test_a_misspelt_key_of_a_network_is_refused(path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["m2fnet"])
+    assert run(["extractor", "fit", "--config", str(path), "--model.net.init_args.misspelt", "1"]) == WRONG_USE
+    assert "misspelt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", [*shipped("dialog"), *extractors("model")])
 def test_every_number_of_a_network_says_where_it_comes_from(path):
     lines = path.read_text(encoding="utf-8").splitlines()
     assert unmarked(lines) == []
@@ -112,14 +159,14 @@ def test_a_part_is_found_by_its_shipped_name_from_any_folder(printed, tmp_path, 
     assert parsed["data"]["manifest"] == "data/meld"
 
 
-@pytest.mark.parametrize("path", shipped("extractors"))
-def test_an_extractor_configuration_gets_as_far_as_the_manifest(path, tmp_path, capsys):
+@pytest.mark.parametrize("path", extractors("extractor"))
+def test_a_closed_form_configuration_gets_as_far_as_the_manifest(path, tmp_path, capsys):
     assert run(["extractor", "fit", "--config", str(path), "--manifest", str(tmp_path)]) == FAILED
     assert "manifest.meta.json" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("path", shipped("extractors"))
-def test_a_misspelt_key_of_an_extractor_is_refused(path, tmp_path, capsys):
+@pytest.mark.parametrize("path", extractors("extractor"))
+def test_a_misspelt_key_of_a_closed_form_is_refused(path, tmp_path, capsys):
     content = read(path)
     content["extractor"]["init_args"]["misspelt"] = 1
     (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")

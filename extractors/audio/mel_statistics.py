@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 from torchaudio.transforms import MelSpectrogram
 
+from extractors.audio.sound import utterance_sound
 from extractors.base import FittedExtractor, Sample, Turn
 from extractors.projection import Projection
 from extractors.scaling import Scaling
-from m2fnet.errors import MediaError
-from m2fnet.media.audio import RATE, read_audio
+from m2fnet.media.audio import RATE
 from m2fnet.records import Modality
 
 WINDOW, HOP = 400, 160  # M2FNet, arXiv:2206.02187 section 3.2.1
@@ -54,12 +54,7 @@ class MelStatistics(FittedExtractor):
         Raises:
             MediaError: if it has none that can be heard.
         """
-        utterance = turn.utterance
-        if utterance.audio is None:
-            raise MediaError("audio", "the manifest names no sound")
-        path = turn.manifest.media_path(utterance.audio)
-        samples = read_audio(path, span=utterance.audio_span, max_seconds=self.max_seconds)
-        return {"statistics": self.statistics(samples)}
+        return {"statistics": self.statistics(utterance_sound(turn, self.max_seconds))}
 
     def statistics(self, samples: Tensor) -> Tensor:
         """Statistics (F,) of samples (N,) at 16 kHz: of mel bands and their changes, loudness, pitch and rhythm."""

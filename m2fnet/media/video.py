@@ -13,9 +13,10 @@ from torch import Tensor
 
 from m2fnet.errors import MediaError
 from m2fnet.media.container import Media, open_video
+from m2fnet.media.picture import is_picture, read_picture
 from m2fnet.records import Crop
 
-Place = Literal["spread", "centre", "start"]
+Place = Literal["spread", "centre", "start", "random"]
 _FAR = 5.0  # seconds to the next wanted frame from which a seek is cheaper than decoding on
 
 
@@ -27,16 +28,18 @@ def read_frames(
     span: tuple[float, float] | None = None,
     crop: Crop | None = None,
     max_side: int | None = None,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """RGB frames (T, H, W, 3) as uint8, 1 <= T <= ``count``; fewer where the clip has fewer.
 
     Args:
-        path: the clip.
+        path: the clip, or a still image, which is a clip of one frame.
         count: how many frames.
-        place: spread evenly over the clip, or successive frames in its centre or at its start.
+        place: spread evenly over the clip, or successive frames in its centre, at its start or at a random place.
         span: the part of the clip to look at, in seconds; the whole clip when None.
         crop: keep this half of the frame.
         max_side: frames are scaled down until the longer side of the whole frame has at most this many pixels.
+        generator: draws the random place.
 
     Raises:
         MediaError: if there is no picture or it cannot be decoded.
@@ -44,13 +47,15 @@ def read_frames(
     start, stop = span or (0.0, math.inf)
     if not 0 <= start < stop:
         raise MediaError("span", "the span is empty")
+    if is_picture(path):
+        return torch.from_numpy(_half(read_picture(path, max_side)[None], crop))
     with open_video(path) as media:
         duration = media.duration
         if duration is not None and start >= duration:
             raise MediaError("span", "the span begins after the end of the pictures")
         stop = min(stop, duration if duration is not None else _container_duration(media))
         rate = float(media.stream.average_rate or 25)
-        times = frame_times(start, max(stop, start), rate=rate, count=count, place=place)
+        times = frame_times(start, max(stop, start), rate=rate, count=count, place=place, generator=generator)
         frames = list(_shown_at(media, times))
         if not frames:
             raise MediaError("decode", "there is no frame")
@@ -62,7 +67,15 @@ def read_frames(
     return torch.from_numpy(_half(np.stack(pictures), crop))
 
 
-def frame_times(start: float, stop: float, *, rate: float, count: int, place: Place) -> list[float]:
+def frame_times(
+    start: float,
+    stop: float,
+    *,
+    rate: float,
+    count: int,
+    place: Place,
+    generator: torch.Generator | None = None,
+) -> list[float]:
     """Times in seconds at which to look at a clip from ``start`` to ``stop`` with ``rate`` frames per second.
 
     >>> frame_times(0.0, 6.0, rate=25, count=3, place="spread")
@@ -74,7 +87,10 @@ def frame_times(start: float, stop: float, *, rate: float, count: int, place: Pl
         raise ValueError(f"Expected at least one frame, but got count={count}.")
     if place == "spread":
         return [start + (i + 0.5) / count * (stop - start) for i in range(count)]
-    first = start if place == "start" else max(start, (start + stop) / 2 - (count - 1) / 2 / rate)
+    share = {"start": 0.0, "centre": 0.5}.get(place)
+    if share is None:
+        share = float(torch.rand((), generator=generator))
+    first = start + share * max(0.0, stop - start - (count - 1) / rate)
     return [first + i / rate for i in range(count)]
 
 

@@ -64,10 +64,11 @@ def _only_commands(name):
     return extractors.cli
 
 
-def test_every_shipped_extractor_is_built(corpus, capsys):
+def test_every_shipped_closed_form_extractor_is_built(corpus):
     files = sorted((conf_folder() / "extractors").glob("*.yaml"))
-    assert files
-    for path in files:
+    closed_form = [path for path in files if "\nextractor:" in path.read_text(encoding="utf-8")]
+    assert closed_form
+    for path in closed_form:
         settings = read_settings(["--config", str(path), "--manifest", str(corpus.root)], "")
         assert isinstance(settings.build(), Extractor)
         assert settings.run.name == path.stem

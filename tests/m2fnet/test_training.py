@@ -9,8 +9,8 @@ import pytest
 import torch
 import yaml
 
+from m2fnet.callbacks import Clock
 from m2fnet.cli import DONE, FAILED, WRONG_USE, run
-from m2fnet.training import Clock
 
 TINY = runpy.run_path(str(Path(__file__).parents[1] / "dialog" / "tiny_corpus.py"))
 

@@ -1,6 +1,7 @@
 """Which frames are picked, and what becomes of them."""
 
 import pytest
+import torch
 from tiny_media import write_pictures
 
 from m2fnet.errors import MediaError
@@ -53,3 +54,15 @@ def test_a_span_behind_the_end_is_named(tmp_path):
     path = write_pictures(tmp_path / "a.mp4", [100] * 10)
     with pytest.raises(MediaError, match="begins after the end"):
         read_frames(path, count=1, span=(5.0, 6.0))
+
+
+def test_a_random_place_is_that_of_the_generator_and_lies_in_the_clip():
+    def first(seed, stop):
+        generator = torch.Generator().manual_seed(seed)
+        return frame_times(2.0, stop, rate=10, count=3, place="random", generator=generator)
+
+    drawn = [first(seed, 6.0) for seed in range(20)]
+    assert drawn == [first(seed, 6.0) for seed in range(20)]
+    assert 2.0 <= min(map(min, drawn)) < max(map(max, drawn)) <= 6.0
+    assert max(times[0] for times in drawn) - min(times[0] for times in drawn) > 2
+    assert first(0, 2.1)[0] == 2.0

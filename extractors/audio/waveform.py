@@ -1,0 +1,100 @@
+"""What all audio networks share: sound in, a random part of it in training, the whole of it in evaluation."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+from torch import Generator, Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+
+from extractors.audio.augment import Augment, training_sound
+from extractors.audio.sound import utterance_sound
+from extractors.base import Extractor, Sample, Turn
+from m2fnet.media.audio import RATE
+from m2fnet.records import Modality
+
+
+class WaveformExtractor(Extractor):
+    """A network that hears samples at 16 kHz, and a linear projector behind it.
+
+    Args:
+        features: width F of what `encode` gives.
+        width: length D of the embeddings.
+        crop_seconds: in training every clip is a random part of this length; a shorter one goes round.
+        max_seconds: of a longer utterance only the beginning is heard.
+        augment: what is done to clips in training; None: they are only cut.
+    """
+
+    modality: ClassVar[Modality] = "audio"
+    step: Tensor
+
+    def __init__(
+        self, features: int, *, width: int, crop_seconds: float, max_seconds: float, augment: Augment | None
+    ) -> None:
+        super().__init__()
+        if width < 1 or not 0.1 <= crop_seconds <= max_seconds:
+            raise ValueError(
+                "Expected width >= 1 and 0.1 <= crop_seconds <= max_seconds, "
+                f"but got width={width}, crop_seconds={crop_seconds}, max_seconds={max_seconds}."
+            )
+        self.crop = round(crop_seconds * RATE)
+        self.max_seconds = max_seconds
+        self.augment = augment or Augment()
+        self.projector = nn.Linear(features, width)
+        self.register_buffer("step", torch.zeros((), dtype=torch.long))
+
+    @property
+    def width(self) -> int:
+        """Length D of the embeddings."""
+        return self.projector.out_features
+
+    @abstractmethod
+    def encode(self, signal: Tensor, lengths: Tensor) -> Tensor:
+        """Features (B, F) of what `represent` gives; what lies beyond a length must not change them."""
+
+    def represent(self, samples: Tensor, lengths: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
+        """What the network looks at, and its lengths (B,): the samples (B, N) themselves, or a spectrogram of them.
+
+        The generator is there in training alone, where all clips have the same length.
+        """
+        return samples, lengths
+
+    def preprocess(self, turn: Turn) -> Sample:
+        """The utterance's samples (N,).
+
+        Raises:
+            MediaError: if it has no sound that can be heard.
+        """
+        return {"samples": utterance_sound(turn, self.max_seconds)}
+
+    def length(self, sample: Sample) -> int:
+        """Whole seconds, so that among clips of like length batches are still mixed."""
+        return len(sample["samples"]) // RATE
+
+    def collate(self, samples: Sequence[Sample]) -> Sample:
+        """Samples (B, N), zero beyond their lengths (B,)."""
+        clips = [sample["samples"] for sample in samples]
+        lengths = torch.tensor([len(clip) for clip in clips])
+        return {"samples": pad_sequence(clips, batch_first=True), "lengths": lengths}
+
+    def forward(self, batch: Sample) -> Tensor:
+        """Embeddings (B, D)."""
+        signal, lengths = self._hear(batch["samples"], batch["lengths"])
+        embeddings: Tensor = self.projector(self.encode(signal, lengths))
+        return embeddings
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # complex and random numbers gain nothing from it
+    @torch.no_grad()
+    def _hear(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.training:
+            return self.represent(samples, lengths, None)
+        generator = self._next_generator(samples.device)
+        samples = training_sound(samples, lengths, self.crop, self.augment, generator)
+        return self.represent(samples, torch.full_like(lengths, self.crop), generator)
+
+    def _next_generator(self, device: torch.device) -> Generator:
+        """Random numbers of the run's seed and the step alone, so that a resumed run draws what it would have drawn."""
+        seed = (torch.initial_seed() % 2**31 << 31) + int(self.step)
+        self.step += 1
+        return Generator(device).manual_seed(seed)

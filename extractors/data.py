@@ -1,0 +1,222 @@
+"""Utterances in their place, batched for a network of stage 1."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from extractors.base import Extractor, Sample, Turn
+from extractors.embedding import Loading, Outcomes, read, turns
+from m2fnet.batches import Batches, ClassBatches, LengthBatches
+from m2fnet.errors import RunError, UsageError
+from m2fnet.manifest import Manifest
+from m2fnet.records import Split
+from m2fnet.store import Missing
+
+REFERENCES = "references"
+VALIDATED = ("dev", REFERENCES)  # the order of `ExtractorData.val_dataloader`
+TESTED = ("dev", "test", REFERENCES)  # the order of `ExtractorData.test_dataloader`
+
+
+class ExtractorBatch(TypedDict):
+    """B utterances, less those that cannot be read.
+
+    Attributes:
+        inputs: what the extractor's ``collate`` made of them; None if none can be read.
+        label: (B,) class numbers.
+        row: (B,) place of the utterance in `Utterances.turns`.
+        missing: id and reason of those that cannot be read; taken out before the batch goes to the device.
+    """
+
+    inputs: Sample | None
+    label: Tensor
+    row: Tensor
+    missing: dict[str, Missing]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One utterance: its place, id and class number, and its sample or why it has none."""
+
+    row: int
+    id: str
+    label: int
+    outcome: Sample | Missing
+
+
+class Utterances(Dataset[Item]):
+    """Labelled utterances, read by an extractor whenever they are asked for, or beforehand.
+
+    Args:
+        extractor: reads them.
+        turns: the utterances in their place; all are labelled.
+        classes: the emotions in class order.
+        samples: one per turn if they have been read already.
+    """
+
+    def __init__(
+        self,
+        extractor: Extractor,
+        turns: Sequence[Turn],
+        classes: Sequence[str],
+        samples: Sequence[Sample] | None = None,
+    ) -> None:
+        self.extractor, self.turns, self.classes, self.samples = extractor, turns, classes, samples
+        self.labels = torch.tensor([classes.index(str(turn.utterance.label)) for turn in turns])
+        lengths = [1] * len(turns) if samples is None else [extractor.length(sample) for sample in samples]
+        self.lengths = torch.tensor(lengths, dtype=torch.float)
+        self._outcomes = Outcomes(extractor, turns) if samples is None else samples
+
+    def __len__(self) -> int:
+        return len(self.turns)
+
+    def __getitem__(self, row: int) -> Item:
+        return Item(row, self.turns[row].utterance.id, int(self.labels[row]), self._outcomes[row])
+
+    def some(self, count: int) -> "Utterances":
+        """``count`` of them, always the same."""
+        rows = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))[:count].tolist()
+        samples = None if self.samples is None else [self.samples[row] for row in rows]
+        return Utterances(self.extractor, [self.turns[row] for row in rows], self.classes, samples)
+
+    def collate(self, items: Sequence[Item]) -> ExtractorBatch:
+        """One batch of several utterances."""
+        readable = [(item, item.outcome) for item in items if not isinstance(item.outcome, Missing)]
+        return {
+            "inputs": self.extractor.collate([sample for _, sample in readable]) if readable else None,
+            "label": torch.tensor([item.label for item, _ in readable], dtype=torch.long),
+            "row": torch.tensor([item.row for item, _ in readable], dtype=torch.long),
+            "missing": {item.id: item.outcome for item in items if isinstance(item.outcome, Missing)},
+        }
+
+
+class ExtractorData(pl.LightningDataModule):
+    """A manifest in, batches of labelled utterances out, read by the extractor that the task trains.
+
+    An utterance that cannot be read is left out, and listed in ``missing`` by its id with the reason.
+
+    Args:
+        manifest: folder that `m2fnet prepare` or `m2fnet import` wrote.
+        batch_size: utterances per batch.
+        per_class: K utterances of each class in a training batch, drawn evenly over the classes, so that triplets are
+            found; by default every utterance comes once per epoch, beside ones of like length.
+        in_memory: read every utterance once and keep what ``preprocess`` makes of it, instead of anew in every epoch;
+            only then are lengths known beforehand.
+        workers: processes that read media; by default one per core, for text none.
+        references: training utterances, always the same, from which 1-NN and linear probe learn to judge the
+            embeddings of dev; 0 leaves the judging to the head. Testing takes the whole training split.
+        seed: shuffles the training utterances; by default the run's own ``seed_everything``.
+    """
+
+    def __init__(
+        self,
+        manifest: str,
+        batch_size: int = 32,
+        per_class: int | None = None,
+        in_memory: bool = False,
+        workers: int | None = None,
+        references: int = 2000,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (("batch_size", batch_size, 1), ("references", references, 0)):
+            if value < least:
+                raise UsageError(f"data.{name} is {value}, expected at least {least}.")
+        self.manifest = Manifest.load(Path(manifest))
+        if self.manifest.label_set.kind != "single":
+            raise UsageError(
+                f"Extractors learn one emotion per utterance, but {self.manifest.label_set.name!r} has several."
+            )
+        self.batch_size = batch_size
+        self.per_class = per_class
+        self.in_memory = in_memory
+        self.loading = Loading(batch_size, workers)
+        self.references = references
+        self.seed = seed
+        self.missing: dict[str, Missing] = {}
+        self._utterances: dict[Split, Utterances] = {}
+
+    def utterances(self, split: Split) -> Utterances:
+        """The labelled utterances of ``split``; if they are kept in memory, those that can be read.
+
+        Raises:
+            UsageError: if none is labelled.
+            RunError: if none can be read.
+        """
+        if split not in self._utterances:
+            wanted = [turn for turn in turns(self.manifest, split) if turn.utterance.label is not None]
+            if not wanted:
+                raise UsageError(f"The manifest of {self.manifest.corpus!r} has no labelled utterance in {split!r}.")
+            self._utterances[split] = self._in_memory(wanted) if self.in_memory else self._as_asked_for(wanted)
+        return self._utterances[split]
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        """Shuffled batches of the training split."""
+        seed = self.seed if self.seed is not None else torch.initial_seed() % 2**31
+        train = self.utterances("train")
+        if self.per_class is None:
+            blur = max(1.0, 0.1 * float(train.lengths.max()))
+            return self._loader(train, LengthBatches(train.lengths, self.batch_size, seed, blur))
+        try:
+            return self._loader(train, ClassBatches(train.labels, self.batch_size, self.per_class, seed))
+        except ValueError as error:
+            raise UsageError(f"data.per_class: {error}") from error
+
+    def val_dataloader(self) -> list[DataLoader[Any]]:
+        """The dev split, and the training utterances that its embeddings are compared with."""
+        return [self._in_order(self.utterances("dev")), *self._references(self.references)]
+
+    def test_dataloader(self) -> list[DataLoader[Any]]:
+        """The dev split, the test split, and the whole training split to compare with."""
+        judged = [self._in_order(self.utterances("dev")), self._in_order(self.utterances("test"))]
+        return [*judged, *self._references(len(self.utterances("train")) if self.references else 0)]
+
+    def on_before_batch_transfer(self, batch: ExtractorBatch, dataloader_idx: int) -> ExtractorBatch:
+        """Note what cannot be read; only tensors travel to the device."""
+        self.missing |= batch["missing"]
+        return {**batch, "missing": {}}
+
+    def _in_memory(self, wanted: Sequence[Turn]) -> Utterances:
+        extractor = self._extractor()
+        outcomes = read(extractor, wanted, self.loading)
+        pairs = [(t, outcome) for t, outcome in zip(wanted, outcomes, strict=True) if not isinstance(outcome, Missing)]
+        missing = {t.utterance.id: o for t, o in zip(wanted, outcomes, strict=True) if isinstance(o, Missing)}
+        if not pairs:
+            name, why = next(iter(missing.items()))
+            raise RunError(
+                f"None of the {len(wanted)} utterances of the {wanted[0].utterance.split} split can be read as "
+                f"{extractor.modality}. The first: {name}: {why.stage}: {why.reason}. Check the manifest."
+            )
+        self.missing |= missing
+        classes = self.manifest.label_set.classes
+        return Utterances(extractor, [turn for turn, _ in pairs], classes, [sample for _, sample in pairs])
+
+    def _as_asked_for(self, wanted: Sequence[Turn]) -> Utterances:
+        return Utterances(self._extractor(), wanted, self.manifest.label_set.classes)
+
+    def _references(self, count: int) -> list[DataLoader[Any]]:
+        return [self._in_order(self.utterances("train").some(count))] if count else []
+
+    def _in_order(self, utterances: Utterances) -> DataLoader[Any]:
+        """Batches of like length in a fixed order."""
+        return self._loader(utterances, LengthBatches(utterances.lengths, self.batch_size, seed=None))
+
+    def _loader(self, utterances: Utterances, batches: Batches) -> DataLoader[Any]:
+        workers = 0 if self.in_memory else self.loading.workers_for(utterances.extractor)
+        return DataLoader(
+            utterances,
+            batch_sampler=batches,
+            collate_fn=utterances.collate,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+        )
+
+    def _extractor(self) -> Extractor:
+        trainer: Any = self.trainer
+        extractor: Extractor = trainer.lightning_module.net
+        return extractor

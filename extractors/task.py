@@ -1,0 +1,292 @@
+"""Training and judging an extractor: one LightningModule for text, audio and visual networks."""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import astuple, dataclass
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from pytorch_lightning.cli import OptimizerCallable
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from extractors.base import Extractor
+from extractors.data import REFERENCES, TESTED, VALIDATED, ExtractorBatch
+from extractors.judging import Embedded, join, judge
+from m2fnet.callbacks import MONITOR
+from m2fnet.errors import RunError, UsageError
+from m2fnet.losses.covariance import covariance_penalty
+from m2fnet.losses.mining import Mining
+from m2fnet.losses.triplet import TripletLoss
+from m2fnet.losses.variance import variance_penalty
+
+NetworkFactory = Callable[[], Extractor]
+Judge = Literal["head", "nearest", "probe"]
+Decay = Literal["none", "linear", "cosine"]
+_SETS = 3  # M2FNet sums variance and covariance over anchors, positives and negatives: mined online, each is the batch
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the terms of the loss; 0 switches a term off.
+
+    Attributes:
+        cross_entropy: of the head. Where it is 0 the head learns all the same, but the network does not hear of it.
+        triplet: adaptive-margin triplet; M2FNet (arXiv:2206.02187, eq 9) gives it 20.
+        covariance: there 5.
+        variance: there 1.
+    """
+
+    cross_entropy: float = 0.0
+    triplet: float = 20.0
+    covariance: float = 5.0
+    variance: float = 1.0
+
+
+def adam(parameters: Iterable[nn.Parameter]) -> Optimizer:
+    """The paper's optimizer with its rates (arXiv:2206.02187, section 4.2)."""
+    return torch.optim.Adam(parameters, lr=1e-4, weight_decay=1e-6)
+
+
+class ExtractorTask(pl.LightningModule):
+    """Trains an extractor by a weighted sum of losses on its embeddings, and judges these on dev in three ways.
+
+    ``dev/head_f1`` is the weighted F1 of a linear head trained along, ``dev/nearest_f1`` and ``dev/probe_f1`` are
+    those of 1-NN and of a linear probe that learn from the embeddings of training utterances. ``dev/weighted_f1``,
+    which selects the epoch, is the one that ``monitor`` names.
+
+    Args:
+        net: makes the network, e.g. `extractors.audio.mel_resnet.MelResNet`.
+        optimizer: makes the optimizer from the parameters.
+        losses: weights of the terms.
+        mining: which triplets of a batch count, see `m2fnet.losses.mining`.
+        literal: take triplet, variance and covariance as printed in the paper instead of as they work.
+        monitor: which of the three scores selects the epoch.
+        backbone_lr: learning rate of the network's pretrained parts; by default that of the rest.
+        freeze_epochs: epochs at the beginning in which the pretrained parts do not learn.
+        warmup: share of all steps over which the learning rate rises to its value.
+        decay: how it falls to 0 over the rest.
+        head_dropout: share of the embedding that the head does not see in training.
+        compiled: let ``torch.compile`` translate the network.
+    """
+
+    def __init__(
+        self,
+        net: NetworkFactory,
+        optimizer: OptimizerCallable = adam,
+        losses: LossWeights = LossWeights(),
+        mining: Mining = "semi-hard",
+        literal: bool = False,
+        monitor: Judge = "head",
+        backbone_lr: float | None = None,
+        freeze_epochs: int = 0,
+        warmup: float = 0.0,
+        decay: Decay = "none",
+        head_dropout: float = 0.0,
+        compiled: bool = False,
+    ) -> None:
+        super().__init__()
+        if not all(0 <= weight < math.inf for weight in astuple(losses)) or not any(astuple(losses)):
+            raise UsageError(f"Expected weights in model.losses of at least 0, one of them above 0, but got {losses}.")
+        if not 0 <= warmup < 1 or not 0 <= head_dropout < 1:
+            raise UsageError(f"Expected model.warmup and model.head_dropout in [0, 1), got {warmup}, {head_dropout}.")
+        self.save_hyperparameters(logger=False)
+        self.make_net = net
+        self.make_optimizer = optimizer
+        self.weights = losses
+        self.triplet = TripletLoss(mining, literal=literal)
+        self.literal = literal
+        self.monitor: Judge = monitor
+        self.backbone_lr = backbone_lr
+        self.freeze_epochs = freeze_epochs
+        self.warmup = warmup
+        self.decay: Decay = decay
+        self.head_dropout = head_dropout
+        self.compiled = compiled
+        self.net: Extractor | None = None
+        self.classes: tuple[str, ...] = ()
+        self.manifest_sha256 = ""
+        self.judged: dict[str, Embedded] = {}
+        self.scores: dict[str, dict[str, float]] = {}
+        self._kept: dict[str, list[Embedded]] = {}
+        self._has_learnt = False
+
+    def configure_model(self) -> None:
+        """Build network and head for the data at hand; called by the trainer, and before a checkpoint is loaded."""
+        if self.net is None and self._trainer is not None:
+            trainer: Any = self.trainer  # it has a `datamodule`, which its class does not declare
+            if self.monitor != "head" and trainer.datamodule.references == 0:
+                raise UsageError(f"model.monitor is {self.monitor!r}, which needs data.references above 0.")
+            manifest = trainer.datamodule.manifest
+            self.build(manifest.label_set.classes)
+            self.manifest_sha256 = manifest.sha256
+
+    def build(self, classes: tuple[str, ...]) -> None:
+        """Build the network and a head for ``classes``.
+
+        Raises:
+            UsageError: if the network's settings do not fit together or it offers what this task cannot train.
+        """
+        try:
+            net = self.make_net()
+        except ValueError as error:
+            raise UsageError(f"model.net: {error}") from error
+        if net.resolution != "utterance":
+            raise UsageError(f"model.net gives embeddings per {net.resolution}; this task trains one per utterance.")
+        if not any(parameter.requires_grad for parameter in net.parameters()):
+            raise UsageError(f"model.net is {type(net).__name__}, which has no weights to train.")
+        if not net.backbones() and (self.backbone_lr is not None or self.freeze_epochs):
+            raise UsageError("model.backbone_lr and model.freeze_epochs are for pretrained parts; model.net has none.")
+        if self.compiled:
+            net.compile(dynamic=True)
+        self.net = net
+        self.classes = tuple(classes)
+        self.head = nn.Linear(net.width, len(classes))
+        self._thaws = [p for part in net.backbones() for p in part.parameters() if p.requires_grad]
+
+    def forward(self, inputs: dict[str, Any]) -> Tensor:
+        """Un-normalised embeddings (B, D)."""
+        assert self.net is not None, "the network is built by `build`"
+        embeddings: Tensor = self.net(inputs)
+        return embeddings
+
+    def on_train_epoch_start(self) -> None:
+        """Freeze the pretrained parts, or let them learn from now on."""
+        assert self.net is not None, "the network is built by `build`"
+        learns = self.current_epoch >= self.freeze_epochs
+        for parameter in self._thaws:
+            parameter.requires_grad_(learns)
+        for part in self.net.backbones():
+            part.train(learns)  # frozen means no dropout and no new batch statistics either
+
+    def training_step(self, batch: ExtractorBatch, batch_idx: int) -> Tensor | None:
+        """Weighted sum of the losses; None for a batch in which nothing can be read."""
+        if batch["inputs"] is None:
+            return None
+        self._has_learnt = True
+        z = self(batch["inputs"])
+        with torch.autocast(z.device.type, enabled=False):  # distances and covariances need full precision
+            return self._loss(z.float(), batch["label"])
+
+    def on_train_epoch_end(self) -> None:
+        """Stop if there was nothing to learn from."""
+        if not self._has_learnt:
+            raise RunError(
+                "No utterance of the train split can be read, so there is nothing to learn; check its media."
+            )
+
+    def validation_step(self, batch: ExtractorBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Embed a batch of dev, or of the training utterances that dev is compared with."""
+        self._keep(VALIDATED[dataloader_idx], batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Judge the embeddings of dev."""
+        self._judge()
+
+    def test_step(self, batch: ExtractorBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Embed a batch of dev, of test, or of the training split that both are compared with."""
+        self._keep(TESTED[dataloader_idx], batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Judge the embeddings of dev and test."""
+        self._judge()
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401
+        """Optimizer with the pretrained parts as a group of their own, and the schedule, stepped with the optimizer."""
+        assert self.net is not None, "the network is built by `build`"
+        pretrained = {p for part in self.net.backbones() for p in part.parameters()}
+        groups: list[dict[str, Any]] = [{"params": [p for p in self.parameters() if p not in pretrained]}]
+        if pretrained:
+            rate = {} if self.backbone_lr is None else {"lr": self.backbone_lr}
+            groups.append({"params": [p for p in self.parameters() if p in pretrained], **rate})
+        optimizer = self.make_optimizer(groups)
+        if not self.warmup and self.decay == "none":
+            return optimizer
+        steps = self.trainer.estimated_stepping_batches
+        if not math.isfinite(steps):
+            raise UsageError("model.warmup and model.decay need to know the end: set trainer.max_epochs or max_steps.")
+        schedule = LambdaLR(optimizer, lambda step: _rate(step, int(steps), self.warmup, self.decay))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Write classes and manifest into the checkpoint, and nothing that would have to be pickled."""
+        checkpoint["classes"] = list(self.classes)
+        checkpoint["manifest_sha256"] = self.manifest_sha256
+        if "_instantiator" not in checkpoint.get("hyper_parameters", {}):  # objects from a script
+            checkpoint.pop("hyper_parameters", None)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Build the network that the weights belong to."""
+        if self.net is None:
+            self.build(tuple(checkpoint["classes"]))
+
+    def _loss(self, z: Tensor, label: Tensor) -> Tensor:
+        """Weighted sum of the terms for embeddings (B, D); every term is logged by its name."""
+        weights = self.weights
+        heard = z if weights.cross_entropy else z.detach()
+        logits = self.head(F.dropout(heard, self.head_dropout, self.training))
+        terms = {"cross_entropy": F.cross_entropy(logits, label)}
+        if weights.triplet:
+            terms["triplet"], found = self.triplet(z, label)
+            self._log("triplets", float(found), len(z))
+            self._log("batches_without_triplet", float(found == 0), len(z), reduce_fx="sum")
+        if len(z) > 1:  # one embedding has no variance
+            if weights.covariance:
+                terms["covariance"] = _SETS * covariance_penalty(z, literal=self.literal)
+            if weights.variance:
+                terms["variance"] = _SETS * variance_penalty(z, literal=self.literal)
+        for name, value in terms.items():
+            self._log(name, value, len(z))
+        loss = sum((getattr(weights, name) * value for name, value in terms.items()), z.new_zeros(()))
+        self._log("loss", loss, len(z))
+        return loss if weights.cross_entropy else loss + terms["cross_entropy"]
+
+    def _log(self, name: str, value: Tensor | float, count: int, reduce_fx: str = "mean") -> None:
+        self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=count, reduce_fx=reduce_fx)
+
+    def _keep(self, name: str, batch: ExtractorBatch) -> None:
+        if batch["inputs"] is None:
+            return
+        z = self(batch["inputs"]).float()
+        with torch.autocast(z.device.type, enabled=False):
+            logits = self.head(z)
+        kept = Embedded(batch["row"].cpu(), batch["label"].cpu(), z.cpu(), logits.cpu())
+        self._kept.setdefault(name, []).append(kept)
+
+    def _judge(self) -> None:
+        """Score what was kept of this epoch, and log it."""
+        embedded = {name: join(parts) for name, parts in _of_all_processes(self._kept).items()}
+        self._kept = {}
+        if self.trainer.sanity_checking:
+            return
+        if "dev" not in embedded:
+            raise RunError("No utterance of the dev split can be read, so no epoch can be selected; check its media.")
+        references = embedded.pop(REFERENCES, None)
+        for name, judged in embedded.items():
+            scores = judge(judged, references, self.classes)
+            self.judged[name], self.scores[name] = judged, scores
+            self.log_dict({f"{name}/{kind}_f1": value for kind, value in scores.items()})
+            self.log(f"{name}/cross_entropy", F.cross_entropy(judged.logits, judged.label))
+        self.log(MONITOR, self.scores["dev"][self.monitor], prog_bar=True)
+
+
+def _rate(step: int, steps: int, warmup: float, decay: Decay) -> float:
+    """Share of the learning rate at ``step`` of ``steps``."""
+    rising = math.ceil(warmup * steps)
+    if step < rising:
+        return (step + 1) / rising
+    passed = min(1.0, (step - rising) / max(1, steps - rising))
+    return {"none": 1.0, "linear": 1 - passed, "cosine": (1 + math.cos(math.pi * passed)) / 2}[decay]
+
+
+def _of_all_processes(kept: dict[str, list[Embedded]]) -> dict[str, list[Embedded]]:
+    """What all processes of a distributed run kept, under the same names."""
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return kept
+    gathered: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(gathered, kept)
+    names = dict.fromkeys(name for process in gathered for name in process)
+    return {name: [part for process in gathered for part in process.get(name, [])] for name in names}

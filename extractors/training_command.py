@@ -1,0 +1,110 @@
+"""``m2fnet extractor {fit,validate,test}`` for networks: LightningCLI with this stage's Task and Data."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from extractors.data import ExtractorData
+from extractors.embedding import names_dead_workers
+from extractors.judging import Embedded
+from extractors.task import ExtractorTask
+from extractors.trained import NET
+from m2fnet.callbacks import say
+from m2fnet.files import write_json
+from m2fnet.metrics.report import Prediction, as_markdown, write_report
+from m2fnet.records import Split
+from m2fnet.training import RunCLI
+
+MISSING = "missing.json"
+_NAMES = {"head": "linear head", "nearest": "1-NN", "probe": "linear probe"}
+
+
+class ExtractorCLI(RunCLI):
+    """Trains and judges extractors."""
+
+    def after_fit(self) -> None:
+        """Keep what building the network again takes, and say where the run lies and what comes next."""
+        task, fitted = cast(ExtractorTask, self.model), self.fitted()
+        if task.net is None:
+            return  # it was trained before
+        if self.trainer.is_global_zero:
+            task.net.keep(self.run / NET)
+        self._say_what_is_missing()
+        say(
+            f"Trained {fitted['epochs']} epochs, kept epoch {fitted['epoch']} with dev weighted F1 "
+            f"{100 * fitted['dev.weighted_f1']:.2f} ({_NAMES[task.monitor]}).\n"
+            f"Next: m2fnet extractor test --config {self.run / 'config.yaml'}\n"
+            f"      m2fnet extract --ckpt {self.run} --manifest DIR --out STORE"
+        )
+
+    def after_validate(self) -> None:
+        """Print the scores on dev."""
+        say(_table(cast(ExtractorTask, self.model).scores))
+
+    def after_test(self) -> None:
+        """Write and print the report."""
+        task, data = cast(ExtractorTask, self.model), cast(ExtractorData, self.datamodule)
+        self._say_what_is_missing()
+        if not self.trainer.is_global_zero:
+            return
+        predictions = {name: _predictions(data, cast(Split, name), judged) for name, judged in task.judged.items()}
+        training = [task.classes[n] for n in data.utterances("train").labels.tolist()]
+        report = write_report(self.run, self._facts(task, data), predictions, training, task.classes)
+        if not self.config[self.subcommand].quiet:
+            say(f"{as_markdown(report)}\n{_table(task.scores)}")
+        say(f"Report: {self.run / 'report.md'}, {self.run / 'report.json'}; predictions: predictions.jsonl beside.")
+
+    def _facts(self, task: ExtractorTask, data: ExtractorData) -> dict[str, Any]:
+        assert task.net is not None, "it has just been tested"
+        return {
+            "seed": self.config[self.subcommand].seed_everything,
+            "corpus": data.manifest.corpus,
+            "manifest_sha256": data.manifest.sha256,
+            "modalities": [task.net.modality],
+            "select": self.config[self.subcommand].select,
+            "monitor": task.monitor,
+            "fit": self.fitted(),
+            "embeddings": task.scores,
+            "missing": len(data.missing),
+        }
+
+    def _say_what_is_missing(self) -> None:
+        """Count what could not be read by its reason, and name it in the run folder."""
+        missing = cast(ExtractorData, self.datamodule).missing
+        if not missing or not self.trainer.is_global_zero:
+            return
+        write_json(self.run / MISSING, {name: asdict(why) for name, why in sorted(missing.items())})
+        say(f"{len(missing)} utterances could not be read and are left out; {self.run / MISSING} names them.")
+        for why, count in Counter(missing.values()).most_common():
+            say(f"  {count:6d}  {why.stage}: {why.reason}")
+
+
+@names_dead_workers
+def train(argv: Sequence[str]) -> Path:
+    """Run one command of a network and return its run folder."""
+    return ExtractorCLI(ExtractorTask, ExtractorData, argv).run
+
+
+def _table(scores: dict[str, dict[str, float]]) -> str:
+    kinds = list(next(iter(scores.values())))
+    lines = [f"{'weighted F1':<14}" + "".join(f"{_NAMES[kind]:>14}" for kind in kinds)]
+    for split, row in scores.items():
+        lines.append(f"{split:<14}" + "".join(f"{100 * row[kind]:>14.2f}" for kind in kinds))
+    return "\n".join(lines)
+
+
+def _predictions(data: ExtractorData, split: Split, judged: Embedded) -> list[Prediction]:
+    classes = data.manifest.label_set.classes
+    turns = data.utterances(split).turns
+    return [
+        Prediction(
+            turns[row].utterance.id,
+            turns[row].dialogue.id,
+            turns[row].utterance.label,
+            classes[max(range(len(classes)), key=values.__getitem__)],
+            dict(zip(classes, values, strict=True)),
+        )
+        for row, values in zip(judged.row.tolist(), judged.logits.softmax(1).tolist(), strict=True)
+    ]

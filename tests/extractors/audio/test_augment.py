@@ -1,0 +1,161 @@
+"""Every augmentation does what its name says, by the amount asked for, and the same for the same seed."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from torchaudio.functional import phase_vocoder
+
+from extractors.audio.augment import (
+    Augment,
+    Chance,
+    Masks,
+    cut,
+    masked,
+    noisy,
+    shifted,
+    stretched,
+    training_sound,
+)
+
+RATE = 16_000
+EVERYTHING = Augment(Chance(0.5, 0.8, 1.25), Chance(0.5, -0.1, 0.1), Chance(0.5, -6, 6), Chance(0.5, 5, 40))
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def tone(hertz, seconds=1.0):
+    return torch.sin(2 * math.pi * hertz * torch.arange(int(seconds * RATE)) / RATE)
+
+
+def test_a_cut_is_a_stretch_of_the_clip_and_never_padding():
+    samples = torch.arange(1.0, 301).reshape(2, 150)
+    lengths = torch.tensor([150, 120])
+    pieces = cut(samples, lengths, torch.tensor([40, 30]), seeded())
+    assert pieces.shape == (2, 40)
+    assert (pieces[0].diff() == 1).all()
+    assert (pieces[1, :30].diff() == 1).all()
+    assert pieces[1].max() <= 270
+
+
+def test_cuts_reach_both_ends_of_a_clip():
+    samples = torch.arange(5.0).expand(400, -1)
+    assert set(cut(samples, torch.full((400,), 5), torch.full((400,), 3), seeded())[:, 0].tolist()) == {0, 1, 2}
+
+
+def test_a_clip_that_is_too_short_goes_round():
+    samples = torch.tensor([[7.0, 0.0, 0.0], [1.0, 2.0, 3.0]])
+    one, three = cut(samples, torch.tensor([1, 3]), torch.tensor([7, 7]), seeded())
+    assert one.tolist() == [7.0] * 7
+    assert all(after == before % 3 + 1 for before, after in pairwise(three.tolist()))
+
+
+def test_a_shift_moves_each_clip_by_its_own_seconds():
+    samples = torch.arange(16_000.0).expand(2, -1)
+    moved = shifted(samples, torch.tensor([[0.25], [-0.5]]))
+    assert moved[:, 0].tolist() == [12_000, 8_000]
+
+
+def test_noise_has_the_ratio_asked_for():
+    clean = tone(300).expand(3, -1)
+    noise = noisy(clean, torch.tensor([[0.0], [20.0], [math.inf]]), seeded()) - clean
+    ratio = 10 * torch.log10(clean.square().mean(1) / noise.square().mean(1))
+    torch.testing.assert_close(ratio[:2], torch.tensor([0.0, 20.0]), atol=0.2, rtol=0)
+    assert (noise[2] == 0).all()
+
+
+def test_silence_stays_silence():
+    assert (noisy(torch.zeros(1, 100), torch.tensor([[5.0]]), seeded()) == 0).all()
+
+
+@pytest.mark.parametrize("tempo", [0.8, 1.0, 1.3])
+def test_a_stretch_is_torchaudios_phase_vocoder(tempo):
+    samples = torch.randn(1, RATE, generator=seeded())
+    size = int(RATE / 1.4)
+    window = torch.hann_window(512)
+    frames = torch.stft(samples, 512, 128, window=window, pad_mode="constant", return_complex=True)
+    advance = torch.linspace(0, math.pi * 128, 257)[:, None]
+    expected = torch.istft(phase_vocoder(frames, tempo, advance), 512, 128, window=window)[:, :size]
+    found = stretched(samples, torch.tensor([[tempo, tempo]]), size)
+    inner = slice(0, size - 512)  # the reference goes on after the end
+    torch.testing.assert_close(found[:, inner], expected[:, inner], atol=2e-3, rtol=0)
+
+
+def test_a_stretch_changes_the_tempo_and_keeps_the_pitch():
+    twice = torch.cat([tone(440, 0.5), tone(880, 0.5)])[None]
+    fast = stretched(twice, torch.tensor([[1.25, 1.25]]), 12_000)
+    peaks = [RATE / 4_000 * torch.fft.rfft(part).abs().argmax().item() for part in fast[0].split(4_000)]
+    assert peaks[0] == 440
+    assert peaks[2] == 880
+    crossing = slice(6_400 - 800, 6_400 + 800)  # half a second at a tempo of 1.25
+    before, after = fast[0, crossing].split(800)
+    assert torch.fft.rfft(before).abs().argmax() == 22
+    assert torch.fft.rfft(after).abs().argmax() == 44
+
+
+def test_time_is_warped_when_the_tempo_glides():
+    clicks = torch.zeros(1, 20_000)
+    clicks[0, 1_000::2_000] = 1.0
+    found = stretched(clicks, torch.tensor([[0.8, 1.2]]), 16_000)[0].abs()
+    places = [p for p in range(200, 15_800) if found[p] > 0.2 and found[p] == found[p - 200 : p + 200].max()]
+    gaps = torch.tensor(places).diff()
+    assert len(gaps) >= 5
+    assert gaps[0] > 2_000 > gaps[-1]
+
+
+def test_masks_hide_stripes_by_their_mean():
+    features = torch.randn(50, 3, 20, 30, generator=seeded())
+    result = masked(features, Masks(1.0, bands=4, frames=6), seeded())
+    is_hidden = (result != features).any(1)
+    assert (is_hidden.all(2).sum(1) <= 4).all()
+    assert (is_hidden.all(1).sum(1) <= 6).all()
+    assert is_hidden.any((1, 2)).sum() > 40
+    mean = features.mean((2, 3), keepdim=True).expand_as(features)
+    hidden = is_hidden[:, None].expand_as(features)
+    assert torch.equal(result[hidden], mean[hidden])
+
+
+def test_masks_larger_than_the_spectrogram_are_cut():
+    assert torch.isfinite(masked(torch.randn(4, 3, 5, 2), Masks(1.0, 100, 100, 3), seeded())).all()
+
+
+def test_a_chance_takes_its_share_and_keeps_to_its_range():
+    values = Chance(0.25, 2.0, 3.0).draw(4_000, 9.0, seeded(), values=2)
+    is_chosen = values[:, 0] != 9.0
+    assert torch.equal(is_chosen, values[:, 1] != 9.0)
+    assert 0.22 < is_chosen.float().mean() < 0.28
+    assert ((values[is_chosen] >= 2) & (values[is_chosen] <= 3)).all()
+    assert (values[is_chosen, 0] != values[is_chosen, 1]).any()
+
+
+def test_the_same_seed_gives_the_same_sound_and_another_seed_another():
+    samples = torch.randn(4, 5_000, generator=seeded())
+    lengths = torch.tensor([5_000, 4_000, 900, 1])
+    first, again, other = (training_sound(samples, lengths, 3_200, EVERYTHING, seeded(n)) for n in (1, 1, 2))
+    assert first.shape == (4, 3_200)
+    assert torch.equal(first, again)
+    assert (first[:3] != other[:3]).any(1).all()
+    assert torch.isfinite(first).all()
+
+
+def test_without_augmentation_a_clip_is_only_cut():
+    samples = torch.arange(50.0)[None]
+    never = Augment(*(Chance(0.0, 1.0, 2.0),) * 4)
+    for augment in (Augment(), never):
+        assert torch.equal(training_sound(samples, torch.tensor([50]), 50, augment, seeded()), samples)
+
+
+@pytest.mark.parametrize("wrong", [(1.5, 0, 1), (0.5, 2, 1), (0.5, 0, math.inf), (0.5, math.nan, 1)])
+def test_senseless_chances_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"probability in 0\.\.1 and low <= high"):
+        Chance(*wrong)
+
+
+def test_senseless_tempos_and_masks_are_refused():
+    with pytest.raises(ValueError, match="tempos above 0"):
+        Augment(stretch=Chance(0.5, 0.0, 1.0))
+    with pytest.raises(ValueError, match="sizes of at least 0"):
+        Masks(0.5, -1, 3)

@@ -1,0 +1,292 @@
+"""`ExtractorTask` and `ExtractorData` by themselves: terms, rates, freezing, judging, precision."""
+
+import math
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from sklearn.metrics import f1_score
+from toy_network import ToyNetwork
+
+from extractors.data import ExtractorData
+from extractors.judging import Embedded, join, judge, nearest_neighbour
+from extractors.task import ExtractorTask, LossWeights
+from m2fnet.callbacks import MONITOR
+from m2fnet.errors import UsageError
+from m2fnet.losses.covariance import covariance_penalty
+from m2fnet.losses.triplet import TripletLoss
+from m2fnet.losses.variance import variance_penalty
+
+CLASSES = ("joy", "anger", "neutral")
+ONLY = {"cross_entropy": 0.0, "triplet": 0.0, "covariance": 0.0, "variance": 0.0}
+M2FNET = LossWeights()
+
+
+def sgd(parameters):
+    return torch.optim.SGD(parameters, lr=0.1)
+
+
+def gently(parameters):
+    return torch.optim.SGD(parameters, lr=1e-4)
+
+
+def trainer_of(folder, **settings):
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "num_sanity_val_steps": 0}
+    defaults = {"max_epochs": 1, "accelerator": "cpu", "enable_checkpointing": False, "default_root_dir": folder}
+    return pl.Trainer(**{**quiet, **defaults, **settings})
+
+
+@pytest.fixture
+def fit(corpus, tmp_path):
+    """``fit(task, data={...}, max_epochs=2)`` trains on the tiny corpus and returns the trainer."""
+
+    def run(task, data=None, **settings):
+        module = ExtractorData(str(corpus.root / "manifest"), **{"batch_size": 6, "in_memory": True, **(data or {})})
+        torch.manual_seed(0)
+        trainer = trainer_of(tmp_path, **settings)
+        trainer.fit(task, module)
+        return trainer
+
+    return run
+
+
+def batch_of(n=12, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    counts = torch.randint(9, (n, 26), generator=generator).float()
+    return {"inputs": {"counts": counts}, "label": torch.arange(n) % 3, "row": torch.arange(n), "missing": {}}
+
+
+def built(**settings):
+    task = ExtractorTask(ToyNetwork, **settings)
+    torch.manual_seed(0)
+    task.build(CLASSES)
+    return task
+
+
+@pytest.mark.filterwarnings("ignore:.*trainer. reference is not registered")
+class TestLoss:
+    @pytest.mark.parametrize("literal", [False, True])
+    def test_it_is_the_weighted_sum_of_its_terms(self, literal):
+        task, batch = built(losses=LossWeights(0.5, 20, 5, 1), literal=literal), batch_of()
+        z = task(batch["inputs"])
+        expected = (
+            0.5 * torch.nn.functional.cross_entropy(task.head(z), batch["label"])
+            + 20 * TripletLoss("semi-hard", literal=literal)(z, batch["label"])[0]
+            + 5 * 3 * covariance_penalty(z, literal=literal)  # over anchors, positives and negatives
+            + 1 * 3 * variance_penalty(z, literal=literal)
+        )
+        torch.testing.assert_close(task.training_step(batch, 0), expected)
+
+    def test_a_weight_of_0_keeps_a_term_from_the_network(self):
+        gradients = {}
+        for name in ("cross_entropy", "triplet", "covariance", "variance"):
+            task = built(losses=LossWeights(**{**ONLY, name: 1.0}))
+            task.training_step(batch_of(), 0).backward()
+            gradients[name] = task.net.projector[1].weight.grad
+            assert task.head.weight.grad is not None
+        assert len({tuple(g.flatten().tolist()) for g in gradients.values()}) == 4
+
+    def test_without_cross_entropy_the_head_learns_and_the_network_does_not_hear_of_it(self):
+        alone, beside = built(losses=LossWeights(**{**ONLY, "variance": 1.0})), built(losses=LossWeights())
+        with torch.no_grad():
+            alone.head.weight.mul_(7)
+        twin = built(losses=LossWeights(**{**ONLY, "variance": 1.0}))
+        for task in (alone, twin, beside):
+            task.training_step(batch_of(), 0).backward()
+        assert torch.equal(alone.net.projector[1].weight.grad, twin.net.projector[1].weight.grad)
+        assert torch.equal(twin.head.weight.grad, beside.head.weight.grad)  # whatever the network learns by
+
+    @pytest.mark.parametrize("losses", [M2FNET, LossWeights(cross_entropy=1.0)])
+    def test_a_batch_of_one_or_of_one_class_has_a_finite_gradient(self, losses):
+        task = built(losses=losses)
+        for batch in (batch_of(2), {**batch_of(4), "label": torch.zeros(4, dtype=torch.long)}):
+            task.training_step(batch, 0).backward()
+        task.net.eval()
+        one = {name: value[:1] if name in ("label", "row") else value for name, value in batch_of().items()}
+        task.training_step({**one, "inputs": {"counts": torch.ones(1, 26)}}, 0).backward()
+        assert all(torch.isfinite(p.grad).all() for p in task.parameters() if p.grad is not None)
+
+    def test_a_batch_in_which_nothing_can_be_read_is_passed_over(self):
+        assert built().training_step({**batch_of(), "inputs": None}, 0) is None
+
+    def test_the_terms_are_computed_in_full_precision(self):
+        task, batch = built(losses=M2FNET), batch_of()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            loss = task.training_step(batch, 0)
+            z = task(batch["inputs"])
+        assert z.dtype == torch.bfloat16
+        z = z.float()
+        exact = 20 * TripletLoss()(z, batch["label"])[0] + 15 * covariance_penalty(z) + 3 * variance_penalty(z)
+        head = torch.nn.functional.cross_entropy(task.head(z), batch["label"])
+        torch.testing.assert_close(loss, exact + head)
+
+
+def test_every_term_is_logged_by_its_name_and_batches_without_a_triplet_are_counted(fit):
+    trainer = fit(ExtractorTask(ToyNetwork, losses=LossWeights(cross_entropy=1.0)))
+    logged = {name.removeprefix("train/") for name in trainer.callback_metrics if name.startswith("train/")}
+    terms = {"cross_entropy", "triplet", "covariance", "variance"}
+    assert logged == {*terms, "loss", "triplets", "batches_without_triplet"}
+    trainer = fit(ExtractorTask(ToyNetwork), data={"batch_size": 2, "in_memory": False})
+    assert trainer.callback_metrics["train/batches_without_triplet"] == 9  # pairs give no triplet, 18 utterances
+    assert trainer.callback_metrics["train/triplet"] == 0
+
+
+def test_the_three_scores_of_dev_are_logged_and_the_monitored_one_is_named(fit):
+    for monitor in ("head", "nearest", "probe"):
+        metrics = fit(ExtractorTask(ToyNetwork, monitor=monitor)).callback_metrics
+        assert metrics[MONITOR] == metrics[f"dev/{monitor}_f1"]
+        assert all(0 <= metrics[f"dev/{name}_f1"] <= 1 for name in ("head", "nearest", "probe"))
+
+
+def test_frozen_parts_learn_from_the_given_epoch_on(fit):
+    tasks = {}
+    for epochs in (1, 2):
+        tasks[epochs] = ExtractorTask(ToyNetwork, optimizer=sgd, freeze_epochs=1)
+        torch.manual_seed(7)
+        tasks[epochs].build(CLASSES)
+        start = {name: value.clone() for name, value in tasks[epochs].net.letters.state_dict().items()}
+        head = tasks[epochs].net.projector[1].weight.clone()
+        fit(tasks[epochs], max_epochs=epochs)
+        now = tasks[epochs].net.letters.state_dict()  # statistics of the batches as well as weights
+        assert all(torch.equal(now[name], start[name]) for name in start) == (epochs == 1)
+        assert not torch.equal(tasks[epochs].net.projector[1].weight, head)
+
+
+class PartlyFixed(ToyNetwork):
+    """A network that keeps a part of its backbone fixed by itself."""
+
+    def __init__(self):
+        super().__init__()
+        self.letters[0].requires_grad_(False)
+
+
+def test_thawing_leaves_alone_what_the_network_itself_keeps_fixed(fit):
+    task = ExtractorTask(PartlyFixed, freeze_epochs=1)
+    fit(task, max_epochs=2)
+    assert [p.requires_grad for p in task.net.letters.parameters()] == [False, False, True, True]
+
+
+class Rates(pl.Callback):
+    def __init__(self):
+        self.seen = []
+
+    def on_train_batch_start(self, trainer, *_):
+        self.seen.append([group["lr"] for group in trainer.optimizers[0].param_groups])
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, [0.1] * 6),
+        ({"warmup": 0.5}, [0.1 / 3, 0.2 / 3, 0.1, 0.1, 0.1, 0.1]),
+        ({"decay": "linear"}, [0.1 * (6 - n) / 6 for n in range(6)]),
+        ({"warmup": 0.3, "decay": "linear"}, [0.05, 0.1, 0.1, 0.075, 0.05, 0.025]),
+        ({"decay": "cosine"}, [0.1 * (1 + math.cos(math.pi * n / 6)) / 2 for n in range(6)]),
+    ],
+)
+def test_rates_rise_and_fall_by_steps(fit, settings, expected):
+    rates = Rates()
+    fit(ExtractorTask(ToyNetwork, optimizer=sgd, **settings), max_epochs=2, callbacks=[rates])
+    assert [rate for (rate, _) in rates.seen] == pytest.approx(expected)
+    assert all(rate == backbone for rate, backbone in rates.seen)
+
+
+def test_the_pretrained_part_has_its_own_rate_on_the_same_schedule(fit):
+    rates = Rates()
+    task = ExtractorTask(ToyNetwork, optimizer=sgd, backbone_lr=0.01, decay="linear")
+    trainer = fit(task, callbacks=[rates])
+    assert [backbone / rate for rate, backbone in rates.seen] == pytest.approx([0.1] * 3)
+    groups = trainer.optimizers[0].param_groups
+    assert {id(p) for p in groups[1]["params"]} == {id(p) for p in task.net.letters.parameters()}
+    assert sum(len(group["params"]) for group in groups) == len(list(task.parameters()))
+
+
+def test_accumulated_batches_make_one_step(fit):
+    assert fit(ExtractorTask(ToyNetwork), accumulate_grad_batches=3).global_step == 1
+
+
+def test_half_precision_trains_and_judges(fit):
+    task = ExtractorTask(ToyNetwork)
+    trainer = fit(task, precision="bf16-mixed")
+    assert task.judged["dev"].embedding.dtype == torch.float32
+    assert math.isfinite(trainer.callback_metrics["train/loss"])
+
+
+@pytest.mark.slow  # the compiler takes its time
+def test_a_compiled_network_learns_the_same_and_keeps_its_names(fit):
+    plain, compiled = (ExtractorTask(ToyNetwork, optimizer=gently, compiled=compiles) for compiles in (False, True))
+    fit(plain)
+    fit(compiled)
+    expected = plain.state_dict()
+    assert compiled.state_dict().keys() == expected.keys()
+    for name, value in compiled.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-3, atol=1e-4)
+
+
+def test_a_checkpoint_holds_no_pickled_object_and_loads_into_a_task(fit, tmp_path):
+    task = ExtractorTask(ToyNetwork)
+    fit(task).save_checkpoint(tmp_path / "task.ckpt")
+    again = ExtractorTask.load_from_checkpoint(tmp_path / "task.ckpt", net=ToyNetwork, weights_only=True)
+    assert again.classes == CLASSES
+    assert all(torch.equal(value, task.state_dict()[name]) for name, value in again.state_dict().items())
+
+
+class Frames(ToyNetwork):
+    resolution = "frame"
+
+
+class Fixed(ToyNetwork):
+    def __init__(self):
+        super().__init__()
+        self.requires_grad_(False)
+
+
+class Plain(ToyNetwork):
+    def backbones(self):
+        return ()
+
+
+@pytest.mark.parametrize(
+    ("net", "settings", "message"),
+    [
+        (Frames, {}, "embeddings per frame"),
+        (Fixed, {}, "no weights to train"),
+        (Plain, {"freeze_epochs": 1}, "model.net has none"),
+        (Plain, {"backbone_lr": 1e-5}, "model.net has none"),
+        (lambda: ToyNetwork(width=0), {}, "model.net: Expected a width"),
+    ],
+)
+def test_a_network_that_cannot_be_trained_so_is_refused(net, settings, message):
+    with pytest.raises(UsageError, match=message):
+        ExtractorTask(net, **settings).build(CLASSES)
+
+
+@pytest.mark.parametrize("weights", [ONLY, {"triplet": -1.0}, {"variance": math.nan}, {"triplet": math.inf}])
+def test_weights_that_make_no_loss_are_refused(weights):
+    with pytest.raises(UsageError, match=r"model.losses"):
+        ExtractorTask(ToyNetwork, losses=LossWeights(**weights))
+
+
+def embedded(embedding, label, logits=None):
+    n = len(label)
+    return Embedded(torch.arange(n), torch.tensor(label), torch.tensor(embedding), logits or torch.eye(3)[[0] * n])
+
+
+def test_judging_agrees_with_scikit_learn_and_looks_at_directions_only():
+    references = embedded([[1.0, 0.0], [0.0, 0.1], [-9.0, 0.0], [0.0, 0.2]], [0, 1, 2, 1])
+    judged = embedded([[0.1, 0.0], [0.0, 99.0], [-1.0, 0.2], [5.0, 0.0]], [0, 1, 2, 1])
+    assert nearest_neighbour(references.embedding, judged.embedding).tolist()[::2] == [0, 2]
+    scores = judge(judged, references, CLASSES)
+    assert scores["nearest"] == pytest.approx(f1_score([0, 1, 2, 1], [0, 1, 2, 0], average="weighted"))
+    assert scores["head"] == pytest.approx(f1_score([0, 1, 2, 1], [0] * 4, average="weighted", zero_division=0))
+    assert set(judge(judged, None, CLASSES)) == {"head"}
+
+
+def test_joined_parts_are_in_the_order_of_their_rows():
+    whole = embedded([[0.0], [1.0], [2.0]], [0, 1, 2])
+    parts = [
+        Embedded(whole.row[order], whole.label[order], whole.embedding[order], whole.logits[order])
+        for order in (torch.tensor([2]), torch.tensor([1, 0]))
+    ]
+    assert join(parts).row.tolist() == [0, 1, 2]
+    assert torch.equal(join(parts).embedding, whole.embedding)
