@@ -24,6 +24,8 @@ _NAMES = {"head": "linear head", "nearest": "1-NN", "probe": "linear probe"}
 class ExtractorCLI(RunCLI):
     """Trains and judges extractors."""
 
+    prog = "m2fnet extractor"
+
     def after_fit(self) -> None:
         """Keep what building the network again takes, and say where the run lies and what comes next."""
         task, fitted = cast(ExtractorTask, self.model), self.fitted()
