@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from extractors.base import Extractor
 from extractors.data import REFERENCES, TESTED, VALIDATED, ExtractorBatch
 from extractors.judging import Embedded, join, judge
-from m2fnet.errors import RunError, UsageError
+from m2fnet.errors import M2FNetError, RunError, UsageError
 from m2fnet.losses.covariance import covariance_penalty
 from m2fnet.losses.mining import Mining
 from m2fnet.losses.triplet import TripletLoss
@@ -132,6 +132,8 @@ class ExtractorTask(pl.LightningModule):
         """
         try:
             net = self.make_net()
+        except M2FNetError:
+            raise
         except ValueError as error:
             raise UsageError(f"model.net: {error}") from error
         if net.resolution != "utterance":
