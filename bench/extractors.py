@@ -1,4 +1,4 @@
-"""Training of extractors against what one would run instead, side by side, on one core.
+"""Training of extractors against what one would run instead, side by side, on one core or on a GPU.
 
 Text fine-tuning against the transformers Trainer with everything padded to the longest allowed length (same network,
 same inputs, same batch size), mel spectrograms and augmentation against librosa one clip by one, triplet mining against
@@ -48,20 +48,23 @@ def main() -> None:
     arguments.add_argument("--model", help="an encoder instead of the made-up one: a folder or a name on the hub")
     arguments.add_argument("--budget", type=int, default=512, help="longest allowed input in tokens (default 512)")
     arguments.add_argument("--batch-size", type=int, default=16)
+    arguments.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where ours and the Trainer run")
     args = arguments.parse_args()
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
-    finish([mining_row(), mel_row(100 if args.quick else 1000), text_row(args, 4 if args.quick else 12)], args)
+    clips, steps = (100, 4) if args.quick else (1000, 12)
+    finish([mining_row(args.device), mel_row(clips, args.device), text_row(args, steps)], args)
 
 
-def mining_row(size: int = 512, width: int = 300) -> Row:
+def mining_row(device: str, size: int = 512, width: int = 300) -> Row:
     generator = torch.Generator().manual_seed(0)
     between = distances(torch.randn(size, width, generator=generator))
     labels = torch.multinomial(torch.tensor(SHARES), size, replacement=True, generator=generator)
     assert len(semi_hard(between, labels)) == len(mined_by_a_loop(between, labels))
-    ours = min(timed(lambda: semi_hard(between, labels)) for _ in range(5))
+    there = between.to(device), labels.to(device)
+    ours = min(timed(lambda: semi_hard(*there)) for _ in range(5))
     loop = min(timed(lambda: mined_by_a_loop(between, labels)) for _ in range(2))
     return Row(f"mine a batch of {size}, vs a loop over pairs", "s", ours, loop, larger_is_better=False)
 
@@ -80,19 +83,19 @@ def mined_by_a_loop(between: torch.Tensor, labels: torch.Tensor) -> list[tuple[i
     return triplets
 
 
-def mel_row(count: int) -> Row:
+def mel_row(count: int, device: str) -> Row:
     """Clips per second from waveforms to three-channel spectrograms, stretched and with noise at times."""
     half = 0.5
     augment = Augment(
         stretch=Chance(half, 0.8, 1.25), shift=None, gain=Chance(half, -6.0, 6.0), noise=Chance(half, 5.0, 40.0)
     )
-    net = MelResNet(crop_seconds=SECONDS, augment=augment)
+    net = MelResNet(crop_seconds=SECONDS, augment=augment).to(device)
     clips = torch.randn(count, round(RATE * SECONDS), generator=torch.Generator().manual_seed(0)) / 10
 
     def ours() -> None:
-        generator = torch.Generator().manual_seed(0)
-        for batch in clips.split(64):
-            lengths = torch.full((len(batch),), batch.shape[1])
+        generator = torch.Generator(device).manual_seed(0)
+        for batch in clips.to(device).split(64):
+            lengths = torch.full((len(batch),), batch.shape[1], device=device)
             sound = training_sound(batch, lengths, batch.shape[1], augment, generator)
             net.represent(sound, lengths, generator)
 
@@ -101,7 +104,8 @@ def mel_row(count: int) -> Row:
         for clip in clips.numpy():
             mels_by_librosa(clip, generator)
 
-    mels_by_librosa(clips[0].numpy(), np.random.default_rng(0))  # compiles and caches
+    ours()
+    mels_by_librosa(clips[0].numpy(), np.random.default_rng(0))  # both compile and cache at first
     ours_s, librosa_s = count / timed(ours), count / timed(one_by_one)
     return Row(f"augment and mel {count:,} clips, vs librosa one by one", "clips/s", ours_s, librosa_s)
 
@@ -115,7 +119,7 @@ def mels_by_librosa(clip: np.ndarray, generator: np.random.Generator) -> np.ndar
     if generator.random() < 0.5:
         ratio = 10 ** (generator.uniform(5, 40) / 20)
         clip = clip + generator.standard_normal(len(clip)).astype(np.float32) * clip.std() / ratio
-    mel = librosa.feature.melspectrogram(y=clip, sr=RATE, n_fft=400, hop_length=160, n_mels=128)
+    mel = librosa.feature.melspectrogram(y=clip, sr=RATE, n_fft=1024, win_length=400, hop_length=160, n_mels=128)
     logarithmic = librosa.power_to_db(mel)
     return np.stack([logarithmic, librosa.feature.delta(logarithmic), librosa.feature.delta(logarithmic, order=2)])
 
@@ -133,7 +137,7 @@ def text_row(args: argparse.Namespace, steps: int) -> Row:
             optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=1e-5),
             losses=LossWeights(cross_entropy=1.0, triplet=0.0, covariance=0.0, variance=0.0),
         )
-        ours = lightning_speed(task, data, folder)
+        ours = lightning_speed(task, data, folder, args.device)
         theirs = transformers_speed(data, model, args, len(few.label_set.classes), folder)
     return Row(f"fine-tune on text, at most {args.budget} tokens, vs transformers Trainer", "steps/s", ours, theirs)
 
@@ -148,11 +152,11 @@ class TrainingTime(pl.Callback):
         self.seconds = time.perf_counter() - self.start
 
 
-def lightning_speed(task: ExtractorTask, data: ExtractorData, folder: Path) -> float:
+def lightning_speed(task: ExtractorTask, data: ExtractorData, folder: Path, device: str) -> float:
     clock = TrainingTime()
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "num_sanity_val_steps": 0}
     trainer = pl.Trainer(
-        accelerator="cpu", max_epochs=1, limit_val_batches=0, enable_checkpointing=False, callbacks=[clock], **quiet,
+        accelerator=device, max_epochs=1, limit_val_batches=0, enable_checkpointing=False, callbacks=[clock], **quiet,
         default_root_dir=folder, gradient_clip_val=1.0,
     )  # fmt: skip
     trainer.fit(task, data)
@@ -172,7 +176,7 @@ def transformers_speed(data: ExtractorData, model: str, args: argparse.Namespace
     network = transformers.AutoModelForSequenceClassification.from_pretrained(model, num_labels=classes)
     settings = transformers.TrainingArguments(
         str(folder / "trainer"), num_train_epochs=1, per_device_train_batch_size=args.batch_size, learning_rate=1e-5,
-        save_strategy="no", report_to="none", disable_tqdm=True, use_cpu=True,
+        save_strategy="no", report_to="none", disable_tqdm=True, use_cpu=args.device == "cpu",
     )  # fmt: skip
     trainer = transformers.Trainer(
         network, settings, train_dataset=rows, data_collator=transformers.default_data_collator
@@ -221,6 +225,8 @@ def some_dialogues(manifest: Manifest, count: int) -> Manifest:
 def timed(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
