@@ -247,7 +247,9 @@ class ExtractorTask(pl.LightningModule):
         return loss if weights.cross_entropy else loss + terms["cross_entropy"]
 
     def _log(self, name: str, value: Tensor | float, count: int, reduce_fx: str = "mean") -> None:
-        self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=count, reduce_fx=reduce_fx)
+        self.log(
+            f"train/{name}", value, on_step=False, on_epoch=True, batch_size=count, reduce_fx=reduce_fx, sync_dist=True
+        )
 
     def _keep(self, name: str, batch: ExtractorBatch) -> None:
         if batch["inputs"] is None:
