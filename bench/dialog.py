@@ -45,9 +45,10 @@ from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # else `dialog` would be this script
 
-from dialog.data import UNLABELLED, DialogueBatch, DialogueData, LengthBatches
+from dialog.data import UNLABELLED, DialogueBatch, DialogueData
 from dialog.models.m2fnet import M2FNet
 from dialog.task import DialogueTask
+from m2fnet.batches import LengthBatches
 from m2fnet.manifest import Manifest
 from m2fnet.records import LabelSet, Problem, Split, Utterance
 from m2fnet.store import Store, StoreWriter

@@ -1,14 +1,15 @@
 """The embeddings of whole dialogues, batched with masks."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
+from m2fnet.batches import LengthBatches
 from m2fnet.errors import StoreError, UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.records import MODALITIES, Dialogue, Problem, Split, Utterance
@@ -84,59 +85,6 @@ class Dialogues(Dataset[DialogueBatch]):
             "row": rows.masked_fill(~valid, -1),
             "labelled": int((label != UNLABELLED).sum()),
         }
-
-
-class LengthBatches(Sampler[list[int]]):
-    """Batches of dialogues of like length, so that little is padding.
-
-    For training the order is shuffled by ``seed`` and epoch: dialogues are sorted by length plus a random part, cut
-    into batches, and the batches are shuffled. Under distributed training every process draws the same batches and
-    takes its share; in training the last ones are repeated so that all processes take equally many steps.
-
-    Args:
-        lengths: utterances per dialogue (N,).
-        batch_size: dialogues per batch.
-        seed: for the shuffling; None keeps one fixed order (evaluation).
-        blur: how many utterances two lengths may differ and still trade places.
-    """
-
-    def __init__(self, lengths: Tensor, batch_size: int, seed: int | None, blur: float = 2.0) -> None:
-        self.lengths = lengths
-        self.batch_size = batch_size
-        self.seed = seed
-        self.blur = blur
-        self.epoch = 0
-        self.sampler = self  # Lightning calls `set_epoch` on a batch sampler's `sampler`
-
-    def set_epoch(self, epoch: int) -> None:
-        """Name the epoch that the next pass is for."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return len(self._mine(list(range(-(-len(self.lengths) // self.batch_size)))))
-
-    def __iter__(self) -> Iterator[list[int]]:
-        generator = torch.Generator().manual_seed(((self.seed or 0) << 20) + self.epoch)
-        shuffles = self.seed is not None
-        noise = torch.rand(len(self.lengths), generator=generator) * self.blur if shuffles else 0.0
-        order = torch.argsort(self.lengths + noise, stable=True)
-        batches: list[list[int]] = [batch.tolist() for batch in torch.split(order, self.batch_size)]
-        if shuffles:
-            batches = [batches[n] for n in torch.randperm(len(batches), generator=generator).tolist()]
-        yield from (batches[n] for n in self._mine(list(range(len(batches)))))
-
-    def _mine(self, numbers: list[int]) -> list[int]:
-        """The batches of this process."""
-        if not torch.distributed.is_available() or not torch.distributed.is_initialized():
-            return numbers
-        processes, me = torch.distributed.get_world_size(), torch.distributed.get_rank()
-        if len(numbers) < processes:
-            raise UsageError(
-                f"A split has {len(numbers)} batches for {processes} processes; lower data.batch_size, or use fewer."
-            )
-        if self.seed is not None:
-            numbers = numbers + numbers[: -len(numbers) % processes]
-        return numbers[me::processes]
 
 
 class DialogueData(pl.LightningDataModule):

@@ -17,7 +17,7 @@ from extractors.base import Extractor
 from extractors.data import REFERENCES, TESTED, VALIDATED, ExtractorBatch
 from extractors.judging import Embedded, join, judge
 from m2fnet.callbacks import MONITOR
-from m2fnet.errors import RunError, UsageError
+from m2fnet.errors import M2FNetError, RunError, UsageError
 from m2fnet.losses.covariance import covariance_penalty
 from m2fnet.losses.mining import Mining
 from m2fnet.losses.triplet import TripletLoss
@@ -132,6 +132,8 @@ class ExtractorTask(pl.LightningModule):
         """
         try:
             net = self.make_net()
+        except M2FNetError:
+            raise
         except ValueError as error:
             raise UsageError(f"model.net: {error}") from error
         if net.resolution != "utterance":
@@ -245,7 +247,9 @@ class ExtractorTask(pl.LightningModule):
         return loss if weights.cross_entropy else loss + terms["cross_entropy"]
 
     def _log(self, name: str, value: Tensor | float, count: int, reduce_fx: str = "mean") -> None:
-        self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=count, reduce_fx=reduce_fx)
+        self.log(
+            f"train/{name}", value, on_step=False, on_epoch=True, batch_size=count, reduce_fx=reduce_fx, sync_dist=True
+        )
 
     def _keep(self, name: str, batch: ExtractorBatch) -> None:
         if batch["inputs"] is None:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from m2fnet.errors import UsageError
+
 
 class Batches(Sampler[list[int]], ABC):
     """Batches of sample numbers, planned anew for every epoch.
@@ -47,6 +49,10 @@ class Batches(Sampler[list[int]], ABC):
         if not torch.distributed.is_available() or not torch.distributed.is_initialized():
             return numbers
         processes, me = torch.distributed.get_world_size(), torch.distributed.get_rank()
+        if len(numbers) < processes:
+            raise UsageError(
+                f"A split has {len(numbers)} batches for {processes} processes; lower data.batch_size, or use fewer."
+            )
         if self.seed is not None:
             numbers = [*numbers, *numbers[: -len(numbers) % processes]]
         return numbers[me::processes]

@@ -32,6 +32,9 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder for everything (default runs/demo)")
     out = parser.parse_args(argv).out
+    import torch  # takes seconds, which `m2fnet demo --help` does not need
+
+    torch.set_num_threads(1)  # networks as small as these lose more by sharing a step out than they gain
     started = time.perf_counter()
     _embed(out)
     reports = {modalities: _train(out, modalities) for modalities in MODALITY_SETS}

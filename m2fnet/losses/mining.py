@@ -19,27 +19,34 @@ def semi_hard(distances: Tensor, labels: Tensor) -> Tensor:
     Pairs without such a negative give no triplet. FaceNet, arXiv:1503.03832, eq 4.
     """
     order, ranked, count = _ranked_negatives(distances, labels)
-    rank = torch.searchsorted(ranked, distances.contiguous(), right=True)  # how many negatives are not farther
-    return _triplets(order, rank, _positives(labels) & (rank < count))
+    anchor, positive = _pairs(labels)
+    pairs_before = torch.searchsorted(anchor, torch.arange(len(labels), device=labels.device))
+    slot = torch.arange(len(anchor), device=labels.device) - pairs_before[anchor]
+    table = distances.new_full((len(labels), int(slot.max()) + 1 if len(slot) else 0), torch.inf)
+    table[anchor, slot] = distances[anchor, positive]  # the positives alone: there are far fewer than rows
+    nearer = torch.searchsorted(ranked, table, right=True)[anchor, slot]  # how many negatives are not farther
+    return _triplets(order, count, anchor, positive, nearer)
 
 
 def hardest(distances: Tensor, labels: Tensor) -> Tensor:
     """Triplets (T, 3): for each anchor and positive the nearest negative."""
     order, _, count = _ranked_negatives(distances, labels)
-    return _triplets(order, torch.zeros_like(order), _positives(labels) & (count > 0))
+    anchor, positive = _pairs(labels)
+    return _triplets(order, count, anchor, positive, torch.zeros_like(anchor))
 
 
 def random_negative(distances: Tensor, labels: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Triplets (T, 3): for each anchor and positive any negative."""
     order, _, count = _ranked_negatives(distances, labels)
-    draw = torch.rand(distances.shape, generator=generator, device=distances.device, dtype=torch.float64)
-    return _triplets(order, (draw * count).long(), _positives(labels) & (count > 0))
+    anchor, positive = _pairs(labels)
+    draw = torch.rand(anchor.shape, generator=generator, device=labels.device, dtype=torch.float64)
+    return _triplets(order, count, anchor, positive, (draw * count[anchor]).long())
 
 
 def all_triplets(distances: Tensor, labels: Tensor) -> Tensor:  # noqa: ARG001 one signature for all miners
     """All triplets (T, 3) of the batch; up to N³ of them."""
-    is_negative = labels[:, None] != labels
-    return (_positives(labels)[:, :, None] & is_negative[:, None, :]).nonzero()
+    is_positive, is_negative = _relations(labels)
+    return (is_positive[:, :, None] & is_negative[:, None, :]).nonzero()
 
 
 MINERS: dict[Mining, Callable[[Tensor, Tensor], Tensor]] = {
@@ -50,22 +57,30 @@ MINERS: dict[Mining, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def _positives(labels: Tensor) -> Tensor:
-    """Whether a row (N,) and another one (N,) are of one class, (N, N)."""
-    return (labels[:, None] == labels).fill_diagonal_(False)
+def _relations(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether another row (N,) is a positive of a row (N,), and whether it is a negative, (N, N) each."""
+    is_same = labels[:, None] == labels
+    return is_same.clone().fill_diagonal_(False), ~is_same
+
+
+def _pairs(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows of all anchors and their positives, anchor by anchor."""
+    anchor, positive = _relations(labels)[0].nonzero(as_tuple=True)
+    return anchor, positive
 
 
 def _ranked_negatives(distances: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Every anchor's rows from the nearest negative on (N, N), their distances (N, N), the number of negatives (N, 1).
+    """Every anchor's rows from the nearest negative on (N, N), their distances (N, N), the number of negatives (N,).
 
     Rows that are no negatives come last, at an infinite distance.
     """
-    is_negative = labels[:, None] != labels
+    _, is_negative = _relations(labels)
     ranked, order = distances.masked_fill(~is_negative, torch.inf).sort(1)
-    return order, ranked, is_negative.sum(1, keepdim=True)
+    return order, ranked, is_negative.sum(1)
 
 
-def _triplets(order: Tensor, rank: Tensor, is_pair: Tensor) -> Tensor:
-    """The pairs (anchor, positive) of ``is_pair`` (N, N), each with the anchor's negative of that ``rank`` (N, N)."""
-    anchor, positive = is_pair.nonzero(as_tuple=True)
-    return torch.stack([anchor, positive, order[anchor, rank[anchor, positive]]], 1)
+def _triplets(order: Tensor, count: Tensor, anchor: Tensor, positive: Tensor, rank: Tensor) -> Tensor:
+    """Pairs with the anchor's negative of that rank (T,), as far as there are so many negatives."""
+    exists = rank < count[anchor]
+    anchor, positive, rank = anchor[exists], positive[exists], rank[exists]
+    return torch.stack([anchor, positive, order[anchor, rank]], 1)

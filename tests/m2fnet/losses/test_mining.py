@@ -57,7 +57,7 @@ def test_a_negative_as_far_as_the_positive_is_not_semi_hard():
 
 
 def test_random_negatives_are_one_per_pair_all_possible_and_drawn_from_the_generator():
-    distances, labels = batch(5)
+    distances, labels = batch(5, 10, 3)
     seen = set()
     for seed in range(150):
         generator = torch.Generator().manual_seed(seed)
