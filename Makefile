@@ -34,7 +34,7 @@ lock:
 	test -x $(UV) || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install --quiet uv; }
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
-		--group dev pyproject.toml --output-file requirements.lock
+		--group dev --group bench pyproject.toml --output-file requirements.lock
 
 clean:
 	rm -rf .venv build dist
