@@ -28,7 +28,7 @@ def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="m2fnet demo",
         description="Write a made-up corpus of clips, embed its text, sound and faces, train M2FNet on every set of "
-        "modalities and compare them. About three minutes on two cores; nothing is downloaded.",
+        "modalities and compare them. A minute or two on two cores; nothing is downloaded.",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder for everything (default runs/demo)")
     out = parser.parse_args(argv).out
