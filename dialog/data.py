@@ -131,6 +131,20 @@ class DialogueData(pl.LightningDataModule):
         self.predict_split = predict_split
         self._loaded: dict[Split, Dialogues] = {}
 
+    def setup(self, stage: str) -> None:
+        """Check that there is something to learn from or to score; called by the trainer.
+
+        Raises:
+            UsageError: if a split that ``stage`` needs has no labelled utterance.
+        """
+        needed: dict[str, tuple[Split, ...]] = {"fit": ("train", "dev"), "validate": ("dev",), "test": ("dev", "test")}
+        for split in needed.get(stage, ()):
+            if not any(u.label is not None for u in self.dialogues(split).utterances):
+                raise UsageError(
+                    f"The split {split!r} of {self.manifest.corpus!r} has no labelled utterance, which `{stage}` needs; "
+                    "label some, or label them with a trained run: `m2fnet dialog predict`."
+                )
+
     def dialogues(self, split: Split) -> Dialogues:
         """The dialogues of ``split`` with their embeddings, read when first asked for.
 
@@ -140,7 +154,10 @@ class DialogueData(pl.LightningDataModule):
         if split not in self._loaded:
             found = self.manifest.dialogues(split)
             if not found:
-                raise UsageError(f"The manifest of {self.manifest.corpus!r} has no dialogue in the split {split!r}.")
+                raise UsageError(
+                    f"The manifest of {self.manifest.corpus!r} has no dialogue in the split {split!r}; prepare it with "
+                    "some (train to learn from, dev to choose the weights, test to score them)."
+                )
             self._loaded[split] = Dialogues(found, self.stores, self.manifest.label_set.classes)
         return self._loaded[split]
 

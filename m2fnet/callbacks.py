@@ -1,5 +1,6 @@
 """What every training run does beside training: keep time, keep random numbers, say how far it is."""
 
+import math
 import resource
 import statistics
 import time
@@ -8,6 +9,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_utilities.core.rank_zero import rank_zero_only
+
+from m2fnet.errors import RunError
 
 MONITOR = "dev/weighted_f1"  # what selects weights
 
@@ -60,6 +63,23 @@ class RandomState(pl.Callback):
         torch.set_rng_state(self.state["cpu"].cpu())
         if len(self.state["cuda"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all([state.cpu() for state in self.state["cuda"]])
+
+
+class Divergence(pl.Callback):
+    """Stops a training whose numbers are not finite any more, before such weights are kept."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at everything that was logged.
+
+        Raises:
+            RunError: naming the first metric that is NaN or infinite.
+        """
+        for name, value in trainer.callback_metrics.items():
+            if trainer.state.fn == "fit" and not trainer.sanity_checking and not math.isfinite(value):
+                raise RunError(
+                    f"The training diverged: {name} is {float(value)} in epoch {trainer.current_epoch + 1}. Lower "
+                    "model.optimizer.init_args.lr, or set trainer.gradient_clip_val."
+                )
 
 
 class EpochLines(pl.Callback):

@@ -1,8 +1,11 @@
 """The command line. Only the standard library is imported here, so that ``m2fnet --help`` answers at once."""
 
 import importlib
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from types import ModuleType
 
 from m2fnet.errors import M2FNetError, UsageError
 
@@ -54,12 +57,16 @@ def run(argv: Sequence[str]) -> int:
 
 def _run_command(name: str, arguments: list[str]) -> int:
     try:
-        importlib.import_module(COMMANDS[name][0]).main(arguments)
+        _imported(COMMANDS[name][0]).main(arguments)
     except UsageError as error:
         print(f"m2fnet {name}: {error}", file=sys.stderr)
         return WRONG_USE
     except M2FNetError as error:
         print(f"m2fnet {name}: {error}", file=sys.stderr)
+        return FAILED
+    except OSError as error:  # a full disk, a folder that cannot be made or written
+        place = f": {error.filename}" if error.filename else ""
+        print(f"m2fnet {name}: {error.strerror or error}{place}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print(f"\nm2fnet {name}: interrupted", file=sys.stderr)
@@ -67,6 +74,17 @@ def _run_command(name: str, arguments: list[str]) -> int:
     except SystemExit as stop:  # argparse: 0 after --help, 2 after wrong arguments
         return stop.code if isinstance(stop.code, int) else FAILED
     return DONE
+
+
+def _imported(module: str) -> ModuleType:
+    """The module; Ctrl-C meanwhile ends the process at once, because half-imported libraries cannot be left cleanly."""
+    if threading.current_thread() is not threading.main_thread():
+        return importlib.import_module(module)
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        return importlib.import_module(module)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
 
-from m2fnet.callbacks import MONITOR, Clock, EpochLines, RandomState, say
+from m2fnet.callbacks import MONITOR, Clock, Divergence, EpochLines, RandomState, say
 from m2fnet.config import one_sentence, resolve_config_arguments
 from m2fnet.errors import M2FNetError, RunError, UsageError
 from m2fnet.files import read_json, write_json, write_text
@@ -142,7 +142,7 @@ class RunCLI(LightningCLI):
         self.clock = Clock()
         checkpoints = _checkpoints(self.run, settings.select)
         self.checkpoint = checkpoints[0]
-        own: list[pl.Callback] = [*checkpoints, self.clock, RandomState()]
+        own: list[pl.Callback] = [Divergence(), *checkpoints, self.clock, RandomState()]
         kwargs["enable_model_summary"] = bool(settings.trainer.enable_model_summary)
         if settings.trainer.enable_progress_bar is None:
             kwargs["enable_progress_bar"] = sys.stdout.isatty() and not settings.quiet
@@ -171,7 +171,12 @@ class RunCLI(LightningCLI):
             say(f"Resuming {self.run} from {last.name}.")
         if self.trainer.is_global_zero:
             write_text(self.run / CONFIG, yaml.safe_dump(self._settings(), sort_keys=False))
-        self.trainer.fit(weights_only=True, **{k: v for k, v in kwargs.items() if k != "weights_only"})
+        try:
+            self.trainer.fit(weights_only=True, **{k: v for k, v in kwargs.items() if k != "weights_only"})
+        except M2FNetError:
+            if not last.exists():  # nothing was trained: the folder stays free for other settings
+                (self.run / CONFIG).unlink(missing_ok=True)
+            raise
         self._write_fit()
 
     def validate(self, **kwargs: Any) -> None:  # noqa: ANN401
@@ -225,7 +230,7 @@ class RunCLI(LightningCLI):
                 self.run / FIT,
                 {
                     "select": self.config[self.subcommand].select,
-                    "epoch": best["epoch"],
+                    "epoch": best["epoch"] + 1,  # counted from 1, as in the log
                     "epochs": self.trainer.current_epoch,
                     "dev.weighted_f1": float(score),
                     "parameters": sum(p.numel() for p in self.model.parameters()),

@@ -131,7 +131,7 @@ def test_testing_before_training_says_what_to_do(dialog, capsys):
 
 def test_the_last_epoch_can_be_selected(dialog, tmp_path):
     assert dialog("fit", "--select", "last") == dialog("test", "--select", "last") == DONE
-    assert json.loads((tmp_path / "run" / "report.json").read_text())["fit"]["epoch"] == 2
+    assert json.loads((tmp_path / "run" / "report.json").read_text())["fit"]["epoch"] == 3
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_the_score_that_is_asked_for_selects_the_epoch(extractor, tmp_path, moni
     chosen = [float(row[f"dev/{monitor}_f1"]) for row in epochs if row[f"dev/{monitor}_f1"]]
     fitted = json.loads((tmp_path / "run/fit.json").read_text())
     assert fitted["dev.weighted_f1"] == pytest.approx(max(chosen), abs=1e-6)
-    assert fitted["epoch"] == chosen.index(max(chosen))
+    assert fitted["epoch"] == 1 + chosen.index(max(chosen))
 
 
 def test_judging_by_the_head_alone_embeds_no_training_utterance(extractor, tmp_path):
