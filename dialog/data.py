@@ -141,8 +141,8 @@ class DialogueData(pl.LightningDataModule):
         for split in needed.get(stage, ()):
             if not any(u.label is not None for u in self.dialogues(split).utterances):
                 raise UsageError(
-                    f"The split {split!r} of {self.manifest.corpus!r} has no labelled utterance, which `{stage}` needs; "
-                    "label some, or label them with a trained run: `m2fnet dialog predict`."
+                    f"The split {split!r} of {self.manifest.corpus!r} has no labelled utterance; label some, or "
+                    "let a trained run label them: `m2fnet dialog predict`."
                 )
 
     def dialogues(self, split: Split) -> Dialogues:

@@ -81,6 +81,11 @@ def _run(
     settings = read_settings(argv, "m2fnet extract")
     if fitted.is_fit_of(settings.run, settings, manifest):
         return fitted.load(settings.run)
+    if (settings.run / fitted.REPORT).is_file() and not given.overwrite:
+        raise UsageError(
+            f"{settings.run} holds a fit of other settings or another manifest; name another folder with --run, or "
+            "replace it with --overwrite."
+        )
     print(f"fitting on the training split of {given.manifest}, into {settings.run}")
     return fitted.fit(settings, manifest, loading)
 

@@ -201,7 +201,8 @@ def _next_command(manifest: Manifest, folder: Path, stores: Iterable[str]) -> st
     for store in stores:
         chosen.setdefault(MODALITY_OF[store], str(folder / store))
     conf = "m2fnet_iemocap6" if manifest.corpus == "iemocap6" else "m2fnet_meld"
-    settings = ("--data.manifest", str(folder), "--data.stores", json.dumps(chosen))
+    run = Path("runs") / folder.name / "seed-0"
+    settings = ("--data.manifest", str(folder), "--data.stores", json.dumps(chosen), "--run", str(run))
     return shlex.join(("m2fnet", "dialog", "fit", "--config", f"conf/dialog/{conf}.yaml", *settings))
 
 

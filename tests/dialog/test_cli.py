@@ -2,6 +2,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -193,3 +194,30 @@ def test_two_processes_score_like_one(dialog, tiny_config, tmp_path):
     assert [row["id"] for row in rows] == [row["id"] for row in expected]
     for row, same in zip(rows, expected, strict=True):
         assert row["probabilities"] == pytest.approx(same["probabilities"], abs=1e-6)
+
+
+def test_a_training_that_diverges_is_stopped_and_keeps_no_weights(dialog, tmp_path, capsys):
+    assert dialog("fit", "--model.optimizer.init_args.lr", "1e30") == FAILED
+    assert "The training diverged" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "fit.json").exists()
+    assert not (tmp_path / "run" / "checkpoints" / "best.ckpt").exists()
+
+
+def test_a_split_without_labels_cannot_be_scored_and_leaves_the_folder_free(dialog, tmp_path, capsys):
+    manifest = tiny_manifest()
+    bare = replace(
+        manifest, utterances=tuple(replace(u, label=None) if u.split == "dev" else u for u in manifest.utterances)
+    ).save(tmp_path / "bare")
+    write_stores(tmp_path / "bare", bare)
+    stores = json.dumps({"text": str(tmp_path / "bare" / "text")})
+    assert dialog("fit", "--data.manifest", str(tmp_path / "bare"), "--data.stores", stores) == WRONG_USE
+    assert "The split 'dev' of 'tiny' has no labelled utterance; label some" in capsys.readouterr().err
+    assert dialog("fit") == DONE
+
+
+def test_a_run_folder_that_cannot_be_made_is_one_sentence(dialog, tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert dialog("fit", into="file/run") == FAILED
+    error = capsys.readouterr().err
+    assert "m2fnet dialog: " in error
+    assert "Traceback" not in error

@@ -81,7 +81,11 @@ def test_extract_fits_once_and_writes_once(config, corpus, capsys):
     assert "nothing to do" in capsys.readouterr().out
     assert run(["extract", "--ckpt", "runs/tiny", *command[3:]]) == 0
     assert "nothing to do" in capsys.readouterr().out
-    assert run([*command, "--extractor.init_args.width", "4"]) == 1
+    assert run([*command, "--extractor.init_args.width", "4"]) == 2
+    assert "runs/tiny holds a fit of other settings" in capsys.readouterr().err
+    assert run(command) == 0  # the fit that was there is still there
+    assert "nothing to do" in capsys.readouterr().out
+    assert run([*command, "--extractor.init_args.width", "4", "--run", "runs/other"]) == 1
     assert "already holds a store" in capsys.readouterr().err
     assert run([*command, "--extractor.init_args.width", "4", "--overwrite"]) == 0
     assert Store("store").meta.width == 4
