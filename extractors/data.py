@@ -160,7 +160,7 @@ class ExtractorData(pl.LightningDataModule):
         seed = self.seed if self.seed is not None else torch.initial_seed() % 2**31
         train = self.utterances("train")
         if self.per_class is None:
-            blur = max(1.0, 0.1 * float(train.lengths.max()))
+            blur = max(1.0, 0.25 * float(train.lengths.std(correction=0)))
             return self._loader(train, LengthBatches(train.lengths, self.batch_size, seed, blur))
         try:
             return self._loader(train, ClassBatches(train.labels, self.batch_size, self.per_class, seed))
