@@ -132,18 +132,20 @@ def stretched(samples: Tensor, tempos: Tensor, size: int) -> Tensor:
     place. With two equal tempos it is ``torchaudio.functional.phase_vocoder``, here with a tempo for each clip.
     """
     window = torch.hann_window(_FRAME, device=samples.device)
-    frames = torch.stft(samples, _FRAME, _HOP, window=window, pad_mode="constant", return_complex=True)  # (B, F, T)
+    frames = torch.stft(samples, _FRAME, _HOP, window=window, pad_mode="constant", return_complex=True).mT  # (B, T, F)
     time = torch.arange(size // _HOP + 1, device=samples.device)
     first, last = tempos[:, :1], tempos[:, 1:]
     places = first * time + (last - first) * time.square() / (2 * len(time))  # the integral of the tempo
-    places = places.clamp(max=frames.shape[2] - 1.001)
-    before = places.long()
-    indices = before[:, None].expand(-1, frames.shape[1], -1)
-    here, there = frames.gather(2, indices), frames.gather(2, indices + 1)
-    magnitudes = torch.lerp(here.abs(), there.abs(), (places - before)[:, None])
-    advances = there.angle() - here.angle()
-    phases = here[..., :1].angle() + torch.nn.functional.pad(advances.cumsum(2)[..., :-1], (1, 0))
-    return torch.istft(torch.polar(magnitudes, phases), _FRAME, _HOP, window=window, length=size)
+    places = places.clamp(max=frames.shape[1] - 1.001)
+    rows = torch.arange(len(samples), device=samples.device)[:, None], places.long()
+    next_rows = rows[0], rows[1] + 1
+    real, imaginary = frames.real.contiguous(), frames.imag.contiguous()  # far faster than abs, angle and polar
+    magnitudes, angles = torch.hypot(real, imaginary), torch.atan2(imaginary, real)
+    magnitudes = torch.lerp(magnitudes[rows], magnitudes[next_rows], places.frac()[..., None])
+    here = angles[rows]
+    phases = here[:, :1] + torch.nn.functional.pad((angles[next_rows] - here).cumsum(1)[:, :-1], (0, 0, 1, 0))
+    frames = torch.complex(magnitudes * phases.cos(), magnitudes * phases.sin())
+    return torch.istft(frames.mT, _FRAME, _HOP, window=window, length=size)
 
 
 def masked(features: Tensor, masks: Masks, generator: Generator) -> Tensor:

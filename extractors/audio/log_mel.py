@@ -5,11 +5,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 from torchaudio.functional import compute_deltas
-from torchaudio.transforms import MelSpectrogram
+from torchaudio.transforms import MelScale, Spectrogram
 
 from m2fnet.media.audio import RATE
 
 CHANNELS = 3
+_TOGETHER = 32  # bands computed at once
 _FLOOR = 1e-6  # ours: below the noise of a 16-bit recording, so that silence has a logarithm
 
 
@@ -40,18 +41,33 @@ class LogMel(nn.Module):
             )
         self.hop, self.channels = hop, channels
         # zeros before and behind the sound, as padding has them: a mirror would show where the batch ends
-        self.mel = MelSpectrogram(RATE, fft, window, hop, n_mels=mels, pad_mode="constant")
+        self.spectrum = Spectrogram(fft, window, hop, power=None, pad_mode="constant")
+        self.mel = MelScale(mels, RATE, n_stft=fft // 2 + 1)
+        self._parts = [_frequencies(part) for part in self.mel.fb.split(_TOGETHER, 1)]
 
     def forward(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Spectrograms of samples (B, N), in each row the first of ``lengths`` (B,); behind them anything stands."""
         with torch.autocast(samples.device.type, enabled=False):  # half precision has too little range for power
-            bands = (self.mel(samples.float()) + _FLOOR).log()
+            spectrum = self.spectrum(samples.float())
+            power = spectrum.real.square() + spectrum.imag.square()  # three times faster than abs of complex numbers
+            bands = (self._bands(power) + _FLOOR).log()
         frames = lengths // self.hop + 1
         if self.channels == "copy":
             return bands[:, None].expand(-1, CHANNELS, -1, -1), frames
         bands = _hold_last(bands, frames)
         changes = _hold_last(compute_deltas(bands), frames)
         return torch.stack([bands, changes, compute_deltas(changes)], 1), frames
+
+    def _bands(self, power: Tensor) -> Tensor:
+        """What ``self.mel`` computes, (B, M, T) of power (B, F, T), without most of its products with zeros."""
+        parts = zip(self._parts, self.mel.fb.split(_TOGETHER, 1), strict=True)
+        return torch.cat([power[:, seen].mT @ filters[seen] for seen, filters in parts], 2).mT
+
+
+def _frequencies(filters: Tensor) -> slice:
+    """From the first to the last frequency that any of the filters (F, M) lets pass."""
+    seen = filters.any(1).nonzero()
+    return slice(int(seen[0]), int(seen[-1]) + 1)
 
 
 def _hold_last(series: Tensor, frames: Tensor) -> Tensor:
