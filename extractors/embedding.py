@@ -5,7 +5,8 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ParamSpec, TypeVar
+from multiprocessing import active_children
+from typing import Any, ParamSpec, TypedDict, TypeVar
 
 import torch
 from torch import Tensor
@@ -59,8 +60,8 @@ def names_dead_workers(function: Callable[P, R]) -> Callable[P, R]:
             death = str(error)
         # raised out here so that no traceback keeps the loader alive: it would report the death again and again
         raise RunError(
-            f"A worker process died ({death}); it may have run out of memory. Nothing was finished; "
-            "try again with fewer workers (--workers 0 reads in the process itself)."
+            f"A worker process died ({death}); it may have run out of memory. Try again with fewer "
+            "workers (--workers 0 reads in the process itself)."
         )
 
     return wrapper
@@ -78,17 +79,17 @@ def turns(manifest: Manifest, split: Split | None = None) -> list[Turn]:
 def embed(extractor: Extractor, wanted: Sequence[Turn], loading: Loading) -> Iterator[tuple[Turn, Tensor | Missing]]:
     """Each turn with its embedding, (D,) or (T, D), on the CPU, or with why it has none; in the given order."""
     extractor.eval().to(loading.device)
-    place = 0
-    for outcomes, batch in _batches(extractor, wanted, loading, _Collate(extractor)):
-        embeddings = iter(_forward(extractor, batch, loading.device) if batch is not None else ())
-        for outcome in outcomes:
-            yield wanted[place], outcome if outcome is not None else next(embeddings)
-            place += 1
+    for batch in Reading(extractor, wanted, plan(len(wanted), loading.batch_size), loading.workers_for(extractor)):
+        embeddings = iter(_forward(extractor, batch["inputs"], loading.device) if batch["inputs"] is not None else ())
+        for place, why in zip(batch["places"], batch["missing"], strict=True):
+            yield wanted[place], next(embeddings) if why is None else Missing(*why)
 
 
 def read(extractor: Extractor, wanted: Sequence[Turn], loading: Loading) -> list[Sample | Missing]:
     """The sample of each turn, or why it has none, in the given order."""
-    return [_owned(outcome) for batch in _batches(extractor, wanted, loading, list) for outcome in batch]
+    workers = loading.workers_for(extractor)
+    batches = DataLoader(Outcomes(extractor, wanted), loading.batch_size, num_workers=workers, collate_fn=list)
+    return [_owned(outcome) for batch in _read_by(workers, batches) for outcome in batch]
 
 
 def embed_samples(extractor: Extractor, samples: Sequence[Sample], loading: Loading) -> list[Tensor]:
@@ -119,25 +120,93 @@ class Outcomes(Dataset[Sample | Missing]):
             raise
 
 
-@dataclass(frozen=True)
-class _Collate:
-    """Outcomes -> (one entry per turn: None or why it is missing, the batch of the others)."""
+class EmbeddingBatch(TypedDict):
+    """Utterances that are embedded together.
 
-    extractor: Extractor
+    Attributes:
+        inputs: what the extractor's ``collate`` made of those that can be read; None if none can be read.
+        places: which of the wanted turns they are.
+        missing: for each why it cannot be read, as stage and reason, or None.
+        cut: for each what the extractor left out, such as ``{"cut_tokens": 3}``.
+    """
 
-    def __call__(self, outcomes: list[Sample | Missing]) -> tuple[list[Missing | None], Sample | None]:
+    inputs: Sample | None
+    places: list[int]
+    missing: list[tuple[str, str] | None]
+    cut: list[dict[str, int]]
+
+
+class Reading:
+    """The batches of a plan, read in worker processes; these start when the first batch is asked for.
+
+    Args:
+        extractor: reads them.
+        wanted: turns.
+        plan: for each batch the places of its turns in ``wanted``.
+        workers: processes; 0 reads in this one.
+    """
+
+    def __init__(
+        self, extractor: Extractor, wanted: Sequence[Turn], plan: Sequence[Sequence[int]], workers: int
+    ) -> None:
+        self._batches, self._workers = _Batches(extractor, wanted, plan), workers
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[EmbeddingBatch]:
+        batches = DataLoader(self._batches, batch_size=None, num_workers=self._workers, collate_fn=_as_it_is)
+        yield from _read_by(self._workers, batches)
+
+
+class _Batches(Dataset[EmbeddingBatch]):
+    """Whole batches as items."""
+
+    def __init__(self, extractor: Extractor, wanted: Sequence[Turn], plan: Sequence[Sequence[int]]) -> None:
+        self.extractor, self.plan, self.outcomes = extractor, plan, Outcomes(extractor, wanted)
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, number: int) -> EmbeddingBatch:
+        places = list(self.plan[number])
+        outcomes = [self.outcomes[place] for place in places]
         samples = [outcome for outcome in outcomes if not isinstance(outcome, Missing)]
-        missing = [outcome if isinstance(outcome, Missing) else None for outcome in outcomes]
-        return missing, self.extractor.collate(samples) if samples else None
+        return {
+            "inputs": self.extractor.collate(samples) if samples else None,
+            "places": places,
+            "missing": [(o.stage, o.reason) if isinstance(o, Missing) else None for o in outcomes],
+            "cut": [{} if isinstance(o, Missing) else cuts(o) for o in outcomes],
+        }
 
 
-def _batches(extractor: Extractor, wanted: Sequence[Turn], loading: Loading, collate: Any) -> Iterator[Any]:  # noqa: ANN401
-    workers = loading.workers_for(extractor)
+def plan(count: int, batch_size: int) -> list[list[int]]:
+    """The places of ``count`` turns in batches, in order."""
+    return [list(range(start, min(count, start + batch_size))) for start in range(0, count, batch_size)]
+
+
+def cuts(sample: Sample) -> dict[str, int]:
+    """What an extractor says it left out of a sample: its whole numbers whose names begin with ``cut_``.
+
+    >>> cuts({"cut_turns": 2, "cut_tokens": 0, "tokens": [1, 2]})
+    {'cut_turns': 2}
+    """
+    return {name: v for name, v in sample.items() if name.startswith("cut_") and isinstance(v, int) and v}
+
+
+def _as_it_is(batch: Any) -> Any:  # noqa: ANN401
+    return batch
+
+
+def _read_by(workers: int, batches: DataLoader[Any]) -> Iterator[Any]:
+    """What worker processes read, or torch's report that one of them died."""
     try:
-        yield from DataLoader(Outcomes(extractor, wanted), loading.batch_size, num_workers=workers, collate_fn=collate)
+        yield from batches
     except (ConnectionError, EOFError, FileNotFoundError):
         if workers:
             time.sleep(_REPORT_OF_DEATH)  # a dead worker's tensors are gone; torch's report raises in here
+            if len(active_children()) < workers:  # Lightning's last run has taken torch's signal handler away
+                raise RuntimeError("DataLoader worker is killed") from None
         raise
 
 

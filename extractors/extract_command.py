@@ -1,23 +1,35 @@
 """``m2fnet extract``: a manifest and an extractor -> a store of embeddings."""
 
 import argparse
+import sys
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from m2fnet.errors import RunError, UsageError
 
 if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
     from extractors.embedding import Loading
     from extractors.fitted import FittedRun
     from extractors.trained import TrainedRun
     from m2fnet.manifest import Manifest
-    from m2fnet.store import Missing
+    from m2fnet.store import Store
+
+T = TypeVar("T")
+_REASONS = 20  # for missing utterances that are told one by one
 
 EPILOG = """\
 With --config, keys of the configuration file may follow (--run DIR, --seed N, --extractor.init_args.width N ...); an
 extractor whose run folder holds no fit for this manifest is fitted first. Networks have to be trained before, by
 `m2fnet extractor fit`; then --ckpt names their run folder.
+
+Several devices, and several machines, as with Lightning:
+  m2fnet extract ... --devices 4                                     four processes of this machine
+  srun m2fnet extract ... --devices 4 --nodes 2                      in a SLURM job of 2 nodes with 4 tasks each
+  torchrun --nproc-per-node 4 -m m2fnet.cli extract ... --devices 4  what torchrun starts
 """
 
 
@@ -26,28 +38,47 @@ def main(argv: list[str]) -> None:
     given, keys = _parse(argv)
     from extractors.embedding import Loading
     from extractors.extract import extract, is_store_of
+    from extractors.predicting import trainer_for
     from m2fnet.manifest import Manifest
-    from m2fnet.store.layout import META
+    from m2fnet.store import Store
+    from m2fnet.store.parts import tidy
 
     manifest = Manifest.load(given.manifest)
-    loading = Loading(given.batch_size, given.workers, given.device or _best_device())
-    run = _run(given, keys, manifest, loading)
-    if is_store_of(given.out, run.provenance, manifest, given.dtype) and not given.overwrite:
-        print(f"{given.out} already holds these embeddings of this manifest; nothing to do.")
-        return
-    if given.overwrite:
-        (given.out / META).unlink(missing_ok=True)  # without it the folder is no store
-    missing = extract(
-        run.extractor, run.provenance, manifest, given.out, dtype=given.dtype, loading=loading, progress=True
-    )
-    _report(given, len(manifest.utterances), missing)
+    loading = Loading(given.batch_size, given.workers)
+    trainer = trainer_for(given.accelerator, given.devices, given.nodes)
+    run = _run(given, keys, manifest, loading, trainer)
+    store: Store | None
+    if is_store_of(given.out, run.provenance, manifest, given.dtype) and not _has_work(given):
+        if trainer.is_global_zero:
+            tidy(given.out)
+            print(f"{given.out} already holds these embeddings of this manifest; nothing to do.")
+        store = Store(given.out)
+    else:
+        store = _interruptible(
+            lambda: extract(
+                run.extractor,
+                run.provenance,
+                manifest,
+                given.out,
+                dtype=given.dtype,
+                loading=loading,
+                trainer=trainer,
+                overwrite=given.overwrite,
+                retry_failed=given.retry_failed,
+                progress=True,
+            )
+        )
+    if store is not None and trainer.is_global_zero:
+        _report(store, len(manifest.utterances), given.max_failures)
 
 
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
         prog="m2fnet extract",
-        description="Embed every utterance of a manifest. What cannot be read is recorded as missing, with the reason.",
+        description="Embed every utterance of a manifest. What cannot be read is recorded as missing, with the reason. "
+        "If it is interrupted, the same command goes on where it stopped.",
         epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     source = parser.add_mutually_exclusive_group(required=True)
@@ -58,8 +89,12 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--batch-size", type=_positive, default=64, help="utterances per forward pass (default 64)")
     parser.add_argument("--workers", type=_count, help="processes that read media (default: one per core)")
     parser.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], default="float32")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 ... (default: a GPU if there is one)")
-    parser.add_argument("--overwrite", action="store_true", help="replace the store that --out holds")
+    parser.add_argument("--accelerator", default="auto", help="cpu, gpu, ... (default: a GPU if there is one)")
+    parser.add_argument("--devices", default="1", help="how many on each node, auto for all, or which: 0,2 (default 1)")
+    parser.add_argument("--nodes", type=_positive, default=1, help="machines that share the work (default 1)")
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument("--overwrite", action="store_true", help="replace the store that --out holds")
+    again.add_argument("--retry-failed", action="store_true", help="try what is missing in the store once more")
     parser.add_argument(
         "--max-failures", type=_count, metavar="N", help="fail if more than N utterances are missing (default: never)"
     )
@@ -69,8 +104,23 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     return given, keys
 
 
+def _has_work(given: argparse.Namespace) -> bool:
+    """Whether something is to be done even if the store is there."""
+    from m2fnet.store import Store
+
+    return bool(given.overwrite or (given.retry_failed and Store(given.out).missing))
+
+
+def _interruptible(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except KeyboardInterrupt:
+        print("What is finished is kept; the same command goes on from there.", file=sys.stderr)
+        raise
+
+
 def _run(
-    given: argparse.Namespace, keys: list[str], manifest: "Manifest", loading: "Loading"
+    given: argparse.Namespace, keys: list[str], manifest: "Manifest", loading: "Loading", trainer: "pl.Trainer"
 ) -> "FittedRun | TrainedRun":
     from extractors import fitted, trained
     from extractors.settings import read_settings
@@ -86,23 +136,24 @@ def _run(
             f"{settings.run} holds a fit of other settings or another manifest; name another folder with --run, or "
             "replace it with --overwrite."
         )
+    if trainer.world_size > 1 and not trainer.is_global_zero:
+        raise UsageError("Several processes cannot fit one extractor; fit it before with `m2fnet extractor fit`.")
     print(f"fitting on the training split of {given.manifest}, into {settings.run}")
     return fitted.fit(settings, manifest, loading)
 
 
-def _report(given: argparse.Namespace, total: int, missing: "Counter[Missing]") -> None:
-    failures = missing.total()
-    print(f"{total - failures} of {total} utterances embedded in {given.out}, {failures} missing")
-    for why, count in missing.most_common():
+def _report(store: "Store", total: int, max_failures: int | None) -> None:
+    failures = len(store.missing)
+    print(f"{len(store)} of {total} utterances embedded in {store.folder}, {failures} missing")
+    reasons = Counter(store.missing.values()).most_common()
+    for why, count in reasons[:_REASONS]:
         print(f"  {count:6d}  {why.stage}: {why.reason}")
-    if given.max_failures is not None and failures > given.max_failures:
-        raise RunError(f"{failures} utterances are missing, more than --max-failures {given.max_failures} allows.")
-
-
-def _best_device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    if len(reasons) > _REASONS:
+        print(f"  and {len(reasons) - _REASONS} other reasons; {store.folder / 'meta.json'} names every one")
+    for kind, amount in store.cut.items():
+        print(f"cut: {amount} {kind.removeprefix('cut_')}")
+    if max_failures is not None and failures > max_failures:
+        raise RunError(f"{failures} utterances are missing, more than --max-failures {max_failures} allows.")
 
 
 def _positive(text: str) -> int:

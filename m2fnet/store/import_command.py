@@ -18,9 +18,9 @@ from m2fnet.files import sha256_of
 from m2fnet.manifest import META as MANIFEST_META
 from m2fnet.manifest import Manifest
 from m2fnet.records import Defect, LabelSet, Split, Utterance
-from m2fnet.store.layout import INDEX, META
+from m2fnet.store.layout import META
 from m2fnet.store.published import MODALITY_OF, Published, PublishedTurn, read_published
-from m2fnet.store.writer import StoreWriter
+from m2fnet.store.writer import StoreWriter, sweep
 
 # label number -> name in the pickles of conv-emotion and all that descend from them
 KNOWN_LABELS = {
@@ -175,8 +175,8 @@ def _refuse_used(folder: Path, overwrite: bool) -> None:
 
 def _remove_stores(folder: Path) -> None:
     for store in (folder / name for name in MODALITY_OF):
-        for path in (store / META, store / INDEX, *store.glob("shard-*.safetensors")):  # meta first: half is no store
-            path.unlink(missing_ok=True)
+        (store / META).unlink(missing_ok=True)  # first: half is no store
+        sweep(store)
         if store.is_dir() and not any(store.iterdir()):
             store.rmdir()
 

@@ -4,17 +4,26 @@ A store is a folder::
 
     shard-00000.safetensors   "vectors" (rows, D); written once, its ids in the file's own metadata
     index.jsonl               {"id", "shard", "row", "rows"} per utterance that has an embedding
-    meta.json                 what made it, for which manifest, every utterance that is missing, with the reason, and
-                              the SHA-256 of the files above
+    meta.json                 what made it, for which manifest, every utterance that is missing, with the reason, what
+                              was cut from the others, and the SHA-256 of the files above
+
+A store that is written anew gets files of other names, ``shard-1-00000.safetensors`` and ``index-1.jsonl`` the first
+time: the old one stays valid until its ``meta.json`` is replaced.
 """
 
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from importlib.metadata import version
+from typing import Any, Literal, get_args
 
 import torch
+from torch import Tensor
 
-INDEX = "index.jsonl"
+from m2fnet.errors import StoreError
+from m2fnet.manifest import Manifest
+from m2fnet.records import MODALITIES
+
 META = "meta.json"
 VECTORS = "vectors"
 FORMAT = 1
@@ -25,6 +34,8 @@ DTYPES: dict[str, torch.dtype] = {
     "bfloat16": torch.bfloat16,
 }
 Resolution = Literal["utterance", "frame"]
+_PACKAGES = ("m2fnet", "torch", "safetensors", "numpy")
+_INDEX = re.compile(r"index(?:-([1-9]\d*))?\.jsonl", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -33,6 +44,21 @@ class Missing:
 
     stage: str
     reason: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an utterance.
+
+    Attributes:
+        id: of the utterance.
+        result: its embedding, (D,) or for frame resolution (T, D), or why it has none.
+        cut: what the extractor had to leave out of it, such as ``{"cut_tokens": 3}``.
+    """
+
+    id: str
+    result: Tensor | Missing
+    cut: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -59,7 +85,71 @@ class StoreMeta:
     extractor: dict[str, Any]
     versions: dict[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls,
+        manifest: Manifest,
+        *,
+        modality: str,
+        width: int,
+        extractor: dict[str, Any],
+        resolution: Resolution = "utterance",
+        dtype: str = "float32",
+    ) -> "StoreMeta":
+        """What the store of the saved ``manifest`` has to say with these settings.
 
-def shard_path(folder: Path, number: int) -> Path:
-    """Path of shard ``number``."""
-    return folder / f"shard-{number:05d}.safetensors"
+        Raises:
+            StoreError: if a setting is not one of those above.
+        """
+        for value, known in ((dtype, DTYPES), (modality, MODALITIES), (resolution, get_args(Resolution))):
+            if value not in known:
+                raise StoreError(f"Expected one of {', '.join(known)} for a store, but got {value!r}.")
+        if width < 1:
+            raise StoreError(f"Expected vectors of width 1 or more for a store, but got {width}.")
+        if not manifest.sha256:
+            raise StoreError("The manifest has not been saved; save it first so that the store can name its hash.")
+        versions = {name: version(name) for name in _PACKAGES}
+        return cls(modality, width, resolution, dtype, manifest.sha256, manifest.corpus, extractor, versions)
+
+    def rows(self, utterance_id: str, embedding: Tensor) -> Tensor:
+        """``embedding``, (D,) or for frame resolution (T >= 1, D), as a copy (T, D) of the stored type on the CPU.
+
+        Raises:
+            StoreError: for a wrong shape, NaN or infinity (also after rounding to the stored type).
+        """
+        rows = embedding if self.resolution == "frame" else embedding[None]
+        expected = "(T >= 1, D)" if self.resolution == "frame" else "(D,)"
+        if rows.ndim != 2 or len(rows) == 0 or rows.shape[1] != self.width:
+            raise StoreError(
+                f"The embedding of {utterance_id!r} has shape {tuple(embedding.shape)}; "
+                f"expected {expected} with D = {self.width}."
+            )
+        rows = rows.detach().to("cpu", DTYPES[self.dtype], copy=True)  # the caller may fill its buffer again
+        if not torch.isfinite(rows).all():
+            raise StoreError(
+                f"The embedding of {utterance_id!r} holds NaN or infinity as {self.dtype}; find out why, "
+                "or record the utterance as missing."
+            )
+        return rows
+
+
+def index_name(generation: int) -> str:
+    """Name of the index of a store that was written anew ``generation`` times."""
+    return f"index-{generation}.jsonl" if generation else "index.jsonl"
+
+
+def shard_name(number: int, generation: int) -> str:
+    """Name of shard ``number`` of such a store."""
+    return f"shard-{generation}-{number:05d}.safetensors" if generation else f"shard-{number:05d}.safetensors"
+
+
+def generation_of(names: Iterable[str]) -> int:
+    """How often the store with these files was written anew.
+
+    Raises:
+        ValueError: if they are not those of one store.
+    """
+    found = [match for name in names if (match := _INDEX.fullmatch(name))]
+    if len(found) != 1:
+        raise ValueError(f"expected one index among the files of a store, but there are {len(found)}")
+    return int(found[0][1] or 0)

@@ -14,7 +14,18 @@ from m2fnet.errors import StoreError
 from m2fnet.files import read_json, read_jsonl, sha256_of
 from m2fnet.manifest import Manifest
 from m2fnet.records import MODALITIES
-from m2fnet.store.layout import DTYPES, FORMAT, INDEX, META, VECTORS, Missing, Resolution, StoreMeta, shard_path
+from m2fnet.store.layout import (
+    DTYPES,
+    FORMAT,
+    META,
+    VECTORS,
+    Missing,
+    Resolution,
+    StoreMeta,
+    generation_of,
+    index_name,
+    shard_name,
+)
 
 _BLOCK = 256  # rows that are gathered at a time, few enough to stay in the processor's cache
 _ADVICE = "Make it again with `m2fnet extract` (or `m2fnet import` for a feature pickle)."
@@ -28,6 +39,7 @@ class Store:
     Attributes:
         meta: what the store says about itself.
         missing: utterance id -> why it has no embedding.
+        cut: what the extractor left out of the utterances, summed by kind; empty where it cuts nothing.
 
     Raises:
         StoreError: if the folder is no store, is damaged, or was written by a newer format.
@@ -42,20 +54,24 @@ class Store:
             self.meta = self._meta(content)
             self.missing = {m["id"]: Missing(m["stage"], m["reason"]) for m in content["missing"]}
             self._hashes = dict[str, str](content["sha256"])
-            self._verify(INDEX)
-            index = read_jsonl(self.folder / INDEX, StoreError, _ADVICE)
-            self._places = {e["id"]: (int(e["shard"]), int(e["row"]), int(e["rows"])) for e in index}
+            self.cut = {str(kind): int(total) for kind, total in content.get("cut", {}).items()}
+            generation = generation_of(self._hashes)
+            index = self.folder / index_name(generation)
+            self._verify(index.name)
+            entries = read_jsonl(index, StoreError, _ADVICE)
+            self._places = {e["id"]: (int(e["shard"]), int(e["row"]), int(e["rows"])) for e in entries}
             shards, count = int(content["shards"]), int(content["count"])
         except StoreError:
             raise
-        except (KeyError, TypeError, ValueError, OverflowError) as problem:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as problem:
             raise StoreError(f"{self.folder} is damaged ({problem!r}). {_ADVICE}") from problem
         if len(self._places) != count:
             raise StoreError(f"{self.folder} lists {len(self._places)} embeddings, expected {count}. {_ADVICE}")
-        self._shards = [self._map(shard_path(self.folder, number)) for number in range(shards)]
+        self._files = [shard_name(number, generation) for number in range(shards)]
+        self._shards = [self._map(self.folder / name) for name in self._files]
         for name, (shard, row, rows) in self._places.items():
             if not (0 <= shard < shards and row >= 0 and rows > 0 and row + rows <= len(self._shards[shard])):
-                raise StoreError(f"{self.folder / INDEX} sends {name!r} outside shard {shard}. {_ADVICE}")
+                raise StoreError(f"{index} sends {name!r} outside shard {shard}. {_ADVICE}")
 
     def __len__(self) -> int:
         """Number of utterances that have an embedding."""
@@ -125,8 +141,8 @@ class Store:
         Raises:
             StoreError: naming the file that changed.
         """
-        for number in range(len(self._shards)):
-            self._verify(shard_path(self.folder, number).name)
+        for name in self._files:
+            self._verify(name)
 
     def _verify(self, name: str) -> None:
         path = self.folder / name

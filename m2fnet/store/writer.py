@@ -2,42 +2,44 @@
 
 import dataclasses
 import json
-from importlib.metadata import version
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from m2fnet.errors import StoreError
-from m2fnet.files import replaced, sha256_of, write_json, write_jsonl
+from m2fnet.files import read_json, replaced, sha256_of, write_json, write_jsonl
 from m2fnet.manifest import Manifest
-from m2fnet.records import MODALITIES
 from m2fnet.store.layout import (
-    DTYPES,
     FORMAT,
-    INDEX,
     META,
     VECTORS,
     Missing,
+    Outcome,
     Resolution,
     StoreMeta,
-    shard_path,
+    generation_of,
+    index_name,
+    shard_name,
 )
 
-_PACKAGES = ("m2fnet", "torch", "safetensors", "numpy")
+_FILES = ("shard-*.safetensors", "index*.jsonl", ".tmp-*")
 
 
 class StoreWriter:
     """Embeddings in, a store out; use it as a context manager.
 
     Every utterance of ``manifest`` must be given once, to `add` or to `add_missing`, before the block ends.
-    An error inside the block leaves the shards written so far and no ``meta.json``: such a folder is no store.
+    An error inside the block leaves the shards written so far and no ``meta.json``: such a folder is no store. A store
+    that is replaced stays as it is until then.
 
     Args:
-        folder: where the store goes; must not hold a store already.
+        folder: where the store goes.
         manifest: the saved manifest whose utterances are embedded.
         modality: ``"text"``, ``"audio"`` or ``"visual"``.
         width: length D of every vector.
@@ -45,6 +47,8 @@ class StoreWriter:
         resolution: one vector per utterance, or a sequence of vectors.
         dtype: stored number type: ``float32``, ``float16`` or ``bfloat16``.
         shard_bytes: a shard is closed when it holds at least this much.
+        replaces: whether ``folder`` may hold a store already.
+        cut: what the extractor left out of utterances so far, summed by kind; `put` adds to it.
 
     Raises:
         StoreError: if ``folder`` already holds a store, or a setting is not one of the above.
@@ -61,27 +65,16 @@ class StoreWriter:
         resolution: Resolution = "utterance",
         dtype: str = "float32",
         shard_bytes: int = 256 * 2**20,
+        replaces: bool = False,
+        cut: Mapping[str, int] | None = None,
     ) -> None:
-        for value, known in ((dtype, DTYPES), (modality, MODALITIES), (resolution, get_args(Resolution))):
-            if value not in known:
-                raise StoreError(f"Expected one of {', '.join(known)} for a store, but got {value!r}.")
-        if width < 1:
-            raise StoreError(f"Expected vectors of width 1 or more for a store, but got {width}.")
-        if not manifest.sha256:
-            raise StoreError("The manifest has not been saved; save it first so that the store can name its hash.")
-        if (folder / META).exists():
+        self.meta = StoreMeta.of(
+            manifest, modality=modality, width=width, extractor=extractor, resolution=resolution, dtype=dtype
+        )
+        if (folder / META).exists() and not replaces:
             raise StoreError(f"{folder} already holds a store; choose another folder, or remove this one first.")
         self.folder = folder
-        self.meta = StoreMeta(
-            modality=modality,
-            width=width,
-            resolution=resolution,
-            dtype=dtype,
-            manifest_sha256=manifest.sha256,
-            corpus=manifest.corpus,
-            extractor=extractor,
-            versions={name: version(name) for name in _PACKAGES},
-        )
+        self.cut = Counter(cut or {})
         self._expected = {u.id for u in manifest.utterances}
         self._hashes: dict[str, str] = {}
         self._missing: dict[str, Missing] = {}
@@ -92,8 +85,8 @@ class StoreWriter:
         self._shard = 0
         self._shard_bytes = shard_bytes
         folder.mkdir(parents=True, exist_ok=True)
-        for leftover in [*folder.glob("shard-*.safetensors"), *folder.glob(".tmp-*"), folder / INDEX]:
-            leftover.unlink(missing_ok=True)  # of an interrupted run: without meta.json nobody could read them
+        present = sweep(folder)
+        self._generation = generation_of(present) + 1 if present else 0
 
     def add(self, utterance_id: str, embedding: Tensor) -> None:
         """Store ``embedding``, (D,) or for frame resolution (T >= 1, D).
@@ -102,19 +95,7 @@ class StoreWriter:
             StoreError: for an unknown or repeated id, a wrong shape, NaN or infinity (also after rounding to dtype).
         """
         self._take(utterance_id)
-        rows = embedding if self.meta.resolution == "frame" else embedding[None]
-        expected = "(T >= 1, D)" if self.meta.resolution == "frame" else "(D,)"
-        if rows.ndim != 2 or len(rows) == 0 or rows.shape[1] != self.meta.width:
-            raise StoreError(
-                f"The embedding of {utterance_id!r} has shape {tuple(embedding.shape)}; "
-                f"expected {expected} with D = {self.meta.width}."
-            )
-        rows = rows.detach().to("cpu", DTYPES[self.meta.dtype], copy=True)  # the caller may fill its buffer again
-        if not torch.isfinite(rows).all():
-            raise StoreError(
-                f"The embedding of {utterance_id!r} holds NaN or infinity as {self.meta.dtype}; find out why, "
-                "or record the utterance as missing."
-            )
+        rows = self.meta.rows(utterance_id, embedding)
         self._pending.append((utterance_id, rows))
         self._pending_bytes += rows.nbytes
         if self._pending_bytes >= self._shard_bytes:
@@ -124,6 +105,14 @@ class StoreWriter:
         """Record that an utterance has no embedding, and why."""
         self._take(utterance_id)
         self._missing[utterance_id] = missing
+
+    def put(self, outcome: Outcome) -> None:
+        """Store or record what became of an utterance, and count what was cut from it."""
+        if isinstance(outcome.result, Missing):
+            self.add_missing(outcome.id, outcome.result)
+        else:
+            self.add(outcome.id, outcome.result)
+        self.cut.update(outcome.cut)
 
     def __enter__(self) -> "StoreWriter":
         return self
@@ -148,7 +137,7 @@ class StoreWriter:
             self._index.append({"id": name, "shard": self._shard, "row": row, "rows": len(rows)})
             row += len(rows)
         vectors = torch.cat([rows for _, rows in self._pending])
-        path = shard_path(self.folder, self._shard)
+        path = self.folder / shard_name(self._shard, self._generation)
         with replaced(path) as temporary:
             save_file({VECTORS: vectors}, temporary, metadata={"ids": json.dumps(ids)})
         self._hashes[path.name] = sha256_of(path)
@@ -164,8 +153,9 @@ class StoreWriter:
             )
         if self._pending:
             self._write_shard()
-        write_jsonl(self.folder / INDEX, self._index)
-        self._hashes[INDEX] = sha256_of(self.folder / INDEX)
+        index = self.folder / index_name(self._generation)
+        write_jsonl(index, self._index)
+        self._hashes[index.name] = sha256_of(index)
         write_json(
             self.folder / META,
             {
@@ -173,7 +163,27 @@ class StoreWriter:
                 **dataclasses.asdict(self.meta),
                 "shards": self._shard,
                 "count": len(self._index),
+                "cut": dict(sorted(self.cut.items())),
                 "sha256": self._hashes,
                 "missing": [{"id": name, **dataclasses.asdict(m)} for name, m in sorted(self._missing.items())],
             },
         )
+        sweep(self.folder)
+
+
+def sweep(folder: Path) -> list[str]:
+    """Remove what a writer that was killed, or a store that was replaced, left in ``folder``.
+
+    Returns:
+        The files of the store that is there, none if there is none that can be read.
+    """
+    try:
+        present = list(read_json(folder / META, StoreError, "")["sha256"])
+        generation_of(present)
+    except (StoreError, KeyError, TypeError, ValueError):
+        present = []
+    for pattern in _FILES:
+        for leftover in folder.glob(pattern):
+            if leftover.name not in present:
+                leftover.unlink(missing_ok=True)  # nobody can read it: no meta.json names it
+    return present

@@ -1,0 +1,254 @@
+"""What an unfinished store holds so far: written piece by piece, put together when everything is there.
+
+Until then a store's folder also has::
+
+    .lock                      the process that writes
+    .parts/job.json            what the parts are made of, and which store they will replace
+    .parts/*.safetensors       "vectors" (rows, D), and in the file's own metadata what became of which utterance, and
+                               the SHA-256 of the job
+
+Parts are whole or not there, so that whatever ends a run, the next one goes on behind the last part.
+"""
+
+import dataclasses
+import json
+import os
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from m2fnet.errors import StoreError
+from m2fnet.files import read_json, replaced, sha256_of, write_json
+from m2fnet.store.layout import DTYPES, META, VECTORS, Missing, Outcome, StoreMeta
+from m2fnet.store.writer import sweep
+
+FOLDER = ".parts"
+LOCK = ".lock"
+JOB = "job.json"
+_JOB, _OUTCOMES = "job", "outcomes"
+
+
+@contextmanager
+def locked(store: Path) -> Iterator[None]:
+    """Let nobody else write into the folder ``store``; the system takes the lock back if the process dies.
+
+    Raises:
+        StoreError: if another process is at it, naming that process.
+    """
+    store.mkdir(parents=True, exist_ok=True)
+    path = store / LOCK
+    try:
+        with FileLock(path, timeout=0):
+            path.write_text(f"{os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+    except Timeout:
+        owner = path.read_text(encoding="utf-8", errors="replace")[:200] if path.exists() else ""
+        raise StoreError(
+            f"Process {owner or 'unknown'} is writing into {store}; wait for its end, or name another folder."
+        ) from None
+
+
+def open_parts(store: Path, meta: StoreMeta, *, discard_others: bool = False) -> "Parts":
+    """The parts of an interrupted run that are of use for the store that ``meta`` describes; only under `locked`.
+
+    Args:
+        store: folder of the store.
+        meta: what its ``meta.json`` will say.
+        discard_others: remove parts of another extractor, manifest or number type instead of refusing them.
+
+    Raises:
+        StoreError: naming what is different.
+    """
+    folder = store / FOLDER
+    job = json.loads(json.dumps({**dataclasses.asdict(meta), "replaces": _sha256_of_meta(store)}))
+    found = _read_job(folder)
+    if found is None or found.get("replaces") != job["replaces"]:
+        drop_parts(store)  # no whole job, or one that was finished
+    elif found != job:
+        if not discard_others:
+            raise _other_job(store, found, job)
+        drop_parts(store)
+    for leftover in folder.glob(".tmp-*"):
+        leftover.unlink(missing_ok=True)
+    write_json(folder / JOB, job)
+    return Parts(store, meta)
+
+
+def drop_parts(store: Path) -> None:
+    """Remove all parts; they have become a store, or never will."""
+    (store / FOLDER / JOB).unlink(missing_ok=True)  # first: without it the others count for nothing
+    shutil.rmtree(store / FOLDER, ignore_errors=True)
+
+
+def tidy(store: Path) -> None:
+    """Remove what a run left that was killed after its store was finished; parts for another store stay.
+
+    Raises:
+        StoreError: if another process is writing into the folder.
+    """
+    if not any((store / name).exists() for name in (FOLDER, LOCK)):
+        return
+    with locked(store):
+        sweep(store)
+        job = _read_job(store / FOLDER)
+        if job is None or job.get("replaces") != _sha256_of_meta(store):
+            drop_parts(store)
+
+
+class PartWriter:
+    """Keeps what one process has finished in parts of its own.
+
+    A part is written when something is added and, since the last one, as many utterances or bytes have come together
+    or as much time has passed as given here. So this is what a kill can cost.
+
+    Args:
+        store: folder of the store, for which `open_parts` has been called in one of the processes.
+        meta: what the store's ``meta.json`` will say.
+        utterances: most that wait to be written.
+        seconds: longest that one waits, if others follow.
+        size: most bytes that wait.
+    """
+
+    def __init__(
+        self, store: Path, meta: StoreMeta, *, utterances: int = 1024, seconds: float = 30.0, size: int = 256 * 2**20
+    ) -> None:
+        self.folder, self.meta = store / FOLDER, meta
+        self.utterances, self.seconds, self.size = utterances, seconds, size
+        self._job = sha256_of(self.folder / JOB)
+        self._start_part()
+
+    def add(self, outcomes: Sequence[Outcome]) -> None:
+        """Take over what was finished together; it goes into one part.
+
+        Raises:
+            StoreError: for an embedding that the store would refuse.
+        """
+        checked = [
+            o if isinstance(o.result, Missing) else dataclasses.replace(o, result=self.meta.rows(o.id, o.result))
+            for o in outcomes
+        ]
+        self._pending += checked
+        waiting = sum(o.result.nbytes for o in self._pending if isinstance(o.result, Tensor))
+        is_late = time.monotonic() - self._since >= self.seconds
+        if len(self._pending) >= self.utterances or waiting >= self.size or is_late:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._pending:
+            vectors = [o.result for o in self._pending if isinstance(o.result, Tensor)]
+            empty = torch.empty(0, self.meta.width, dtype=DTYPES[self.meta.dtype])
+            about = {_JOB: self._job, _OUTCOMES: json.dumps([_as_json(o) for o in self._pending])}
+            with replaced(self._path) as temporary:
+                save_file({VECTORS: torch.cat([empty, *vectors])}, temporary, metadata=about)
+        self._start_part()
+
+    def _start_part(self) -> None:
+        self._pending: list[Outcome] = []  # with rows (T, D) as results
+        self._since = time.monotonic()
+        # not numbered: a process that outlived its run must not write over the parts of the next one
+        self._path = self.folder / f"{uuid.uuid4().hex}.safetensors"
+
+
+class Parts:
+    """What became of the utterances that are in parts, by their id.
+
+    A part that cannot be read, as after a power cut, or that a process of another job left, is removed; its utterances
+    count as not done.
+    """
+
+    def __init__(self, store: Path, meta: StoreMeta) -> None:
+        self._meta = meta
+        self._places: dict[str, tuple[Path, int, dict[str, Any]]] = {}
+        self._vectors = lru_cache(maxsize=64)(_vectors)  # parts are hardly ever read out of order
+        job = sha256_of(store / FOLDER / JOB)
+        for path in sorted((store / FOLDER).glob("*.safetensors")):
+            try:
+                self._places |= _read_part(path, meta, job)
+            except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+                path.unlink()
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, utterance_id: str) -> bool:
+        return utterance_id in self._places
+
+    def __getitem__(self, utterance_id: str) -> Outcome:
+        path, row, entry = self._places[utterance_id]
+        cut = entry.get("cut", {})
+        if "stage" in entry:
+            return Outcome(utterance_id, Missing(entry["stage"], entry["reason"]), cut)
+        rows = self._vectors(path)[row : row + entry["rows"]]
+        return Outcome(utterance_id, rows if self._meta.resolution == "frame" else rows[0], cut)
+
+
+def _as_json(outcome: Outcome) -> dict[str, Any]:
+    cut = {"cut": dict(outcome.cut)} if any(outcome.cut.values()) else {}
+    if isinstance(outcome.result, Missing):
+        return {"id": outcome.id, **dataclasses.asdict(outcome.result), **cut}
+    return {"id": outcome.id, "rows": len(outcome.result), **cut}
+
+
+def _read_part(path: Path, meta: StoreMeta, job: str) -> dict[str, tuple[Path, int, dict[str, Any]]]:
+    """Utterance id -> file, first row and entry of the part at ``path``."""
+    with safe_open(path, framework="pt") as file:
+        about = file.metadata()
+        entries = json.loads(about[_OUTCOMES])
+        shape = file.get_slice(VECTORS).get_shape()
+    places, row = {}, 0
+    for entry in entries:
+        places[entry["id"]] = (path, row, entry)
+        row += entry.get("rows", 0)
+    if about[_JOB] != job or list(shape) != [row, meta.width]:
+        raise ValueError(f"{path} is of another job, or not as it was written")
+    return places
+
+
+def _vectors(path: Path) -> Tensor:
+    """Vectors of a part, mapped from disk."""
+    with safe_open(path, framework="pt") as file:
+        vectors: Tensor = file.get_tensor(VECTORS)
+    return vectors
+
+
+def _sha256_of_meta(store: Path) -> str | None:
+    return sha256_of(store / META) if (store / META).is_file() else None
+
+
+def _read_job(folder: Path) -> dict[str, Any] | None:
+    try:
+        return read_json(folder / JOB, StoreError, "")
+    except StoreError:
+        return None
+
+
+def _other_job(store: Path, found: dict[str, Any], job: dict[str, Any]) -> StoreError:
+    before, now = _flat(found), _flat(job)
+    key = next(key for key in {**now, **before} if before.get(key) != now.get(key))
+    return StoreError(
+        f"{store} holds the parts of an interrupted run with {key} = {before.get(key)!r}, but now it is "
+        f"{now.get(key)!r}. Repeat that run's command to finish it, name another folder with --out, or start anew "
+        "with --overwrite."
+    )
+
+
+def _flat(job: dict[str, Any]) -> dict[str, Any]:
+    """The job with the settings of its extractor beside the others."""
+    settings = {f"extractor.{key}": value for key, value in job.get("extractor", {}).items()}
+    return {**{key: value for key, value in job.items() if key != "extractor"}, **settings}
