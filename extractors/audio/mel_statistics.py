@@ -1,5 +1,6 @@
 """Statistics of log-mel bands, pitch and loudness over an utterance: the embedded audio extractor and its baseline."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -49,12 +50,13 @@ class MelStatistics(FittedExtractor):
         return self.projection.width
 
     def preprocess(self, turn: Turn) -> Sample:
-        """The statistics (F,) of the utterance's sound.
+        """The statistics (F,) of the utterance's sound, and how many seconds of it were cut off.
 
         Raises:
             MediaError: if it has none that can be heard.
         """
-        return {"statistics": self.statistics(utterance_sound(turn, self.max_seconds))}
+        sound = utterance_sound(turn, self.max_seconds)
+        return {"statistics": self.statistics(sound.samples), "cut_seconds": math.ceil(sound.cut_s)}
 
     def statistics(self, samples: Tensor) -> Tensor:
         """Statistics (F,) of samples (N,) at 16 kHz: of mel bands and their changes, loudness, pitch and rhythm."""

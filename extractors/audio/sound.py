@@ -1,14 +1,12 @@
 """The sound of an utterance in its manifest."""
 
-from torch import Tensor
-
 from extractors.base import Turn
 from m2fnet.errors import MediaError
-from m2fnet.media.audio import read_audio
+from m2fnet.media.audio import Sound, read_audio
 
 
-def utterance_sound(turn: Turn, max_seconds: float) -> Tensor:
-    """Samples (N,) in -1..1 at 16 kHz of the turn's utterance, of a long one the first ``max_seconds``.
+def utterance_sound(turn: Turn, max_seconds: float) -> Sound:
+    """Sound at 16 kHz of the turn's utterance, of a long one the first ``max_seconds``.
 
     Raises:
         MediaError: if it has no sound that can be heard.

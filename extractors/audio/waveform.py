@@ -1,5 +1,6 @@
 """What all audio networks share: sound in, a random part of it in training, the whole of it in evaluation."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
@@ -61,12 +62,13 @@ class WaveformExtractor(Extractor):
         return samples, lengths
 
     def preprocess(self, turn: Turn) -> Sample:
-        """The utterance's samples (N,).
+        """The utterance's samples (N,), and how many seconds of it were cut off.
 
         Raises:
             MediaError: if it has no sound that can be heard.
         """
-        return {"samples": utterance_sound(turn, self.max_seconds)}
+        sound = utterance_sound(turn, self.max_seconds)
+        return {"samples": sound.samples, "cut_seconds": math.ceil(sound.cut_s)}
 
     def length(self, sample: Sample) -> int:
         """Whole seconds, so that among clips of like length batches are still mixed."""

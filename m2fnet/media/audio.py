@@ -1,6 +1,7 @@
 """Sound of a clip as one channel at one rate."""
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -11,55 +12,87 @@ from av.audio.stream import AudioStream
 from torch import Tensor
 
 from m2fnet.errors import MediaError
-from m2fnet.media.container import Media, open_audio
+from m2fnet.media.container import Media, is_clearly_short, open_audio
 
 RATE = 16_000
 _SILENCE = 1e-4  # -80 dB of full scale: the noise of a coder that was given nothing
 _RATES = (1_000, 768_000)  # outside it a header is damaged, and resampling would ask for any amount of memory
+_LEAD = 0.5  # seconds decoded ahead of a span: a coder's first packets after a jump overlap with what it did not see
+_EDGE = 0.05  # seconds resampled ahead of a span, so that the filter has settled
+
+
+@dataclass(frozen=True)
+class Sound:
+    """What was read of a clip's sound.
+
+    Attributes:
+        samples: (N,) in -1..1, one channel.
+        cut_s: seconds beyond the limit that were not read.
+    """
+
+    samples: Tensor
+    cut_s: float = 0.0
 
 
 def read_audio(
     path: Path, *, rate: int = RATE, span: tuple[float, float] | None = None, max_seconds: float = 60.0
-) -> Tensor:
-    """Samples (N,) in -1..1 of a clip, or of its ``span`` in seconds, mixed to one channel at ``rate`` Hz.
+) -> Sound:
+    """Sound of a clip, or of its ``span`` in seconds, mixed to one channel at ``rate`` Hz.
 
     Of more than ``max_seconds`` only the beginning is read, so that memory stays bounded.
 
     Raises:
-        MediaError: if there is no sound, it cannot be decoded, or it is empty, silent or not finite.
+        MediaError: if there is no sound, it cannot be decoded, it is clearly shorter than the file or the span says,
+            or it is empty, silent or not finite.
     """
     start, stop = span or (0.0, math.inf)
     if not 0 <= start < stop:
         raise MediaError("span", "the span is empty")
-    stop = min(stop, start + max_seconds)
+    limit = start + max_seconds
     with open_audio(path) as media:
-        samples = _decode(media, start, stop, rate)
-        declared = min(media.duration if media.duration is not None else 0.0, stop) - start
-    if len(samples) < declared * rate / 2:
-        raise MediaError("decode", "the sound ends before half of its declared length")
+        end = media.end
+        if span is not None and end is not None:
+            _check_span(start, stop, end)
+        samples = _decode(media, start, min(stop, limit), rate)
+        expected = min(end, stop, limit) - max(start, media.begin) if end is not None else 0.0
+        cut_s = max(0.0, min(stop, media.likely_end) - limit)
+    if is_clearly_short(len(samples) / rate, expected):
+        raise MediaError("decode", "the sound is shorter than declared")
+    return Sound(_checked(samples).clamp_(-1, 1), cut_s)
+
+
+def _check_span(start: float, stop: float, end: float) -> None:
+    if start >= end:
+        raise MediaError("span", "the span begins after the end of the sound")
+    if is_clearly_short(end - start, stop - start):
+        raise MediaError("span", "the sound ends before the span does")
+
+
+def _checked(samples: Tensor) -> Tensor:
     if len(samples) == 0:
         raise MediaError("decode", "the sound is empty")
     if not torch.isfinite(samples).all():
         raise MediaError("decode", "the sound holds NaN or infinity")
     if samples.abs().max() < _SILENCE:
         raise MediaError("decode", "the sound is silent")
-    return samples.clamp_(-1, 1)
+    return samples
 
 
 def _decode(media: Media[AudioStream], start: float, stop: float, rate: int) -> Tensor:
     resampler = av.AudioResampler("fltp", None, rate)
-    if start > 0:
-        media.seek(start)
+    if start > _LEAD:
+        media.seek(start - _LEAD)
     pieces: list[np.ndarray] = []
-    clock, begun = 0.0, math.nan
+    clock, begun, heard = 0.0, math.nan, 0.0
     for frame in media.container.decode(media.stream):
         clock = frame.time - media.origin if frame.time is not None else clock  # raw streams have no times
-        end = clock + frame.samples / _checked_rate(frame)
-        if end > start:
+        length = frame.samples / _checked_rate(frame)
+        if clock + length > start - _EDGE:
             begun = clock if math.isnan(begun) else begun
             pieces += _mixed(resampler, frame)
-        clock = end
-        if clock >= stop:
+            heard += length
+        clock += length
+        if clock >= stop or heard >= stop - begun:  # the latter where a damaged clock never gets there
             break
     if not pieces:
         return torch.empty(0)

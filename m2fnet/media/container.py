@@ -1,5 +1,6 @@
 """The one border to FFmpeg: files are opened here, and whatever is wrong with one leaves as `MediaError`."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ DEMUXERS = (
     "aac,aiff,asf,au,avi,caf,flac,flv,h264,m4v,matroska,mov,mp3,mp4,mpeg,mpegts,mpegvideo,ogg,w64,wav,webm,wv,gif"
 )
 MAX_PIXELS = 7680 * 4320  # a frame of more is an attack on the memory, no recording of a conversation
+RAW = frozenset({"aac", "h264", "m4v", "mp3", "mpegvideo"})  # streams without a clock: FFmpeg guesses their length
+_TAG = re.compile(r"([0-9]{2,}):([0-5][0-9]):([0-5][0-9](?:\.[0-9]+)?)")  # of Matroska, hours:minutes:seconds
 
 S = TypeVar("S", AudioStream, VideoStream)
 
@@ -38,16 +41,49 @@ class Media(Generic[S]):
     origin: float
 
     @property
-    def duration(self) -> float | None:
-        """Length of the stream in seconds as the file declares it, or None."""
-        if self.stream.duration is not None and self.stream.time_base is not None:
-            return float(self.stream.duration * self.stream.time_base)
-        return None
+    def begin(self) -> float:
+        """Second at which the stream begins, as the file declares it."""
+        return self.seconds(self.stream.start_time) if self.stream.start_time is not None else 0.0
+
+    @property
+    def end(self) -> float | None:
+        """Second at which the stream ends, as the file declares it; None where it does not, or where FFmpeg guesses."""
+        if self.container.format.name in RAW:
+            return None
+        if self.stream.duration is not None:
+            return self.seconds((self.stream.start_time or 0) + self.stream.duration)
+        tag = _TAG.fullmatch(self.stream.metadata.get("DURATION", ""))
+        return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) if tag is not None else None
+
+    @property
+    def likely_end(self) -> float:
+        """`end`, or else that of the whole file, which may be a guess, or 0 when nothing is known."""
+        return self.end if self.end is not None else (self.container.duration or 0) / av.time_base
+
+    def seconds(self, stamp: int) -> float:
+        """Seconds from the origin of a time stamp of the stream."""
+        assert self.stream.time_base is not None, "FFmpeg gives every stream a time base"
+        return float(stamp * self.stream.time_base) - self.origin
+
+    def key_before(self, time: float) -> int:
+        """Number of the last known key frame at or before ``time``; -1 where the file has no index."""
+        return self.stream.index_entries.search_timestamp(self._stamp(time))
 
     def seek(self, time: float) -> None:
         """Go to the last point at or before ``time`` (seconds from the origin) where decoding can start."""
+        self.container.seek(self._stamp(time), stream=self.stream)
+
+    def _stamp(self, time: float) -> int:
         assert self.stream.time_base is not None, "FFmpeg gives every stream a time base"
-        self.container.seek(int((self.origin + time) / self.stream.time_base), stream=self.stream)
+        return int((self.origin + time) / self.stream.time_base)
+
+
+def is_clearly_short(found: float, expected: float) -> bool:
+    """Whether ``found`` seconds are fewer than the ``expected`` ones by more than a tenth and 0.1 s.
+
+    That much is usual: headers are rounded, coders pad, and spans were measured in other copies of a clip.
+    """
+    return found < 0.9 * expected - 0.1
 
 
 @contextmanager

@@ -1,23 +1,23 @@
 """A few frames of a clip."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 from av.video.frame import VideoFrame
-from av.video.stream import VideoStream
+from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
 from m2fnet.errors import MediaError
-from m2fnet.media.container import Media, open_video
+from m2fnet.media.container import is_clearly_short, open_video
+from m2fnet.media.frames import frames_at, rate_of
 from m2fnet.media.picture import is_picture, read_picture
 from m2fnet.records import Crop
 
 Place = Literal["spread", "centre", "start", "random"]
-_FAR = 5.0  # seconds to the next wanted frame from which a seek is cheaper than decoding on
 
 
 def read_frames(
@@ -42,7 +42,7 @@ def read_frames(
         generator: draws the random place.
 
     Raises:
-        MediaError: if there is no picture or it cannot be decoded.
+        MediaError: if there is no picture, it cannot be decoded, or it clearly ends before the file or the span does.
     """
     start, stop = span or (0.0, math.inf)
     if not 0 <= start < stop:
@@ -50,21 +50,21 @@ def read_frames(
     if is_picture(path):
         return torch.from_numpy(_half(read_picture(path, max_side)[None], crop))
     with open_video(path) as media:
-        duration = media.duration
-        if duration is not None and start >= duration:
-            raise MediaError("span", "the span begins after the end of the pictures")
-        stop = min(stop, duration if duration is not None else _container_duration(media))
-        rate = float(media.stream.average_rate or 25)
-        times = frame_times(start, max(stop, start), rate=rate, count=count, place=place, generator=generator)
-        frames = list(_shown_at(media, times))
-        if not frames:
-            raise MediaError("decode", "there is no frame")
-        last = (frames[-1].time or 0.0) - media.origin
-        if duration is not None and min(times[-1], stop) - last > max(1.0, (stop - start) / 2):
-            raise MediaError("decode", "the pictures end before half of their declared length")
-        width, height = _scaled(frames[0].width, frames[0].height, max_side)
-        pictures = [frame.reformat(width, height, "rgb24").to_ndarray() for frame in frames]
+        if span is not None and media.end is not None:
+            _check_span(start, stop, media.end)
+        stop = max(start, min(stop, media.likely_end))
+        times = frame_times(start, stop, rate=rate_of(media), count=count, place=place, generator=generator)
+        pictures = list(_upright(frames_at(media, times, start), max_side))
+    if not pictures:
+        raise MediaError("decode", "there is no frame")
     return torch.from_numpy(_half(np.stack(pictures), crop))
+
+
+def _check_span(start: float, stop: float, end: float) -> None:
+    if start >= end:
+        raise MediaError("span", "the span begins after the end of the pictures")
+    if is_clearly_short(end - start, stop - start):
+        raise MediaError("span", "the pictures end before the span does")
 
 
 def frame_times(
@@ -94,31 +94,14 @@ def frame_times(
     return [first + i / rate for i in range(count)]
 
 
-def _shown_at(media: Media[VideoStream], times: Sequence[float]) -> Iterator[VideoFrame]:
-    """The frames on screen at ``times`` (ascending), each once."""
-    frames = media.container.decode(media.stream)
-    shown: VideoFrame | None = None
-    upcoming = next(frames, None)
-    given: VideoFrame | None = None
-    for time in times:
-        if upcoming is not None and time - _time(upcoming, media) > _FAR:
-            media.seek(time)
-            frames = media.container.decode(media.stream)
-            shown, upcoming = None, next(frames, None)
-        while upcoming is not None and (shown is None or _time(upcoming, media) <= time + 1e-6):
-            shown, upcoming = upcoming, next(frames, None)
-        if shown is not None and shown is not given:
-            given = shown
-            yield shown
-
-
-def _time(frame: VideoFrame, media: Media[VideoStream]) -> float:
-    """Seconds from the origin; frames of raw streams have no time and count as being at it."""
-    return frame.time - media.origin if frame.time is not None else 0.0
-
-
-def _container_duration(media: Media[VideoStream]) -> float:
-    return (media.container.duration or 0) / 1_000_000
+def _upright(frames: Iterable[VideoFrame], max_side: int | None) -> Iterator[np.ndarray]:
+    """RGB pictures (H, W, 3) of one size, turned as the camera was held."""
+    scaler = VideoReformatter()  # one for all: it keeps its tables
+    size: tuple[int, int] | None = None
+    for frame in frames:
+        size = size or _scaled(frame.width, frame.height, max_side)
+        picture = scaler.reformat(frame, *size, "rgb24").to_ndarray()
+        yield np.rot90(picture, round(frame.rotation / 90))
 
 
 def _scaled(width: int, height: int, max_side: int | None) -> tuple[int, int]:
