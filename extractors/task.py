@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytorch_lightning as pl
 import torch
@@ -107,6 +107,7 @@ class ExtractorTask(pl.LightningModule):
         self.head_dropout = head_dropout
         self.compiled = compiled
         self.net: Extractor | None = None
+        self.kept: dict[str, Any] = {}  # settings in place of the given ones, see `Extractor.kept`
         self.classes: tuple[str, ...] = ()
         self.manifest_sha256 = ""
         self.judged: dict[str, Embedded] = {}
@@ -131,7 +132,7 @@ class ExtractorTask(pl.LightningModule):
             UsageError: if the network's settings do not fit together or it offers what this task cannot train.
         """
         try:
-            net = self.make_net()
+            net = cast(Callable[..., Extractor], self.make_net)(**self.kept)
         except M2FNetError:
             raise
         except ValueError as error:

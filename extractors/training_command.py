@@ -6,9 +6,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+import pytorch_lightning as pl
+
 from extractors.data import ExtractorData
 from extractors.embedding import names_dead_workers
 from extractors.judging import Embedded
+from extractors.settings import extractor_class
 from extractors.task import ExtractorTask
 from extractors.trained import NET
 from m2fnet.callbacks import say
@@ -26,13 +29,25 @@ class ExtractorCLI(RunCLI):
 
     prog = "m2fnet extractor"
 
+    def before_fit(self) -> None:
+        """Have the run keep what building its network takes, and use it if the run has weights to go on from."""
+        self.trainer.callbacks.append(_KeepNetwork(self.run / NET))  # type: ignore[attr-defined]
+        if not self.config[self.subcommand].overwrite and (self.run / "checkpoints" / "last.ckpt").exists():
+            self._build_from_what_was_kept()
+
+    def before_validate(self) -> None:
+        """Build the network from what the run kept."""
+        self._build_from_what_was_kept()
+
+    def before_test(self) -> None:
+        """Build the network from what the run kept."""
+        self._build_from_what_was_kept()
+
     def after_fit(self) -> None:
-        """Keep what building the network again takes, and say where the run lies and what comes next."""
+        """Say where the run lies and what comes next."""
         task, fitted = cast(ExtractorTask, self.model), self.fitted()
         if task.net is None:
             return  # it was trained before
-        if self.trainer.is_global_zero:
-            task.net.keep(self.run / NET)
         self._say_what_is_missing()
         say(
             f"Trained {fitted['epochs']} epochs, kept epoch {fitted['epoch']} with dev weighted F1 "
@@ -72,6 +87,12 @@ class ExtractorCLI(RunCLI):
             "missing": len(data.missing),
         }
 
+    def _build_from_what_was_kept(self) -> None:
+        """Let no later command of a run depend on a hub, or on a folder that may be gone."""
+        if (self.run / NET).is_dir():
+            network = extractor_class(self.config[self.subcommand].model.net.class_path)
+            cast(ExtractorTask, self.model).kept = network.kept(self.run / NET)
+
     def _say_what_is_missing(self) -> None:
         """Count what could not be read by its reason, and name it in the run folder."""
         missing = cast(ExtractorData, self.datamodule).missing
@@ -81,6 +102,18 @@ class ExtractorCLI(RunCLI):
         say(f"{len(missing)} utterances could not be read and are left out; {self.run / MISSING} names them.")
         for why, count in Counter(missing.values()).most_common():
             say(f"  {count:6d}  {why.stage}: {why.reason}")
+
+
+class _KeepNetwork(pl.Callback):
+    """Keeps what building the network again takes, before the first step, so that a killed run can go on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        net = cast(ExtractorTask, pl_module).net
+        if net is not None and trainer.is_global_zero:
+            net.keep(self.folder)
 
 
 @names_dead_workers

@@ -224,7 +224,7 @@ class RunCLI(LightningCLI):
                 "No epoch was finished and scored on dev, so no weights were kept; trainer.max_epochs, "
                 "trainer.limit_val_batches and trainer.fast_dev_run have to leave at least one."
             )
-        best = torch.load(self.checkpoint.best_model_path, weights_only=True, map_location="cpu")
+        best = torch.load(self.checkpoint.best_model_path, weights_only=True, map_location="cpu", mmap=True)
         if self.trainer.is_global_zero:
             write_json(
                 self.run / FIT,
