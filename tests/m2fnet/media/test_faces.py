@@ -1,5 +1,8 @@
 """Faces: none is an empty list, however small or odd the picture."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -53,6 +56,10 @@ def crowd(rows, columns, unit=20):
     return torch.from_numpy(np.asarray(picture).copy())
 
 
+def sorted_across(faces):
+    return sorted(faces, key=lambda face: face.box[0])
+
+
 def test_forty_faces_in_one_frame():
     (faces,) = FaceDetector(min_side=32)(crowd(5, 8)[None])
     assert len(faces) >= 38
@@ -65,8 +72,58 @@ def test_many_frames_are_searched_in_parts_and_stay_in_order():
     assert [bool(faces) for faces in FaceDetector()(frames)] == [number % 3 == 0 for number in range(20)]
 
 
+def test_boxes_are_in_pixels_of_the_frame_however_far_it_is_scaled_down():
+    small = crowd(1, 2)
+    large = small.repeat_interleave(3, dim=0).repeat_interleave(4, dim=1)  # stretched more across than down
+    plain, stretched = FaceDetector(min_side=32)(small[None])[0], FaceDetector(min_side=96)(large[None])[0]
+    assert len(plain) == len(stretched) == 2
+    for face, same in zip(sorted_across(plain), sorted_across(stretched), strict=True):
+        expected = np.multiply(face.box, (4, 3, 4, 3))
+        assert np.abs(expected - same.box).max() <= 24  # faces are 120 pixels and more
+
+
+@pytest.mark.parametrize("size", [(97, 161), (200, 133)])
+def test_boxes_stay_in_place_in_frames_whose_sides_do_not_divide(size):
+    frame = torch.full((*size, 3), 120, dtype=torch.uint8)
+    frame[-96:, -80:] = crowd(1, 1)
+    (plain,), (scaled,) = (FaceDetector(min_side=40, working_side=side)(frame[None])[0] for side in (40, 23))
+    assert np.abs(np.subtract(plain.box, scaled.box)).max() <= 4
+
+
+def test_no_frames_have_no_faces():
+    assert FaceDetector()(torch.empty(0, 40, 40, 3, dtype=torch.uint8)) == []
+
+
+@pytest.mark.parametrize("at_once", [1, 10_000, 10**9])
+def test_however_many_are_searched_at_once_the_faces_are_the_same(at_once):
+    frames = torch.stack([crowd(1, 2), crowd(1, 2).flip(1), torch.full((96, 160, 3), 120, dtype=torch.uint8)])
+    found = FaceDetector(at_once=at_once)(frames)
+    assert [len(faces) for faces in found] == [2, 2, 0]
+    for faces, same in zip(found, FaceDetector()(frames), strict=True):
+        for face, other in zip(faces, same, strict=True):
+            assert np.abs(np.subtract(face.box, other.box)).max() <= 1
+            assert face.confidence == pytest.approx(other.confidence, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_frames():
+    code = """
+import resource, torch
+from m2fnet.media.faces import FaceDetector
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+frame = torch.randint(0, 256, (180, 320, 3), dtype=torch.uint8)
+detector = FaceDetector(min_side=40, at_once=100_000)
+detector(frame.expand(30, -1, -1, -1))
+before = peak()
+detector(frame.expand(1000, -1, -1, -1))
+print(peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 60  # MiB; the frames together would take 660 as the networks see them
+
+
 def test_settings_tell_detectors_apart():
-    for other in ({"min_side": 30}, {"min_confidence": 0.5}, {"border": 0.1}):
+    for other in ({"min_side": 30}, {"min_confidence": 0.5}, {"border": 0.1}, {"working_side": 15}):
         assert FaceDetector(**other).settings != FaceDetector().settings
     assert FaceDetector().settings == FaceDetector().settings
 
