@@ -19,7 +19,7 @@ from extractors.audio.waveform import WaveformExtractor
 
 
 class MaskedResNet18(nn.Module):
-    """Features (B, 512) of pictures (B, 3, M, T) of which only the first frames (B,) count.
+    """Features (B, 512) of pictures (B, 3, M, T) of which only the first frames (B,) count, or all of them.
 
     It is torchvision's ResNet18, with everything behind the last frame set to zero after every normalisation: there a
     clip that is padded sees the same zeros that a convolution puts at the edge of one that is not.
@@ -31,17 +31,19 @@ class MaskedResNet18(nn.Module):
         super().__init__()
         self.net = resnet18(weights=None)
         self.net.fc = nn.Identity()
+        self.net.to(memory_format=torch.channels_last)  # a third faster
 
-    def forward(self, pictures: Tensor, frames: Tensor) -> Tensor:
+    def forward(self, pictures: Tensor, frames: Tensor | None) -> Tensor:
         """Mean of the last layer over bands and valid frames."""
         net, frames = self.net, _halved(frames)
+        pictures = pictures.contiguous(memory_format=torch.channels_last)
         x = _valid(F.relu(net.bn1(net.conv1(pictures))), frames)
         x, frames = net.maxpool(x), _halved(frames)
         x = _valid(x, frames)
         for block in chain(net.layer1, net.layer2, net.layer3, net.layer4):
             frames = _halved(frames) if block.stride == 2 else frames
             x = _through(block, x, frames)
-        return x.sum((2, 3)) / (frames * x.shape[2])[:, None]
+        return x.mean((2, 3)) if frames is None else x.sum((2, 3)) / (frames * x.shape[2])[:, None]
 
 
 class MelResNet(WaveformExtractor):
@@ -85,11 +87,12 @@ class MelResNet(WaveformExtractor):
 
     def encode(self, signal: Tensor, lengths: Tensor) -> Tensor:
         """Features (B, 512) of spectrograms (B, 3, M, T) with frames (B,)."""
-        features: Tensor = self.resnet(_valid(self.norm(signal), lengths), lengths)
+        frames = None if self.training else lengths  # in training no clip is padded
+        features: Tensor = self.resnet(_valid(self.norm(signal), frames), frames)
         return features
 
 
-def _through(block: BasicBlock, x: Tensor, frames: Tensor) -> Tensor:
+def _through(block: BasicBlock, x: Tensor, frames: Tensor | None) -> Tensor:
     """What ``BasicBlock.forward`` computes, (B, C, M, T), of valid frames alone."""
     y = _valid(F.relu(block.bn1(block.conv1(x))), frames)
     y = block.bn2(block.conv2(y))
@@ -97,12 +100,14 @@ def _through(block: BasicBlock, x: Tensor, frames: Tensor) -> Tensor:
     return _valid(F.relu(y), frames)
 
 
-def _valid(x: Tensor, frames: Tensor) -> Tensor:
-    """(B, C, M, T) with zeros behind the first frames (B,)."""
+def _valid(x: Tensor, frames: Tensor | None) -> Tensor:
+    """(B, C, M, T) with zeros behind the first frames (B,), if there is anything behind them."""
+    if frames is None:
+        return x
     is_valid = torch.arange(x.shape[3], device=x.device) < frames[:, None]
     return x * is_valid[:, None, None]
 
 
-def _halved(frames: Tensor) -> Tensor:
+def _halved(frames: Tensor | None) -> Tensor | None:
     """Number of frames (B,) after a step of two, rounded up as convolutions do."""
-    return (frames + 1) // 2
+    return None if frames is None else (frames + 1) // 2
