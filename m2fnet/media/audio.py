@@ -18,6 +18,7 @@ RATE = 16_000
 _SILENCE = 1e-4  # -80 dB of full scale: the noise of a coder that was given nothing
 _RATES = (1_000, 768_000)  # outside it a header is damaged, and resampling would ask for any amount of memory
 _LEAD = 0.5  # seconds decoded ahead of a span: a coder's first packets after a jump overlap with what it did not see
+_ALMOST = 1e-6  # 9.777 - 7.777 is a little more than 2
 _EDGE = 0.05  # seconds resampled ahead of a span, so that the filter has settled
 
 
@@ -98,8 +99,8 @@ def _decode(media: Media[AudioStream], start: float, stop: float, rate: int) -> 
         return torch.empty(0)
     pieces += _mixed(resampler, None)
     surplus = round(max(0.0, start - begun) * rate)
-    length = math.ceil((stop - max(start, begun)) * rate)
-    return torch.from_numpy(np.concatenate(pieces)[surplus : surplus + max(0, length)].copy())
+    wanted = (stop - max(start, begun)) * rate
+    return torch.from_numpy(np.concatenate(pieces)[surplus : surplus + math.ceil(wanted - _ALMOST)].copy())
 
 
 def _mixed(resampler: av.AudioResampler, frame: AudioFrame | None) -> list[np.ndarray]:

@@ -1,7 +1,8 @@
 """The one border to FFmpeg: files are opened here, and whatever is wrong with one leaves as `MediaError`."""
 
 import re
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ DEMUXERS = (
 )
 MAX_PIXELS = 7680 * 4320  # a frame of more is an attack on the memory, no recording of a conversation
 RAW = frozenset({"aac", "h264", "m4v", "mp3", "mpegvideo"})  # streams without a clock: FFmpeg guesses their length
+_UNTOLD = 0x7FFF0000  # as size of a file: written by programs that did not know yet how long it would be
 _TAG = re.compile(r"([0-9]{2,}):([0-5][0-9]):([0-5][0-9](?:\.[0-9]+)?)")  # of Matroska, hours:minutes:seconds
 
 S = TypeVar("S", AudioStream, VideoStream)
@@ -71,7 +73,10 @@ class Media(Generic[S]):
 
     def seek(self, time: float) -> None:
         """Go to the last point at or before ``time`` (seconds from the origin) where decoding can start."""
-        self.container.seek(self._stamp(time), stream=self.stream)
+        try:
+            self.container.seek(self._stamp(time), stream=self.stream)
+        except av.FFmpegError as error:  # "Operation not permitted"
+            raise MediaError("decode", "the index of the file is damaged") from error
 
     def _stamp(self, time: float) -> int:
         assert self.stream.time_base is not None, "FFmpeg gives every stream a time base"
@@ -94,10 +99,8 @@ def open_audio(path: Path) -> Iterator[Media[AudioStream]]:
         MediaError: if there is none, or for anything that goes wrong inside the block.
     """
     with _opened(path) as container:
-        streams = list(container.streams.audio)
-        if not streams:
-            raise MediaError("open", "the file has no sound")
-        yield Media(container, streams[0], _origin(container))
+        stream = _first(container.streams.audio, "sound")
+        yield Media(container, stream, _origin(container))
 
 
 @contextmanager
@@ -108,11 +111,18 @@ def open_video(path: Path) -> Iterator[Media[VideoStream]]:
         MediaError: if there is none, or for anything that goes wrong inside the block.
     """
     with _opened(path) as container:
-        streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-        if not streams:
-            raise MediaError("open", "the file has no picture")
-        streams[0].codec_context.thread_count = 1  # workers already use every core
-        yield Media(container, streams[0], _origin(container))
+        covers = Disposition.attached_pic
+        stream = _first([s for s in container.streams.video if not s.disposition & covers], "picture")
+        stream.codec_context.thread_count = 1  # workers already use every core
+        yield Media(container, stream, _origin(container))
+
+
+def _first(streams: Sequence[S], what: str) -> S:
+    if not streams:
+        raise MediaError("open", f"the file has no {what}")
+    if getattr(streams[0], "codec_context", None) is None:  # the library's types say that this cannot be
+        raise MediaError("open", f"the {what} is coded in an unknown way")
+    return streams[0]
 
 
 @contextmanager
@@ -121,6 +131,7 @@ def _opened(path: Path) -> Iterator[InputContainer]:
     if not path.is_file():
         raise MediaError(stage, "it is no regular file" if path.exists() else "the file does not exist")
     try:
+        _check_riff(path)
         with av.open(
             str(path.resolve()),  # absolute: a name such as "concat:a|b" is never taken for a protocol
             metadata_errors="replace",
@@ -134,6 +145,15 @@ def _opened(path: Path) -> Iterator[InputContainer]:
         raise
     except Exception as error:  # FFmpegError, ValueError, UnicodeDecodeError, PermissionError, EOFError, ...
         raise MediaError(stage, _reason(error)) from error
+
+
+def _check_riff(path: Path) -> None:
+    """Refuse WAV and AVI files that were cut off: FFmpeg takes what is there for the whole."""
+    with path.open("rb") as file:
+        name, size = struct.unpack("<4sI", file.read(8).ljust(8, b"\0"))
+    is_told = size < _UNTOLD
+    if name == b"RIFF" and is_told and path.stat().st_size < 0.9 * size:
+        raise MediaError("open", "the file is shorter than its header says")
 
 
 def _origin(container: InputContainer) -> float:

@@ -26,16 +26,53 @@ def write_sound(path, samples, rate=RATE, layout="mono", codec="pcm_f32le"):
     return path
 
 
-def write_pictures(path, values, size=(32, 24), fps=10, codec="mpeg4"):
-    """A clip whose frame ``i`` is grey of brightness ``values[i]`` left and black right."""
-    width, height = size
+def write_pictures(path, values, size=(32, 24), fps=10, codec="mpeg4", gaps=(1,), rotation=0, **settings):
+    """A clip whose frame ``i`` is grey of brightness ``values[i]`` left and black right, ``gaps`` frames apart.
+
+    ``settings`` are attributes of the coder, such as ``gop_size`` and ``max_b_frames``.
+    """
     with av.open(str(path), "w") as out:
-        stream = out.add_stream(codec, rate=fps)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.gop_size = 12
-        for value in values:
-            picture = np.zeros((height, width, 3), np.uint8)
-            picture[:, : max(1, width // 2)] = value
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        stream = _picture_stream(out, codec, size, fps, **settings)
+        if rotation:
+            stream.set_display_rotation(rotation)
+        out.start_encoding()  # also for no frame at all
+        time = 0
+        for number, value in enumerate(values):
+            out.mux(stream.encode(_picture(value, size, time, fps)))
+            time += gaps[number % len(gaps)]
         out.mux(stream.encode())
     return path
+
+
+def write_clip(path, seconds=2.0, size=(64, 48), fps=10, codecs=("libx264", "aac"), rate=48_000, options=None):
+    """A clip of a tone and of frames that brighten."""
+    with av.open(str(path), "w", options=options or {}) as out:
+        pictures = _picture_stream(out, codecs[0], size, fps)
+        sound = out.add_stream(codecs[1], rate=rate, layout="stereo")
+        for second in range(math.ceil(seconds)):
+            for i in range(second * fps, (second + 1) * fps):
+                out.mux(pictures.encode(_picture(i * 5 % 250, size, i, fps)))
+            frame = av.AudioFrame.from_ndarray(tone(rate=rate, channels=2), format="fltp", layout="stereo")
+            frame.sample_rate, frame.pts, frame.time_base = rate, second * rate, Fraction(1, rate)
+            out.mux(sound.encode(frame))
+        out.mux(pictures.encode())
+        out.mux(sound.encode())
+    return path
+
+
+def _picture_stream(out, codec, size, fps, **settings):
+    stream = out.add_stream(codec, rate=fps)
+    stream.width, stream.height = size
+    stream.pix_fmt = {"mjpeg": "yuvj420p", "png": "rgb24"}.get(codec, "yuv420p")
+    for name, value in {"gop_size": 12, "thread_count": 1, **settings}.items():
+        setattr(stream.codec_context, name, value)
+    return stream
+
+
+def _picture(value, size, time, fps):
+    width, height = size
+    picture = np.zeros((height, width, 3), np.uint8)
+    picture[:, : max(1, width // 2)] = value
+    frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+    frame.pts, frame.time_base = time, Fraction(1, fps)
+    return frame

@@ -1,0 +1,139 @@
+"""Hundreds of damaged and odd clips, made from a few good ones by seed; as a script, reads some of them.
+
+``python damaged_media.py FOLDER FIRST STEP`` reads every STEP-th file from FIRST on, as extraction would, and prints
+one line of JSON for each: its name, the seconds it took, and the outcome of its sound and of its pictures.
+"""
+
+import faulthandler
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from tiny_media import tone, write_clip, write_pictures, write_sound
+
+from m2fnet.errors import MediaError
+from m2fnet.media.audio import read_audio
+from m2fnet.media.video import read_frames
+
+SUFFIXES = (".mp4", ".avi", ".mkv", ".wav")
+HANG = 10  # seconds
+
+
+def write_damaged(folder: Path, seed: int = 0) -> int:
+    """Write all files into ``folder`` and return how many they are."""
+    generator = np.random.default_rng(seed)
+    for path, whole in _good(folder).items():
+        for kind, damage in DAMAGES.items():
+            for number in range(COUNTS[kind]):
+                damaged = damage(whole, number / COUNTS[kind], generator)
+                path.with_stem(f"{path.stem}_{kind}{number}").write_bytes(damaged)
+        for suffix in SUFFIXES:
+            path.with_name(f"{path.stem}_named{suffix}").write_bytes(whole)
+    for suffix in SUFFIXES:
+        (folder / f"empty{suffix}").write_bytes(b"")
+        (folder / f"text{suffix}").write_bytes(b"Could you *be* any more damaged?\n" * 40)
+    _odd(folder)
+    return len(list(folder.iterdir()))
+
+
+def _good(folder: Path) -> dict[Path, bytes]:
+    paths = [
+        write_clip(folder / "late.mp4"),
+        write_clip(folder / "early.mp4", options={"movflags": "faststart"}),
+        write_clip(folder / "old.avi", codecs=("mpeg4", "libmp3lame")),
+        write_clip(folder / "open.mkv", codecs=("libx264", "libopus")),
+        write_sound(folder / "sound.wav", tone(seconds=2), codec="pcm_s16le"),
+    ]
+    return {path: path.read_bytes() for path in paths}
+
+
+def _truncated(whole: bytes, share: float, generator: np.random.Generator) -> bytes:
+    return whole[: round(len(whole) * share)]
+
+
+def _flipped(bits: int):
+    def damage(whole: bytes, share: float, generator: np.random.Generator) -> bytes:
+        content = bytearray(whole)
+        for place in generator.integers(0, len(content), bits):
+            content[place] ^= 1 << int(generator.integers(8))
+        return bytes(content)
+
+    return damage
+
+
+def _zeroed(whole: bytes, share: float, generator: np.random.Generator) -> bytes:
+    size = int(generator.integers(16, 2048))
+    start = round(share * len(whole))
+    return (whole[:start] + bytes(size) + whole[start + size :])[: len(whole)]
+
+
+def _noisy_head(whole: bytes, share: float, generator: np.random.Generator) -> bytes:
+    start, size = int(generator.integers(0, 64)), int(generator.integers(4, 256))
+    return whole[:start] + generator.bytes(size) + whole[start + size :]
+
+
+def _noisy_tail(whole: bytes, share: float, generator: np.random.Generator) -> bytes:
+    size = int(generator.integers(4, 512))
+    return whole[:-size] + generator.bytes(size)
+
+
+DAMAGES = {
+    "truncated": _truncated,
+    "flipped": _flipped(1),
+    "shot": _flipped(30),
+    "zeroed": _zeroed,
+    "head": _noisy_head,
+    "tail": _noisy_tail,
+}
+COUNTS = {"truncated": 16, "flipped": 16, "shot": 16, "zeroed": 12, "head": 12, "tail": 8}
+
+
+def _odd(folder: Path) -> None:
+    for suffix, video, audio in (
+        (".mp4", "libx264", "aac"),
+        (".avi", "mpeg4", "pcm_s16le"),
+        (".mkv", "libx264", "flac"),
+    ):
+        write_pictures(folder / f"pictures_only{suffix}", range(0, 250, 10), codec=video)
+        write_pictures(folder / f"one_frame{suffix}", [200], codec=video)
+        write_pictures(folder / f"no_frame{suffix}", [], codec=video)
+        write_pictures(
+            folder / f"one_pixel{suffix}", [90] * 5, size=(1, 1), codec="ffv1" if suffix != ".mp4" else "png"
+        )
+        write_pictures(folder / f"variable{suffix}", range(0, 250, 10), codec=video, gaps=(1, 7, 2, 30))
+        write_sound(folder / f"sound_only{suffix}", tone(), codec=audio)
+        write_sound(folder / f"six_channels{suffix}", tone(channels=6), layout="5.1", codec=audio)
+    write_pictures(folder / "rotated.mp4", range(0, 250, 10), codec="libx264", rotation=90)
+    write_sound(folder / "six_channels.wav", tone(channels=6), layout="5.1")
+
+
+def outcome(read) -> str:
+    """``read`` with the shape of what reading gives, or the error's text."""
+    try:
+        return f"read {tuple(read().shape)}"
+    except MediaError as error:
+        return str(error)
+
+
+def main(folder: Path, first: int, step: int) -> None:
+    span = (0.5, 1.5)
+    for path in sorted(folder.iterdir())[first::step]:
+        faulthandler.dump_traceback_later(HANG, exit=True)
+        begun = time.perf_counter()
+        outcomes = {
+            "sound": outcome(lambda path=path: read_audio(path).samples),
+            "sound of a span": outcome(lambda path=path: read_audio(path, span=span).samples),
+            "pictures": outcome(lambda path=path: read_frames(path, count=5)),
+            "pictures of a span": outcome(lambda path=path: read_frames(path, count=5, place="centre", span=span)),
+        }
+        seconds, kilobytes = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        row = {"name": path.name, "seconds": seconds, "megabytes": kilobytes / 1024, "outcomes": outcomes}
+        sys.stdout.write(json.dumps(row) + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
