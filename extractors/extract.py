@@ -30,6 +30,7 @@ def extract(
     trainer: pl.Trainer | None = None,
     overwrite: bool = False,
     retry_failed: bool = False,
+    save_every: float = 30.0,
     progress: bool = False,
 ) -> Store | None:
     """Write the store ``out``, or finish it if an earlier run with the same arguments was interrupted.
@@ -47,6 +48,7 @@ def extract(
         trainer: where it runs; one process on the CPU by default.
         overwrite: make the store anew, in place of what ``out`` holds.
         retry_failed: embed only what is missing in the store that ``out`` holds.
+        save_every: seconds of work that a kill can cost at most, or one batch if that takes longer.
         progress: tell how far it is.
 
     Returns:
@@ -60,7 +62,7 @@ def extract(
     loading, trainer = loading or Loading(), trainer or trainer_for()
     meta = _meta(extractor, provenance, manifest, dtype)
     task = EmbeddingTask(extractor, turns(manifest), loading)
-    trainer.callbacks += [KeepParts(out, meta), *([Progress()] if progress else [])]  # type: ignore[attr-defined]
+    trainer.callbacks += [KeepParts(out, meta, save_every), *([Progress()] if progress else [])]  # type: ignore[attr-defined]
     if not trainer.is_global_zero:
         _predict(trainer, task)
         return None

@@ -65,6 +65,7 @@ def main(argv: list[str]) -> None:
                 trainer=trainer,
                 overwrite=given.overwrite,
                 retry_failed=given.retry_failed,
+                save_every=given.save_every,
                 progress=True,
             )
         )
@@ -92,6 +93,9 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--accelerator", default="auto", help="cpu, gpu, ... (default: a GPU if there is one)")
     parser.add_argument("--devices", default="1", help="how many on each node, auto for all, or which: 0,2 (default 1)")
     parser.add_argument("--nodes", type=_positive, default=1, help="machines that share the work (default 1)")
+    parser.add_argument(
+        "--save-every", type=_count, default=30, metavar="SECONDS", help="most work that a kill can cost (default 30)"
+    )
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--overwrite", action="store_true", help="replace the store that --out holds")
     again.add_argument("--retry-failed", action="store_true", help="try what is missing in the store once more")

@@ -65,10 +65,11 @@ class KeepParts(pl.Callback):
     Args:
         store: folder of the store.
         meta: what its ``meta.json`` will say.
+        seconds: how often.
     """
 
-    def __init__(self, store: Path, meta: StoreMeta) -> None:
-        self.store, self.meta = store, meta
+    def __init__(self, store: Path, meta: StoreMeta, seconds: float) -> None:
+        self.store, self.meta, self.seconds = store, meta, seconds
         self.writer: PartWriter | None = None
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -76,7 +77,7 @@ class KeepParts(pl.Callback):
 
         Lightning only notes a SIGTERM, for training loops that look at the note at the end of a step.
         """
-        self.writer = PartWriter(self.store, self.meta)
+        self.writer = PartWriter(self.store, self.meta, seconds=self.seconds)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, signal.default_int_handler)
         if trainer.received_sigterm:
@@ -117,7 +118,7 @@ def trainer_for(accelerator: str = "cpu", devices: str = "1", nodes: int = 1) ->
     Raises:
         UsageError: if Lightning does not accept that.
     """
-    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.seed", "pytorch_lightning"):
+    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _MEANT:
         warnings.filterwarnings("ignore", message)
@@ -133,7 +134,7 @@ def trainer_for(accelerator: str = "cpu", devices: str = "1", nodes: int = 1) ->
             enable_model_summary=False,
             use_distributed_sampler=False,
         )
-    except (MisconfigurationException, ValueError, RuntimeError) as error:
+    except (MisconfigurationException, ValueError, TypeError, RuntimeError) as error:
         raise UsageError(
             f"--accelerator {accelerator} --devices {devices} --nodes {nodes}: {' '.join(str(error).split())}"
         ) from error

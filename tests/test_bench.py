@@ -40,7 +40,7 @@ def quick_rows(script, folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "script", [path for path in SCRIPTS if path.name != "dialog.py"], ids=lambda script: script.stem
+    "script", [path for path in SCRIPTS if path.stem not in ("dialog", "kill_extract")], ids=lambda script: script.stem
 )
 def test_a_benchmark_writes_its_figures(script, tmp_path):
     quick_rows(script, tmp_path)
@@ -53,6 +53,22 @@ def test_the_dialogue_level_pads_little_and_adds_little_to_its_network(tmp_path)
         assert 0 < rows[f"{corpus}: padding"]["ours"] < 10
         assert 0 < rows[f"{corpus}, cpu: outside the network, training batches"]["ours"] < 15
         assert rows[f"{corpus}, cpu: training"]["ratio"] > 1
+
+
+@pytest.mark.slow
+def test_extractions_that_are_killed_lose_nothing_and_end_like_others(tmp_path):
+    rows = quick_rows(BENCH / "kill_extract.py", tmp_path)
+    for kind in ("statistics", "network"):
+        assert rows[f"{kind}: kills"]["ours"] == 2
+        assert rows[f"{kind}: stores finished"]["ours"] > 0
+        for what in (
+            "kept utterances lost",
+            "unreadable",
+            "kept utterances computed again",
+            "of these not byte-equal",
+            "files left behind",
+        ):
+            assert rows[f"{kind}: {what}"]["ours"] == 0
 
 
 def test_a_ratio_above_one_says_that_ours_is_better(table):

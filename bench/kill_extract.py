@@ -1,0 +1,250 @@
+"""Extractions that are killed at random moments, started again, killed again ... until their stores are finished.
+
+SIGKILL, SIGTERM and SIGINT in turn hit the real `m2fnet extract` of a made-up corpus: audio statistics read in the
+process itself, and a small network whose clips are read by two workers. After each kill the store's folder is looked
+at; every finished store is compared with one that was never interrupted. Expected: nothing lost, unreadable, computed
+again although it was kept, left behind, or different.
+"""
+
+import sys
+
+sys.path.append(sys.path.pop(0))  # beside this file lie others with the names of packages
+
+if sys.argv[1:2] == ["--child"]:  # one extraction that notes what it reads; before the imports, for they may be hit too
+    import os
+
+    from extractors import embedding
+    from m2fnet import cli
+
+    read = embedding.Outcomes.__getitem__
+    notes = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def noted(self: embedding.Outcomes, place: int) -> object:
+        os.write(notes, f"{self.wanted[place].utterance.id}\n".encode())
+        return read(self, place)
+
+    embedding.Outcomes.__getitem__ = noted
+    sys.argv = ["m2fnet", *sys.argv[3:]]
+    cli.main()
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
+
+from _table import Row, finish, parser
+from safetensors import SafetensorError, safe_open
+
+from m2fnet.errors import StoreError
+from m2fnet.store import Store
+
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+BATCH = 16
+PATIENCE = 120  # seconds that any process may take
+
+
+@dataclass
+class Tally:
+    """What was seen over all kills of one extractor."""
+
+    kills: int = 0
+    at_work: int = 0
+    lost: int = 0
+    unreadable: int = 0
+    again: int = 0
+    in_flight: list[int] = field(default_factory=list)
+    finished: int = 0
+    different: int = 0
+    left_behind: int = 0
+
+
+def main() -> None:
+    arguments = parser(__doc__ or "")
+    arguments.add_argument("--kills", type=int, help="how many (default 100, with --quick 4)")
+    arguments.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
+    args = arguments.parse_args()
+    kills = args.kills or (4 if args.quick else 100)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        manifest = corpus(folder, quick=args.quick)
+        jobs = {"statistics": statistics(folder, manifest), "network": network(folder, manifest)}
+        moments = random.Random(args.seed)
+        rows = []
+        for number, (kind, options) in enumerate(jobs.items()):
+            share = kills // 2 + (kills % 2 if number == 0 else 0)
+            rows += rows_of(kind, punish(folder, manifest, options, share, moments))
+    finish(rows, args)
+
+
+def corpus(folder: Path, *, quick: bool) -> Path:
+    """The manifest of a made-up corpus."""
+    size = ("4", "2", "3") if quick else ("16", "4", "4")
+    command("prepare", "toy", "--root", folder / "raw", "--out", folder / "data", "--dialogues", *size)
+    return folder / "data"
+
+
+def statistics(folder: Path, manifest: Path) -> list[str]:
+    """Options of an extraction by audio statistics."""
+    config, run = "conf/extractors/audio_mel_statistics.yaml", folder / "statistics"
+    command("extractor", "fit", "--config", config, "--manifest", manifest, "--run", run)
+    return ["--ckpt", str(run), "--workers", "0"]
+
+
+def network(folder: Path, manifest: Path) -> list[str]:
+    """Options of an extraction by a network that was trained for a moment."""
+    config, run = "conf/extractors/audio_mel.yaml", folder / "network"
+    small = {
+        "data.manifest": manifest,
+        "data.batch_size": 8,
+        "data.per_class": 2,
+        "data.references": 0,
+        "trainer.accelerator": "cpu",
+        "trainer.max_epochs": 1,
+        "trainer.limit_train_batches": 1,
+        "trainer.limit_val_batches": 1,
+        "model.net.init_args.width": 8,
+        "model.net.init_args.mels": 32,
+    }
+    keys = [str(part) for key, value in small.items() for part in (f"--{key}", value)]
+    command("extractor", "fit", "--config", config, "--run", run, *keys)
+    return ["--ckpt", str(run), "--workers", "2"]
+
+
+def punish(folder: Path, manifest: Path, options: list[str], kills: int, moments: random.Random) -> Tally:
+    """Kill extractions ``kills`` times; every one is continued until its store is finished."""
+    reference, store, log = folder / "reference", folder / "store", folder / "log"
+    for path in (reference, store):
+        shutil.rmtree(path, ignore_errors=True)
+    seconds = undisturbed(reference, manifest, options, log)
+    tally, signals = Tally(), cycle(SIGNALS)
+    kept: set[str] = set()
+    while tally.kills < kills or (store / ".parts").exists():
+        log.unlink(missing_ok=True)
+        child = start(store, manifest, options, log)
+        kill = next(signals) if tally.kills < kills else None
+        was_at_work = kill is not None and wait_and_kill(child, store, kill, moments, seconds)
+        code = child.wait(PATIENCE)
+        read = Counter(log.read_text().split()) if log.exists() else Counter[str]()
+        tally.again += sum(name in kept for name in read)
+        if kill is not None and code != 0:
+            tally.kills += 1
+            tally.at_work += was_at_work
+        now, broken = finished(store)
+        tally.unreadable += broken
+        tally.lost += len(kept - now)
+        if code != 0:
+            tally.in_flight.append(len(set(read) - now))
+            kept = now
+            continue
+        tally.finished += 1
+        tally.different += contents(store) != contents(reference)
+        tally.left_behind += len({p.name for p in store.iterdir()} - {p.name for p in reference.iterdir()})
+        shutil.rmtree(store)
+        kept = set()
+    return tally
+
+
+def undisturbed(store: Path, manifest: Path, options: list[str], log: Path) -> float:
+    """Seconds of work of an extraction that is left alone."""
+    child = start(store, manifest, options, log)
+    wait_for_work(child, store)
+    began = time.monotonic()
+    if child.wait(PATIENCE) != 0:
+        raise SystemExit("The extraction failed although nobody disturbed it.")
+    return time.monotonic() - began
+
+
+def start(store: Path, manifest: Path, options: list[str], log: Path) -> "subprocess.Popen[bytes]":
+    extract = ["extract", *options, "--manifest", str(manifest), "--out", str(store)]
+    settings = ["--accelerator", "cpu", "--batch-size", str(BATCH), "--save-every", "0"]
+    return subprocess.Popen(
+        [sys.executable, __file__, "--child", str(log), *extract, *settings],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def wait_and_kill(
+    child: "subprocess.Popen[bytes]", store: Path, kill: signal.Signals, moments: random.Random, seconds: float
+) -> bool:
+    """Kill at a moment of the work, now and then while the process is still starting; say whether it was at work."""
+    is_at_work = moments.random() > 0.1
+    if is_at_work:
+        wait_for_work(child, store)
+        time.sleep(moments.uniform(0, 1.05 * seconds))
+    else:
+        time.sleep(moments.uniform(0, 3))
+    if child.poll() is None:
+        child.send_signal(kill)
+    return is_at_work
+
+
+def wait_for_work(child: "subprocess.Popen[bytes]", store: Path) -> None:
+    """Until the process has taken the store over, or has ended."""
+    lock = store / ".lock"
+    while child.poll() is None:
+        try:
+            if lock.read_text().startswith(f"{child.pid} "):
+                return
+        except OSError:
+            pass
+        time.sleep(0.005)
+
+
+def finished(store: Path) -> tuple[set[str], int]:
+    """Ids that are kept in the folder, in parts or in a store, and the number of files that cannot be read."""
+    names, broken = set[str](), 0
+    for path in (store / ".parts").glob("[!.]*.safetensors"):
+        try:
+            with safe_open(path, framework="pt") as file:
+                names |= {outcome["id"] for outcome in json.loads(file.metadata()["outcomes"])}
+                file.get_tensor("vectors")
+        except (SafetensorError, OSError, KeyError, ValueError):
+            broken += 1
+    if (store / "meta.json").exists():
+        try:
+            opened = Store(store)
+            opened.verify()
+            names |= {entry["id"] for entry in map(json.loads, (store / "index.jsonl").read_text().splitlines())}
+            names |= set(opened.missing)
+        except StoreError:
+            broken += 1
+    return names, broken
+
+
+def contents(store: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in store.iterdir() if path.is_file()}
+
+
+def command(*arguments: object) -> None:
+    words = [str(argument) for argument in arguments]
+    done = subprocess.run([sys.executable, "-m", "m2fnet.cli", *words], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"m2fnet {' '.join(words)} failed: {done.stderr}")
+
+
+def rows_of(kind: str, tally: Tally) -> list[Row]:
+    in_flight = tally.in_flight or [0]
+    return [
+        Row(f"{kind}: kills", "times", tally.kills),
+        Row(f"{kind}: of these while it worked", "times", tally.at_work),
+        Row(f"{kind}: kept utterances lost", "utterances", tally.lost),
+        Row(f"{kind}: unreadable", "files", tally.unreadable),
+        Row(f"{kind}: kept utterances computed again", "utterances", tally.again),
+        Row(f"{kind}: unfinished work lost, mean per kill", "utterances", sum(in_flight) / len(in_flight)),
+        Row(f"{kind}: unfinished work lost, most", "utterances", max(in_flight)),
+        Row(f"{kind}: stores finished", "stores", tally.finished),
+        Row(f"{kind}: of these not byte-equal", "stores", tally.different),
+        Row(f"{kind}: files left behind", "files", tally.left_behind),
+    ]
+
+
+if __name__ == "__main__":
+    main()
