@@ -8,11 +8,12 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
+from posixpath import normpath
 from typing import Any, get_args
 
 from m2fnet import __version__
-from m2fnet.errors import ManifestError
+from m2fnet.errors import ManifestError, MediaError
 from m2fnet.files import read_json, read_jsonl, sha256_of, write_json, write_jsonl
 from m2fnet.records import (
     MODALITIES,
@@ -66,11 +67,15 @@ class Manifest:
         """Absolute path of a media file named in the manifest.
 
         Raises:
-            ManifestError: if the path leaves the corpus (absolute, ``..``, a link to elsewhere, another protocol).
+            ManifestError: if there is no corpus folder.
+            MediaError: if the path leaves it; one of the manifest itself can only do so by a link.
         """
         if self.root is None:
             raise ManifestError(f"The manifest names the media file {relative!r} but no root folder. {ADVICE}")
-        return media_path(self.root, relative)
+        try:
+            return media_path(self.root, relative)
+        except ManifestError as problem:
+            raise MediaError("open", "the path leaves the corpus folder") from problem
 
     def counts(self) -> dict[str, Any]:
         """Dialogues, utterances, and utterances per emotion for each split."""
@@ -156,10 +161,9 @@ def media_path(root: Path, relative: str) -> Path:
     Raises:
         ManifestError: for anything else, because a manifest from elsewhere must not read this machine's files.
     """
-    pure = PurePosixPath(relative)
     try:
-        resolved = (root / pure).resolve()
-        is_inside = not pure.is_absolute() and ":" not in relative and resolved.is_relative_to(root.resolve())
+        resolved = (root / relative).resolve()
+        is_inside = _is_inside(relative) and resolved.is_relative_to(root.resolve())
     except (OSError, RuntimeError, ValueError):  # a loop of links, a NUL byte, half of a surrogate pair
         is_inside = False
     if not is_inside:
@@ -168,6 +172,11 @@ def media_path(root: Path, relative: str) -> Path:
             "Media must lie under the corpus root: move them there, or prepare the corpus with another --root."
         )
     return resolved
+
+
+def _is_inside(relative: str) -> bool:
+    """Whether a path stays below where it starts, as far as its text tells; with a colon it may name a protocol."""
+    return not relative.startswith("/") and ":" not in relative and normpath(relative).split("/")[0] not in ("..", ".")
 
 
 def _check(utterances: Sequence[Utterance], label_set: LabelSet) -> None:
@@ -182,6 +191,12 @@ def _check(utterances: Sequence[Utterance], label_set: LabelSet) -> None:
                 f"Dialogue {u.dialogue!r} has utterances in {split_of[u.dialogue]!r} and in {u.split!r}; "
                 "expected every dialogue in one split. Give it different dialogue ids or one split."
             )
+        for path in (u.audio, u.video):
+            if path is not None and not _is_inside(path):
+                raise ManifestError(
+                    f"Utterance {u.id!r} names the media file {path!r}; expected a path inside the corpus folder, "
+                    "relative to it."
+                )
         for label in (u.label, *u.labels):
             if label is not None and label not in label_set.classes:
                 raise ManifestError(

@@ -2,6 +2,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from m2fnet import __version__
-from m2fnet.errors import ManifestError
+from m2fnet.errors import ManifestError, MediaError
 from m2fnet.manifest import META, TABLE, Manifest, media_path
 from m2fnet.records import Defect, LabelSet, Utterance
 
@@ -27,6 +28,7 @@ def make(*utterances: Utterance, **changes) -> Manifest:
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+PATH = st.none() | st.lists(TEXT.map(lambda text: f"_{text.replace(':', '')}"), min_size=1).map("/".join)
 SECONDS = st.none() | st.floats(0, 1e6)
 SPAN = st.none() | st.tuples(st.floats(0, 1e6), st.floats(0, 1e6))
 UTTERANCE = st.builds(
@@ -42,8 +44,8 @@ UTTERANCE = st.builds(
     labels=st.lists(st.sampled_from(LABELS.classes)).map(tuple),
     start_s=SECONDS,
     end_s=SECONDS,
-    audio=st.none() | TEXT,
-    video=st.none() | TEXT,
+    audio=PATH,
+    video=PATH,
     audio_span=SPAN,
     video_span=SPAN,
     crop=st.sampled_from([None, "left", "right"]),
@@ -251,6 +253,26 @@ def test_media_outside_the_corpus_are_refused(tmp_path, hostile):
     (root / "link").symlink_to(tmp_path)
     with pytest.raises(ManifestError, match="expected a path inside"):
         media_path(root, hostile)
+
+
+@pytest.mark.parametrize("field", ["audio", "video"])
+@pytest.mark.parametrize("hostile", ["../a.wav", "/dev/zero", "a/../../b", "http://host/x.mp4", "concat:a|b", "", "."])
+def test_a_manifest_that_names_files_elsewhere_is_refused(tmp_path, field, hostile):
+    make().save(tmp_path)
+    rewrite(tmp_path, **{field: hostile})
+    message = f"Utterance 'd_0' names the media file {hostile!r}; expected a path inside the corpus folder"
+    with pytest.raises(ManifestError, match=re.escape(message)):
+        Manifest.load(tmp_path)
+
+
+def test_a_link_out_of_the_corpus_counts_as_a_file_that_cannot_be_opened(tmp_path):
+    root = tmp_path / "corpus"
+    root.mkdir()
+    (root / "a.wav").symlink_to("/dev/zero")
+    (root / "loop").symlink_to("loop")
+    for name in ("a.wav", "loop", "../a.wav", "\0"):
+        with pytest.raises(MediaError, match="open: the path leaves the corpus folder"):
+            make(root=root).media_path(name)
 
 
 def test_media_inside_the_corpus_are_found(tmp_path):
