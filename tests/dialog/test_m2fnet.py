@@ -2,46 +2,18 @@ import itertools
 
 import pytest
 import torch
+from made_up_batches import LABELS, WIDTHS, batch_of, without
 from torch.testing import assert_close
 
-from dialog.data import UNLABELLED
 from dialog.models.m2fnet import FusionLayer, M2FNet
-from m2fnet.records import LabelSet, Problem
+from m2fnet.records import Problem
 
-WIDTHS = {"text": 12, "audio": 8, "visual": 10}
-LABELS = LabelSet("three", ("neutral", "joy", "anger"))
 SMALL = {"width": 8, "heads": 2, "hidden": 6, "encoders": 2, "fusion_layers": 3}
 
 
 def network(modalities=("text", "audio", "visual"), **settings):
     torch.manual_seed(0)
     return M2FNet(Problem(LABELS, {name: WIDTHS[name] for name in modalities}), **{**SMALL, **settings}).eval()
-
-
-def batch_of(lengths, modalities=("text", "audio", "visual"), padded_to=None, seed=1):
-    """Random dialogues; padding holds rubbish so that a leak shows."""
-    draw = torch.Generator().manual_seed(seed)
-    width = padded_to or max(lengths)
-    valid = torch.arange(width) < torch.tensor(lengths)[:, None]
-    inputs = {name: torch.full((len(lengths), width, WIDTHS[name]), 1e3) for name in modalities}
-    for (b, length), name in itertools.product(enumerate(lengths), modalities):
-        inputs[name][b, :length] = torch.randn(length, WIDTHS[name], generator=draw)
-    return {
-        "inputs": inputs,
-        "present": {name: valid.clone() for name in modalities},
-        "valid": valid,
-        "label": torch.zeros(len(lengths), width, dtype=torch.long).masked_fill(~valid, UNLABELLED),
-        "row": valid.long(),
-        "labelled": int(valid.sum()),
-    }
-
-
-def without(batch, *modalities, at=...):
-    """The batch with a modality missing everywhere, or at the utterances ``at``; its values are rubbish there."""
-    for name in modalities:
-        batch["present"][name][at] = False
-        batch["inputs"][name][at] = -1e3
-    return batch
 
 
 @pytest.mark.parametrize("settings", [{}, {"norm": "pre"}, {"position": "sinusoidal"}, {"causal": True}])

@@ -1,0 +1,88 @@
+"""Late fusion: a plain transformer per modality over the dialogue, whose logits are averaged."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dialog.data import DialogueBatch
+from dialog.fusion.attention import allowed_pairs, blocked_for_heads
+from dialog.fusion.encoder import Norm, Position, sinusoidal_positions
+from m2fnet.records import Problem
+
+
+class LateFusion(nn.Module):
+    """Logits (B, U, C): the mean over the modalities that the utterance has.
+
+    Args:
+        problem: emotions and embedding widths.
+        width: every modality is projected to it.
+        layers: encoder layers per modality.
+        heads: attention heads; must divide ``width``.
+        feedforward: inner width of the encoders as a multiple of ``width``.
+        dropout: in the encoders and before the classifiers.
+        input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
+        norm: place of the layer norm in the encoders.
+        position: position encoding added to every stream.
+        causal: no turn sees a later one.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        width: int = 256,
+        layers: int = 1,
+        heads: int = 4,
+        feedforward: float = 4.0,
+        dropout: float = 0.4,
+        input_norm: bool = True,
+        norm: Norm = "post",
+        position: Position = "sinusoidal",
+        causal: bool = False,
+    ) -> None:
+        super().__init__()
+        if min(width, layers, heads) < 1 or width % heads:
+            raise ValueError(
+                "Expected `width`, `layers` and `heads` to be at least 1 and `heads` to divide `width`, "
+                f"but got {width}, {layers} and {heads}."
+            )
+        self.heads, self.position, self.causal = heads, position, causal
+        self.project = nn.ModuleDict(
+            {
+                name: nn.Sequential(nn.LayerNorm(own) if input_norm else nn.Identity(), nn.Linear(own, width))
+                for name, own in problem.widths.items()
+            }
+        )
+        self.encoders = nn.ModuleDict(
+            {
+                name: nn.ModuleList(
+                    nn.TransformerEncoderLayer(
+                        width, heads, round(feedforward * width), dropout, batch_first=True, norm_first=norm == "pre"
+                    )
+                    for _ in range(layers)
+                )
+                for name in problem.widths
+            }
+        )
+        classes = len(problem.label_set.classes)
+        self.classify = nn.ModuleDict(
+            {name: nn.Sequential(nn.Dropout(dropout), nn.Linear(width, classes)) for name in problem.widths}
+        )
+
+    def forward(self, batch: DialogueBatch) -> Tensor:
+        """Logits (B, U, C); zero where nothing is present, and padding gets logits too, which the caller ignores."""
+        present = torch.stack([batch["present"][name] for name in self.encoders])[..., None]  # (M, B, U, 1)
+        logits = torch.stack([self._logits(name, batch) for name in self.encoders])
+        return (logits * present).sum(0) / present.sum(0).clamp(min=1)
+
+    def _logits(self, name: str, batch: DialogueBatch) -> Tensor:
+        h: Tensor = self.project[name](batch["inputs"][name])
+        if self.position == "sinusoidal":
+            h = h + sinusoidal_positions(h.shape[1], h.shape[2], h)
+        blocked = blocked_for_heads(allowed_pairs(batch["present"][name], causal=self.causal), self.heads)
+        layers: Any = self.encoders[name]
+        for layer in layers:
+            h = layer(h, src_mask=blocked)
+        logits: Tensor = self.classify[name](h)
+        return logits

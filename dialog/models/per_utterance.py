@@ -1,0 +1,36 @@
+"""Baselines that look at one utterance at a time: a linear classifier, or one hidden layer."""
+
+from torch import Tensor, nn
+
+from dialog.data import DialogueBatch
+from dialog.models.side_by_side import SideBySide
+from m2fnet.records import Problem
+
+
+class PerUtterance(nn.Module):
+    """Logits (B, U, C) of every utterance by itself, whatever is said around it.
+
+    Args:
+        problem: emotions and embedding widths.
+        hidden: width of a hidden layer; None for a linear classifier.
+        dropout: on the embeddings, and on the hidden layer.
+        input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
+    """
+
+    def __init__(
+        self, problem: Problem, *, hidden: int | None = None, dropout: float = 0.4, input_norm: bool = True
+    ) -> None:
+        super().__init__()
+        if hidden is not None and hidden < 1:
+            raise ValueError(f"Expected `hidden` to be at least 1, or None for a linear classifier, but got {hidden}.")
+        self.inputs = SideBySide(problem, normalise=input_norm)
+        width, classes = self.inputs.width, len(problem.label_set.classes)
+        layers: list[nn.Module] = [nn.Dropout(dropout)]
+        if hidden is not None:
+            layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout)]
+        self.classify = nn.Sequential(*layers, nn.Linear(hidden or width, classes))
+
+    def forward(self, batch: DialogueBatch) -> Tensor:
+        """Logits (B, U, C); padding gets logits too, which the caller ignores."""
+        logits: Tensor = self.classify(self.inputs(batch))
+        return logits

@@ -1,0 +1,66 @@
+"""A recurrent network over the dialogue: bc-LSTM, Poria et al., "Context-Dependent Sentiment Analysis", ACL 2017.
+
+There every modality's vectors go through a network of their own first; here all modalities of an utterance, side by
+side, go through one, as its later re-implementations do (declare-lab/conv-emotion, bc-LSTM).
+"""
+
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from dialog.data import DialogueBatch
+from dialog.models.side_by_side import SideBySide
+from m2fnet.records import Problem
+
+_CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
+
+
+class Recurrent(nn.Module):
+    """Logits (B, U, C) from an LSTM or GRU that runs over the utterances of a dialogue, both ways.
+
+    Args:
+        problem: emotions and embedding widths.
+        cell: ``lstm`` or ``gru``.
+        width: of the hidden state, per direction.
+        layers: number of recurrent layers.
+        dropout: on the embeddings, between layers and before the classifier.
+        input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
+        causal: forwards only, so that no turn sees a later one.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        cell: Literal["lstm", "gru"] = "lstm",
+        width: int = 128,
+        layers: int = 1,
+        dropout: float = 0.4,
+        input_norm: bool = True,
+        causal: bool = False,
+    ) -> None:
+        super().__init__()
+        if min(width, layers) < 1:
+            raise ValueError(f"Expected `width` and `layers` to be at least 1, but got {width} and {layers}.")
+        self.inputs = SideBySide(problem, normalise=input_norm)
+        self.dropout = nn.Dropout(dropout)
+        self.recurrent = _CELLS[cell](
+            self.inputs.width,
+            width,
+            layers,
+            batch_first=True,
+            dropout=dropout if layers > 1 else 0.0,
+            bidirectional=not causal,
+        )
+        self.classify = nn.Linear(width * (1 if causal else 2), len(problem.label_set.classes))
+
+    def forward(self, batch: DialogueBatch) -> Tensor:
+        """Logits (B, U, C); padding gets logits too, which the caller ignores."""
+        lengths = batch["valid"].sum(1).cpu()
+        packed = pack_padded_sequence(self.dropout(self.inputs(batch)), lengths, batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(
+            self.recurrent(packed)[0], batch_first=True, total_length=batch["valid"].shape[1]
+        )
+        logits: Tensor = self.classify(self.dropout(states))
+        return logits
