@@ -1,6 +1,8 @@
 """What is no media file, or only half of one, is an error with a reason and never a crash."""
 
 import contextlib
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from tiny_media import tone, write_pictures, write_sound
 
 from m2fnet.errors import MediaError
 from m2fnet.media.audio import read_audio
+from m2fnet.media.container import is_clearly_short
 from m2fnet.media.video import read_frames
 
 
@@ -23,11 +26,18 @@ def concat(folder):
     return b"ffconcat version 1.0\nfile secret.wav\n"
 
 
+def dash(folder):
+    write_sound(folder / "secret.wav", tone())
+    return b"""<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period>
+<AdaptationSet mimeType="audio/wav"><Representation id="1"><BaseURL>secret.wav</BaseURL></Representation>
+</AdaptationSet></Period></MPD>"""
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.m3u8", "a.wav"])
 @pytest.mark.parametrize(
     "content",
-    [lambda _: b"", lambda _: b"just some words\n" * 50, lambda _: bytes(range(256)) * 40, playlist, concat],
-    ids=["empty", "text", "bytes", "playlist", "concat"],
+    [lambda _: b"", lambda _: b"just some words\n" * 50, lambda _: bytes(range(256)) * 40, playlist, concat, dash],
+    ids=["empty", "text", "bytes", "playlist", "concat", "dash"],
 )
 def test_what_is_no_media_file_is_an_error(tmp_path, name, content):
     path = tmp_path / name
@@ -51,6 +61,32 @@ def test_only_regular_files_are_opened(tmp_path):
         read_audio(tmp_path / "none.wav")
     with pytest.raises(MediaError, match="open: it is no regular file"):
         read_frames(tmp_path, count=1)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mp4", "a.png"])
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    signal.alarm(10)  # ends the tests where it would hang
+    with pytest.raises(MediaError, match="open: it is no regular file"):
+        read_audio(tmp_path / name)
+    with pytest.raises(MediaError, match="open: it is no regular file"):
+        read_frames(tmp_path / name, count=1)
+    signal.alarm(0)
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
+def test_a_device_is_refused(tmp_path, device):
+    (tmp_path / "a.wav").symlink_to(device)
+    with pytest.raises(MediaError, match="open: it is no regular file"):
+        read_audio(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(
+    "path", ["http://localhost/a.mp4", "file:///etc/passwd", "pipe:0", "tcp://localhost:1", "data:,a"]
+)
+def test_addresses_are_plain_names_of_files_that_do_not_exist(path):
+    with pytest.raises(MediaError, match="open: the file does not exist"):
+        read_audio(Path(path))
 
 
 def test_paths_with_protocol_names_are_plain_files(tmp_path, monkeypatch):
@@ -93,6 +129,31 @@ def test_sound_that_ends_early_is_an_error(tmp_path):
     path.write_bytes(whole[: len(whole) // 4])
     with pytest.raises(MediaError, match="decode"):
         read_audio(path)
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".avi"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.85])
+def test_wav_and_avi_that_were_cut_off_are_named_although_they_decode(tmp_path, suffix, share):
+    whole = write_sound(tmp_path / f"a{suffix}", tone(seconds=4), codec="pcm_s16le").read_bytes()
+    path = tmp_path / f"cut{suffix}"
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(MediaError, match="open: the file is shorter than its header says"):
+        read_audio(path)
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFFFFF, 0xFFFFFFFF])
+def test_wav_whose_writer_did_not_know_its_length_is_read(tmp_path, size):
+    path = write_sound(tmp_path / "a.wav", tone(), codec="pcm_s16le")
+    content = bytearray(path.read_bytes())
+    content[4:8] = size.to_bytes(4, "little")
+    path.write_bytes(content)
+    assert len(read_audio(path).samples) == 16_000
+
+
+@pytest.mark.parametrize(("found", "is_short"), [(3.0, False), (2.65, False), (2.55, True), (0.0, True)])
+def test_a_tenth_of_the_length_may_be_missing(found, is_short):
+    assert is_clearly_short(found, 3.0) is is_short
+    assert not is_clearly_short(0.0, 0.1)  # of what is very short, all of it
 
 
 def test_flipped_bytes_never_crash(tmp_path):

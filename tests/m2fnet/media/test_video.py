@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_media import write_pictures
+from tiny_media import write_clip, write_pictures
 
 from m2fnet.errors import MediaError
 from m2fnet.media.video import frame_times, read_frames
@@ -54,6 +54,44 @@ def test_a_span_behind_the_end_is_named(tmp_path):
     path = write_pictures(tmp_path / "a.mp4", [100] * 10)
     with pytest.raises(MediaError, match="begins after the end"):
         read_frames(path, count=1, span=(5.0, 6.0))
+
+
+def test_a_span_that_the_pictures_do_not_cover_is_named(tmp_path):
+    path = write_pictures(tmp_path / "a.mp4", [100] * 30)
+    assert len(read_frames(path, count=3, span=(1.0, 3.1))) == 3  # a small deviation
+    with pytest.raises(MediaError, match="span: the pictures end before the span does"):
+        read_frames(path, count=3, span=(1.0, 4.0))
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_pictures_that_end_early_are_named(tmp_path, suffix):
+    options = {"movflags": "faststart"} if suffix == ".mp4" else None
+    path = write_clip(tmp_path / f"a{suffix}", seconds=4, options=options)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.5)])
+    with pytest.raises(MediaError, match="decode: the pictures end before their declared length"):
+        read_frames(path, count=5)
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mjpeg"])
+@pytest.mark.parametrize(("rotation", "bright"), [(0, "left"), (90, "bottom"), (180, "right"), (-90, "top")])
+def test_a_phone_s_clip_stands_upright(tmp_path, codec, rotation, bright):
+    path = write_pictures(tmp_path / "a.mp4", [200] * 5, size=(64, 32), codec=codec, rotation=rotation)
+    frames = read_frames(path, count=2, max_side=32)
+    assert frames.shape == ((2, 16, 32, 3) if rotation % 180 == 0 else (2, 32, 16, 3))
+    height, width = frames.shape[1] // 2, frames.shape[2] // 2
+    halves = {
+        "left": frames[:, :, :width],
+        "right": frames[:, :, width:],
+        "top": frames[:, :height],
+        "bottom": frames[:, height:],
+    }
+    assert max(halves, key=lambda name: halves[name].float().mean()) == bright
+
+
+def test_a_crop_is_of_the_upright_picture(tmp_path):
+    path = write_pictures(tmp_path / "a.mp4", [200] * 5, size=(64, 32), codec="libx264", rotation=180)
+    assert read_frames(path, count=1, crop="right").float().mean() > 150
+    assert read_frames(path, count=1, crop="left").float().mean() < 50
 
 
 def test_a_random_place_is_that_of_the_generator_and_lies_in_the_clip():
