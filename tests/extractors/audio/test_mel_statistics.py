@@ -1,11 +1,16 @@
 """Statistics of short, long and pitched sound."""
 
 import math
+import wave
 
 import pytest
 import torch
 
+from extractors.audio.mel_resnet import MelResNet
 from extractors.audio.mel_statistics import MelStatistics
+from extractors.embedding import turns
+from m2fnet.manifest import Manifest
+from m2fnet.records import LabelSet, Utterance
 
 
 @pytest.mark.parametrize("count", [1, 399, 400, 801])
@@ -23,6 +28,18 @@ def test_pitch_statistics_follow_the_pitch():
     low, high = (extractor.statistics(0.5 * torch.sin(2 * math.pi * hertz * time)) for hertz in (110.0, 220.0))
     is_pitch = slice(-9, -8)  # mean log pitch: the first of five numbers, before the four of rhythm
     torch.testing.assert_close(high[is_pitch] - low[is_pitch], torch.tensor([math.log(2)]), atol=0.03, rtol=0)
+
+
+@pytest.mark.parametrize(("max_seconds", "cut"), [(5.0, 0), (2.0, 0), (1.4, 1), (0.5, 2)])
+def test_what_is_cut_off_is_counted_in_seconds_rounded_up(tmp_path, max_seconds, cut):
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(b"\x00\x10\x00\xf0" * 16_000)
+    utterance = Utterance("a", "toy", "train", "d", 0, audio="a.wav")
+    manifest = Manifest("toy", LabelSet("toy", ("joy", "anger")), (utterance,), root=tmp_path)
+    (turn,) = turns(manifest)
+    for extractor in (MelStatistics(max_seconds=max_seconds), MelResNet(crop_seconds=0.5, max_seconds=max_seconds)):
+        assert extractor.preprocess(turn)["cut_seconds"] == cut
 
 
 @pytest.mark.parametrize("settings", [{"width": 0}, {"mels": 1}, {"max_seconds": 0.0}])

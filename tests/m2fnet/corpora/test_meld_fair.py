@@ -1,10 +1,18 @@
+from fractions import Fraction
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 from fake_corpora import meld_row, write_meld
 
+from extractors.audio.sound import utterance_sound
+from extractors.embedding import turns
+from extractors.visual.face_scene import FaceScene
+from m2fnet.corpora.command import main
 from m2fnet.corpora.meld import read_meld
 from m2fnet.errors import CorpusError
+from m2fnet.manifest import Manifest
 
 STRETCHES = """Split,Dialogue ID,Utterance ID,Original Dialogue ID,Original Utterance ID,Start Time,End Time
 train,7,0,7,0,0.25,1.5
@@ -47,6 +55,41 @@ def test_an_utterance_becomes_the_longest_stretch_that_holds_it(tmp_path: Path):
     assert found["realigned over several clips"] == ("train_dia7_utt1",)
     assert found["not realigned"][:2] == ("train_dia7_utt2", "train_dia7_utt6")
     assert len(manifest.provenance["realigned"]) == 64
+
+
+def write_brightening(path: Path, seconds: float = 3.0, fps: int = 20, rate: int = 16_000) -> None:
+    """A clip whose pictures have 60 shades of grey more, and whose sound is a tenth louder, after each second."""
+    with av.open(str(path), "w") as out:
+        pictures, sound = out.add_stream("libx264", rate=fps), out.add_stream("aac", rate=rate, layout="mono")
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        for i in range(round(seconds * fps)):
+            grey = np.full((48, 64, 3), 20 + 60 * i / fps, np.uint8)
+            out.mux(pictures.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+        out.mux(pictures.encode())
+        time = np.arange(round(seconds * rate)) / rate
+        wave = 0.1 * (1 + np.floor(time)) * np.sin(2 * np.pi * 440 * time)
+        frame = av.AudioFrame.from_ndarray(wave.astype(np.float32)[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = rate, 0, Fraction(1, rate)
+        out.mux(sound.encode(frame))
+        out.mux(sound.encode())
+
+
+def test_extraction_hears_and_sees_the_stretch_and_nothing_else(tmp_path: Path):
+    root = write_meld(tmp_path, {"train": [meld_row(7, n) for n in (0, 1, 4)]})
+    write_brightening(root / "train_splits/dia7_utt0.mp4")
+    tables = write_tables(
+        tmp_path / "csvs", STRETCHES.splitlines()[0] + "\ntrain,7,0,7,0,0.0,1.0\ntrain,7,1,7,0,2.0,2.95\n"
+    )
+    command = ["meld", "--root", str(root), "--partial", "--realigned", str(tables), "--out", str(tmp_path / "out")]
+    main(command)
+    first, neighbour, _ = turns(Manifest.load(tmp_path / "out"), "train")
+    for turn, seconds, loudest, darkest in ((first, 1.0, 0.1, 20), (neighbour, 0.95, 0.3, 140)):
+        samples = utterance_sound(turn, 30.0).samples
+        assert len(samples) == round(seconds * 16_000)
+        assert samples[1_000:-1_000].abs().max() == pytest.approx(loudest, rel=0.1)
+        scenes = FaceScene(frames=5, place="spread", side=40, branches="scene").preprocess(turn)["scenes"].float()
+        assert darkest - 3 < scenes.min()
+        assert scenes.max() < darkest + 63
 
 
 @pytest.mark.parametrize(
