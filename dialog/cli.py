@@ -1,5 +1,6 @@
 """``m2fnet dialog {fit,validate,test,predict}``: LightningCLI with this project's Task and Data."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import cast
@@ -10,6 +11,7 @@ from m2fnet.callbacks import say
 from m2fnet.files import write_jsonl
 from m2fnet.metrics.report import Prediction, as_markdown, write_report
 from m2fnet.records import Split
+from m2fnet.store import Store
 from m2fnet.training import RunCLI
 
 
@@ -17,6 +19,10 @@ class DialogueCLI(RunCLI):
     """Trains and judges dialogue networks."""
 
     prog = "m2fnet dialog"
+
+    def stores(self) -> Mapping[str, Store]:
+        """The embeddings of each modality."""
+        return cast(DialogueData, self.datamodule).stores
 
     def after_fit(self) -> None:
         """Say where the run lies and what comes next."""

@@ -13,7 +13,7 @@ from extractors.settings import Settings, extractor_class
 from m2fnet.config import resolve_config_arguments
 from m2fnet.errors import RunError
 from m2fnet.files import read_json, sha256_of
-from m2fnet.training import CONFIG, FIT
+from m2fnet.run_folder import CONFIG, FIT
 
 NET = "net"  # what the network kept to be built again
 _ADVICE = "Train it again with `m2fnet extractor fit`."

@@ -1,14 +1,15 @@
 """What every training command shares: LightningCLI with a run folder, one-sentence errors and resuming.
 
-A run folder holds ``config.yaml``, ``checkpoints/{best,last}.ckpt``, ``logs/version_*/metrics.csv`` (one for every time
-it was started or resumed) and, once training is done, ``fit.json``.
+A run folder holds ``config.yaml``, ``provenance.json``, ``checkpoints/{best,last}.ckpt``, a file ``metrics.csv`` in
+``logs/`` for every time it was started or resumed and, once training is done, ``fit.json``.
 """
 
 import logging
+import shlex
 import sys
 import warnings
 from argparse import ArgumentError
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -18,15 +19,26 @@ import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers import Logger
 
 from m2fnet.callbacks import MONITOR, Clock, Divergence, EpochLines, RandomState, say
 from m2fnet.config import one_sentence, resolve_config_arguments
 from m2fnet.errors import M2FNetError, RunError, UsageError
 from m2fnet.files import read_json, write_json, write_text
+from m2fnet.loggers import fit_loggers
+from m2fnet.provenance import PROVENANCE, Environment, Provenance, manifest_input, store_input
+from m2fnet.run_folder import (
+    CONFIG,
+    FIT,
+    differences,
+    is_run,
+    refuse_other_settings,
+    run_folder,
+    settings_of_a_run,
+    trained_settings,
+)
+from m2fnet.store import Store
 
-CONFIG = "config.yaml"
-FIT = "fit.json"
 _COMMANDS = {
     "fit": "Train on the training split; dev chooses the weights that are kept. The same command resumes.",
     "validate": "Score the kept weights on dev.",
@@ -43,17 +55,6 @@ _MEANT = (
     ".*smaller than the logging interval",
     ".*LeafSpec",
 )
-_OTHER_FOLDER = "Delete this folder, or name another one with --run."
-_NOT_PART_OF_A_RUN = (
-    "config",
-    "run",
-    "overwrite",
-    "quiet",
-    "ckpt_path",
-    "weights_only",
-    "verbose",
-    "return_predictions",
-)
 
 
 class RunCLI(LightningCLI):
@@ -67,6 +68,7 @@ class RunCLI(LightningCLI):
 
     def __init__(self, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]) -> None:
         _keep_lightning_to_the_point()
+        self.typed = shlex.join([*self.prog.split(), *argv])
         super().__init__(
             task,
             data,
@@ -89,8 +91,10 @@ class RunCLI(LightningCLI):
             "--run",
             type=str | None,
             default=None,
-            help="Folder of this run; by default runs/<name of the configuration>/seed-<seed>.",
+            help="Folder of this run; by default runs/<name of the configuration>/seed-<seed>, where the name gets "
+            "eight digits more if other settings are given than those of the configuration.",
         )
+        parser.add_argument("--plan", type=bool, default=False, help="Check the settings, name the run folder, stop.")
         parser.add_argument(
             "--select",
             type=Literal["dev", "last"],
@@ -120,14 +124,41 @@ class RunCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Settle the run folder and where the trainer writes."""
         settings = self.config[self.subcommand]
-        self.run = _run_folder(settings.run, settings.config, settings.seed_everything)
+        self.run = self._run_folder()
         if self.run.exists() and not self.run.is_dir():
             raise UsageError(f"{self.run} is a file, expected the folder of a run; name another with --run.")
         settings.run = str(self.run)
-        trained = _trained_settings(self.run)
-        if trained is not None and self.subcommand != "fit":
-            _refuse_other_settings(self.run, trained, self._settings(), only="model")
         settings.trainer.default_root_dir = str(self.run)
+        trained = trained_settings(self.run)
+        if trained is not None and self.subcommand != "fit":
+            refuse_other_settings(self.run, trained, self._settings(self.config), only="model")
+        elif trained is not None and not settings.overwrite:
+            refuse_other_settings(self.run, trained, self._settings(self.config))
+            _refuse_other_data(self.run)
+
+    def instantiate_classes(self) -> None:
+        """Make data, task and trainer, unless only the plan was asked for.
+
+        Raises:
+            UsageError: if a class, such as a logger, is of a package that is not installed.
+        """
+        if self.config[self.subcommand].plan:
+            return
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, ModuleNotFoundError):
+                cause = cause.__cause__
+            if cause is None:
+                raise
+            raise UsageError(f"The configuration names a class that cannot be made here: {cause}") from error
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        if not self.config[subcommand].plan:
+            super()._run_subcommand(subcommand)
+        elif not self.config[subcommand].quiet:
+            say(f"{self.run}{', trained already' if (self.run / FIT).exists() else ''}")
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:  # noqa: ANN401
         """The trainer with this run's checkpoints, log and clock.
@@ -136,9 +167,7 @@ class RunCLI(LightningCLI):
             UsageError: if Lightning does not accept a setting.
         """
         settings = self.config_init[self.subcommand]
-        if settings.trainer.logger in (None, True):
-            fits = self.subcommand == "fit"
-            kwargs["logger"] = CSVLogger(self.run, name="logs") if fits else False
+        kwargs["logger"] = self._loggers(settings.trainer.logger)
         self.clock = Clock()
         checkpoints = _checkpoints(self.run, settings.select)
         self.checkpoint = checkpoints[0]
@@ -156,26 +185,26 @@ class RunCLI(LightningCLI):
     def fit(self, **kwargs: Any) -> None:  # noqa: ANN401
         """Train, resume, or say that there is nothing to do."""
         overwrite = self.config[self.subcommand].overwrite
-        trained = None if overwrite else _trained_settings(self.run)
-        if trained is not None:
-            _refuse_other_settings(self.run, trained, self._settings())
         if (self.run / FIT).exists() and not overwrite:
             say(f"{self.run} is trained already; `--overwrite true` trains it again.")
             return
         last = self.run / "checkpoints" / "last.ckpt"
+        resumes = not overwrite and (self.run / CONFIG).exists() and last.exists()
         if overwrite:
             _forget(self.run)
-        elif trained is not None and last.exists():
+        elif resumes:
             _refuse_damaged(last)
             kwargs["ckpt_path"] = str(last)
             say(f"Resuming {self.run} from {last.name}.")
         if self.trainer.is_global_zero:
-            write_text(self.run / CONFIG, yaml.safe_dump(self._settings(), sort_keys=False))
+            write_text(self.run / CONFIG, yaml.safe_dump(self._settings(self.config), sort_keys=False))
+            self._provenance(resumes=resumes).write(self.run)
         try:
             self.trainer.fit(weights_only=True, **{k: v for k, v in kwargs.items() if k != "weights_only"})
         except M2FNetError:
             if not last.exists():  # nothing was trained: the folder stays free for other settings
-                (self.run / CONFIG).unlink(missing_ok=True)
+                for name in (CONFIG, PROVENANCE):
+                    (self.run / name).unlink(missing_ok=True)
             raise
         self._write_fit()
 
@@ -211,11 +240,60 @@ class RunCLI(LightningCLI):
                 f"Use the run's own configuration: --config {self.run / CONFIG}"
             ) from error
 
-    def _settings(self) -> dict[str, Any]:
-        """The configuration as plain data, without what does not belong to the run."""
+    def stores(self) -> Mapping[str, Store]:
+        """The embeddings that the data are made of, by modality; none unless a subclass says so."""
+        return {}
+
+    def _settings(self, config: Any) -> dict[str, Any]:  # noqa: ANN401
+        """A parsed configuration as plain data, without what does not belong to the run."""
         parser = self._parser(self.subcommand)
-        settings: dict[str, Any] = yaml.safe_load(parser.dump(self.config[self.subcommand], skip_none=False))
-        return {key: value for key, value in settings.items() if key not in _NOT_PART_OF_A_RUN}
+        return settings_of_a_run(yaml.safe_load(parser.dump(config[self.subcommand], skip_none=False)))
+
+    def _run_folder(self) -> Path:
+        settings = self.config[self.subcommand]
+        file = Path(str(settings.config[0])) if settings.config else None
+        self.overrides = self._overrides(file)
+        if settings.run:
+            return Path(settings.run)
+        if file is not None and file.name == CONFIG and is_run(file.parent):
+            return file.parent  # the configuration of a run means that run
+        return run_folder(file, settings.seed_everything, self.overrides)
+
+    def _overrides(self, file: Path | None) -> dict[str, Any]:
+        """The settings that the configuration ``file`` does not have; all of them if it is not whole by itself."""
+        now = self._settings(self.config)
+        try:
+            alone = self.parser.parse_args([str(self.subcommand), "--config", str(file)]) if file is not None else None
+        except ArgumentError:
+            alone = None
+        before = self._settings(alone) if alone is not None else {}
+        return {key: value for key, (_, value) in differences(before, now).items()}
+
+    def _provenance(self, *, resumes: bool) -> Provenance:
+        environment = Environment.of(self.trainer.strategy.root_device)
+        if resumes and (self.run / PROVENANCE).exists():
+            return Provenance.read(self.run).resumed_in(environment)
+        settings = self.config[self.subcommand]
+        data: Any = self.datamodule
+        return Provenance(
+            command=self.typed,
+            directory=str(Path.cwd()),
+            repeat=shlex.join(["m2fnet", "reproduce", str(self.run)]),
+            seed=settings.seed_everything,
+            overrides=self.overrides,
+            manifest=manifest_input(settings.data.manifest, data.manifest),
+            stores={name: store_input(store) for name, store in self.stores().items()},
+            environment=environment,
+        )
+
+    def _loggers(self, configured: Logger | Sequence[Logger] | bool | None) -> list[Logger]:
+        """What is configured, and for a training the log that every run has; ``trainer.logger: false`` means none."""
+        if configured is False:
+            return []
+        if configured is None or configured is True:
+            configured = []
+        given = [configured] if isinstance(configured, Logger) else list(configured)
+        return fit_loggers(self.run, given) if self.subcommand == "fit" else given
 
     def _write_fit(self) -> None:
         score = self._dev_score()
@@ -257,15 +335,6 @@ def _keep_lightning_to_the_point() -> None:
         warnings.filterwarnings("ignore", message)
 
 
-def _run_folder(named: str | None, configs: Sequence[Any] | None, seed: int) -> Path:
-    first = Path(str(configs[0])) if configs else None
-    if first is not None and first.name == CONFIG and (first.parent / "checkpoints").is_dir():
-        return Path(named) if named else first.parent  # the configuration of a run means that run
-    if named:
-        return Path(named)
-    return Path("runs") / (first.stem if first is not None else "unnamed") / f"seed-{seed}"
-
-
 def _checkpoints(run: Path, select: str) -> list[ModelCheckpoint]:
     """What keeps ``best.ckpt``, the weights that are best on dev, if ``select`` wants it, and then ``last.ckpt``.
 
@@ -303,37 +372,15 @@ def _refuse_damaged(path: Path) -> None:
         )
 
 
-def _trained_settings(run: Path) -> dict[str, Any] | None:
-    path = run / CONFIG
-    if not path.is_file():
-        return None
-    try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        raise RunError(f"Cannot read {path}: {' '.join(str(problem).split())}. {_OTHER_FOLDER}") from problem
-    if not isinstance(settings, dict):
-        raise RunError(f"{path} holds {type(settings).__name__}, expected the settings of a run. {_OTHER_FOLDER}")
-    return settings
-
-
-def _refuse_other_settings(run: Path, trained: Any, now: Any, only: str = "") -> None:  # noqa: ANN401
-    for key, (before, after) in _differences(trained, now, "").items():
-        if key.startswith(only):
-            raise UsageError(
-                f"{run} was trained with {key} = {before!r}, but now it is {after!r}. Name another folder with --run, "
-                f"or use the run's own settings with --config {run / CONFIG}"
-            )
-
-
-def _differences(before: Any, after: Any, key: str) -> dict[str, tuple[Any, Any]]:  # noqa: ANN401
-    if not isinstance(before, dict) or not isinstance(after, dict):
-        return {} if before == after else {key: (before, after)}
-    found: dict[str, tuple[Any, Any]] = {}
-    for name in dict.fromkeys((*before, *after)):
-        found |= _differences(before.get(name), after.get(name), f"{key}.{name}" if key else name)
-    return found
+def _refuse_other_data(run: Path) -> None:
+    """Refuse to go on with a run whose manifest or stores were made anew since it was started."""
+    if (run / PROVENANCE).exists() and (changed := Provenance.read(run).changed_inputs()):
+        raise UsageError(
+            f"{run} was trained on other data: {' '.join(changed)} Name another folder with --run, or train it again "
+            "with --overwrite true."
+        )
 
 
 def _forget(run: Path) -> None:
-    for path in (run / FIT, *(run / "checkpoints").glob("*.ckpt")):
+    for path in (run / FIT, run / "report.json", run / "report.md", *(run / "checkpoints").glob("*.ckpt")):
         path.unlink(missing_ok=True)

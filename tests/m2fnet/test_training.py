@@ -2,7 +2,6 @@
 
 import pickle
 import re
-import runpy
 from pathlib import Path
 
 import pytest
@@ -12,63 +11,73 @@ import yaml
 from m2fnet.callbacks import Clock
 from m2fnet.cli import DONE, FAILED, WRONG_USE, run
 
-TINY = runpy.run_path(str(Path(__file__).parents[1] / "dialog" / "tiny_corpus.py"))
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tiny")
-    TINY["write_stores"](folder, TINY["tiny_manifest"]().save(folder / "manifest"))
-    return folder
-
-
-@pytest.fixture
-def content(corpus):
-    """The configuration of a network that trains in a moment."""
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False}
-    return {
-        "seed_everything": 3,
-        "trainer": {"accelerator": "cpu", "max_epochs": 1, "limit_train_batches": 1, **quiet},
-        "data": {"manifest": str(corpus / "manifest"), "stores": {"text": str(corpus / "text")}},
-        "model": {
-            "net": {"class_path": "dialog.models.m2fnet.M2FNet", "init_args": {"width": 4, "heads": 2, "hidden": 4}},
-            "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}},
-        },
-    }
-
-
-@pytest.fixture
-def dialog(content, tmp_path, monkeypatch):
-    """``dialog("fit", "--key", "value")`` runs the command with ``content``, in an empty folder, into ``run``."""
-    monkeypatch.setattr("sys.argv", ["m2fnet"])
-    monkeypatch.chdir(tmp_path)
-
-    def call(command, *options, into="run"):
-        Path("tiny.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-        folder = [] if into is None else ["--run", into]
-        return run(["dialog", command, "--config", "tiny.yaml", *folder, *options])
-
-    return call
-
-
-@pytest.fixture
-def refusal(dialog, capsys):
-    """``refusal("fit", ...)`` is the one line with which the command is refused as wrong use."""
-
-    def call(*arguments, code=WRONG_USE):
-        assert dialog(*arguments) == code
-        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("m2fnet dialog: ")]
-        return line
-
-    return call
-
 
 def test_the_default_run_folder_is_named_after_configuration_and_seed(dialog):
     assert dialog("fit", "--seed_everything", "7", into=None) == DONE
     folder = Path("runs/tiny/seed-7")
-    assert {path.name for path in folder.iterdir()} == {"config.yaml", "fit.json", "checkpoints", "logs"}
+    expected = {"config.yaml", "provenance.json", "fit.json", "checkpoints", "logs"}
+    assert {path.name for path in folder.iterdir()} == expected
     assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
     assert (folder / "logs" / "version_0" / "metrics.csv").is_file()
+
+
+def made_runs():
+    return sorted(str(path.parent) for path in Path("runs").glob("*/*/fit.json"))
+
+
+def test_other_settings_have_a_folder_of_their_own_and_the_same_the_same(dialog, capsys):
+    assert dialog("fit", into=None) == dialog("fit", "--model.net.hidden", "6", into=None) == DONE
+    other, plain = made_runs()
+    assert plain == "runs/tiny/seed-3"
+    assert re.fullmatch(r"runs/tiny-[0-9a-f]{8}/seed-3", other)
+    capsys.readouterr()
+    assert dialog("fit", "--model.net.init_args.hidden=6", "--model.net.heads", "2", into=None) == DONE
+    assert f"{other} is trained already" in capsys.readouterr().out
+    assert dialog("fit", "--model.net.hidden", "6", "--seed_everything", "4", into=None) == DONE
+    assert made_runs() == [other, other.replace("seed-3", "seed-4"), plain]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--trainer.enable_progress_bar", "true"],
+        ["--trainer.logger", "false"],
+        ["--trainer.accelerator", "auto"],
+        ["--quiet", "true"],
+    ],
+)
+def test_how_a_command_is_run_makes_no_other_run(dialog, capsys, options):
+    assert dialog("fit", into=None) == DONE
+    capsys.readouterr()
+    assert dialog("fit", *options, into=None) == DONE
+    assert "runs/tiny/seed-3 is trained already" in capsys.readouterr().out
+
+
+def test_the_split_to_predict_makes_no_other_run(dialog):
+    assert dialog("fit", into=None) == dialog("predict", "--data.predict_split", "dev", into=None) == DONE
+    assert Path("runs/tiny/seed-3/labels_dev.jsonl").is_file()
+
+
+def test_an_edited_configuration_is_refused_in_the_folder_of_the_old_one(content, dialog, refusal):
+    assert dialog("fit") == DONE
+    content["model"]["net"]["init_args"]["hidden"] = 6
+    assert "run was trained with model.net.init_args.hidden = 4, but now it is 6" in refusal("fit")
+
+
+def test_a_plan_names_the_folder_checks_the_settings_and_makes_nothing(dialog, refusal, capsys):
+    assert dialog("fit", "--plan", "true", into=None) == DONE
+    assert capsys.readouterr().out == "runs/tiny/seed-3\n"
+    assert not Path("runs").exists()
+    assert "hedas" in refusal("fit", "--plan", "true", "--model.net.init_args.hedas", "1")
+    assert dialog("fit", into=None) == DONE
+    assert dialog("fit", "--plan", "true", into=None) == DONE
+    assert capsys.readouterr().out.endswith("runs/tiny/seed-3, trained already\n")
+
+
+def test_training_again_forgets_the_report_of_the_weights_before(dialog):
+    assert dialog("fit") == dialog("test") == DONE
+    assert dialog("fit", "--overwrite", "true") == DONE
+    assert not Path("run/report.json").exists()
 
 
 def test_overwriting_trains_a_finished_run_again_with_other_settings(dialog):

@@ -1,0 +1,120 @@
+"""Which folder a run has, and whether what lies there was trained with the settings of now.
+
+``runs/<configuration>/seed-<seed>`` if every setting is as the configuration file says, and
+``runs/<configuration>-<8 digits>/seed-<seed>`` if the command line says otherwise: the digits are a hash of what
+differs from the file. So the same settings mean the same folder, however they were typed, and others another one.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from m2fnet.errors import RunError, UsageError
+
+CONFIG = "config.yaml"
+FIT = "fit.json"
+_OTHER_FOLDER = "Delete this folder, or name another one with --run."
+# How a command is run, in contrast to what it makes: these may change from one start of a run to the next.
+_NOT_PART_OF_A_RUN = (
+    "config",
+    "run",
+    "plan",
+    "overwrite",
+    "quiet",
+    "ckpt_path",
+    "weights_only",
+    "verbose",
+    "return_predictions",
+)
+_CHANGEABLE = (
+    "trainer.accelerator",
+    "trainer.default_root_dir",
+    "trainer.enable_model_summary",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+    "trainer.logger",
+    "trainer.profiler",
+    "data.predict_split",
+    "data.workers",
+)
+
+
+def run_folder(config: Path | None, seed: int, overrides: Mapping[str, Any]) -> Path:
+    """Folder of the run of ``config`` with ``seed``, where ``overrides`` are the settings that the file does not have.
+
+    >>> run_folder(Path("conf/dialog/m2fnet_meld.yaml"), 3, {}).as_posix()
+    'runs/m2fnet_meld/seed-3'
+    >>> run_folder(Path("conf/dialog/m2fnet_meld.yaml"), 3, {"model.net.init_args.fusion_layers": 1}).as_posix()
+    'runs/m2fnet_meld-86a721e8/seed-3'
+    """
+    name = config.stem if config is not None else "unnamed"
+    what_differs = {key: value for key, value in overrides.items() if key != "seed_everything"}  # has its own folder
+    if what_differs:
+        text = json.dumps(what_differs, sort_keys=True, ensure_ascii=False)
+        name += f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    return Path("runs") / name / f"seed-{seed}"
+
+
+def is_run(folder: Path) -> bool:
+    """Whether ``folder`` holds a training, finished or not."""
+    return (folder / CONFIG).is_file() and (folder / "checkpoints").is_dir()
+
+
+def settings_of_a_run(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in ``content`` that belong to the run, without those that only say how a command is run."""
+    return {key: value for key, value in content.items() if key not in _NOT_PART_OF_A_RUN}
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted key -> (before, after) of every setting that makes another run.
+
+    >>> differences({"model": {"width": 4}, "trainer": {"logger": True}}, {"model": {"width": 8}, "trainer": {}})
+    {'model.width': (4, 8)}
+    """
+    found = _differences(dict(before), dict(after), "")
+    return {key: pair for key, pair in found.items() if not f"{key}.".startswith(tuple(f"{k}." for k in _CHANGEABLE))}
+
+
+def trained_settings(run: Path) -> dict[str, Any] | None:
+    """The settings in the run folder; None if there are none yet.
+
+    Raises:
+        RunError: if they cannot be read.
+    """
+    path = run / CONFIG
+    if not path.is_file():
+        return None
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
+        raise RunError(f"Cannot read {path}: {' '.join(str(problem).split())}. {_OTHER_FOLDER}") from problem
+    if not isinstance(settings, dict):
+        raise RunError(f"{path} holds {type(settings).__name__}, expected the settings of a run. {_OTHER_FOLDER}")
+    return settings
+
+
+def refuse_other_settings(run: Path, trained: Mapping[str, Any], now: Mapping[str, Any], only: str = "") -> None:
+    """Compare the settings in a run folder with those of now, or just the part named ``only``.
+
+    Raises:
+        UsageError: naming the first that differs.
+    """
+    for key, (before, after) in differences(trained, now).items():
+        if key.startswith(only):
+            raise UsageError(
+                f"{run} was trained with {key} = {before!r}, but now it is {after!r}. Name another folder with --run, "
+                f"or use the run's own settings with --config {run / CONFIG}"
+            )
+
+
+def _differences(before: Any, after: Any, key: str) -> dict[str, tuple[Any, Any]]:  # noqa: ANN401
+    if not isinstance(before, dict) or not isinstance(after, dict):
+        return {} if before == after else {key: (before, after)}
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in dict.fromkeys((*before, *after)):
+        found |= _differences(before.get(name), after.get(name), f"{key}.{name}" if key else name)
+    return found

@@ -1,0 +1,66 @@
+"""A dialogue network that trains in a moment, for what is tested of runs."""
+
+import runpy
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from m2fnet.cli import WRONG_USE, run
+
+TINY = runpy.run_path(str(Path(__file__).parents[1] / "dialog" / "tiny_corpus.py"))
+
+
+@pytest.fixture(scope="module")
+def tiny_data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tiny")
+    TINY["write_stores"](folder, TINY["tiny_manifest"]().save(folder / "manifest"))
+    return folder
+
+
+@pytest.fixture
+def content(tiny_data):
+    """The configuration of a network that trains in a moment."""
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False}
+    return {
+        "seed_everything": 3,
+        "trainer": {"accelerator": "cpu", "max_epochs": 1, "limit_train_batches": 1, **quiet},
+        "data": {"manifest": str(tiny_data / "manifest"), "stores": {"text": str(tiny_data / "text")}},
+        "model": {
+            "net": {"class_path": "dialog.models.m2fnet.M2FNet", "init_args": {"width": 4, "heads": 2, "hidden": 4}},
+            "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}},
+        },
+    }
+
+
+@pytest.fixture
+def dialog(content, tmp_path, monkeypatch):
+    """``dialog("fit", "--key", "value")`` runs the command with ``content``, in an empty folder, into ``run``."""
+    monkeypatch.setattr("sys.argv", ["m2fnet"])
+    monkeypatch.chdir(tmp_path)
+
+    def call(command, *options, into="run"):
+        Path("tiny.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+        folder = [] if into is None else ["--run", into]
+        return run(["dialog", command, "--config", "tiny.yaml", *folder, *options])
+
+    return call
+
+
+@pytest.fixture
+def refusal(dialog, capsys):
+    """``refusal("fit", ...)`` is the one line with which the command is refused as wrong use."""
+
+    def call(*arguments, code=WRONG_USE):
+        assert dialog(*arguments) == code
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("m2fnet dialog: ")]
+        return line
+
+    return call
+
+
+@pytest.fixture
+def tiny_corpus_copy(tiny_data, tmp_path):
+    """A copy of the tiny manifest and stores that a test may damage."""
+    return Path(shutil.copytree(tiny_data, tmp_path / "copy"))
