@@ -113,7 +113,11 @@ def open_video(path: Path) -> Iterator[Media[VideoStream]]:
     with _opened(path) as container:
         covers = Disposition.attached_pic
         stream = _first([s for s in container.streams.video if not s.disposition & covers], "picture")
-        stream.codec_context.thread_count = 1  # workers already use every core
+        context = stream.codec_context
+        if context.width * context.height > MAX_PIXELS:
+            raise MediaError("open", f"the pictures are larger than {MAX_PIXELS:,} pixels")
+        context.options = {"max_pixels": str(MAX_PIXELS)}  # where a later frame is larger than the header says
+        context.thread_count = 1  # workers already use every core
         yield Media(container, stream, _origin(container))
 
 

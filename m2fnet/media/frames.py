@@ -20,7 +20,6 @@ from m2fnet.media.container import RAW, Media, is_clearly_short
 
 _INDEXED = frozenset({"avi", "flv", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2"})  # elsewhere a jump ends anywhere
 _SKIPPING = frozenset({"h264", "hevc", "mpeg2video", "mpeg4"})  # decoders that can be told packet by packet
-_FAR = 5.0  # seconds to the next wanted frame from which a jump is cheaper than going on, where key frames are unknown
 _REORDERED = 16  # H.264 and HEVC send a frame at most so many frames before it is shown
 _BACK = (0.0, 1.0, 5.0, 25.0, math.inf)  # how many seconds earlier to look for a key frame while it came too late
 _ALMOST = 1e-6  # time stamps are fractions: 0.3 s may be 0.30000001
@@ -53,18 +52,25 @@ def rate_of(media: Media[VideoStream]) -> float:
     return float(media.stream.average_rate or 25)
 
 
+def end_of(media: Media[VideoStream]) -> float:
+    """Second at which the pictures end: as far as the file tells, or as its packets do, which are then all read.
+
+    Browsers record without writing down a length.
+    """
+    if media.likely_end > 0 or not _can_jump(media):
+        return media.likely_end
+    stamps = (packet.pts for packet in media.container.demux(media.stream) if packet.pts is not None)
+    return media.seconds(max(stamps, default=0)) + 1 / rate_of(media)
+
+
 def _groups(media: Media[VideoStream], times: Sequence[float]) -> Iterator[list[float]]:
     """Times that are reached from the same key frame."""
     if not _can_jump(media):
         yield list(times)
         return
-    media.seek(times[0])  # Matroska reads its index at the first jump
+    media.seek(times[-1])  # Matroska reads its index only when it has to jump, or makes one on the way
     keys = [media.key_before(time) for time in times]
-    breaks = [
-        place
-        for place, (earlier, later) in enumerate(pairwise(times), start=1)
-        if keys[place] != keys[place - 1] or later - earlier > _FAR
-    ]
+    breaks = [place for place in range(1, len(keys)) if keys[place] != keys[place - 1]]
     for begin, end in pairwise([0, *breaks, len(times)]):
         yield list(times[begin:end])
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from m2fnet.errors import MediaError
 from m2fnet.media.container import is_clearly_short, open_video
-from m2fnet.media.frames import frames_at, rate_of
+from m2fnet.media.frames import end_of, frames_at, rate_of
 from m2fnet.media.picture import is_picture, read_picture
 from m2fnet.records import Crop
 
@@ -52,7 +52,7 @@ def read_frames(
     with open_video(path) as media:
         if span is not None and media.end is not None:
             _check_span(start, stop, media.end)
-        stop = max(start, min(stop, media.likely_end))
+        stop = max(start, min(stop, end_of(media)))
         times = frame_times(start, stop, rate=rate_of(media), count=count, place=place, generator=generator)
         pictures = list(_upright(frames_at(media, times, start), max_side))
     if not pictures:

@@ -42,7 +42,7 @@ def write_damaged(folder: Path, seed: int = 0) -> int:
 def _good(folder: Path) -> dict[Path, bytes]:
     paths = [
         write_clip(folder / "late.mp4"),
-        write_clip(folder / "early.mp4", options={"movflags": "faststart"}),
+        write_clip(folder / "early.mp4", container_options={"movflags": "faststart"}),
         write_clip(folder / "old.avi", codecs=("mpeg4", "libmp3lame")),
         write_clip(folder / "open.mkv", codecs=("libx264", "libopus")),
         write_sound(folder / "sound.wav", tone(seconds=2), codec="pcm_s16le"),

@@ -5,6 +5,7 @@ import torch
 from tiny_media import write_clip, write_pictures
 
 from m2fnet.errors import MediaError
+from m2fnet.media import container
 from m2fnet.media.video import frame_times, read_frames
 
 
@@ -66,7 +67,7 @@ def test_a_span_that_the_pictures_do_not_cover_is_named(tmp_path):
 @pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
 def test_pictures_that_end_early_are_named(tmp_path, suffix):
     options = {"movflags": "faststart"} if suffix == ".mp4" else None
-    path = write_clip(tmp_path / f"a{suffix}", seconds=4, options=options)
+    path = write_clip(tmp_path / f"a{suffix}", seconds=4, container_options=options)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.5)])
     with pytest.raises(MediaError, match="decode: the pictures end before their declared length"):
         read_frames(path, count=5)
@@ -92,6 +93,22 @@ def test_a_crop_is_of_the_upright_picture(tmp_path):
     path = write_pictures(tmp_path / "a.mp4", [200] * 5, size=(64, 32), codec="libx264", rotation=180)
     assert read_frames(path, count=1, crop="right").float().mean() > 150
     assert read_frames(path, count=1, crop="left").float().mean() < 50
+
+
+def test_a_recording_that_tells_no_length_is_looked_at_as_a_whole(tmp_path):
+    values = [i % 250 for i in range(0, 1000, 5)]
+    path = write_pictures(tmp_path / "a.mkv", values, codec="libx264", container_options={"live": "1"})
+    found = brightness(read_frames(path, count=4))
+    assert found == pytest.approx([values[i] for i in (25, 75, 125, 175)], abs=6)
+
+
+def test_pictures_of_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
+    path = write_pictures(tmp_path / "a.mp4", [100] * 3, size=(64, 48))
+    monkeypatch.setattr(container, "MAX_PIXELS", 64 * 48 - 1)
+    with pytest.raises(MediaError, match="open: the pictures are larger than 3,071 pixels"):
+        read_frames(path, count=1)
+    monkeypatch.setattr(container, "MAX_PIXELS", 64 * 48)
+    assert len(read_frames(path, count=1)) == 1
 
 
 def test_a_random_place_is_that_of_the_generator_and_lies_in_the_clip():

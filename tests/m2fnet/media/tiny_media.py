@@ -26,12 +26,14 @@ def write_sound(path, samples, rate=RATE, layout="mono", codec="pcm_f32le"):
     return path
 
 
-def write_pictures(path, values, size=(32, 24), fps=10, codec="mpeg4", gaps=(1,), rotation=0, **settings):
+def write_pictures(
+    path, values, size=(32, 24), fps=10, codec="mpeg4", gaps=(1,), rotation=0, container_options=None, **settings
+):
     """A clip whose frame ``i`` is grey of brightness ``values[i]`` left and black right, ``gaps`` frames apart.
 
     ``values`` may be pictures as well. ``settings`` are attributes of the coder, such as ``gop_size``.
     """
-    with av.open(str(path), "w") as out:
+    with av.open(str(path), "w", options=container_options or {}) as out:
         stream = _picture_stream(out, codec, size, fps, **settings)
         if rotation:
             stream.set_display_rotation(rotation)
@@ -45,9 +47,11 @@ def write_pictures(path, values, size=(32, 24), fps=10, codec="mpeg4", gaps=(1,)
     return path
 
 
-def write_clip(path, seconds=2.0, size=(64, 48), fps=10, codecs=("libx264", "aac"), rate=48_000, options=None):
+def write_clip(
+    path, seconds=2.0, size=(64, 48), fps=10, codecs=("libx264", "aac"), rate=48_000, container_options=None
+):
     """A clip of a tone and of frames that brighten."""
-    with av.open(str(path), "w", options=options or {}) as out:
+    with av.open(str(path), "w", options=container_options or {}) as out:
         pictures = _picture_stream(out, codecs[0], size, fps)
         sound = out.add_stream(codecs[1], rate=rate, layout="stereo")
         for second in range(math.ceil(seconds)):
