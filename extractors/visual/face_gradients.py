@@ -15,9 +15,9 @@ from torch import Tensor
 from extractors.base import FittedExtractor, Sample, Turn
 from extractors.projection import Projection
 from extractors.scaling import Scaling
-from m2fnet.errors import MediaError
+from extractors.visual.pictures import Frames, utterance_frames
 from m2fnet.media.faces import Face, FaceDetector
-from m2fnet.media.video import Place, read_frames
+from m2fnet.media.video import Place
 from m2fnet.records import Modality
 
 FACE_SIDE, CELLS, DIRECTIONS = 48, 6, 8  # ours, chosen on the dev split of a corpus of face photographs
@@ -58,7 +58,7 @@ class FaceGradients(FittedExtractor):
                 "Expected frames >= 1 and 12 <= min_face <= max_side, "
                 f"but got frames={frames}, min_face={min_face}, max_side={max_side}."
             )
-        self.frames, self.place, self.max_side = frames, place, max_side
+        self.which = Frames(frames, place, max_side)
         self.detector = FaceDetector(min_side=min_face)
         self.scene = Projection(scene_width, scaling)
         self.face = Projection(face_width, scaling)
@@ -74,17 +74,7 @@ class FaceGradients(FittedExtractor):
         Raises:
             MediaError: if the utterance has no picture that can be decoded.
         """
-        utterance = turn.utterance
-        if utterance.video is None:
-            raise MediaError("video", "the manifest names no picture")
-        frames = read_frames(
-            turn.manifest.media_path(utterance.video),
-            count=self.frames,
-            place=self.place,
-            span=utterance.video_span,
-            crop=utterance.crop,
-            max_side=self.max_side,
-        )
+        frames = utterance_frames(turn, self.which)
         seen = [
             face_gradients(frame, faces) for frame, faces in zip(frames, self.detector(frames), strict=True) if faces
         ]

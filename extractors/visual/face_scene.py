@@ -4,7 +4,6 @@ The encoder sees every whole frame, and every face that MTCNN finds. A frame's f
 weights; frames, and frames' faces, are reduced by their maximum over the clip; both halves stand side by side.
 """
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -13,17 +12,22 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import resize
 
+from extractors.audio.sound import utterance_sound
 from extractors.base import Extractor, Sample, Turn
 from extractors.visual.augmentation import Augmentation, augmented
 from extractors.visual.encoder import Backbone, ImageEncoder
+from extractors.visual.pictures import Frames, utterance_frames, utterance_times
 from m2fnet.errors import MediaError
+from m2fnet.media.audio import RATE
 from m2fnet.media.face_cache import CachedFaceDetector
 from m2fnet.media.faces import Face, FaceDetector
-from m2fnet.media.video import Place, read_frames
+from m2fnet.media.speaker import follow, largest, loudness_at, speaking
+from m2fnet.media.video import Place
 from m2fnet.records import Modality
 
 Area = Literal["sum", "max", "frame"]
 Branches = Literal["both", "face", "scene"]
+Choice = Literal["all", "largest", "speaker"]
 _AT_ONCE = 256  # pictures the encoder sees at once in evaluation, so that a crowd does not fill the memory
 
 
@@ -42,9 +46,11 @@ class FaceScene(Extractor):
         frames: how many frames are looked at.
         place: where in the utterance they lie; ``random`` is drawn once per utterance, from its id and ``seed``.
         area: the faces' areas are divided by their ``sum``, by the largest (``max``) or by the area of the ``frame``.
+        faces: of each frame ``all`` faces, the one of the ``largest`` over the clip, or the one of the ``speaker``, by
+            the heuristic of `m2fnet.media.speaker`; the paper takes all.
         side: pictures are scaled to this many pixels, both ways.
         margin: how much more than its box belongs to a face, as a share of the box.
-        max_faces: the largest faces of a frame that count; smaller ones are left out.
+        max_faces: the largest faces of a frame that count; smaller ones are left out, and counted as ``cut_faces``.
         max_side: larger frames are scaled down to this many pixels before faces are looked for and cut out.
         min_face: smallest face looked for, in pixels of the scaled frame.
         min_confidence: faces that MTCNN is less sure of are left out.
@@ -66,6 +72,7 @@ class FaceScene(Extractor):
         frames: int = 15,
         place: Place = "centre",
         area: Area = "sum",
+        faces: Choice = "all",
         side: int = 112,
         margin: float = 0.1,
         max_faces: int = 10,
@@ -86,8 +93,8 @@ class FaceScene(Extractor):
                 f"max_side={max_side}, margin={margin}, border={border}."
             )
         self.branch_width, self.branches, self.area = branch_width, branches, area
-        self.frames, self.place, self.max_side = frames, place, max_side
-        self.side, self.margin, self.max_faces, self.seed = side, margin, max_faces, seed
+        self.which = Frames(frames, place, max_side, seed)
+        self.side, self.margin, self.max_faces, self.faces = side, margin, max_faces, faces
         self.augmentation = augmentation or Augmentation()
         self.step: Tensor
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
@@ -111,15 +118,16 @@ class FaceScene(Extractor):
         return {"weights": None}
 
     def preprocess(self, turn: Turn) -> Sample:
-        """Frames (T, 3, S, S), faces (N, 3, S, S), and for each face its weight and its frame (N,).
+        """Frames (T, 3, S, S), faces (N, 3, S, S), for each face its weight and its frame (N,), and how many were cut.
 
         Raises:
             MediaError: if the utterance has no picture that can be decoded, or no face and ``branches`` is ``face``.
         """
-        frames = self._frames(turn)
+        frames = utterance_frames(turn, self.which)
         pictures, size = frames.permute(0, 3, 1, 2), [self.side, self.side]
         found = self.detector(frames) if self.branches != "scene" else []
-        shown = [(picture, faces[: self.max_faces]) for picture, faces in zip(pictures, found, strict=False) if faces]
+        wanted = [faces[: self.max_faces] for faces in self._chosen(turn, frames, found)]
+        shown = [(picture, faces) for picture, faces in zip(pictures, wanted, strict=False) if faces]
         if self.branches == "face" and not shown:
             raise MediaError("faces", "no face was found")
         none = pictures.new_empty(0, 3, *size)
@@ -129,23 +137,28 @@ class FaceScene(Extractor):
             "scenes": resize(pictures, size) if self.branches != "face" else none,
             "faces": torch.stack(cuts) if cuts else none,
             "weight": torch.cat(weights) if weights else torch.empty(0),
+            "cut_faces": sum(map(len, found)) - sum(map(len, wanted)),
             "frame": torch.repeat_interleave(torch.tensor([len(faces) for _, faces in shown], dtype=torch.long)),
         }
 
-    def _frames(self, turn: Turn) -> Tensor:
-        utterance = turn.utterance
-        if utterance.video is None:
-            raise MediaError("video", "the manifest names no picture")
-        digest = hashlib.sha256(f"{self.seed} {utterance.id}".encode()).digest()
-        return read_frames(
-            turn.manifest.media_path(utterance.video),
-            count=self.frames,
-            place=self.place,
-            span=utterance.video_span,
-            crop=utterance.crop,
-            max_side=self.max_side,
-            generator=torch.Generator().manual_seed(int.from_bytes(digest[:7])),
-        )
+    def _chosen(self, turn: Turn, frames: Tensor, found: Sequence[Sequence[Face]]) -> Sequence[Sequence[Face]]:
+        """Of the faces in each frame those that ``faces`` asks for."""
+        tracks = follow(found) if self.faces != "all" else []
+        if not tracks:
+            return found
+        chosen = largest(tracks) if self.faces == "largest" else speaking(tracks, frames, self._loudness(turn, frames))
+        return [[chosen[number]] if number in chosen else [] for number in range(len(found))]
+
+    def _loudness(self, turn: Turn, frames: Tensor) -> Tensor:
+        """How loud it is at each frame (T,); zeros for an utterance without sound that can be heard."""
+        times = utterance_times(turn, self.which)
+        try:
+            sound = utterance_sound(turn, max_seconds=float(times.max()) + 1)
+        except MediaError:
+            return torch.zeros(len(frames))
+        if len(times) != len(frames):  # times that share a frame show it once
+            times = times[torch.linspace(0, len(times) - 1, len(frames)).long()]
+        return loudness_at(sound.samples, RATE, times)
 
     def length(self, sample: Sample) -> int:
         """Pictures that the encoder has to look at."""
@@ -156,7 +169,8 @@ class FaceScene(Extractor):
 
         ``pictures`` (M, 3, S, S) are first the scenes, then the faces. ``clip_of_scene`` (M - N,), ``frame_of_face``
         (N,) and ``clip_of_frame`` (K,) say what belongs to what; only frames that show a face count as such.
-        ``weight`` (N,) is that of each face; ``has_face`` (B,) says which clips show one.
+        ``weight`` (N,) is that of each face; ``has_face`` (B,) says which clips show one, ``cut_faces`` (B,) how many
+        faces were left out of each.
         """
         scenes = torch.tensor([len(sample["scenes"]) for sample in samples])
         frames = torch.tensor([len(sample["frame"].unique()) for sample in samples])
@@ -168,6 +182,7 @@ class FaceScene(Extractor):
             "clip_of_frame": torch.repeat_interleave(frames),
             "weight": torch.cat([sample["weight"] for sample in samples]),
             "has_face": frames > 0,
+            "cut_faces": torch.tensor([sample["cut_faces"] for sample in samples]),
         }
 
     def forward(self, batch: Sample) -> Tensor:

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -37,6 +38,30 @@ def heads(count, columns=8, unit=20, emotion="neutral"):
     return picture
 
 
+def write_talk(path):
+    """A clip of one second: two heads, and a tone that swells twice while the smaller one opens the mouth."""
+    rng, rate, fps = np.random.default_rng(0), 16_000, 15
+    swell = np.abs(np.sin(2 * np.pi * np.arange(rate) / rate))
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libx264", rate=fps, options={"crf": "16"})
+        video.width, video.height, video.pix_fmt = 320, 180, "yuv420p"
+        audio = out.add_stream("aac", rate=rate, layout="mono")
+        looks = [Look.draw("short", rng) for _ in range(2)]
+        for number in range(fps):
+            opening = float(swell[round((number + 0.5) / fps * rate)])
+            picture = Image.new("RGB", (320, 180), (120, 130, 120))
+            for look, unit, left, mouth in ((looks[0], 34, 5, 0.0), (looks[1], 26, 170, opening)):
+                head = draw_head(look, unit, [EXPRESSIONS["neutral"].talking(mouth)])[0]
+                picture.paste(head, (left + number % 3, 10), head)
+            out.mux(video.encode(av.VideoFrame.from_image(picture)))
+        out.mux(video.encode())
+        tone = (0.4 * swell * np.sin(2 * np.pi * 200 * np.arange(rate) / rate)).astype(np.float32)
+        frame = av.AudioFrame.from_ndarray(tone[None], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts = rate, 0
+        out.mux(audio.encode(frame))
+        out.mux(audio.encode())
+
+
 def a_manifest(root, names):
     utterances = [Utterance(n, "faces", "train", n, 0, label="joy", video=n) for n in names]
     return Manifest("faces", LabelSet("two", ("joy", "anger")), tuple(utterances), root)
@@ -55,6 +80,10 @@ def photographs(tmp_path_factory):
 def samples(photographs):
     extractor = small()
     return [extractor.preprocess(turn) for turn in photographs]
+
+
+def same(sample, other):
+    return all(torch.equal(torch.as_tensor(sample[name]), torch.as_tensor(other[name])) for name in sample)
 
 
 def seen_by(network, sample):
@@ -108,6 +137,7 @@ def test_a_clip_is_the_maximum_over_its_frames(samples):
         "scenes": torch.cat([none["scenes"], one["scenes"], two["scenes"]]),
         "faces": torch.cat([one["faces"], two["faces"]]),
         "weight": torch.cat([one["weight"], two["weight"]]),
+        "cut_faces": 0,
         "frame": torch.tensor([0, 1, 1]),  # the frame without a face does not count
     }
     alone = torch.stack([seen_by(network, sample) for sample in (none, one, two)])
@@ -143,6 +173,54 @@ def test_of_a_crowd_the_largest_count(samples, photographs):
     assert torch.isfinite(seen_by(small(), everybody)).all()
 
 
+def test_faces_left_out_are_counted(samples, photographs):
+    everybody = small(max_faces=50).preprocess(photographs[3])
+    assert [sample["cut_faces"] for sample in samples] == [0, 0, 0, len(everybody["faces"]) - 10]
+    assert small().collate(samples)["cut_faces"].tolist() == [sample["cut_faces"] for sample in samples]
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory):
+    """A turn in which the smaller of two people speaks: the mouth opens with the tone."""
+    root = tmp_path_factory.mktemp("talk")
+    write_talk(root / "talk.mp4")
+    manifest = a_manifest(root, ["talk.mp4"])
+    heard = dataclasses.replace(manifest.utterances[0], audio="talk.mp4")
+    silent = dataclasses.replace(heard, id="silent", dialogue="silent", audio=None)
+    return turns(dataclasses.replace(manifest, utterances=(heard, silent)))
+
+
+def widths(sample):
+    """Mean width of the faces before they are scaled, from their weights, which are shares of the frame."""
+    return (sample["weight"] * 320 * 180).sqrt().mean().item()
+
+
+def test_one_face_of_a_frame_is_chosen_as_asked(talk):
+    whole = {"frames": 15, "max_side": 320, "area": "frame"}
+    everybody, tallest, speaker = (small(faces=f, **whole).preprocess(talk[0]) for f in ("all", "largest", "speaker"))
+    assert len(everybody["faces"]) == 30
+    assert len(tallest["faces"]) == len(speaker["faces"]) == 15
+    assert tallest["frame"].tolist() == speaker["frame"].tolist() == list(range(15))
+    assert tallest["cut_faces"] == speaker["cut_faces"] == 15
+    assert widths(tallest) > widths(everybody) > widths(speaker)
+    assert set(speaker["weight"].tolist()) | set(tallest["weight"].tolist()) == set(everybody["weight"].tolist())
+
+
+def test_without_sound_the_largest_face_is_the_speaker(talk):
+    largest, speaker = (small(faces=f, frames=5).preprocess(talk[1]) for f in ("largest", "speaker"))
+    assert same(largest, speaker)
+
+
+@pytest.mark.parametrize("faces", ["largest", "speaker"])
+def test_a_choice_among_no_or_still_faces(photographs, samples, faces):
+    network = small(faces=faces)
+    chosen = [network.preprocess(turn) for turn in photographs]
+    assert [len(sample["faces"]) for sample in chosen] == [0, 1, 1, 1]
+    assert chosen[2]["cut_faces"] == 1
+    assert same(chosen[0], samples[0])
+    assert same(chosen[1], samples[1])
+
+
 def test_each_branch_alone(photographs, samples):
     scene, face = small(branches="scene"), small(branches="face")
     both = seen_by(small(), samples[2])
@@ -165,7 +243,7 @@ def test_a_clip_gives_the_same_sample_each_time(corpus, place):
     turn = turns(corpus, "train")[0]
     first, second = (small(place=place).preprocess(turn) for _ in range(2))
     assert first["scenes"].shape == (2, 3, 33, 33)
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert same(first, second)
 
 
 def test_a_random_place_depends_on_utterance_and_seed(corpus):
@@ -206,7 +284,7 @@ def test_detections_are_kept(photographs, tmp_path, monkeypatch):
     monkeypatch.setattr(FaceDetector, "__call__", None)
     blind = small(detections=str(tmp_path))
     again = read(blind, photographs, Loading(workers=0))
-    assert all(torch.equal(a[name], b[name]) for a, b in zip(first, again, strict=True) for name in a)
+    assert all(same(*samples) for samples in zip(first, again, strict=True))
 
 
 def test_augmentation_works_in_training_alone_and_continues_after_a_restart(samples):
