@@ -3,13 +3,14 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.cli import OptimizerCallable
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -23,6 +24,7 @@ from m2fnet.losses.mining import Mining
 from m2fnet.losses.triplet import TripletLoss
 from m2fnet.losses.variance import variance_penalty
 
+T = TypeVar("T")
 NetworkFactory = Callable[[], Extractor]
 Judge = Literal["head", "nearest", "probe"]
 Decay = Literal["none", "linear", "cosine"]
@@ -156,6 +158,19 @@ class ExtractorTask(pl.LightningModule):
         embeddings: Tensor = self.net(inputs)
         return embeddings
 
+    def on_train_start(self) -> None:
+        """Refuse what would end in the middle of the first epoch.
+
+        Raises:
+            UsageError: for frozen parts that DistributedDataParallel would wait for.
+        """
+        wrapped = self.trainer.strategy.model
+        if self.freeze_epochs and isinstance(wrapped, DistributedDataParallel) and not wrapped.find_unused_parameters:
+            raise UsageError(
+                f"model.freeze_epochs is {self.freeze_epochs}, so some weights have no gradient at first; with several "
+                "processes this needs trainer.strategy: ddp_find_unused_parameters_true."
+            )
+
     def on_train_epoch_start(self) -> None:
         """Freeze the pretrained parts, or let them learn from now on."""
         assert self.net is not None, "the network is built by `build`"
@@ -168,7 +183,7 @@ class ExtractorTask(pl.LightningModule):
     def training_step(self, batch: ExtractorBatch, batch_idx: int) -> Tensor | None:
         """Weighted sum of the losses; None for a batch in which nothing can be read."""
         if batch["inputs"] is None:
-            return None
+            return self._nothing() if self._trainer is not None and self.trainer.world_size > 1 else None
         self._has_learnt = True
         z = self(batch["inputs"])
         with torch.autocast(z.device.type, enabled=False):  # distances and covariances need full precision
@@ -176,7 +191,7 @@ class ExtractorTask(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Stop if there was nothing to learn from."""
-        if not self._has_learnt:
+        if not self.trainer.strategy.reduce_boolean_decision(self._has_learnt, all=False):
             raise RunError(
                 "No utterance of the train split can be read, so there is nothing to learn; check its media."
             )
@@ -236,16 +251,24 @@ class ExtractorTask(pl.LightningModule):
             terms["triplet"], found = self.triplet(z, label)
             self._log("triplets", float(found), len(z))
             self._log("batches_without_triplet", float(found == 0), len(z), reduce_fx="sum")
-        if len(z) > 1:  # one embedding has no variance
-            if weights.covariance:
-                terms["covariance"] = _SETS * covariance_penalty(z, literal=self.literal)
-            if weights.variance:
-                terms["variance"] = _SETS * variance_penalty(z, literal=self.literal)
+        for name, penalty in (("covariance", covariance_penalty), ("variance", variance_penalty)):
+            if getattr(weights, name):  # one embedding has no variance
+                terms[name] = _SETS * penalty(z, literal=self.literal) if len(z) > 1 else z.new_zeros(())
         for name, value in terms.items():
             self._log(name, value, len(z))
         loss = sum((getattr(weights, name) * value for name, value in terms.items()), z.new_zeros(()))
         self._log("loss", loss, len(z))
         return loss if weights.cross_entropy else loss + terms["cross_entropy"]
+
+    def _nothing(self) -> Tensor:
+        """A loss of 0 that reaches every weight, and terms that count for nothing: other processes wait for both."""
+        if self.weights.triplet:  # in the order of `_loss`, for sums over processes are matched by their order
+            self._log("triplets", 0.0, 0)
+            self._log("batches_without_triplet", 0.0, 0, reduce_fx="sum")
+        terms = (name for name in ("triplet", "covariance", "variance") if getattr(self.weights, name))
+        for name in ("cross_entropy", *terms, "loss"):
+            self._log(name, 0.0, 0)
+        return torch.stack([parameter.sum() for parameter in self.parameters() if parameter.requires_grad]).sum() * 0
 
     def _log(self, name: str, value: Tensor | float, count: int, reduce_fx: str = "mean") -> None:
         self.log(
@@ -263,7 +286,9 @@ class ExtractorTask(pl.LightningModule):
 
     def _judge(self) -> None:
         """Score what was kept of this epoch, and log it."""
-        embedded = {name: join(parts) for name, parts in _of_all_processes(self._kept).items()}
+        kept = of_all_processes(self._kept)
+        names = dict.fromkeys(name for process in kept for name in process)
+        embedded = {name: join([part for process in kept for part in process.get(name, [])]) for name in names}
         self._kept = {}
         if self.trainer.sanity_checking:
             return
@@ -287,11 +312,10 @@ def _rate(step: int, steps: int, warmup: float, decay: Decay) -> float:
     return {"none": 1.0, "linear": 1 - passed, "cosine": (1 + math.cos(math.pi * passed)) / 2}[decay]
 
 
-def _of_all_processes(kept: dict[str, list[Embedded]]) -> dict[str, list[Embedded]]:
-    """What all processes of a distributed run kept, under the same names."""
+def of_all_processes(mine: T) -> list[T]:
+    """What every process of a distributed run has; in a run of one process what that has."""
     if not torch.distributed.is_available() or not torch.distributed.is_initialized():
-        return kept
+        return [mine]
     gathered: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(gathered, kept)
-    names = dict.fromkeys(name for process in gathered for name in process)
-    return {name: [part for process in gathered for part in process.get(name, [])] for name in names}
+    torch.distributed.all_gather_object(gathered, mine)
+    return gathered

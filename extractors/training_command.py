@@ -12,7 +12,7 @@ from extractors.data import ExtractorData
 from extractors.embedding import names_dead_workers
 from extractors.judging import Embedded
 from extractors.settings import extractor_class
-from extractors.task import ExtractorTask
+from extractors.task import ExtractorTask, of_all_processes
 from extractors.trained import NET
 from m2fnet.callbacks import say
 from m2fnet.files import write_json
@@ -95,7 +95,8 @@ class ExtractorCLI(RunCLI):
 
     def _say_what_is_missing(self) -> None:
         """Count what could not be read by its reason, and name it in the run folder."""
-        missing = cast(ExtractorData, self.datamodule).missing
+        data = cast(ExtractorData, self.datamodule)
+        missing = data.missing = {name: why for found in of_all_processes(data.missing) for name, why in found.items()}
         if not missing or not self.trainer.is_global_zero:
             return
         write_json(self.run / MISSING, {name: asdict(why) for name, why in sorted(missing.items())})
