@@ -1,33 +1,19 @@
 """Extractions that are killed at random moments, started again, killed again ... until their stores are finished.
 
 SIGKILL, SIGTERM and SIGINT in turn hit the real `m2fnet extract` of a made-up corpus: audio statistics read in the
-process itself, and a small network whose clips are read by two workers. After each kill the store's folder is looked
-at; every finished store is compared with one that was never interrupted. Expected: nothing lost, unreadable, computed
-again although it was kept, left behind, or different.
+process itself, and a small network whose clips are read by two workers. Every extraction is a process of its own; it is
+forked from this one, so that it need not import torch for seconds (`--fresh` starts an interpreter each time). After
+each kill the store's folder is looked at; every finished store is compared with one that was never interrupted.
+Expected: nothing lost, unreadable, computed again although it was kept, left behind, or different.
 """
 
 import sys
 
 sys.path.append(sys.path.pop(0))  # beside this file lie others with the names of packages
 
-if sys.argv[1:2] == ["--child"]:  # one extraction that notes what it reads; before the imports, for they may be hit too
-    import os
-
-    from extractors import embedding
-    from m2fnet import cli
-
-    read = embedding.Outcomes.__getitem__
-    notes = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-
-    def noted(self: embedding.Outcomes, place: int) -> object:
-        os.write(notes, f"{self.wanted[place].utterance.id}\n".encode())
-        return read(self, place)
-
-    embedding.Outcomes.__getitem__ = noted
-    sys.argv = ["m2fnet", *sys.argv[3:]]
-    cli.main()
-
 import json
+import multiprocessing
+import os
 import random
 import shutil
 import signal
@@ -38,16 +24,24 @@ from collections import Counter
 from dataclasses import dataclass, field
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
+import torch
 from _table import Row, finish, parser
 from safetensors import SafetensorError, safe_open
 
+import extractors.audio.mel_resnet
+import extractors.audio.mel_statistics
+import extractors.embedding
+import extractors.extract_command
+import extractors.training_command  # everything that an extraction imports, so that it is imported once
+from m2fnet import cli
 from m2fnet.errors import StoreError
 from m2fnet.store import Store
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 BATCH = 16
-PATIENCE = 120  # seconds that any process may take
+PATIENCE = 300  # seconds that any process may take
 
 
 @dataclass
@@ -67,10 +61,13 @@ class Tally:
 
 def main() -> None:
     arguments = parser(__doc__ or "")
-    arguments.add_argument("--kills", type=int, help="how many (default 100, with --quick 4)")
+    arguments.add_argument("--kills", type=int, help="how many (default 100, with --quick 6)")
     arguments.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
+    arguments.add_argument("--fresh", action="store_true", help="a new interpreter for every extraction")
     args = arguments.parse_args()
-    kills = args.kills or (4 if args.quick else 100)
+    torch.set_num_threads(1)
+    multiprocessing.set_start_method("spawn" if args.fresh else "fork")
+    kills = args.kills or (6 if args.quick else 100)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         manifest = corpus(folder, quick=args.quick)
@@ -125,21 +122,21 @@ def punish(folder: Path, manifest: Path, options: list[str], kills: int, moments
     seconds = undisturbed(reference, manifest, options, log)
     tally, signals = Tally(), cycle(SIGNALS)
     kept: set[str] = set()
-    while tally.kills < kills or (store / ".parts").exists():
+    while tally.kills < kills or store.exists():
         log.unlink(missing_ok=True)
         child = start(store, manifest, options, log)
-        kill = next(signals) if tally.kills < kills else None
-        was_at_work = kill is not None and wait_and_kill(child, store, kill, moments, seconds)
-        code = child.wait(PATIENCE)
+        is_at_work = False
+        if tally.kills < kills:
+            is_at_work = wait_and_kill(child, store, next(signals), moments, seconds)
+        code = exit_code(child)
         read = Counter(log.read_text().split()) if log.exists() else Counter[str]()
-        tally.again += sum(name in kept for name in read)
-        if kill is not None and code != 0:
-            tally.kills += 1
-            tally.at_work += was_at_work
         now, broken = finished(store)
+        tally.again += sum(name in kept for name in read)
         tally.unreadable += broken
         tally.lost += len(kept - now)
-        if code != 0:
+        if code != cli.DONE:
+            tally.kills += 1
+            tally.at_work += is_at_work
             tally.in_flight.append(len(set(read) - now))
             kept = now
             continue
@@ -156,23 +153,46 @@ def undisturbed(store: Path, manifest: Path, options: list[str], log: Path) -> f
     child = start(store, manifest, options, log)
     wait_for_work(child, store)
     began = time.monotonic()
-    if child.wait(PATIENCE) != 0:
+    if exit_code(child) != cli.DONE:
         raise SystemExit("The extraction failed although nobody disturbed it.")
     return time.monotonic() - began
 
 
-def start(store: Path, manifest: Path, options: list[str], log: Path) -> "subprocess.Popen[bytes]":
+def start(store: Path, manifest: Path, options: list[str], log: Path) -> multiprocessing.Process:
     extract = ["extract", *options, "--manifest", str(manifest), "--out", str(store)]
     settings = ["--accelerator", "cpu", "--batch-size", str(BATCH), "--save-every", "0"]
-    return subprocess.Popen(
-        [sys.executable, __file__, "--child", str(log), *extract, *settings],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    child = multiprocessing.Process(target=run, args=([*extract, *settings], log))
+    child.start()
+    return child
+
+
+def run(arguments: list[str], log: Path) -> None:
+    """An extraction as a process of its own that notes in ``log`` what it reads."""
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    os.dup2(silence, 2)
+    torch.set_num_threads(1)
+    read, notes = extractors.embedding.Outcomes.__getitem__, os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def noted(self: extractors.embedding.Outcomes, place: int) -> Any:  # noqa: ANN401
+        os.write(notes, f"{self.wanted[place].utterance.id}\n".encode())
+        return read(self, place)
+
+    extractors.embedding.Outcomes.__getitem__ = noted  # type: ignore[method-assign]
+    sys.argv = ["m2fnet"]
+    sys.exit(cli.run(arguments))
+
+
+def exit_code(child: multiprocessing.Process) -> int | None:
+    child.join(PATIENCE)
+    if child.exitcode is None:
+        child.kill()
+        raise SystemExit(f"A process did not end within {PATIENCE} seconds.")
+    return child.exitcode
 
 
 def wait_and_kill(
-    child: "subprocess.Popen[bytes]", store: Path, kill: signal.Signals, moments: random.Random, seconds: float
+    child: multiprocessing.Process, store: Path, kill: signal.Signals, moments: random.Random, seconds: float
 ) -> bool:
     """Kill at a moment of the work, now and then while the process is still starting; say whether it was at work."""
     is_at_work = moments.random() > 0.1
@@ -180,16 +200,16 @@ def wait_and_kill(
         wait_for_work(child, store)
         time.sleep(moments.uniform(0, 1.05 * seconds))
     else:
-        time.sleep(moments.uniform(0, 3))
-    if child.poll() is None:
-        child.send_signal(kill)
+        time.sleep(moments.uniform(0, 0.3 * seconds))
+    if child.is_alive() and child.pid is not None:
+        os.kill(child.pid, kill)
     return is_at_work
 
 
-def wait_for_work(child: "subprocess.Popen[bytes]", store: Path) -> None:
+def wait_for_work(child: multiprocessing.Process, store: Path) -> None:
     """Until the process has taken the store over, or has ended."""
     lock = store / ".lock"
-    while child.poll() is None:
+    while child.is_alive():
         try:
             if lock.read_text().startswith(f"{child.pid} "):
                 return
@@ -226,7 +246,7 @@ def contents(store: Path) -> dict[str, bytes]:
 def command(*arguments: object) -> None:
     words = [str(argument) for argument in arguments]
     done = subprocess.run([sys.executable, "-m", "m2fnet.cli", *words], capture_output=True, text=True)
-    if done.returncode != 0:
+    if done.returncode != cli.DONE:
         raise SystemExit(f"m2fnet {' '.join(words)} failed: {done.stderr}")
 
 

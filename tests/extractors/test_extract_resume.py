@@ -198,7 +198,7 @@ def test_two_processes_write_the_same_store_as_one(config, changed, launcher, ca
     assert run([*command, "--out", "one"]) == DONE
     two = [sys.executable, *launcher, "-m", "m2fnet.cli", *command, "--out", "two", "--devices", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(two, capture_output=True, text=True, timeout=120, cwd=config.parent, env=environment)
+    done = subprocess.run(two, capture_output=True, text=True, timeout=300, cwd=config.parent, env=environment)
     assert done.returncode == DONE, done.stderr
     assert done.stdout.count("1 missing") == 1
     assert files(config.parent / "two") == files(config.parent / "one")
