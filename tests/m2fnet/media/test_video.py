@@ -104,11 +104,10 @@ def test_a_recording_that_tells_no_length_is_looked_at_as_a_whole(tmp_path):
 
 def test_pictures_of_too_many_pixels_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
     path = write_pictures(tmp_path / "a.mp4", [100] * 3, size=(64, 48))
-    monkeypatch.setattr(container, "MAX_PIXELS", 64 * 48 - 1)
-    with pytest.raises(MediaError, match="larger than 3,071 pixels|decode: ArgumentError"):
-        read_frames(path, count=1)  # the first where the header tells the size, the second where only the coder does
-    monkeypatch.setattr(container, "MAX_PIXELS", 64 * 48)
     assert len(read_frames(path, count=1)) == 1
+    monkeypatch.setattr(container, "MAX_PIXELS", 64 * 48 - 1)
+    with pytest.raises(MediaError, match=r"larger than 3,071 pixels|decode: ArgumentError"):
+        read_frames(path, count=1)  # the first where the header tells the size, the second where only the coder does
 
 
 def test_a_random_place_is_that_of_the_generator_and_lies_in_the_clip():
