@@ -20,6 +20,8 @@ COMMANDS = {
     "extractor": ("extractors.cli", "train an extractor: fit, validate, test"),
     "extract": ("extractors.extract_command", "manifest -> store of embeddings"),
     "dialog": ("dialog.cli", "train and judge a dialogue network: fit, validate, test, predict"),
+    "sweep": ("m2fnet.sweep_command", "many seeds and settings of one configuration, in parallel"),
+    "reproduce": ("m2fnet.reproduce_command", "train a run again and compare bit for bit"),
     "report": ("m2fnet.metrics.report_command", "mean ± s.d. over runs in one table"),
 }
 

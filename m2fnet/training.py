@@ -193,7 +193,7 @@ class RunCLI(LightningCLI):
         if overwrite:
             _forget(self.run)
         elif resumes:
-            _refuse_damaged(last)
+            refuse_damaged(last)
             kwargs["ckpt_path"] = str(last)
             say(f"Resuming {self.run} from {last.name}.")
         if self.trainer.is_global_zero:
@@ -229,7 +229,7 @@ class RunCLI(LightningCLI):
         selected = self.config[self.subcommand].select
         path = _weights(self.run, kwargs.pop("ckpt_path", None), selected)
         kwargs.pop("weights_only", None)
-        _refuse_damaged(path)
+        refuse_damaged(path)
         try:
             getattr(self.trainer, command)(ckpt_path=str(path), weights_only=True, **kwargs)
         except RuntimeError as error:
@@ -359,7 +359,7 @@ def _weights(run: Path, asked: object, select: str) -> Path:
     return path
 
 
-def _refuse_damaged(path: Path) -> None:
+def refuse_damaged(path: Path) -> None:
     """Refuse a file that is no whole checkpoint; looking runs no code in it."""
     try:
         content = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
