@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from m2fnet.files import replaced, write_json, write_jsonl, write_text
-from m2fnet.metrics.scores import bootstrap_interval, majority, score
+from m2fnet.metrics.bootstrap import bootstrap_interval
+from m2fnet.metrics.markdown import percent
+from m2fnet.metrics.scores import confusion_tables, majority, score
 
 PICTURE = "confusion.png"
 
@@ -37,10 +39,10 @@ def summarise(
 ) -> dict[str, Any]:
     """All scores of the labelled ``predictions``, with the majority class beside and a 95 % interval."""
     labels, predicted, dialogues = _columns(predictions)
-    low, high = bootstrap_interval(labels, predicted, dialogues, classes)
+    interval = bootstrap_interval(confusion_tables(labels, predicted, dialogues, classes))
     return {
         **score(labels, predicted, classes),
-        "weighted_f1_interval": [low, high],
+        "weighted_f1_interval": [interval.low, interval.high],
         **majority(training_labels, labels, classes),
     }
 
@@ -140,11 +142,6 @@ def draw_confusion(path: Path, table: Sequence[Sequence[int]], classes: Sequence
     axes.set(xlabel="predicted emotion", ylabel="true emotion", title=f"Test utterances (n = {counts.sum()})")
     with replaced(path) as temporary:
         figure.savefig(temporary, dpi=150)
-
-
-def percent(fraction: float) -> str:
-    """A score as papers print it: 0.6671 -> ``66.71``."""
-    return f"{100 * fraction:.2f}"
 
 
 def _columns(predictions: Sequence[Prediction]) -> tuple[list[str], list[str], list[str]]:

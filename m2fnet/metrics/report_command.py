@@ -1,28 +1,163 @@
-"""``m2fnet report RUN [RUN ...]``: mean ± s.d. over runs in one table."""
+"""``m2fnet report RUN [RUN ...]``: what the runs reach, how sure that is, and where they fail."""
 
 import argparse
+import csv
+import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from m2fnet.files import write_json, write_text
 
+GROUPS = ("position", "length", "speakers", "shift")
+SPLITS = ("dev", "test")
+
 
 def main(argv: list[str]) -> None:
-    """Print the table and write it beside the runs as ``summary.md`` and ``summary.json``."""
+    """Print the page and write it beside the runs, as Markdown and JSON."""
+    arguments = _parser().parse_args(argv)
+    if arguments.errors:
+        _errors(arguments)
+    else:
+        _summary(arguments)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="m2fnet report",
-        description="Gather tested runs in one table: runs that differ in the seed alone become one row, "
-        "mean ± s.d. over the seeds, with the majority class beside.",
+        description="Gather tested runs: runs that differ in the seed alone become one setting, mean ± s.d. over the "
+        "seeds, with 95 % bootstrap intervals over dialogues, F1 per class, the spread over dialogues, the majority "
+        "class beside, and paired differences: of two settings, or of all others with the only one of text alone. "
+        "All runs must have been tested on the same turns.",
     )
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folder that `m2fnet dialog test` wrote into")
-    parser.add_argument("--out", type=Path, help="folder for summary.md and summary.json (default: the runs' parent)")
-    arguments = parser.parse_args(argv)
-    from m2fnet.metrics.summary import as_table, collect  # scikit-learn takes a second to import
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        action="append",
+        metavar=("A", "B"),
+        default=[],
+        help="give the difference A minus B of two settings, named as in the table or by one of their runs; repeatable",
+    )
+    parser.add_argument(
+        "--by",
+        type=_list_of(GROUPS),
+        default=[],
+        metavar="WHAT",
+        help=f"weighted F1 of groups of turns: any of {','.join(GROUPS)}; needs the manifest",
+    )
+    parser.add_argument(
+        "--selected-on-test",
+        action="store_true",
+        help="add a column of that name: the best test score among a setting's seeds, to set beside papers that select "
+        "on test. There is no best epoch by test to show, because `fit` never scores test",
+    )
+    parser.add_argument(
+        "--errors",
+        action="store_true",
+        help="instead: the most confident mistakes with the turns before them, and the labels that are likely wrong "
+        "(confident learning), from the probabilities of all given runs, averaged; needs the manifest",
+    )
+    parser.add_argument(
+        "--split",
+        type=_list_of(SPLITS),
+        default=list(SPLITS),
+        metavar="SPLIT",
+        help="with --errors: dev, test or dev,test (default). No run has trained on either, so their probabilities are "
+        "out of sample (dev chose the epoch); whoever changes a model after reading test has used test to choose it. "
+        "Turns of train would need models trained without them, fold by fold",
+    )
+    parser.add_argument(
+        "--top", type=_positive, default=20, help="with --errors: rows of each printed list (default 20)"
+    )
+    parser.add_argument("--manifest", type=Path, metavar="DIR", help="the corpus, if it is not where the runs found it")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder for summary.md and .json, or errors.md, .json and .csv (default: the runs' parent)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the JSON to this file instead")
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="write all numbers, or all errors, as CSV to this file"
+    )
+    return parser
+
+
+def _summary(arguments: argparse.Namespace) -> None:
+    from m2fnet.metrics.summary import named, pairs_to_compare, summarise  # scikit-learn takes a second to import
+    from m2fnet.metrics.summary_tables import COLUMNS, as_page, as_rows
+    from m2fnet.metrics.tested import collect, manifest_of
 
     settings = collect(arguments.runs)
-    table = as_table(settings)
-    out = arguments.out or Path(os.path.commonpath([run.resolve().parent for run in arguments.runs]))
-    write_text(out / "summary.md", table)
-    write_json(out / "summary.json", {"settings": [setting.as_dict() for setting in settings]})
-    print(table)
-    print(f"Wrote {out / 'summary.md'} and {out / 'summary.json'}")
+    pairs = [(named(settings, a), named(settings, b)) for a, b in arguments.compare] or pairs_to_compare(settings)
+    dialogues = manifest_of(settings, arguments.manifest).dialogues("test") if arguments.by else []
+    summary = summarise(settings, compare=pairs, by=arguments.by, dialogues=dialogues)
+    page = as_page(summary, selected_on_test=arguments.selected_on_test)
+    _deliver(arguments, "summary", page, summary, COLUMNS, as_rows(summary) if arguments.csv else [])
+
+
+def _errors(arguments: argparse.Namespace) -> None:
+    from m2fnet.metrics.mistakes import COLUMNS, as_page, as_rows, find_mistakes
+    from m2fnet.metrics.tested import collect, manifest_of
+
+    settings = collect(arguments.runs)
+    runs = [run for setting in settings for run in setting.runs]
+    mistakes = find_mistakes(runs, manifest_of(settings, arguments.manifest), arguments.split)
+    page = as_page(mistakes, runs, arguments.split, top=arguments.top)
+    rows = as_rows(mistakes)
+    arguments.csv = arguments.csv or _folder(arguments) / "errors.csv"
+    _deliver(arguments, "errors", page, {"runs": [str(run.folder) for run in runs], "errors": rows}, COLUMNS, rows)
+
+
+def _deliver(
+    arguments: argparse.Namespace,
+    name: str,
+    page: str,
+    content: dict[str, Any],
+    columns: Sequence[str],
+    rows: Sequence[dict[str, Any]],
+) -> None:
+    print(page)
+    files = [_folder(arguments) / f"{name}.md", arguments.json or _folder(arguments) / f"{name}.json"]
+    write_text(files[0], page)
+    write_json(files[1], content)
+    if arguments.csv:
+        write_text(arguments.csv, _as_csv(columns, rows))
+        files.append(arguments.csv)
+    print(f"Wrote {', '.join(map(str, files))}")
+
+
+def _folder(arguments: argparse.Namespace) -> Path:
+    return arguments.out or Path(os.path.commonpath([run.resolve().parent for run in arguments.runs]))
+
+
+def _as_csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
+    """The rows as CSV; a text that a spreadsheet would run as a formula gets an apostrophe before it."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        is_formula = {
+            key: isinstance(v, str) and v.startswith(("=", "+", "-", "@", "\t", "\r")) for key, v in row.items()
+        }
+        writer.writerow({key: f"'{value}" if is_formula[key] else value for key, value in row.items()})
+    return text.getvalue()
+
+
+def _list_of(choices: Sequence[str]) -> Any:  # noqa: ANN401
+    def parse(text: str) -> list[str]:
+        names = text.split(",")
+        wrong = [name for name in names if name not in choices]
+        if wrong:
+            raise argparse.ArgumentTypeError(f"{wrong[0]!r} is not one of {', '.join(choices)}")
+        return list(dict.fromkeys(names))
+
+    return parse
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)

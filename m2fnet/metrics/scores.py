@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+Tables = NDArray[np.float64]
+
 
 def score(labels: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
     """Weighted F1, accuracy, macro F1 and the per-class table of N predictions.
@@ -48,35 +50,58 @@ def majority(training_labels: Sequence[str], labels: Sequence[str], classes: Seq
     return {"majority_class": most_frequent, "majority_weighted_f1": scores["weighted_f1"]}
 
 
-def bootstrap_interval(
-    labels: Sequence[str],
-    predicted: Sequence[str],
-    dialogues: Sequence[str],
-    classes: Sequence[str],
-    *,
-    draws: int = 2000,
-    level: float = 0.95,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of weighted F1, drawing whole dialogues with replacement.
+def confusion_tables(
+    labels: Sequence[str], predicted: Sequence[str], dialogues: Sequence[str], classes: Sequence[str]
+) -> Tables:
+    """Confusion matrices ``(D, C, C)`` of N predictions, rows true, columns predicted, dialogues sorted by name.
 
-    Utterances of one dialogue depend on each other, so drawing utterances would give too narrow an interval.
+    Sums of them are the confusion matrices of any selection of dialogues, from which follow all scores below.
+
+    Raises:
+        ValueError: if the lengths differ, or a label or an answer is not one of ``classes``.
+
+    Example:
+        >>> confusion_tables(["joy", "anger"], ["joy", "joy"], ["a", "b"], ["anger", "joy"]).shape
+        (2, 2, 2)
     """
+    if not len(labels) == len(predicted) == len(dialogues):
+        raise ValueError(
+            f"Expected a label, an answer and a dialogue for each utterance, got {len(labels)}, {len(predicted)} and "
+            f"{len(dialogues)}."
+        )
+    unknown = {*labels, *predicted} - set(classes)
+    if unknown:
+        raise ValueError(f"Expected the classes {', '.join(classes)}, got {', '.join(sorted(unknown))} too.")
     number = {name: n for n, name in enumerate(classes)}
     names, place = np.unique(np.asarray(dialogues), return_inverse=True)
     tables = np.zeros((len(names), len(classes), len(classes)))
-    true, answer = (np.array([number[name] for name in column]) for column in (labels, predicted))
+    true, answer = (np.array([number[name] for name in column], dtype=int) for column in (labels, predicted))
     np.add.at(tables, (place, true, answer), 1)
-    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
-    values = _weighted_f1(np.tensordot(drawn, tables, axes=1))
-    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    return tables
 
 
-def _weighted_f1(tables: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weighted F1 of confusion matrices (..., C, C), rows true, columns predicted."""
-    hits = np.diagonal(tables, axis1=-2, axis2=-1)
-    support, answers = tables.sum(-1), tables.sum(-2)
-    f1 = 2 * hits / np.maximum(support + answers, 1)
-    weighted: NDArray[np.float64] = (f1 * support).sum(-1) / support.sum(-1)
+def weighted_f1(tables: Tables) -> Tables:
+    """Weighted F1 ``(...)`` of confusion matrices ``(..., C, C)``."""
+    support = tables.sum(-1)
+    weighted: Tables = (class_f1(tables) * support).sum(-1) / support.sum(-1)
     return weighted
+
+
+def macro_f1(tables: Tables) -> Tables:
+    """Macro F1 ``(...)`` of confusion matrices ``(..., C, C)``: the mean over the classes that occur in them."""
+    occurs = tables.sum(-1) + tables.sum(-2) > 0
+    macro: Tables = class_f1(tables).sum(-1) / occurs.sum(-1)
+    return macro
+
+
+def accuracy(tables: Tables) -> Tables:
+    """Accuracy ``(...)`` of confusion matrices ``(..., C, C)``."""
+    share: Tables = np.trace(tables, axis1=-2, axis2=-1) / tables.sum((-2, -1))
+    return share
+
+
+def class_f1(tables: Tables) -> Tables:
+    """F1 of each class, ``(..., C)``, of confusion matrices ``(..., C, C)``; 0 for a class that does not occur."""
+    hits = np.diagonal(tables, axis1=-2, axis2=-1)
+    f1: Tables = 2 * hits / np.maximum(tables.sum(-1) + tables.sum(-2), 1)
+    return f1

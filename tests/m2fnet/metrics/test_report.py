@@ -5,7 +5,8 @@ import pytest
 from matplotlib.image import imread
 from sklearn.metrics import accuracy_score, f1_score
 
-from m2fnet.metrics.report import Prediction, draw_confusion, per_dialogue, percent, summarise, write_report
+from m2fnet.metrics.markdown import percent
+from m2fnet.metrics.report import Prediction, draw_confusion, per_dialogue, summarise, write_report
 
 CLASSES = ("neutral", "joy", "anger")
 FACTS = {"seed": 3, "corpus": "tiny", "manifest_sha256": "ab", "modalities": ["text", "audio"], "select": "dev"}

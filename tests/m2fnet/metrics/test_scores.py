@@ -1,12 +1,11 @@
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
 
-from m2fnet.metrics.scores import bootstrap_interval, majority, score
+from m2fnet.metrics.scores import accuracy, class_f1, confusion_tables, macro_f1, majority, score, weighted_f1
 
 CLASSES = ("anger", "fear", "joy", "neutral")
 EMOTION = st.sampled_from(CLASSES)
@@ -86,65 +85,28 @@ def test_always_neutral_scores_what_papers_print_for_meld():
     assert round(100 * found["majority_weighted_f1"], 2) == 31.27
 
 
-def made_up(dialogues, turns=5, right=0.6, seed=0):
-    """Labels, answers of which about ``right`` are right, and dialogue names."""
-    draw = np.random.default_rng(seed)
-    labels = draw.choice(CLASSES, size=dialogues * turns)
-    predicted = np.where(draw.random(len(labels)) < right, labels, draw.choice(CLASSES, size=len(labels)))
-    return labels.tolist(), predicted.tolist(), [f"d{n // turns}" for n in range(len(labels))]
+@given(st.lists(st.tuples(EMOTION, EMOTION, st.sampled_from("abc")), min_size=1, max_size=40))
+def test_scores_of_confusion_matrices_are_those_of_the_turns(turns):
+    labels, predicted, dialogues = zip(*turns, strict=True)
+    whole = confusion_tables(labels, predicted, dialogues, CLASSES).sum(0)
+    found = score(labels, predicted, CLASSES)
+    assert whole.tolist() == found["confusion"]
+    assert weighted_f1(whole) == pytest.approx(f1_score(labels, predicted, average="weighted"))
+    assert macro_f1(whole) == pytest.approx(f1_score(labels, predicted, average="macro"))
+    assert accuracy(whole) == pytest.approx(accuracy_score(labels, predicted))
+    assert class_f1(whole).tolist() == pytest.approx([row["f1"] for row in found["per_class"].values()])
 
 
-def resampled(labels, predicted, dialogues, draws, seed):
-    """Weighted F1 of every bootstrap sample, one dialogue after the other, by scikit-learn."""
-    names = sorted(set(dialogues))
-    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=draws)
-    values = []
-    for counts in drawn:
-        rows = [
-            n
-            for name, count in zip(names, counts, strict=True)
-            for _ in range(count)
-            for n, dialogue in enumerate(dialogues)
-            if dialogue == name
-        ]
-        values.append(f1_score([labels[n] for n in rows], [predicted[n] for n in rows], average="weighted"))
-    return values
+def test_there_is_one_matrix_per_dialogue_in_the_order_of_their_names():
+    tables = confusion_tables(["joy", "fear", "joy"], ["joy", "joy", "anger"], ["b", "a", "b"], CLASSES)
+    assert tables.shape == (2, 4, 4)
+    assert (tables[0, 1, 2], tables[1, 2, 2], tables[1, 2, 0], tables.sum()) == (1, 1, 1, 3)
+    assert accuracy(tables).tolist() == [0, 0.5]  # leading dimensions stay
+    assert class_f1(tables).shape == (2, 4)
 
 
-@pytest.mark.parametrize("level", [0.5, 0.95])
-def test_the_interval_is_that_of_a_plain_loop_over_drawn_dialogues(level):
-    labels, predicted, dialogues = made_up(6, turns=3)
-    values = resampled(labels, predicted, dialogues, draws=40, seed=7)
-    expected = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
-    found = bootstrap_interval(labels, predicted, dialogues, CLASSES, draws=40, level=level, seed=7)
-    assert found == pytest.approx(tuple(expected))
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(0, 1000))
-def test_the_interval_is_deterministic_and_holds_the_estimate(seed):
-    columns_of_it = made_up(20, seed=seed)
-    low, high = bootstrap_interval(*columns_of_it, CLASSES)
-    assert (low, high) == bootstrap_interval(*columns_of_it, CLASSES)
-    assert 0 <= low <= score(*columns_of_it[:2], CLASSES)["weighted_f1"] <= high <= 1
-
-
-def test_the_interval_is_wider_for_fewer_dialogues():
-    few, many = (bootstrap_interval(*made_up(n), CLASSES) for n in (10, 250))
-    assert few[1] - few[0] > 2 * (many[1] - many[0])
-
-
-def test_dialogues_are_drawn_whole():
-    """The same turns in one dialogue cannot vary, in dialogues that are right or wrong throughout they vary most."""
-    labels = ["joy"] * 20
-    predicted = ["joy"] * 10 + ["anger"] * 10
-    one = bootstrap_interval(labels, predicted, ["d"] * 20, CLASSES)
-    assert one[0] == one[1] == pytest.approx(score(labels, predicted, CLASSES)["weighted_f1"])
-    halves = bootstrap_interval(labels, predicted, ["a"] * 10 + ["b"] * 10, CLASSES)
-    assert halves == (0.0, 1.0)
-
-
-def test_the_order_of_the_utterances_changes_nothing():
-    rows = list(zip(*made_up(8), strict=True))
-    forth, back = (list(zip(*r, strict=True)) for r in (rows, rows[::-1]))
-    assert bootstrap_interval(*forth, CLASSES) == pytest.approx(bootstrap_interval(*back, CLASSES))
+def test_what_makes_no_confusion_matrix_is_refused():
+    with pytest.raises(ValueError, match="a label, an answer and a dialogue for each utterance, got 1, 2 and 1"):
+        confusion_tables(["joy"], ["joy", "joy"], ["a"], CLASSES)
+    with pytest.raises(ValueError, match="Expected the classes anger, fear, joy, neutral, got rage too"):
+        confusion_tables(["joy"], ["rage"], ["a"], CLASSES)
