@@ -18,10 +18,10 @@ from m2fnet.errors import M2FNetError, ManifestError, RunError, StoreError
 from m2fnet.files import read_json, write_json
 from m2fnet.manifest import ADVICE, Manifest
 from m2fnet.manifest import META as MANIFEST
+from m2fnet.run_folder import PROVENANCE
 from m2fnet.store import Store
 from m2fnet.store.layout import META as STORE
 
-PROVENANCE = "provenance.json"
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 

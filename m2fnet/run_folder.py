@@ -17,6 +17,7 @@ from m2fnet.errors import RunError, UsageError
 
 CONFIG = "config.yaml"
 FIT = "fit.json"
+PROVENANCE = "provenance.json"
 _OTHER_FOLDER = "Delete this folder, or name another one with --run."
 # How a command is run, in contrast to what it makes: these may change from one start of a run to the next.
 _NOT_PART_OF_A_RUN = (
@@ -61,7 +62,7 @@ def run_folder(config: Path | None, seed: int, overrides: Mapping[str, Any]) -> 
 
 def is_run(folder: Path) -> bool:
     """Whether ``folder`` holds a training, finished or not."""
-    return (folder / CONFIG).is_file() and (folder / "checkpoints").is_dir()
+    return (folder / CONFIG).is_file() and (folder / PROVENANCE).is_file()
 
 
 def settings_of_a_run(content: Mapping[str, Any]) -> dict[str, Any]:

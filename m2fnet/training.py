@@ -26,10 +26,11 @@ from m2fnet.config import one_sentence, resolve_config_arguments
 from m2fnet.errors import M2FNetError, RunError, UsageError
 from m2fnet.files import read_json, write_json, write_text
 from m2fnet.loggers import fit_loggers
-from m2fnet.provenance import PROVENANCE, Environment, Provenance, manifest_input, store_input
+from m2fnet.provenance import Environment, Provenance, manifest_input, store_input
 from m2fnet.run_folder import (
     CONFIG,
     FIT,
+    PROVENANCE,
     differences,
     is_run,
     refuse_other_settings,

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,14 @@ def test_a_plan_names_the_folder_checks_the_settings_and_makes_nothing(dialog, r
     assert dialog("fit", into=None) == DONE
     assert dialog("fit", "--plan", "true", into=None) == DONE
     assert capsys.readouterr().out.endswith("runs/tiny/seed-3, trained already\n")
+
+
+def test_the_configuration_of_a_run_that_was_killed_at_once_means_that_run(dialog, capsys):
+    assert dialog("fit", into=None) == DONE
+    shutil.rmtree("runs/tiny/seed-3/checkpoints")
+    Path("runs/tiny/seed-3/fit.json").unlink()
+    assert run(["dialog", "fit", "--config", "runs/tiny/seed-3/config.yaml"]) == DONE
+    assert made_runs() == ["runs/tiny/seed-3"]
 
 
 def test_training_again_forgets_the_report_of_the_weights_before(dialog):
