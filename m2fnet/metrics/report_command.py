@@ -86,14 +86,18 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _summary(arguments: argparse.Namespace) -> None:
-    from m2fnet.metrics.summary import named, pairs_to_compare, summarise  # scikit-learn takes a second to import
+    from m2fnet.metrics.summary import (
+        named,
+        pairs_to_compare,
+        summarise_settings,
+    )  # scikit-learn takes a second to import
     from m2fnet.metrics.summary_tables import COLUMNS, as_page, as_rows
     from m2fnet.metrics.tested import collect, manifest_of
 
     settings = collect(arguments.runs)
     pairs = [(named(settings, a), named(settings, b)) for a, b in arguments.compare] or pairs_to_compare(settings)
     dialogues = manifest_of(settings, arguments.manifest).dialogues("test") if arguments.by else []
-    summary = summarise(settings, compare=pairs, by=arguments.by, dialogues=dialogues)
+    summary = summarise_settings(settings, compare=pairs, by=arguments.by, dialogues=dialogues)
     page = as_page(summary, selected_on_test=arguments.selected_on_test)
     _deliver(arguments, "summary", page, summary, COLUMNS, as_rows(summary) if arguments.csv else [])
 

@@ -25,7 +25,7 @@ FEWEST_DIALOGUES = 10  # percentile intervals from fewer dialogues say less than
 SHORT = 4  # labelled turns, below which a dialogue's own weighted F1 takes few values
 
 
-def summarise(
+def summarise_settings(
     settings: Sequence[Setting],
     *,
     compare: Sequence[tuple[Setting, Setting]] = (),
@@ -79,7 +79,7 @@ def named(settings: Sequence[Setting], name: str) -> Setting:
         UsageError: if there is none, or more than one.
     """
     name = name.rstrip("/")
-    found = [
+    found = [setting for setting in settings if setting.name == name] or [
         setting
         for setting in settings
         if any(f"/{place}".endswith(f"/{name}") for place in (setting.name, *(str(run.folder) for run in setting.runs)))

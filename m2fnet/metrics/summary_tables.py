@@ -16,7 +16,7 @@ def as_page(summary: dict[str, Any], *, selected_on_test: bool = False) -> str:
     """The summary as Markdown, scores in per cent.
 
     Args:
-        summary: as `m2fnet.metrics.summary.summarise` returns it.
+        summary: as `m2fnet.metrics.summary.summarise_settings` returns it.
         selected_on_test: add the best seed by its test score, named as what it is.
     """
     names = _short_names(summary)

@@ -205,11 +205,13 @@ def _report(folder: Path) -> dict[str, Any]:
             f"{folder / 'report.json'} is no report of `m2fnet dialog test` or `m2fnet extractor test`: it lacks "
             f"{', '.join(missing)}. {_advice(folder)}"
         )
+    classes = report["classes"] if _is_texts(report["classes"]) else []
     is_good = {
-        "corpus": isinstance(report["corpus"], str),
+        **{name: isinstance(report[name], str) for name in ("corpus", "manifest_sha256", "select")},
         "seed": isinstance(report["seed"], int),
-        "test": isinstance(report["test"], dict) and isinstance(report["test"].get("majority_class"), str),
-        **{name: _is_texts(report[name]) for name in ("classes", "modalities")},
+        "classes": 1 < len(set(classes)) == len(classes),
+        "modalities": _is_texts(report["modalities"]),
+        "test": isinstance(report["test"], dict) and report["test"].get("majority_class") in classes,
         **{name: _is_number(report[name]) for name in SCORES},
     }
     damaged = [name for name, good in is_good.items() if not good]

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import re
 
@@ -12,7 +13,7 @@ from m2fnet.metrics.bootstrap import Resampling, bootstrap_interval, paired_diff
 from m2fnet.metrics.markdown import percent
 from m2fnet.metrics.report import per_dialogue
 from m2fnet.metrics.scores import macro_f1
-from m2fnet.metrics.summary import named, pairs_to_compare, summarise
+from m2fnet.metrics.summary import named, pairs_to_compare, summarise_settings
 from m2fnet.metrics.summary_tables import COLUMNS, as_page, as_rows
 from m2fnet.metrics.tested import collect
 
@@ -32,7 +33,7 @@ def reports(runs):
 
 def test_scores_are_the_mean_and_deviation_of_the_reports_with_an_interval(three):
     settings = collect(three)
-    (found,) = summarise(settings)["settings"]
+    (found,) = summarise_settings(settings)["settings"]
     for key in ("test.weighted_f1", "test.accuracy", "test.macro_f1", "dev.weighted_f1"):
         values = [report[key] for report in reports(three)]
         assert found[key]["mean"] == pytest.approx(np.mean(values))
@@ -46,7 +47,7 @@ def test_scores_are_the_mean_and_deviation_of_the_reports_with_an_interval(three
 
 
 def test_the_majority_class_is_that_of_the_report(three):
-    (found,) = summarise(collect(three))["majority"]
+    (found,) = summarise_settings(collect(three))["majority"]
     report = reports(three)[0]
     assert found["class"] == report["test.majority_class"]
     assert found["weighted_f1"]["mean"] == pytest.approx(report["test.majority_weighted_f1"])
@@ -54,15 +55,15 @@ def test_the_majority_class_is_that_of_the_report(three):
 
 
 def test_one_seed_has_no_deviation_and_few_dialogues_no_interval(three, corpus):
-    assert summarise(collect(three[:1]))["settings"][0]["test.weighted_f1"]["sd"] is None
+    assert summarise_settings(collect(three[:1]))["settings"][0]["test.weighted_f1"]["sd"] is None
     settings, dialogues = collect(three), Manifest.load(corpus).dialogues("test")
-    (part,) = summarise(settings, by=["length"], dialogues=dialogues)["groups"]
+    (part,) = summarise_settings(settings, by=["length"], dialogues=dialogues)["groups"]
     assert [group["dialogues"] for group in part["groups"]] == [2, 6, 4]
     assert all(g["settings"][settings[0].name]["weighted_f1"]["low"] is None for g in part["groups"])
 
 
 def test_the_spread_over_dialogues_is_that_of_the_reports(three):
-    (found,) = summarise(collect(three))["settings"]
+    (found,) = summarise_settings(collect(three))["settings"]
     runs = [report["per_dialogue"] for report in reports(three)]
     of_each = [np.mean([report[name]["weighted_f1"] for report in runs]) for name in runs[0]]
     assert found["per_dialogue"]["weighted_f1"] == pytest.approx(np.quantile(of_each, [0.25, 0.5, 0.75]).tolist())
@@ -72,7 +73,7 @@ def test_the_spread_over_dialogues_is_that_of_the_reports(three):
 
 def test_the_turns_of_the_groups_are_those_of_the_test_and_score_as_sklearn_says(three, corpus):
     settings, dialogues = collect(three), Manifest.load(corpus).dialogues("test")
-    summary = summarise(settings, by=["position", "shift"], dialogues=dialogues)
+    summary = summarise_settings(settings, by=["position", "shift"], dialogues=dialogues)
     assert [part["by"] for part in summary["groups"]] == ["position", "shift", "shift"]
     for part in summary["groups"]:
         assert sum(group["turns"] for group in part["groups"]) == summary["turns"]
@@ -101,7 +102,7 @@ def test_two_settings_are_compared_and_more_with_the_only_one_of_text(tested):
 
 def test_a_difference_is_that_of_its_function_for_every_score(tested):
     first, second = collect([tested(f"{n}/seed-{s}", width=n, seed=s) for n in (1, 2) for s in range(2)])
-    (found,) = summarise([first, second], compare=[(first, second)])["differences"]
+    (found,) = summarise_settings([first, second], compare=[(first, second)])["differences"]
     assert list(found["scores"]) == ["weighted_f1", "accuracy", "macro_f1", "F1 of neutral", "F1 of joy", "F1 of anger"]
     expected = paired_difference(first.tables(), second.tables(), macro_f1)
     assert found["scores"]["macro_f1"] == {
@@ -116,6 +117,8 @@ def test_a_setting_is_named_by_its_table_name_its_path_or_a_run(tested):
     first, second = settings
     assert named(settings, first.name) is first
     assert named(settings, "2/") is second
+    same_end = dataclasses.replace(first, name="2")
+    assert named([same_end, second], "2") is same_end  # a whole name counts before the end of another
     assert named(settings, str(second.runs[1].folder)) is second
     with pytest.raises(UsageError, match=r"--compare names '3', which is 0 of the settings given; expected .*1, .*2"):
         named(settings, "3")
@@ -125,7 +128,7 @@ def test_a_setting_is_named_by_its_table_name_its_path_or_a_run(tested):
 
 def test_the_page_says_what_the_numbers_say(three, corpus):
     settings = collect(three)
-    summary = summarise(settings, by=["position"], dialogues=Manifest.load(corpus).dialogues("test"))
+    summary = summarise_settings(settings, by=["position"], dialogues=Manifest.load(corpus).dialogues("test"))
     page = as_page(summary)
     assert page.startswith(f"# tiny: {summary['turns']} test turns in 12 dialogues\n")
     score = summary["settings"][0]["test.weighted_f1"]
@@ -139,7 +142,7 @@ def test_the_page_says_what_the_numbers_say(three, corpus):
 
 
 def test_selected_on_test_is_shown_only_when_asked_for_and_says_what_it_is(three):
-    summary = summarise(collect(three), resampling=QUICK)
+    summary = summarise_settings(collect(three), resampling=QUICK)
     page = as_page(summary, selected_on_test=True)
     best = percent(max(report["test.weighted_f1"] for report in reports(three)))
     assert "| best seed, selected on test |" in page
@@ -149,7 +152,9 @@ def test_selected_on_test_is_shown_only_when_asked_for_and_says_what_it_is(three
 
 def test_rows_of_the_spreadsheet_hold_every_number_once(three, corpus):
     settings = collect(three)
-    summary = summarise(settings, by=["speakers"], dialogues=Manifest.load(corpus).dialogues("test"), resampling=QUICK)
+    summary = summarise_settings(
+        settings, by=["speakers"], dialogues=Manifest.load(corpus).dialogues("test"), resampling=QUICK
+    )
     rows = as_rows(summary)
     assert all(tuple(row) == COLUMNS for row in rows)
     keys = [(row["table"], row["setting"], row["item"], row["score"]) for row in rows]
@@ -161,7 +166,7 @@ def test_rows_of_the_spreadsheet_hold_every_number_once(three, corpus):
 
 def test_every_row_of_a_table_has_as_many_cells(three, corpus):
     """Also with class names and settings that contain the sign that ends a cell."""
-    summary = summarise(
+    summary = summarise_settings(
         collect(three), by=["shift"], dialogues=Manifest.load(corpus).dialogues("test"), resampling=QUICK
     )
     summary["settings"][0]["per_class_f1"]["a | b\x1b[31m\nc"] = summary["settings"][0]["per_class_f1"].pop("joy")

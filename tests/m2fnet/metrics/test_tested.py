@@ -107,7 +107,16 @@ def test_a_report_of_something_else_is_refused(tested):
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("corpus", 3), ("seed", "x"), ("test", []), ("classes", "joy"), ("modalities", [1]), ("dev.weighted_f1", None)],
+    [
+        ("corpus", 3),
+        ("manifest_sha256", {}),
+        ("seed", "x"),
+        ("test", []),
+        ("test", {"majority_class": "x"}),
+        ("classes", "joy"),
+        ("modalities", [1]),
+        ("dev.weighted_f1", None),
+    ],
 )
 def test_a_damaged_report_is_refused_with_the_key(tested, key, value):
     folder = tested("a/seed-0")
