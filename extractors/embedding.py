@@ -89,7 +89,7 @@ def read(extractor: Extractor, wanted: Sequence[Turn], loading: Loading) -> list
     """The sample of each turn, or why it has none, in the given order."""
     workers = loading.workers_for(extractor)
     batches = DataLoader(Outcomes(extractor, wanted), loading.batch_size, num_workers=workers, collate_fn=list)
-    return [_owned(outcome) for batch in _read_by(workers, batches) for outcome in batch]
+    return [_owned(outcome) for batch in _read_by(batches) for outcome in batch]
 
 
 def embed_samples(extractor: Extractor, samples: Sequence[Sample], loading: Loading) -> list[Tensor]:
@@ -156,7 +156,7 @@ class Reading:
 
     def __iter__(self) -> Iterator[EmbeddingBatch]:
         batches = DataLoader(self._batches, batch_size=None, num_workers=self._workers, collate_fn=_as_it_is)
-        yield from _read_by(self._workers, batches)
+        yield from _read_by(batches)
 
 
 class _Batches(Dataset[EmbeddingBatch]):
@@ -198,14 +198,17 @@ def _as_it_is(batch: Any) -> Any:  # noqa: ANN401
     return batch
 
 
-def _read_by(workers: int, batches: DataLoader[Any]) -> Iterator[Any]:
-    """What worker processes read, or torch's report that one of them died."""
+def _read_by(batches: DataLoader[Any]) -> Iterator[Any]:
+    """What worker processes read, or the report that one of them died."""
+    others = set(active_children())
+    found = iter(batches)
+    workers = set(active_children()) - others
     try:
-        yield from batches
+        yield from found
     except (ConnectionError, EOFError, FileNotFoundError):
         if workers:
             time.sleep(_REPORT_OF_DEATH)  # a dead worker's tensors are gone; torch's report raises in here
-            if len(active_children()) < workers:  # Lightning's last run has taken torch's signal handler away
+            if not all(worker.is_alive() for worker in workers):  # it cannot if Lightning took its signal handler away
                 raise RuntimeError("DataLoader worker is killed") from None
         raise
 
