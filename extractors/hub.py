@@ -38,8 +38,8 @@ def fetch(model: str) -> Path:
     except Exception as problem:  # of the hub, of the network, of the disk: many kinds, one meaning
         raise RunError(
             f"There is no encoder {model!r}: no folder has that name, and neither the local cache nor the Hugging Face "
-            f"hub gave it ({_first_line(problem)}). Name a folder with config.json, the tokenizer's files and "
-            "model.safetensors, or run once where the hub can be reached."
+            f"hub gave it ({_first_line(problem)}). Name a folder with config.json, its tokenizer or "
+            "preprocessor, and model.safetensors, or run once where the hub can be reached."
         ) from problem
 
 
