@@ -17,7 +17,7 @@ from m2fnet.metrics.bootstrap import (
 )
 from m2fnet.metrics.groups import GROUPINGS, groups
 from m2fnet.metrics.scores import Tables, accuracy, class_f1, confusion_tables, macro_f1, weighted_f1
-from m2fnet.metrics.tested import Run, Setting
+from m2fnet.metrics.tested import Run, Setting, what_differs
 from m2fnet.records import Dialogue
 
 STATISTICS: dict[str, Statistic] = {"weighted_f1": weighted_f1, "accuracy": accuracy, "macro_f1": macro_f1}
@@ -48,13 +48,17 @@ def summarise_settings(
     resampling = resampling or Resampling()
     first = settings[0].runs[0]
     tables = {setting.name: setting.tables() for setting in settings}
+    differs = what_differs(settings)
     return {
         "corpus": first.report["corpus"],
         "turns": len(first.predictions),
         "dialogues": next(iter(tables.values())).shape[1],
         "bootstrap": {"over": "dialogues", **asdict(resampling)},
         "majority": [_majority(first, name, resampling) for name in _majority_classes(settings)],
-        "settings": [_setting(setting, tables[setting.name], resampling) for setting in settings],
+        "settings": [
+            {**_setting(setting, tables[setting.name], resampling), "differs": differs[setting.name]}
+            for setting in settings
+        ],
         "differences": [_difference(pair, tables, resampling) for pair in compare],
         "groups": [
             _groups(settings, name, grouping.title, groups(dialogues, grouping), resampling)

@@ -125,7 +125,16 @@ def _headline(summary: dict[str, Any], names: dict[str, str], selected_on_test: 
         )
     if len({row["manifest_sha256"] for row in summary["settings"]}) > 1:
         notes.append("The settings come from different manifests; their test turns and labels are the same.")
-    return [*table(header, rows), "", *(line for note in notes for line in (note, ""))]
+    return [*table(header, rows), "", *(line for note in notes for line in (note, "")), *_what_differs(summary, names)]
+
+
+def _what_differs(summary: dict[str, Any], names: dict[str, str]) -> list[str]:
+    """What the settings are, as far as they are not the same: their folders are named by a hash of it."""
+    keys = list(summary["settings"][0]["differs"])
+    if not keys:
+        return []
+    rows = [[names[row["setting"]], *(row["differs"][key] for key in keys)] for row in summary["settings"]]
+    return [*table(["setting", *keys], rows), ""]
 
 
 def _differences(summary: dict[str, Any], names: dict[str, str]) -> list[str]:

@@ -1,6 +1,5 @@
 """Tested runs and settings as reports read them: every file is checked, and only like is put beside like."""
 
-import json
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -16,11 +15,11 @@ from m2fnet.manifest import Manifest
 from m2fnet.metrics.markdown import percent
 from m2fnet.metrics.report import Prediction
 from m2fnet.metrics.scores import Tables, confusion_tables, weighted_f1
+from m2fnet.run_folder import differences, settings_of_a_run
 
 SCORES = ("test.weighted_f1", "test.accuracy", "test.macro_f1", "dev.weighted_f1")
 PREDICTIONS = {"dev": "predictions_dev.jsonl", "test": "predictions.jsonl"}
 _FACTS = ("corpus", "manifest_sha256", "modalities", "select", "seed", "classes", "test")
-_VARIES_BETWEEN_SEEDS = ("seed_everything", "run", "trainer.default_root_dir")
 
 
 @dataclass(frozen=True)
@@ -94,12 +93,27 @@ def collect(folders: Sequence[Path]) -> list[Setting]:
         UsageError: if a run has not been tested, two runs of one setting have the same seed or other data, or two runs
             were tested on other turns, labels or label sets.
     """
-    groups: dict[str, list[Run]] = {}
+    groups: list[list[Run]] = []
     runs = [Run.read(folder) for folder in folders]
     for run in runs:
         _refuse_unlike(runs[0], run)
-        groups.setdefault(_settings_key(run.config), []).append(run)
-    return [_setting(members) for members in groups.values()]
+        same = next((members for members in groups if not _what_differs(members[0], run)), None)
+        if same is None:
+            groups.append([run])
+        else:
+            same.append(run)
+    return [_setting(members) for members in groups]
+
+
+def what_differs(settings: Sequence[Setting]) -> dict[str, dict[str, str]]:
+    """Name of a setting -> dotted key -> value, of the keys whose values are not the same in all of ``settings``."""
+    first = settings[0].runs[0]
+    found = [_what_differs(first, setting.runs[0]) for setting in settings]
+    same = {key: str(before) for some in found for key, (before, _) in some.items()}
+    return {
+        setting.name: same | {key: str(after) for key, (_, after) in some.items()}
+        for setting, some in zip(settings, found, strict=True)
+    }
 
 
 def manifest_of(settings: Sequence[Setting], folder: Path | None = None) -> Manifest:
@@ -234,15 +248,7 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _settings_key(config: dict[str, Any]) -> str:
-    """The run's configuration without what differs between seeds, as one string."""
-    flat = _flatten(config, "")
-    return json.dumps(
-        {key: value for key, value in sorted(flat.items()) if key not in _VARIES_BETWEEN_SEEDS}, default=str
-    )
-
-
-def _flatten(content: Any, key: str) -> dict[str, Any]:  # noqa: ANN401
-    if not isinstance(content, dict):
-        return {key: content}
-    return {k: v for name, value in content.items() for k, v in _flatten(value, f"{key}.{name}".lstrip(".")).items()}
+def _what_differs(first: Run, second: Run) -> dict[str, tuple[Any, Any]]:
+    """Dotted key -> both values of every setting that makes another run, the seed aside."""
+    found = differences(*(settings_of_a_run(run.config) for run in (first, second)))
+    return {key: values for key, values in found.items() if key != "seed_everything"}

@@ -213,6 +213,7 @@ def test_the_command_compares_the_settings_one_names(tested, capsys):
     page = capsys.readouterr().out
     assert "## Differences, in points" in page
     assert "| 3 − 1 |" in page
+    assert "| setting | model.net.init_args.width |\n|---|---|\n| 1 | 1 |" in page
     assert run(["report", *map(str, runs)]) == DONE
     assert "## Differences" not in capsys.readouterr().out
 

@@ -8,7 +8,9 @@ from sklearn.metrics import f1_score
 
 from m2fnet.errors import M2FNetError, UsageError
 from m2fnet.metrics.scores import weighted_f1
-from m2fnet.metrics.tested import collect, manifest_of, read_predictions
+from m2fnet.metrics.tested import collect, manifest_of, read_predictions, what_differs
+
+WIDTHS = ((1, ["text"]), (2, ["text"]), (3, ["audio"]))
 
 
 def changed(path, change):
@@ -44,6 +46,25 @@ def test_runs_that_differ_in_a_setting_stay_apart_in_the_order_given(tested):
     found = collect([wide[0], narrow[0], narrow[1], wide[1]])
     assert [[run.folder for run in setting.runs] for setting in found] == [wide, narrow]
     assert [setting.name for setting in found] == [str(wide[0]), str(narrow[0])]
+
+
+def test_how_a_command_was_run_makes_no_other_setting(tested):
+    runs = [tested(f"a/seed-{n}", seed=n) for n in range(2)]
+    config = yaml.safe_load((runs[1] / "config.yaml").read_text(encoding="utf-8"))
+    config["trainer"]["enable_progress_bar"] = False
+    (runs[1] / "config.yaml").write_text(yaml.safe_dump(config | {"quiet": True}), encoding="utf-8")
+    assert len(collect(runs)) == 1
+
+
+def test_what_differs_is_told_for_every_setting(tested):
+    settings = collect([tested(f"{n}/seed-{s}", width=n, seed=s, modalities=m) for n, m in WIDTHS for s in range(2)])
+    width, modalities = "model.net.init_args.width", "data.modalities"
+    assert list(what_differs(settings).values()) == [
+        {width: "1", modalities: "['text']"},
+        {width: "2", modalities: "['text']"},
+        {width: "3", modalities: "['audio']"},
+    ]
+    assert what_differs(settings[:1]) == {settings[0].name: {}}
 
 
 def test_the_same_seed_twice_in_one_setting_is_refused(tested):
