@@ -22,7 +22,7 @@ COMMANDS = {
     "dialog": ("dialog.cli", "train and judge a dialogue network: fit, validate, test, predict"),
     "sweep": ("m2fnet.sweep_command", "many seeds and settings of one configuration, in parallel"),
     "reproduce": ("m2fnet.reproduce_command", "train a run again and compare bit for bit"),
-    "report": ("m2fnet.metrics.report_command", "mean ± s.d. over runs in one table"),
+    "report": ("m2fnet.metrics.report_command", "tested runs in one table: mean ± s.d., intervals, differences, errors"),
 }
 
 USAGE = """usage: m2fnet COMMAND ...
