@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from extractors.base import Extractor, Sample, Turn
-from extractors.embedding import Loading, Outcomes, read, turns
+from extractors.embedding import Loading, Outcomes, cuts, read, turns
 from m2fnet.batches import Batches, ClassBatches, LengthBatches
 from m2fnet.errors import RunError, UsageError
 from m2fnet.manifest import Manifest
@@ -31,12 +31,14 @@ class ExtractorBatch(TypedDict):
         label: (B,) class numbers.
         row: (B,) place of the utterance in `Utterances.turns`.
         missing: id and reason of those that cannot be read; taken out before the batch goes to the device.
+        cut: id of those of which something was left out, and what, see `extractors.embedding.cuts`; taken out too.
     """
 
     inputs: Sample | None
     label: Tensor
     row: Tensor
     missing: dict[str, Missing]
+    cut: dict[str, dict[str, int]]
 
 
 @dataclass(frozen=True)
@@ -92,13 +94,15 @@ class Utterances(Dataset[Item]):
             "label": torch.tensor([item.label for item, _ in readable], dtype=torch.long),
             "row": torch.tensor([item.row for item, _ in readable], dtype=torch.long),
             "missing": {item.id: item.outcome for item in items if isinstance(item.outcome, Missing)},
+            "cut": {item.id: cut for item, sample in readable if (cut := cuts(sample))},
         }
 
 
 class ExtractorData(pl.LightningDataModule):
     """A manifest in, batches of labelled utterances out, read by the extractor that the task trains.
 
-    An utterance that cannot be read is left out, and listed in ``missing`` by its id with the reason.
+    An utterance that cannot be read is left out, and listed in ``missing`` by its id with the reason. What an extractor
+    leaves out of an utterance is listed in ``cut``.
 
     Args:
         manifest: folder that `m2fnet prepare` or `m2fnet import` wrote.
@@ -139,6 +143,7 @@ class ExtractorData(pl.LightningDataModule):
         self.references = references
         self.seed = seed
         self.missing: dict[str, Missing] = {}
+        self.cut: dict[str, dict[str, int]] = {}
         self._utterances: dict[Split, Utterances] = {}
 
     def utterances(self, split: Split) -> Utterances:
@@ -177,9 +182,10 @@ class ExtractorData(pl.LightningDataModule):
         return [*judged, *self._references(len(self.utterances("train")) if self.references else 0)]
 
     def on_before_batch_transfer(self, batch: ExtractorBatch, dataloader_idx: int) -> ExtractorBatch:
-        """Note what cannot be read; only tensors travel to the device."""
+        """Note what cannot be read and what was cut; only tensors travel to the device."""
         self.missing |= batch["missing"]
-        return {**batch, "missing": {}}
+        self.cut |= batch["cut"]
+        return {**batch, "missing": {}, "cut": {}}
 
     def _in_memory(self, wanted: Sequence[Turn]) -> Utterances:
         extractor = self._extractor()

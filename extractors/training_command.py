@@ -85,6 +85,7 @@ class ExtractorCLI(RunCLI):
             "fit": self.fitted(),
             "embeddings": task.scores,
             "missing": len(data.missing),
+            "cut": _sums(data.cut),
         }
 
     def _build_from_what_was_kept(self) -> None:
@@ -97,6 +98,10 @@ class ExtractorCLI(RunCLI):
         """Count what could not be read by its reason, and name it in the run folder."""
         data = cast(ExtractorData, self.datamodule)
         missing = data.missing = {name: why for found in of_all_processes(data.missing) for name, why in found.items()}
+        data.cut = {name: cut for found in of_all_processes(data.cut) for name, cut in found.items()}
+        if data.cut:
+            amounts = ", ".join(f"{amount} {kind}" for kind, amount in _sums(data.cut).items())
+            say(f"Cut from {len(data.cut)} utterances: {amounts}.")
         if not missing or not self.trainer.is_global_zero:
             return
         write_json(self.run / MISSING, {name: asdict(why) for name, why in sorted(missing.items())})
@@ -121,6 +126,12 @@ class _KeepNetwork(pl.Callback):
 def train(argv: Sequence[str]) -> Path:
     """Run one command of a network and return its run folder."""
     return ExtractorCLI(ExtractorTask, ExtractorData, argv).run
+
+
+def _sums(cut: dict[str, dict[str, int]]) -> dict[str, int]:
+    """How much of each kind was cut, in all utterances together."""
+    kinds = sorted({kind for of_one in cut.values() for kind in of_one})
+    return {kind.removeprefix("cut_"): sum(of_one.get(kind, 0) for of_one in cut.values()) for kind in kinds}
 
 
 def _table(scores: dict[str, dict[str, float]]) -> str:

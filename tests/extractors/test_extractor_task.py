@@ -53,7 +53,13 @@ def fit(corpus, tmp_path):
 def batch_of(n=12, seed=0):
     generator = torch.Generator().manual_seed(seed)
     counts = torch.randint(9, (n, 26), generator=generator).float()
-    return {"inputs": {"counts": counts}, "label": torch.arange(n) % 3, "row": torch.arange(n), "missing": {}}
+    return {
+        "inputs": {"counts": counts},
+        "label": torch.arange(n) % 3,
+        "row": torch.arange(n),
+        "missing": {},
+        "cut": {},
+    }
 
 
 def built(**settings):

@@ -129,6 +129,15 @@ def test_what_cannot_be_read_is_left_out_counted_and_named_once(extractor, chang
 
 
 @pytest.mark.parametrize("in_memory", ["true", "false"])
+def test_what_is_cut_is_counted(extractor, corpus, tmp_path, capsys, in_memory):
+    marks = sum(u.text.count("!") for u in corpus.utterances if u.label is not None)
+    assert marks > 0
+    assert extractor("fit", "--data.in_memory", in_memory) == extractor("test", "--data.in_memory", in_memory) == DONE
+    assert f": {marks} marks." in capsys.readouterr().out
+    assert report_of(tmp_path / "run")["cut"] == {"marks": marks}
+
+
+@pytest.mark.parametrize("in_memory", ["true", "false"])
 @pytest.mark.parametrize("split", ["train", "dev"])
 def test_a_split_without_anything_readable_fails_in_one_message(extractor, changed, tmp_path, capsys, in_memory, split):
     assert changed(lambda u: u.split == split, text=None)

@@ -34,7 +34,11 @@ class ToyNetwork(Extractor):
         text = turn.utterance.text
         if not text:
             raise MediaError("text", "there is no transcript")
-        return {"counts": torch.tensor([float(text.count(letter)) for letter in self.alphabet]), "text": text}
+        return {
+            "counts": torch.tensor([float(text.count(letter)) for letter in self.alphabet]),
+            "text": text,
+            "cut_marks": text.count("!"),
+        }
 
     def length(self, sample: Sample) -> int:
         return len(sample["text"])
