@@ -71,6 +71,13 @@ class Extractor(nn.Module, ABC):
     def forward(self, batch: Sample) -> Tensor | list[Tensor]:
         """Embeddings (B, D), or for frame resolution one (T, D) per sample."""
 
+    def size(self, turn: Turn) -> float:
+        """About what `length` will be, in any unit, from the manifest alone: nothing is read for it.
+
+        Like ones are embedded together; where all are alike, in the manifest's order.
+        """
+        return 0
+
     def length(self, sample: Sample) -> int:
         """What a sample costs in a padded batch (tokens, samples, frames); like ones are batched together."""
         return 1

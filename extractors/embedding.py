@@ -76,13 +76,16 @@ def turns(manifest: Manifest, split: Split | None = None) -> list[Turn]:
     ]
 
 
-def embed(extractor: Extractor, wanted: Sequence[Turn], loading: Loading) -> Iterator[tuple[Turn, Tensor | Missing]]:
+def embed(extractor: Extractor, wanted: Sequence[Turn], loading: Loading) -> list[tuple[Turn, Tensor | Missing]]:
     """Each turn with its embedding, (D,) or (T, D), on the CPU, or with why it has none; in the given order."""
     extractor.eval().to(loading.device)
-    for batch in Reading(extractor, wanted, plan(len(wanted), loading.batch_size), loading.workers_for(extractor)):
+    batches = plan(extractor, wanted, loading.batch_size)
+    found: dict[int, Tensor | Missing] = {}
+    for batch in Reading(extractor, wanted, batches, loading.workers_for(extractor)):
         embeddings = iter(_forward(extractor, batch["inputs"], loading.device) if batch["inputs"] is not None else ())
         for place, why in zip(batch["places"], batch["missing"], strict=True):
-            yield wanted[place], next(embeddings) if why is None else Missing(*why)
+            found[place] = next(embeddings) if why is None else Missing(*why)
+    return [(turn, found[place]) for place, turn in enumerate(wanted)]
 
 
 def read(extractor: Extractor, wanted: Sequence[Turn], loading: Loading) -> list[Sample | Missing]:
@@ -180,9 +183,14 @@ class _Batches(Dataset[EmbeddingBatch]):
         }
 
 
-def plan(count: int, batch_size: int) -> list[list[int]]:
-    """The places of ``count`` turns in batches, in order."""
-    return [list(range(start, min(count, start + batch_size))) for start in range(0, count, batch_size)]
+def plan(extractor: Extractor, wanted: Sequence[Turn], batch_size: int) -> list[list[int]]:
+    """The places of all turns in batches of like size: padding to the longest costs little.
+
+    The largest come first: if they need too much memory, that shows at once.
+    """
+    sizes = [extractor.size(turn) for turn in wanted]
+    order = sorted(range(len(wanted)), key=lambda place: -sizes[place])
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 def cuts(sample: Sample) -> dict[str, int]:

@@ -71,7 +71,7 @@ def extract(
         parts = open_parts(out, meta, discard_others=overwrite)
         if progress and len(parts):
             say(f"{len(parts)} utterances were finished by an earlier run and are not embedded again.")
-        task.left = _left(task.wanted, loading.batch_size, parts, kept)
+        task.left = _left(task, loading.batch_size, parts, kept)
         _predict(trainer, task)
         _put_together(out, manifest, meta, task.wanted, kept)
         drop_parts(out)
@@ -113,10 +113,11 @@ def _kept(out: Path, meta: StoreMeta, *, overwrite: bool, retry_failed: bool) ->
     return store
 
 
-def _left(wanted: Sequence[Turn], batch_size: int, parts: Parts, kept: Store | None) -> list[list[int]]:
+def _left(task: EmbeddingTask, batch_size: int, parts: Parts, kept: Store | None) -> list[list[int]]:
     """Places of what is not done yet, in the batches of an uninterrupted run: only so are the embeddings the same."""
-    is_done = [t.utterance.id in parts or (kept is not None and t.utterance.id in kept) for t in wanted]
-    batches = ([place for place in batch if not is_done[place]] for batch in plan(len(wanted), batch_size))
+    is_done = [t.utterance.id in parts or (kept is not None and t.utterance.id in kept) for t in task.wanted]
+    planned = plan(task.extractor, task.wanted, batch_size)
+    batches = ([place for place in batch if not is_done[place]] for batch in planned)
     return [batch for batch in batches if batch]
 
 

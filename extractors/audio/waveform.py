@@ -70,6 +70,12 @@ class WaveformExtractor(Extractor):
         sound = utterance_sound(turn, self.max_seconds)
         return {"samples": sound.samples, "cut_seconds": math.ceil(sound.cut_s)}
 
+    def size(self, turn: Turn) -> float:
+        """Seconds by the span in the file, or else by the clock of the source; 0 where the manifest knows neither."""
+        utterance = turn.utterance
+        start, end = utterance.audio_span or (utterance.start_s, utterance.end_s)
+        return 0 if start is None or end is None else min(self.max_seconds, end - start)
+
     def length(self, sample: Sample) -> int:
         """Whole seconds, so that among clips of like length batches are still mixed."""
         return len(sample["samples"]) // RATE

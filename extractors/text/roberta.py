@@ -103,6 +103,11 @@ class TextEncoder(Extractor):
             "cut_tokens": cut_tokens,
         }
 
+    def size(self, turn: Turn) -> int:
+        """Characters of the utterance and of the turns around it, of which many may not fit into the budget."""
+        before, after = _around(turn, self.past, self.future)
+        return sum(len(u.text or "") for u in (turn.utterance, *before, *after))
+
     def length(self, sample: Sample) -> int:
         """Number of tokens."""
         return len(sample["tokens"])

@@ -204,6 +204,13 @@ def test_a_length_is_in_whole_seconds():
     assert [small().length(sample) for sample in clips(15_999, 40_000)] == [0, 2]
 
 
+def test_the_manifest_s_clock_tells_about_how_long_a_turn_is():
+    spans = [{"audio_span": (1.0, 3.5), "start_s": 0.0, "end_s": 9.0}, {"start_s": 7.0, "end_s": 400.0}, {}]
+    utterances = tuple(Utterance(str(n), "odd", "test", "d", n, **span) for n, span in enumerate(spans))
+    wanted = turns(Manifest("odd", LabelSet("odd", ("a", "b")), utterances))
+    assert [small().size(turn) for turn in wanted] == [2.5, small().max_seconds, 0]
+
+
 @pytest.mark.parametrize("settings", [{"width": 0}, {"crop_seconds": 0.01}, {"crop_seconds": 9, "max_seconds": 5}])
 def test_senseless_settings_are_refused(settings):
     with pytest.raises(ValueError, match="crop_seconds <= max_seconds"):

@@ -12,7 +12,7 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import BertConfig, BertModel, BertTokenizer, RobertaConfig, RobertaModel, RobertaTokenizer
 
 from extractors.base import Turn
-from extractors.embedding import Loading, embed, turns
+from extractors.embedding import Loading, embed, plan, turns
 from extractors.text.roberta import TextEncoder, fill
 from m2fnet.cli import DONE, run
 from m2fnet.errors import MediaError, RunError
@@ -236,6 +236,27 @@ def test_a_whole_corpus_is_embedded_or_named(bert):
     found = [outcome for _, outcome in embed(network(bert), turns(manifest), Loading(batch_size=3))]
     assert [isinstance(outcome, Missing) for outcome in found] == [False] * 4 + [True]
     assert torch.isfinite(torch.stack(found[:4])).all()
+
+
+@pytest.mark.parametrize("around", [0, None])
+def test_a_corpus_of_mixed_lengths_is_hardly_padded(around, bert):
+    net = network(bert, past=around, future=around)
+    utterances = tuple(
+        Utterance(f"{d}_{n}", "tiny", "train", str(d), n, None, "great " * (1 + n + 5 * d % 13))
+        for d in range(12)
+        for n in range(2)
+    )
+    wanted = turns(Manifest("tiny", LabelSet("tiny", ("joy", "anger")), utterances))
+    samples = [net.preprocess(turn) for turn in wanted]
+
+    def padding(batches):
+        masks = [net.collate([samples[place] for place in batch])["mask"] for batch in batches]
+        return sum(int((~mask).sum()) for mask in masks)
+
+    in_order = [list(range(start, start + 4)) for start in range(0, len(wanted), 4)]
+    assert padding(plan(net, wanted, 4)) < 0.5 * padding(in_order)
+    for (_, vector), sample in zip(embed(net, wanted, Loading(batch_size=4)), samples, strict=True):
+        torch.testing.assert_close(vector, embedding(net, sample)[0], atol=1e-6, rtol=0)
 
 
 def test_pretrained_weights_are_taken_and_all_of_them_learn(any_encoder):
