@@ -150,7 +150,7 @@ def test_only_what_failed_is_tried_again_and_the_old_store_is_valid_meanwhile(co
     out = tmp_path / "s"
     bad = {"dev0_1", "dev0_2", "train3_0"}
     old = quickly(Watched(broken=bad), corpus, out)
-    assert old.cut == {"cut_letters": len(corpus.utterances) - 3}
+    assert old.cut["cut_letters"] == len(corpus.utterances) - 3
     with pytest.raises(KeyboardInterrupt):
         quickly(Watched(at="dev0_1", stop=ctrl_c), corpus, out, retry_failed=True)
     assert set(Store(out).missing) == bad
@@ -158,7 +158,8 @@ def test_only_what_failed_is_tried_again_and_the_old_store_is_valid_meanwhile(co
     new = quickly(mended, corpus, out, retry_failed=True)
     assert set(mended.seen) == {"dev0_1", "dev0_2"}  # the other was done before
     assert new.missing == {"dev0_2": Missing("decode", "no picture")}
-    assert new.cut == {"cut_letters": len(corpus.utterances) - 1}
+    assert new.cut["cut_letters"] == len(corpus.utterances) - 1
+    assert "cut_none" not in new.cut
     new.verify()
     assert all((new[u.id] == old[u.id]).all() for u in corpus.utterances if u.id in old)
     assert "dev0_1" in new
