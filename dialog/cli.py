@@ -1,5 +1,6 @@
-"""``m2fnet dialog {fit,validate,test,predict}``: LightningCLI with this project's Task and Data."""
+"""``m2fnet dialog {fit,validate,test,missing,predict}``: LightningCLI with this project's Task and Data."""
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +17,10 @@ from m2fnet.training import RunCLI
 
 
 class DialogueCLI(RunCLI):
-    """Trains and judges dialogue networks."""
+    """Trains and judges dialogue networks.
+
+    Beside the subcommands below, `missing`, with the options of `test`, tests a run with parts of its inputs missing.
+    """
 
     prog = "m2fnet dialog"
 
@@ -35,12 +39,12 @@ class DialogueCLI(RunCLI):
     def after_test(self) -> None:
         """Write and print the report."""
         task, data = cast(DialogueTask, self.model), cast(DialogueData, self.datamodule)
-        predictions = {split: _predictions(task, data, split, split) for split in SCORED}
+        answers = {split: predictions(task, data, split, split) for split in SCORED}
         if not self.trainer.is_global_zero:
             return
         classes = data.problem.label_set.classes
         training = [u.label for u in data.manifest.utterances if u.split == "train" and u.label is not None]
-        report = write_report(self.run, self._facts(data), predictions, training, classes)
+        report = write_report(self.run, self._facts(data), answers, training, classes)
         if not self.config[self.subcommand].quiet:
             say(as_markdown(report))
         say(f"Report: {self.run / 'report.md'}, {self.run / 'report.json'}; predictions: predictions.jsonl beside.")
@@ -48,7 +52,7 @@ class DialogueCLI(RunCLI):
     def after_predict(self) -> None:
         """Write the labels of every utterance of the chosen split, context turns included."""
         task, data = cast(DialogueTask, self.model), cast(DialogueData, self.datamodule)
-        rows = _predictions(task, data, "predict", data.predict_split)
+        rows = predictions(task, data, "predict", data.predict_split)
         path = self.run / f"labels_{data.predict_split}.jsonl"
         if self.trainer.is_global_zero:
             write_jsonl(path, [asdict(row) for row in rows])
@@ -68,10 +72,14 @@ class DialogueCLI(RunCLI):
 
 def main(argv: list[str]) -> Path:
     """Run ``m2fnet dialog`` and return the run folder."""
+    if argv[:1] == ["missing"]:  # no subcommand of its own for the parser: it is a test that answers more
+        missing: Path = importlib.import_module("dialog.missing_command").main(argv[1:])
+        return missing
     return DialogueCLI(DialogueTask, DialogueData, argv).run
 
 
-def _predictions(task: DialogueTask, data: DialogueData, name: str, split: Split | str) -> list[Prediction]:
+def predictions(task: DialogueTask, data: DialogueData, name: str, split: Split | str) -> list[Prediction]:
+    """What the network said about the utterances of ``split``, as it was kept under ``name``."""
     rows, probabilities = task.probabilities(name)
     utterances = data.dialogues(cast(Split, split)).utterances
     classes = data.problem.label_set.classes

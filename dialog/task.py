@@ -13,6 +13,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from dialog.data import UNLABELLED, DialogueBatch
+from dialog.presence import ModalityDropout
 from m2fnet.errors import UsageError
 from m2fnet.records import LabelSet, Problem
 
@@ -35,6 +36,10 @@ class DialogueTask(pl.LightningModule):
         net: makes the network from the problem, e.g. `dialog.models.m2fnet.M2FNet`.
         optimizer: makes the optimizer from the parameters.
         scheduler: makes the learning-rate schedule, stepped once per epoch; none by default.
+        modality_dropout: leaves modalities out at random while training; none by default.
+
+    Raises:
+        UsageError: if the modality dropout's numbers are out of range.
     """
 
     def __init__(
@@ -42,12 +47,16 @@ class DialogueTask(pl.LightningModule):
         net: NetworkFactory,
         optimizer: OptimizerCallable = adamw,
         scheduler: LRSchedulerCallable | None = None,
+        modality_dropout: ModalityDropout | None = None,
     ) -> None:
         super().__init__()
+        if modality_dropout is not None:
+            modality_dropout.check()
         self.save_hyperparameters(logger=False)
         self.make_net = net
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
+        self.modality_dropout = modality_dropout
         self.problem: Problem | None = None
         self.net: nn.Module | None = None
         self.outputs: dict[str, list[tuple[Tensor, Tensor]]] = {}
@@ -90,6 +99,8 @@ class DialogueTask(pl.LightningModule):
 
     def training_step(self, batch: DialogueBatch, batch_idx: int) -> Tensor:
         """Mean cross-entropy over the labelled utterances of the batch."""
+        if self.modality_dropout is not None:
+            batch = self.modality_dropout(batch, self.current_epoch)
         loss = self._loss(self(batch), batch)
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=max(batch["labelled"], 1))
         return loss
@@ -101,11 +112,11 @@ class DialogueTask(pl.LightningModule):
     def test_step(self, batch: DialogueBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Score a batch of the dev or test split and keep its probabilities for the report."""
         split = SCORED[dataloader_idx]
-        self._keep(split, batch, self._score(batch, split))
+        self.keep(split, batch, self._score(batch, split))
 
     def predict_step(self, batch: DialogueBatch, batch_idx: int) -> None:
         """Keep the probabilities of every utterance, context turns included."""
-        self._keep("predict", batch, self(batch))
+        self.keep("predict", batch, self(batch))
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401
         """Optimizer, and schedule if there is one.
@@ -138,8 +149,14 @@ class DialogueTask(pl.LightningModule):
             label_set = LabelSet(names["name"], tuple(names["classes"]), names["kind"])
             self.build(Problem(label_set, dict(checkpoint["problem"]["widths"])))
 
+    def keep(self, name: str, batch: DialogueBatch, logits: Tensor) -> None:
+        """Keep the probabilities of a batch for `probabilities` under ``name``."""
+        valid = batch["valid"]
+        kept = (batch["row"][valid].cpu(), logits[valid].float().softmax(-1).cpu())
+        self.outputs.setdefault(name, []).append(kept)
+
     def probabilities(self, name: str) -> tuple[Tensor, Tensor]:
-        """Row numbers (N,) and probabilities (N, C) kept for ``name`` (``dev``, ``test`` or ``predict``).
+        """Row numbers (N,) and probabilities (N, C) that `keep` was given as ``name``, such as ``dev`` or ``test``.
 
         Under distributed evaluation the parts of all processes are joined.
         """
@@ -165,8 +182,3 @@ class DialogueTask(pl.LightningModule):
         scores.update(logits.flatten(0, 1), batch["label"].flatten())
         self.log_dict(scores, prog_bar=split == "dev", add_dataloader_idx=False)
         return logits
-
-    def _keep(self, name: str, batch: DialogueBatch, logits: Tensor) -> None:
-        valid = batch["valid"]
-        kept = (batch["row"][valid].cpu(), logits[valid].float().softmax(-1).cpu())
-        self.outputs.setdefault(name, []).append(kept)
