@@ -19,10 +19,11 @@ COMMANDS = {
     "import": ("m2fnet.store.import_command", "published feature pickle -> manifest + stores"),
     "extractor": ("extractors.cli", "train an extractor: fit, validate, test"),
     "extract": ("extractors.extract_command", "manifest -> store of embeddings"),
-    "dialog": ("dialog.cli", "train and judge a dialogue network: fit, validate, test, predict"),
+    "dialog": ("dialog.cli", "train and judge a dialogue network: fit, validate, test, missing, predict"),
     "sweep": ("m2fnet.sweep_command", "many seeds and settings of one configuration, in parallel"),
+    "ablate": ("m2fnet.ablate_command", "the paper's tables: modalities, fusion, encoders, fusion layers"),
     "reproduce": ("m2fnet.reproduce_command", "train a run again and compare bit for bit"),
-    "report": ("m2fnet.metrics.report_command", "tested runs in one table: mean ± s.d., intervals, differences, errors"),
+    "report": ("m2fnet.metrics.report_command", "tested runs in a table: mean ± s.d., intervals, differences, errors"),
 }
 
 USAGE = """usage: m2fnet COMMAND ...

@@ -1,0 +1,106 @@
+"""`m2fnet ablate`: the tables of one configuration; the trainings are in this process."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from m2fnet import cli, sweep_command
+from m2fnet.cli import DONE, FAILED, WRONG_USE
+from m2fnet.sweep import LOG, Outcome
+
+
+@pytest.fixture
+def trained():
+    """The commands that the sweeps ran."""
+    return []
+
+
+@pytest.fixture
+def ablate(content, tiny_data, tmp_path, monkeypatch, trained):
+    """``ablate("--only", "fusion")`` in an empty folder, over text and audio."""
+    monkeypatch.setattr("sys.argv", ["m2fnet"])
+    monkeypatch.chdir(tmp_path)
+    content["data"]["stores"]["audio"] = str(tiny_data / "audio")
+
+    def in_this_process(runs, jobs, gpus):
+        for run in runs:
+            run.folder.mkdir(parents=True, exist_ok=True)
+            (run.folder / LOG).write_text("what the child said\n", encoding="utf-8")
+            trained.extend(run.commands)
+            yield Outcome(run, max((cli.run(command) for command in run.commands), default=0), 1.0)
+
+    monkeypatch.setattr(sweep_command, "run_all", in_this_process)
+
+    def call(*options):
+        Path("tiny.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+        return cli.run(["ablate", "--config", "tiny.yaml", "--seeds", "0", *options])
+
+    return call
+
+
+def tables():
+    content = json.loads(Path("runs/tiny-ablation/ablation.json").read_text(encoding="utf-8"))
+    return content, {table["name"]: table for table in content["tables"]}
+
+
+def test_fusion_against_concatenation_is_trained_once_and_compared(ablate, trained, capsys):
+    assert ablate("--only", "modalities,fusion") == DONE
+    content, found = tables()
+    names = ["text", "audio", "text + audio, concat", "text + audio, fusion"]
+    assert [row["row"] for row in found["modalities"]["rows"]] == names
+    assert sum(command[1] == "fit" for command in trained) == len(names)
+    for row in found["modalities"]["rows"]:
+        (run,) = row["scores"]["runs"]
+        report = json.loads(Path(run, "report.json").read_text(encoding="utf-8"))
+        assert row["scores"]["test.weighted_f1"]["mean"] == pytest.approx(report["test.weighted_f1"])
+        assert " + ".join(report["modalities"]) == row["row"].partition(",")[0]
+        config = yaml.safe_load(Path(run, "config.yaml").read_text(encoding="utf-8"))
+        fusion = config["model"]["net"]["init_args"]["fusion"]
+        assert (fusion == "attention") == row["row"].endswith("fusion")
+        assert row["paper"] is None  # another corpus
+    (difference,) = found["fusion"]["differences"]
+    scores = {row["row"]: row["scores"]["test.weighted_f1"]["mean"] for row in found["modalities"]["rows"]}
+    assert difference["difference"] == pytest.approx(scores[names[3]] - scores[names[2]])
+    page = Path("runs/tiny-ablation/ablation.md").read_text(encoding="utf-8")
+    assert page in capsys.readouterr().out
+    assert "paper" not in page
+    assert content["left_out"] == {}
+    before = len(trained)
+    assert ablate("--only", "modalities,fusion") == DONE
+    assert len(trained) == before
+
+
+def test_stores_are_compared_if_they_are_named_and_else_said_to_be_left_out(ablate, tiny_data, capsys):
+    audio = tiny_data / "audio"
+    assert ablate("--only", "visual,losses", "--losses", f"one={audio}") == DONE
+    content, found = tables()
+    assert [row["row"] for row in found["losses"]["rows"]] == ["one"]
+    assert list(content["left_out"]) == ["visual"]
+    assert "Scene, face or both: left out, because it needs stores" in capsys.readouterr().out
+    assert ablate("--only", "visual", "--visual", f"scene={audio}") == WRONG_USE
+    assert "--visual names stores of audio embeddings" in capsys.readouterr().err
+
+
+def test_runs_that_fail_leave_their_rows_empty(ablate, capsys):
+    assert ablate("--only", "modalities", "--modalities", "text", "--model.optimizer.lr", "1e30") == FAILED
+    (row,) = tables()[1]["modalities"]["rows"]
+    assert (row["row"], row["scores"]) == ("text", None)
+    assert "1 of 1 runs failed" in capsys.readouterr().err
+    assert "| text | 0 | – |" in Path("runs/tiny-ablation/ablation.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--only", "layers"], "'layers' is not one of modalities, fusion"),
+        (["--modalities", "smell"], "'smell' is not one of text, audio, visual"),
+        (["--visual", "scene"], "expected NAME=DIR, got 'scene'"),
+        (["--model.net.hedas", "2"], "hedas"),
+    ],
+)
+def test_a_wrong_ablation_is_refused_before_anything_is_trained(ablate, trained, capsys, options, message):
+    assert ablate(*options) == WRONG_USE
+    assert message in capsys.readouterr().err
+    assert trained == []
