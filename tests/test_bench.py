@@ -40,7 +40,9 @@ def quick_rows(script, folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "script", [path for path in SCRIPTS if path.stem not in ("dialog", "kill_extract")], ids=lambda script: script.stem
+    "script",
+    [path for path in SCRIPTS if path.stem not in ("dialog", "extract", "kill_extract")],
+    ids=lambda script: script.stem,
 )
 def test_a_benchmark_writes_its_figures(script, tmp_path):
     quick_rows(script, tmp_path)
@@ -69,6 +71,19 @@ def test_extractions_that_are_killed_lose_nothing_and_end_like_others(tmp_path):
             "files left behind",
         ):
             assert rows[f"{kind}: {what}"]["ours"] == 0
+
+
+@pytest.mark.slow
+def test_an_extraction_costs_less_than_the_naive_way_and_its_parts_add_up(tmp_path):
+    rows = quick_rows(BENCH / "extract.py", tmp_path)
+    for modality in ("text", "audio", "visual"):
+        parts = {name: row for name, row in rows.items() if name.startswith(f"{modality}: core seconds per 1,000, ")}
+        whole = parts.pop(f"{modality}: core seconds per 1,000, all")
+        assert sum(row["ours"] for row in parts.values()) == pytest.approx(whole["ours"])
+        assert rows[f"{modality}: end to end, utterances/s"]["ours"] > 0
+    assert rows["text: core seconds per 1,000, network"]["ratio"] > 1
+    for stage in ("decode", "detect"):
+        assert rows[f"visual: core seconds per 1,000, {stage}"]["ratio"] > 1
 
 
 def test_a_ratio_above_one_says_that_ours_is_better(table):
