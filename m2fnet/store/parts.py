@@ -175,7 +175,7 @@ class Parts:
     def __init__(self, store: Path, meta: StoreMeta) -> None:
         self._meta = meta
         self._places: dict[str, tuple[Path, int, dict[str, Any]]] = {}
-        self._vectors = lru_cache(maxsize=64)(_vectors)  # parts are hardly ever read out of order
+        self._vectors = lru_cache(maxsize=256)(_vectors)  # parts are mapped, not read: opening one again costs little
         job = sha256_of(store / FOLDER / JOB)
         for path in sorted((store / FOLDER).glob("*.safetensors")):
             try:
