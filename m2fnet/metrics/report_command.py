@@ -15,8 +15,11 @@ SPLITS = ("dev", "test")
 
 
 def main(argv: list[str]) -> None:
-    """Print the page and write it beside the runs, as Markdown and JSON."""
-    arguments = _parser().parse_args(argv)
+    """Print the page and write it beside the runs, as Markdown and JSON, and as a page of pictures if asked to."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.errors and arguments.plots:
+        parser.error("--plots draws the runs' scores, --errors lists their mistakes: give one of them")
     if arguments.errors:
         _errors(arguments)
     else:
@@ -52,6 +55,13 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="add a column of that name: the best test score among a setting's seeds, to set beside papers that select "
         "on test. There is no best epoch by test to show, because `fit` never scores test",
+    )
+    parser.add_argument(
+        "--plots",
+        action="store_true",
+        help="draw them too: report.html opens offline and holds all pictures (F1 of each emotion, confusion, training "
+        "curves, calibration, dialogues turn by turn, maps of the embeddings); plots/ has each as svg and png. "
+        "Dialogues and maps need the manifest and the stores where the runs found them",
     )
     parser.add_argument(
         "--errors",
@@ -100,6 +110,15 @@ def _summary(arguments: argparse.Namespace) -> None:
     summary = summarise_settings(settings, compare=pairs, by=arguments.by, dialogues=dialogues)
     page = as_page(summary, selected_on_test=arguments.selected_on_test)
     _deliver(arguments, "summary", page, summary, COLUMNS, as_rows(summary) if arguments.csv else [])
+    if arguments.plots:
+        from m2fnet.plots.page import write_page
+        from m2fnet.plots.pictures import LeftOut, pictures
+
+        drawn = list(pictures(settings, summary, lambda: manifest_of(settings, arguments.manifest)))
+        print(f"Wrote {write_page(_folder(arguments), summary, drawn)}")
+        for picture in drawn:
+            if isinstance(picture, LeftOut):
+                print(f"Not drawn: {picture.title}. {picture.reason}")
 
 
 def _errors(arguments: argparse.Namespace) -> None:

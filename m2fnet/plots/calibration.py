@@ -1,0 +1,50 @@
+"""Reliability diagram: does an answer given with 80 % probability come true in 80 % of cases?"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from m2fnet.metrics.calibration import Bin, Floats, expected_calibration_error, reliability
+from m2fnet.plots.style import COLOURS, short, styled
+
+Answers = tuple[Floats, NDArray[np.int64]]
+
+
+def reliability_diagram(answers: Mapping[str, Answers], bins: int = 10) -> Figure:
+    """Accuracy by confidence, with the share of the answers below: a column of panels per entry of ``answers``.
+
+    Args:
+        answers: title -> probabilities ``(N, C)`` and class numbers ``(N,)``.
+        bins: of equal width, over which the expected calibration error (ECE) is taken too.
+
+    Raises:
+        ValueError: as `m2fnet.metrics.calibration.reliability`.
+    """
+    with styled():
+        figure = Figure(figsize=(4.8 * len(answers), 5.6))
+        panels = figure.subplots(2, len(answers), height_ratios=(3, 1), sharex=True, sharey="row", squeeze=False)
+        for (upper, lower), (title, (probabilities, labels)) in zip(panels.T, answers.items(), strict=True):
+            error = expected_calibration_error(probabilities, labels, bins)
+            _bars(upper, lower, reliability(probabilities, labels, bins), len(labels))
+            upper.set(title=f"{short(title, 48)}\nECE {100 * error:.1f} points, n = {len(labels)}")
+            lower.set(xlabel="confidence (%)")
+        panels[0, 0].set(ylabel="answers that are right (%)")
+        panels[1, 0].set(ylabel="answers (%)")
+        panels[0, 0].legend(loc="upper left")
+    return figure
+
+
+def _bars(upper: Any, lower: Any, found: list[Bin], n: int) -> None:  # noqa: ANN401
+    width = 100 * (found[0].high - found[0].low)
+    middles = np.array([50 * (b.low + b.high) for b in found])
+    filled = [b for b in found if b.accuracy is not None]
+    accuracy = [100 * (b.accuracy or 0) for b in found]
+    upper.bar(middles, accuracy, width=0.92 * width, color=COLOURS[0], label="answers in this bin")
+    confidence = [100 * (b.confidence or 0) for b in filled]
+    upper.plot(confidence, [100 * (b.accuracy or 0) for b in filled], "o", color="black", ms=4, label="their mean")
+    upper.plot([0, 100], [0, 100], color=COLOURS[1], lw=1.5, ls="--", label="calibrated")
+    upper.set(xlim=(0, 100), ylim=(0, 100), aspect="auto")
+    lower.bar(middles, [100 * b.n / n for b in found], width=0.92 * width, color=COLOURS[6])

@@ -1,0 +1,57 @@
+"""Confusion matrix: which emotion is taken for which."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from m2fnet.plots.style import SHADES, short, styled
+
+
+def confusion(table: ArrayLike, classes: Sequence[str], unit: str = "turns") -> Figure:
+    """Confusion matrix ``(C, C)``, rows true and columns predicted: counts, and shares of each row beside them.
+
+    Args:
+        table: counts.
+        classes: the emotions in the order of the table.
+        unit: what was counted.
+
+    Raises:
+        ValueError: if the table is not square with one row per class.
+    """
+    counts = np.asarray(table, dtype=float)
+    if counts.shape != (len(classes), len(classes)):
+        raise ValueError(f"Expected a table of {len(classes)} x {len(classes)} counts, got shape {counts.shape}.")
+    totals = counts.sum(1, keepdims=True)
+    shares = counts / np.maximum(totals, 1)
+    side = 2.4 + 0.62 * len(classes)
+    with styled():
+        figure = Figure(figsize=(2 * side + 0.6, side))
+        left, right = figure.subplots(1, 2)
+        _matrix(left, counts, counts / max(counts.max(), 1), classes, [f"{n:.0f}" for n in counts.flat])
+        _matrix(right, shares, shares, classes, [f"{100 * share:.0f}" for share in shares.flat])
+        left.set(ylabel="true emotion", title=f"counts ({unit}, n = {counts.sum():.0f})")
+        right.set(title="share of each true emotion (%)", yticklabels=[f"n = {n:.0f}" for n in totals[:, 0]])
+    return figure
+
+
+def _matrix(
+    axes: Axes, values: NDArray[np.float64], shades: NDArray[np.float64], classes: Sequence[str], texts: Sequence[str]
+) -> None:
+    size = len(classes)
+    palette = colormaps[SHADES]
+    axes.pcolormesh(shades, vmin=0, vmax=1, cmap=palette, edgecolors="white", linewidth=0.5)
+    for (row, column), text in zip(np.ndindex(values.shape), texts, strict=True):
+        ink = "black" if shades[row, column] > 0.5 else "white"
+        axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=ink, fontsize=10)
+    names, middles = [short(name, 18) for name in classes], np.arange(size) + 0.5
+    plain_text: dict[str, Any] = {"parse_math": False}
+    axes.set_xticks(middles, names, rotation=45, ha="right", rotation_mode="anchor", **plain_text)
+    axes.set_yticks(middles, names, **plain_text)
+    axes.set(xlabel="predicted emotion", xlim=(0, size), ylim=(size, 0), aspect="equal")
+    axes.grid(visible=False)
+    axes.tick_params(length=0)

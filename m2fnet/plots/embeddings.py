@@ -1,0 +1,73 @@
+"""Map of embeddings: do the vectors of one emotion, or of one speaker, lie together?"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+from m2fnet.plots.style import colour, marker, short, styled
+
+MOST = 1500  # vectors on a map; more take long and hide each other
+_NAMED = 7  # speakers with a colour of their own
+_OTHERS, _UNKNOWN = "all others", "unknown"
+
+
+def embedding_map(
+    vectors: ArrayLike, emotions: Sequence[str], speakers: Sequence[str | None], *, seed: int = 0
+) -> Figure:
+    """t-SNE of embeddings ``(N, D)``, coloured by emotion on the left and by speaker on the right.
+
+    At most `MOST` of them, drawn at random. van der Maaten and Hinton, Visualizing data using t-SNE, JMLR 9 (2008).
+    Neighbourhoods mean something there; distances between groups, their sizes and the axes do not.
+
+    Args:
+        vectors: one row per utterance.
+        emotions: of each row.
+        speakers: of each row, or None where unknown.
+        seed: of the draw and of the map.
+
+    Raises:
+        ValueError: if there are fewer than four rows, or the lengths differ.
+    """
+    vectors = np.asarray(vectors, dtype=np.float32)
+    if vectors.ndim != 2 or len(vectors) < 4 or not len(vectors) == len(emotions) == len(speakers):
+        raise ValueError(
+            "Expected embeddings of shape (N >= 4, D) with N emotions and N speakers, got "
+            f"{vectors.shape}, {len(emotions)} and {len(speakers)}."
+        )
+    order = np.random.default_rng(seed).permutation(len(vectors))[:MOST]
+    places = _tsne(vectors[order], seed)
+    with styled():
+        figure = Figure(figsize=(12, 6.4))
+        left, right = figure.subplots(1, 2)
+        _scatter(left, places, [emotions[n] for n in order], list(dict.fromkeys(emotions)), "by emotion")
+        names = [_UNKNOWN if speakers[n] is None else str(speakers[n]) for n in order]
+        frequent = [name for name, _ in Counter(names).most_common(_NAMED)]
+        named = [name if name in frequent else _OTHERS for name in names]
+        _scatter(right, places, named, [*frequent, _OTHERS], "by speaker")
+    return figure
+
+
+def _tsne(vectors: Any, seed: int) -> Any:  # noqa: ANN401
+    """Places (N, 2); through 50 principal components where there are more, as its authors do."""
+    parts = min(50, *vectors.shape)
+    reduced = PCA(parts, random_state=seed).fit_transform(vectors) if parts < vectors.shape[1] else vectors
+    perplexity = min(30, (len(vectors) - 1) / 3)
+    return TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1).fit_transform(reduced)
+
+
+def _scatter(axes: Any, places: Any, names: Sequence[str], order: Sequence[str], title: str) -> None:  # noqa: ANN401
+    of = np.array(names, dtype=object)
+    for number, name in enumerate(order):
+        inside = of == name
+        if inside.any():
+            ink = "#CCCCCC" if name == _OTHERS else colour(number)
+            label = f"{short(name, 20)} ({inside.sum()})"
+            axes.scatter(*places[inside].T, s=16, marker=marker(number), color=ink, alpha=0.75, lw=0, label=label)
+    axes.set(xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)", title=title, xticks=[], yticks=[])
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=3, markerscale=1.8, fontsize=10)

@@ -1,0 +1,58 @@
+"""Dialogue timeline: what was said, what it was labelled and what the network made of it, turn by turn."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from m2fnet.plots.style import COLOURS, GREY, SHADES, short, styled
+from m2fnet.records import Dialogue
+
+_TEXT = 58  # characters of a turn that fit beside the picture
+
+
+def timeline(dialogue: Dialogue, probabilities: Mapping[str, Mapping[str, float]], classes: Sequence[str]) -> Figure:
+    """Probability of every emotion at every turn of a dialogue, with the true one framed.
+
+    Args:
+        dialogue: turns in speaking order; one row each.
+        probabilities: utterance id -> emotion -> probability; a turn without is drawn empty.
+        classes: the emotions in the order of the columns.
+    """
+    turns = dialogue.utterances
+    values = np.array([[probabilities.get(t.id, {}).get(name, np.nan) for name in classes] for t in turns])
+    with styled():
+        figure = Figure(figsize=(5.8 + 0.75 * len(classes), 1.9 + 0.34 * len(turns)))
+        axes = figure.subplots()
+        mesh = axes.pcolormesh(100 * values, vmin=0, vmax=100, cmap=SHADES, edgecolors="white", linewidth=1)
+        for row, turn in enumerate(turns):
+            _mark(axes, row, values[row], classes.index(turn.label) if turn.label in classes else None)
+        rows = [short(f"{turn.speaker or 'someone'}: {turn.text or '(no transcript)'}", _TEXT) for turn in turns]
+        axes.set_yticks(np.arange(len(turns)) + 0.5, rows, fontsize=10, parse_math=False)
+        names = [short(name, 18) for name in classes]
+        axes.set_xticks(np.arange(len(classes)) + 0.5, names, rotation=45, ha="right", parse_math=False)
+        axes.set(xlim=(0, len(classes)), ylim=(len(turns), 0), xlabel="emotion", ylabel="turn")
+        axes.grid(visible=False)
+        axes.tick_params(length=0)
+        figure.colorbar(mesh, ax=axes, label="probability (%)", aspect=30, pad=0.02)
+    return figure
+
+
+def _mark(axes: Axes, row: int, values: NDArray[np.float64], true: int | None) -> None:
+    """Write the probability of the answer, and frame the true emotion."""
+    if np.isnan(values).all():
+        axes.text(0.1, row + 0.5, "no label, not scored", va="center", color=GREY, fontsize=9)
+        return
+    answer = int(values.argmax())
+    ink = "black" if values[answer] > 0.5 else "white"
+    axes.text(answer + 0.5, row + 0.5, f"{100 * values[answer]:.0f}", ha="center", va="center", color=ink, fontsize=10)
+    if true is not None:
+        is_right = true == answer
+        edge, style = (COLOURS[2], "-") if is_right else (COLOURS[1], (0, (2, 1)))
+        frame = Rectangle(
+            (true + 0.06, row + 0.08), 0.88, 0.84, fill=False, edgecolor=edge, linestyle=style, linewidth=3
+        )
+        axes.add_patch(frame)
