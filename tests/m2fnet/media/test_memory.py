@@ -5,17 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from peak_memory import PEAK
 from tiny_media import write_clip
 
-SCRIPT = """
+SCRIPT = f"""{PEAK}
 import sys
-from pathlib import Path
 from m2fnet.media.audio import read_audio
 from m2fnet.media.video import read_frames
-
-def peak():  # MiB; getrusage would count what the process that started this one held
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 path = Path(sys.argv[1])
 before = peak()
