@@ -44,7 +44,9 @@ def _bars(upper: Any, lower: Any, found: list[Bin], n: int) -> None:  # noqa: AN
     accuracy = [100 * (b.accuracy or 0) for b in found]
     upper.bar(middles, accuracy, width=0.92 * width, color=COLOURS[0], label="answers in this bin")
     confidence = [100 * (b.confidence or 0) for b in filled]
-    upper.plot(confidence, [100 * (b.accuracy or 0) for b in filled], "o", color="black", ms=4, label="their mean")
+    upper.plot(
+        confidence, [100 * (b.accuracy or 0) for b in filled], "o", color="black", ms=4, label="their mean confidence"
+    )
     upper.plot([0, 100], [0, 100], color=COLOURS[1], lw=1.5, ls="--", label="calibrated")
-    upper.set(xlim=(0, 100), ylim=(0, 100), aspect="auto")
+    upper.set(xlim=(-2, 102), ylim=(0, 102))  # the margin keeps the outer numbers of two panels apart
     lower.bar(middles, [100 * b.n / n for b in found], width=0.92 * width, color=COLOURS[6])

@@ -54,8 +54,8 @@ def class_scores(settings: Mapping[str, Mapping[str, Score]], published: Mapping
                 values, places - 0.42, places + 0.42, color="black", lw=1.5, ls=(0, (3, 1.5)), label="M2FNet paper"
             )
         axes.set_yticks(places, [short(name, 24) for name in classes], parse_math=False)
-        axes.set(xlabel="F1 (%)", ylabel="emotion", xlim=(0, 100), ylim=(len(classes) - 0.5, -0.5))
-        axes.hlines(places[:-1] + 0.5, 0, 100, color=GREY, lw=0.5, alpha=0.5)
+        axes.set(xlabel="F1 (%)", ylabel="emotion", xlim=(-1.5, 101.5), ylim=(len(classes) - 0.5, -0.5))
+        axes.hlines(places[:-1] + 0.5, -1.5, 101.5, color=GREY, lw=0.5, alpha=0.5)
         axes.grid(visible=False, axis="y")
         figure.legend(loc="outside upper left", ncols=2)
     return figure

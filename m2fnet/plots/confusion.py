@@ -35,7 +35,9 @@ def confusion(table: ArrayLike, classes: Sequence[str], unit: str = "turns") -> 
         _matrix(left, counts, counts / max(counts.max(), 1), classes, [f"{n:.0f}" for n in counts.flat])
         _matrix(right, shares, shares, classes, [f"{100 * share:.0f}" for share in shares.flat])
         left.set(ylabel="true emotion", title=f"counts ({unit}, n = {counts.sum():.0f})")
-        right.set(title="share of each true emotion (%)", yticklabels=[f"n = {n:.0f}" for n in totals[:, 0]])
+        right.set(title="share of each true emotion (%)")
+        rows = [f"{short(name, 18)}\nn = {n:.0f}" for name, n in zip(classes, totals[:, 0], strict=True)]
+        right.set_yticklabels(rows, parse_math=False)
     return figure
 
 
@@ -46,7 +48,7 @@ def _matrix(
     palette = colormaps[SHADES]
     axes.pcolormesh(shades, vmin=0, vmax=1, cmap=palette, edgecolors="white", linewidth=0.5)
     for (row, column), text in zip(np.ndindex(values.shape), texts, strict=True):
-        ink = "black" if shades[row, column] > 0.5 else "white"
+        ink = "white" if shades[row, column] > 0.6 else "black"
         axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=ink, fontsize=10)
     names, middles = [short(name, 18) for name in classes], np.arange(size) + 0.5
     plain_text: dict[str, Any] = {"parse_math": False}

@@ -52,13 +52,13 @@ def training_curves(settings: Mapping[str, Sequence[Curves]]) -> Figure:
         figure = Figure(figsize=(11, 4.2 + 0.2 * len(settings)))
         loss, score = figure.subplots(1, 2)
         for number, (name, runs) in enumerate(settings.items()):
-            for place, run in enumerate(runs):
-                label = short(name, 40) if not place else None
+            score.plot([], [], marker=marker(number), color=colour(number), label=short(name, 40))
+            for run in runs:
                 width = {"color": colour(number), "lw": 1.2, "alpha": 0.8}
                 loss.plot(*_line(run.values["train/loss"]), ls=":", **width)
                 loss.plot(*_line(run.values["dev/loss"]), **width)
                 dev = {epoch: 100 * value for epoch, value in run.values["dev/weighted_f1"].items()}
-                score.plot(*_line(dev), label=label, **width)
+                score.plot(*_line(dev), **width)
                 if run.kept in dev:
                     score.plot(run.kept + 1, dev[run.kept], marker(number), color=colour(number), ms=7, mec="black")
         loss.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="loss: dotted on train, solid on dev")

@@ -45,12 +45,16 @@ def embedding_map(
     with styled():
         figure = Figure(figsize=(12, 6.4))
         left, right = figure.subplots(1, 2)
-        _scatter(left, places, [emotions[n] for n in order], list(dict.fromkeys(emotions)), "by emotion")
+        _scatter(left, places, [emotions[n] for n in order], _by_frequency(emotions), "by emotion")
         names = [_UNKNOWN if speakers[n] is None else str(speakers[n]) for n in order]
-        frequent = [name for name, _ in Counter(names).most_common(_NAMED)]
+        frequent = _by_frequency(names)[:_NAMED]
         named = [name if name in frequent else _OTHERS for name in names]
         _scatter(right, places, named, [*frequent, _OTHERS], "by speaker")
     return figure
+
+
+def _by_frequency(names: Sequence[str]) -> list[str]:
+    return [name for name, _ in Counter(names).most_common()]
 
 
 def _tsne(vectors: Any, seed: int) -> Any:  # noqa: ANN401

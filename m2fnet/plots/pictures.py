@@ -22,7 +22,7 @@ from m2fnet.plots.timeline import timeline
 from m2fnet.records import Dialogue
 from m2fnet.store import Store
 
-_PLACES = {"few": 0.1, "half": 0.5, "most": 0.9}  # of the dialogues by their accuracy, whose timelines are drawn
+_PLACES = {"hard": 0.1, "middling": 0.5, "easy": 0.9}  # among the dialogues by accuracy, whose timelines are drawn
 _FEWEST_TURNS, _MOST_TURNS = 5, 24  # of a timeline: shorter shows no course, longer does not fit a screen
 
 
@@ -165,11 +165,12 @@ def _timelines(settings: Sequence[Setting], names: Mapping[str, str], manifest: 
             shown = Dialogue(dialogue.id, dialogue.split, dialogue.utterances[:_MOST_TURNS])
             first = f"; its first {_MOST_TURNS} of {len(dialogue)} turns" if len(dialogue) > len(shown) else ""
             caption = (
-                f"Dialogue {dialogue.id}{first}. Probabilities in percent"
+                f"Dialogue {dialogue.id}{first}; {_PLACES[place]:.0%} of the dialogues have a smaller share of right "
+                f"answers. Probabilities in percent"
                 f"{' averaged over the runs' * (len(setting.runs) > 1)}; the number is the answer, the frame the true "
                 "emotion, solid green where they agree, dashed red where not."
             )
-            title = label.title(f"A dialogue with {place} of its turns right")
+            title = label.title(f"A dialogue that is {place} to the runs")
             figure = timeline(shown, said, setting.runs[0].report["classes"])
             yield Picture(label.name(f"timeline-{place}"), title, caption, figure)
 
@@ -215,7 +216,9 @@ def _stores(run: Run) -> list[tuple[str, str]]:
     stores = data.get("stores") if isinstance(data, dict) else None
     if not isinstance(stores, dict):
         return []
-    return [(name, place) for name, place in stores.items() if name in run.report["modalities"]]
+    return [
+        (name, place) for name, place in stores.items() if name in run.report["modalities"] and isinstance(place, str)
+    ]
 
 
 def _map(folder: Path, manifest: Manifest, title: str, name: str) -> Picture:
@@ -224,6 +227,10 @@ def _map(folder: Path, manifest: Manifest, title: str, name: str) -> Picture:
     turns = [u for u in manifest.utterances if u.split == "test" and u.label is not None]
     vectors, present = store.matrix([u.id for u in turns])
     here = [turn for turn, is_there in zip(turns, present.tolist(), strict=True) if is_there]
+    if not vectors.isfinite().all():
+        raise UsageError(
+            f"{store.folder} holds values that are not finite, which have no place on a map. Extract again."
+        )
     if len(here) < 4:
         raise UsageError(f"{store.folder} has {len(here)} embeddings of labelled test turns; a map needs at least 4.")
     figure = embedding_map(vectors[present].numpy(), [str(u.label) for u in here], [u.speaker for u in here])

@@ -16,7 +16,7 @@ from m2fnet.metrics.markdown import plain
 COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#555555")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 GREY = "#777777"
-SHADES = "cividis"  # even to the eye, also without colour
+SHADES = "Blues"  # one hue from light to dark: read by lightness alone
 
 _STYLE: Any = {
     "axes.grid": True,
@@ -73,7 +73,8 @@ def short_names(names: Sequence[str], width: int = 40) -> list[str]:
     while all(len(p) > shared + 1 for p in parts) and len({p[shared] for p in parts}) == 1:
         shared += 1
     rest = ["/".join(p[shared:]) for p in parts]
-    return [name if len(name) <= width else "…" + name[1 - width :] for name in rest]
+    cut = [name if len(name) <= width else "…" + name[1 - width :] for name in rest]
+    return cut if len(set(cut)) == len(set(rest)) else rest  # two settings never get one name
 
 
 def rendered(figure: Figure, kind: Literal["svg", "png"]) -> bytes:

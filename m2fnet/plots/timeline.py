@@ -47,7 +47,7 @@ def _mark(axes: Axes, row: int, values: NDArray[np.float64], true: int | None) -
         axes.text(0.1, row + 0.5, "no label, not scored", va="center", color=GREY, fontsize=9)
         return
     answer = int(values.argmax())
-    ink = "black" if values[answer] > 0.5 else "white"
+    ink = "white" if values[answer] > 0.6 else "black"
     axes.text(answer + 0.5, row + 0.5, f"{100 * values[answer]:.0f}", ha="center", va="center", color=ink, fontsize=10)
     if true is not None:
         is_right = true == answer

@@ -39,7 +39,7 @@ def test_a_run_with_everything_gives_every_picture_inside_one_page(tested, corpu
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     images = re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', page)
     names = {path.stem for path in (tmp_path / "out" / "plots").glob("*.svg")}
-    assert names >= {"classes", "confusion", "curves", "calibration", "timeline-half", "embeddings-1"}
+    assert names >= {"classes", "confusion", "curves", "calibration", "timeline-middling", "embeddings-1"}
     assert names == {path.stem for path in (tmp_path / "out" / "plots").glob("*.png")}
     assert len(images) == len(names)
     for image in images:
