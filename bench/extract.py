@@ -106,6 +106,7 @@ def main() -> None:
     arguments.add_argument("--modalities", nargs="+", choices=["text", "audio", "visual"], help="only these")
     arguments.add_argument("--threads", type=int, default=2, help="cores that both may use (default 2)")
     arguments.add_argument("--accelerator", default="cpu", help="where our networks run (default cpu)")
+    arguments.add_argument("--precision", default="32-true", help="of our networks' arithmetic (default 32-true)")
     args = arguments.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
     torch.set_num_threads(args.threads)
@@ -114,15 +115,20 @@ def main() -> None:
         folder = Path(name)
         manifest = corpus(folder, args.clips or (12 if args.quick else 500), different=3 if args.quick else 12)
         jobs = {m: job for m, job in make_jobs(folder).items() if m in (args.modalities or [m])}
-        finish([row for job in jobs.values() for row in rows_of(job, manifest, folder, args)], args)
+        speeds = {name: speeds_of(job, manifest, folder, args) for name, job in jobs.items()}
+        rows = [row for job in jobs.values() for row in rows_of(job, manifest, folder, speeds[job.net.modality], args)]
+        naive_s, ours_s = (sum(column) for column in zip(*speeds.values(), strict=True))
+        finish([*rows, Row(f"{' + '.join(jobs)}: end to end, utterances/s", "1/s", 1 / ours_s, 1 / naive_s)], args)
 
 
-def rows_of(job: Job, manifest: Manifest, folder: Path, args: argparse.Namespace) -> list[Row]:
+def rows_of(
+    job: Job, manifest: Manifest, folder: Path, speeds: tuple[float, float], args: argparse.Namespace
+) -> list[Row]:
     name, wanted = job.net.modality, turns(manifest)
-    clips = len({turn.utterance.video for turn in wanted})
+    clips = clips_of(wanted)
     media = statistics.mean(float(turn.utterance.end_s or 0) for turn in wanted)
     parts = parts_of(job, part_of(manifest, clips, folder), folder, args)
-    naive_s, ours_s = speeds_of(job, manifest, clips, folder, args)
+    naive_s, ours_s = speeds
     rows = [
         Row("end to end, utterances/s", "1/s", 1 / ours_s, 1 / naive_s),
         Row("end to end, times real time", "x", media / ours_s, media / naive_s),
@@ -136,8 +142,6 @@ def rows_of(job: Job, manifest: Manifest, folder: Path, args: argparse.Namespace
 def parts_of(job: Job, once: Manifest, folder: Path, args: argparse.Namespace) -> tuple[Clock, Clock]:
     """What every stage costs a single core: ours and the naive way."""
     torch.set_num_threads(1)
-    embed(job.net, part_of(once, 1, folder), folder / "warm", args, workers=0)
-    job.naive(turns(once)[0], Clock())
     ours, naive = Clock(), Clock()
     with ours("all"), stages(job.net, ours):
         embed(job.net, once, folder / "once", args, workers=0)
@@ -147,11 +151,14 @@ def parts_of(job: Job, once: Manifest, folder: Path, args: argparse.Namespace) -
     return ours, naive
 
 
-def speeds_of(job: Job, manifest: Manifest, clips: int, folder: Path, args: argparse.Namespace) -> tuple[float, float]:
+def speeds_of(job: Job, manifest: Manifest, folder: Path, args: argparse.Namespace) -> tuple[float, float]:
     """Seconds on the wall per utterance: the naive way and ours, with as many cores as there may be."""
     torch.set_num_threads(args.threads)
     naive, ours = Clock(time.perf_counter), Clock(time.perf_counter)
     wanted = turns(manifest)
+    clips = clips_of(wanted)
+    embed(job.net, part_of(manifest, 1, folder), folder / "warm", args, workers=0)
+    job.naive(wanted[0], Clock())
     with naive("all"):
         for turn in wanted[:clips]:
             job.naive(turn, Clock())
@@ -161,7 +168,7 @@ def speeds_of(job: Job, manifest: Manifest, clips: int, folder: Path, args: argp
 
 
 def embed(net: Extractor, manifest: Manifest, out: Path, args: argparse.Namespace, workers: int | None) -> None:
-    trainer = trainer_for(args.accelerator)
+    trainer = trainer_for(args.accelerator, precision=args.precision)
     extract(net, {}, manifest, out / net.modality, loading=Loading(BATCH, workers), trainer=trainer)
 
 
@@ -180,6 +187,10 @@ def stages(net: Extractor, clock: Clock) -> Iterator[None]:
         for stage, owner, name in parts:
             stack.enter_context(patch.object(owner, name, clock.on(stage, getattr(owner, name))))
         yield
+
+
+def clips_of(wanted: Sequence[Turn]) -> int:
+    return len({turn.utterance.video for turn in wanted})
 
 
 def per_thousand(clock: Clock, count: int) -> dict[str, float]:

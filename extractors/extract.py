@@ -60,7 +60,7 @@ def extract(
         RunError: if a worker process dies; the same call goes on behind what was finished.
     """
     loading, trainer = loading or Loading(), trainer or trainer_for()
-    meta = _meta(extractor, provenance, manifest, dtype)
+    meta = _meta(extractor, made_with(provenance, trainer), manifest, dtype)
     task = EmbeddingTask(extractor, turns(manifest), loading)
     trainer.callbacks += [KeepParts(out, meta, save_every), *([Progress()] if progress else [])]  # type: ignore[attr-defined]
     if not trainer.is_global_zero:
@@ -78,8 +78,13 @@ def extract(
     return Store(out)
 
 
+def made_with(provenance: dict[str, Any], trainer: pl.Trainer) -> dict[str, Any]:
+    """``provenance``, with the precision of ``trainer`` where it is less than single."""
+    return provenance if trainer.precision == "32-true" else {**provenance, "precision": trainer.precision}
+
+
 def is_store_of(out: Path, provenance: dict[str, Any], manifest: Manifest, dtype: str) -> bool:
-    """Whether ``out`` already is the store that `extract` would write."""
+    """Whether ``out`` already is the store that `extract` would write; ``provenance`` as of `made_with`."""
     if not (out / META).is_file():
         return False
     meta = Store(out).meta

@@ -37,7 +37,7 @@ def main(argv: list[str]) -> None:
     """Run ``m2fnet extract {--ckpt RUN | --config FILE} --manifest DIR --out STORE``."""
     given, keys = _parse(argv)
     from extractors.embedding import Loading
-    from extractors.extract import extract, is_store_of
+    from extractors.extract import extract, is_store_of, made_with
     from extractors.predicting import trainer_for
     from m2fnet.manifest import Manifest
     from m2fnet.store import Store
@@ -45,10 +45,10 @@ def main(argv: list[str]) -> None:
 
     manifest = Manifest.load(given.manifest)
     loading = Loading(given.batch_size, given.workers)
-    trainer = trainer_for(given.accelerator, given.devices, given.nodes)
+    trainer = trainer_for(given.accelerator, given.devices, given.nodes, given.precision)
     run = _run(given, keys, manifest, loading, trainer)
     store: Store | None
-    if is_store_of(given.out, run.provenance, manifest, given.dtype) and not _has_work(given):
+    if is_store_of(given.out, made_with(run.provenance, trainer), manifest, given.dtype) and not _has_work(given):
         if trainer.is_global_zero:
             tidy(given.out)
             print(f"{given.out} already holds these embeddings of this manifest; nothing to do.")
@@ -89,7 +89,15 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder for the embeddings")
     parser.add_argument("--batch-size", type=_positive, default=64, help="utterances per forward pass (default 64)")
     parser.add_argument("--workers", type=_count, help="processes that read media (default: one per core)")
-    parser.add_argument("--dtype", choices=["float32", "float16", "bfloat16"], default="float32")
+    parser.add_argument(
+        "--dtype", choices=["float32", "float16", "bfloat16"], default="float32", help="of the store (default float32)"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=["32-true", "bf16-mixed", "16-mixed"],
+        default="32-true",
+        help="of the network's arithmetic; mixed ones are faster where the device has them (default 32-true)",
+    )
     parser.add_argument("--accelerator", default="auto", help="cpu, gpu, ... (default: a GPU if there is one)")
     parser.add_argument("--devices", default="1", help="how many on each node, auto for all, or which: 0,2 (default 1)")
     parser.add_argument("--nodes", type=_positive, default=1, help="machines that share the work (default 1)")

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
@@ -107,13 +108,20 @@ class KeepParts(pl.Callback):
             self.writer.flush()
 
 
-def trainer_for(accelerator: str = "cpu", devices: str = "1", nodes: int = 1) -> pl.Trainer:
+def trainer_for(
+    accelerator: str = "cpu",
+    devices: str = "1",
+    nodes: int = 1,
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
+) -> pl.Trainer:
     """A trainer that only predicts, with Lightning's words for where.
 
     Args:
         accelerator: ``cpu``, ``gpu``, ``auto`` ...
         devices: processes per node, one device each: a number, ``auto``, or for GPUs their numbers, such as ``0,2``.
         nodes: machines; more than one under torchrun or SLURM.
+        precision: of the network's arithmetic. In a mixed one an embedding also depends, in its last digits, on what
+            stands beside it in the batch.
 
     Raises:
         UsageError: if Lightning does not accept that.
@@ -127,6 +135,7 @@ def trainer_for(accelerator: str = "cpu", devices: str = "1", nodes: int = 1) ->
             accelerator=accelerator,
             devices=devices,
             num_nodes=nodes,
+            precision=precision,
             strategy="auto" if (devices, nodes) == ("1", 1) else DDPStrategy(timeout=_SLOWEST),
             logger=False,
             enable_checkpointing=False,
@@ -141,5 +150,5 @@ def trainer_for(accelerator: str = "cpu", devices: str = "1", nodes: int = 1) ->
 
 
 def _on_cpu(embeddings: Tensor | list[Tensor]) -> list[Tensor]:
-    """One embedding per utterance; those in one tensor travel together."""
-    return list(embeddings.cpu()) if isinstance(embeddings, Tensor) else [v.cpu() for v in embeddings]
+    """One embedding per utterance in single precision; those in one tensor travel together."""
+    return list(embeddings.cpu().float()) if isinstance(embeddings, Tensor) else [v.cpu().float() for v in embeddings]

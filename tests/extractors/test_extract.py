@@ -6,11 +6,13 @@ import signal
 
 import pytest
 from tiny_clips import MEL, settings_of
+from toy_network import ToyNetwork
 
 from extractors import fitted
 from extractors.base import Turn
 from extractors.embedding import Loading
 from extractors.extract import extract, is_store_of
+from extractors.predicting import trainer_for
 from extractors.text.lsa import LSA
 from m2fnet.cli import run
 from m2fnet.errors import RunError, StoreError
@@ -97,3 +99,24 @@ def test_max_failures_decides_the_exit_code(config, changed, capsys):
     assert run([*command, "--out", "a", "--max-failures", "1"]) == 0
     assert "1  text: there is no transcript" in capsys.readouterr().out
     assert run([*command, "--out", "b", "--max-failures", "0"]) == 1
+
+
+def test_less_precision_is_nearly_the_same_and_written_down(corpus, tmp_path):
+    net = ToyNetwork(width=4).eval()
+    stores = {
+        name: extract(net, {}, corpus, tmp_path / name, trainer=trainer_for(precision=name))
+        for name in ("32-true", "bf16-mixed")
+    }
+    ids = [u.id for u in corpus.utterances]
+    (exact, _), (rounded, _) = (store.matrix(ids) for store in stores.values())
+    assert not exact.equal(rounded)
+    assert rounded.sub(exact).abs().max() < 0.05 * exact.abs().max()
+    assert [store.meta.extractor for store in stores.values()] == [{}, {"precision": "bf16-mixed"}]
+
+
+def test_a_store_of_other_precision_is_not_taken_for_it(config, corpus):
+    command = ["extract", "--config", "tiny.yaml", "--manifest", str(corpus.root / "manifest"), "--out", "store"]
+    assert run(command) == 0
+    assert run([*command, "--precision", "bf16-mixed"]) == 1
+    assert run([*command, "--precision", "bf16-mixed", "--overwrite"]) == 0
+    assert Store("store").meta.extractor["precision"] == "bf16-mixed"
