@@ -25,6 +25,10 @@ class RunError(M2FNetError):
     """A folder of a trained or fitted model is missing, damaged, or cannot be made from this data."""
 
 
+class ModelError(M2FNetError):
+    """The folder of a model is missing, damaged, tampered with, or cannot be made from this run."""
+
+
 class MediaError(M2FNetError):
     """A clip cannot be read. ``stage`` names where it failed; extraction records it and goes on."""
 
@@ -32,6 +36,10 @@ class MediaError(M2FNetError):
         super().__init__(f"{stage}: {reason}")
         self.stage = stage
         self.reason = reason
+
+
+class ConversationError(M2FNetError):
+    """A clip, its segments or transcript, or the predictions written for it are not what they should be."""
 
 
 class UnsafePickleError(M2FNetError):

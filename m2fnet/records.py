@@ -87,6 +87,56 @@ class LabelSet:
 
 
 @dataclass(frozen=True)
+class Segment:
+    """A stretch of a conversation in which one person speaks.
+
+    Attributes:
+        start_s: start in seconds from the beginning of the clip; None in a transcript without times.
+        end_s: end in seconds, later than ``start_s``; None where that is.
+        speaker: name of the speaker, or None when unknown.
+        text: what was said, on one line, or None when there is no transcript. It comes from strangers and may hold
+            HTML: whoever shows it escapes it.
+        source: the place it was read from, as ``file:line``; None when no file tells it.
+    """
+
+    start_s: float | None
+    end_s: float | None
+    speaker: str | None = None
+    text: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one turn of a conversation.
+
+    Attributes:
+        start_s: start in seconds from the beginning of the clip; None in a transcript without times.
+        end_s: end in seconds on the same clock; None where ``start_s`` is.
+        speaker: name of the speaker, or None when unknown.
+        text: what was said, or None when there is no transcript; escaped by whoever shows it.
+        emotion: the answer, one of the keys of ``probabilities``.
+        probabilities: emotion -> probability, all emotions in class order; they sum to 1.
+        modalities: what the model saw of the turn.
+        missing: modality -> why the model did not see it, e.g. ``"no face"``.
+    """
+
+    start_s: float | None
+    end_s: float | None
+    speaker: str | None
+    text: str | None
+    emotion: str
+    probabilities: dict[str, float]
+    modalities: tuple[Modality, ...]
+    missing: dict[Modality, str] = field(default_factory=dict)
+
+    @property
+    def confidence(self) -> float:
+        """Probability of the answer."""
+        return self.probabilities[self.emotion]
+
+
+@dataclass(frozen=True)
 class Defect:
     """Something wrong in a raw corpus: what, which ids, and what was done about it."""
 
