@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 UV := $(BIN)/uv
 
-.PHONY: demo test lint fast slow lock clean
+.PHONY: demo test lint fast slow docs lock clean
 
 demo: .venv/ready
 	$(BIN)/m2fnet demo --out runs/demo
@@ -20,6 +20,11 @@ fast: .venv/ready
 
 slow: .venv/ready
 	$(BIN)/pytest -m slow
+
+# Reads the sources without running them and needs no network.
+docs: .venv/ready
+	$(BIN)/mkdocs build --strict
+	@echo "Open site/index.html"
 
 # Re-made whenever the locked versions or the package's own metadata change.
 .venv/ready: requirements.lock pyproject.toml
