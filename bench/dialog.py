@@ -45,7 +45,8 @@ from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # else `dialog` would be this script
 
-from dialog.data import UNLABELLED, DialogueBatch, DialogueData
+from dialog.batch import UNLABELLED, DialogueBatch
+from dialog.data import DialogueData
 from dialog.models.m2fnet import M2FNet
 from dialog.task import DialogueTask
 from m2fnet.batches import LengthBatches

@@ -1,4 +1,4 @@
-"""Training of extractors against what one would run instead, side by side, on one core or on a GPU.
+"""Training of extractors against what one would run instead, side by side, on a CPU or on a GPU.
 
 Text fine-tuning against the transformers Trainer with everything padded to the longest allowed length (same network,
 same inputs, same batch size), mel spectrograms and augmentation against librosa one clip by one, triplet mining against
@@ -27,7 +27,7 @@ import transformers
 from _table import Row, finish, parser
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from extractors.audio.augment import Augment, Chance, training_sound
+from extractors.audio.augment import Augment, Chance
 from extractors.audio.mel_resnet import MelResNet
 from extractors.data import ExtractorData
 from extractors.task import ExtractorTask, LossWeights
@@ -49,15 +49,22 @@ def main() -> None:
     arguments.add_argument("--budget", type=int, default=512, help="longest allowed input in tokens (default 512)")
     arguments.add_argument("--batch-size", type=int, default=16)
     arguments.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where ours and the Trainer run")
+    arguments.add_argument("--threads", type=int, default=1, help="cores that torch may use (default 1)")
+    arguments.add_argument("--only", choices=["mining", "mel", "text"], help="one row instead of all")
     args = arguments.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(args.threads)
     transformers.logging.set_verbosity_error()
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     clips, steps = (100, 3) if args.quick else (1000, 12)
     if args.quick:
         args.batch_size = 4  # a padded batch of 16 alone takes the minute
-    finish([mining_row(args.device), mel_row(clips, args.device), text_row(args, steps)], args)
+    rows: dict[str, Callable[[], Row]] = {
+        "mining": lambda: mining_row(args.device),
+        "mel": lambda: mel_row(clips, args.device),
+        "text": lambda: text_row(args, steps),
+    }
+    finish([row() for name, row in rows.items() if args.only in (None, name)], args)
 
 
 def mining_row(device: str, size: int = 512, width: int = 300) -> Row:
@@ -91,15 +98,12 @@ def mel_row(count: int, device: str) -> Row:
     augment = Augment(
         stretch=Chance(half, 0.8, 1.25), shift=None, gain=Chance(half, -6.0, 6.0), noise=Chance(half, 5.0, 40.0)
     )
-    net = MelResNet(crop_seconds=SECONDS, augment=augment).to(device)
+    net = MelResNet(crop_seconds=SECONDS, augment=augment).to(device).train()
     clips = torch.randn(count, round(RATE * SECONDS), generator=torch.Generator().manual_seed(0)) / 10
 
     def ours() -> None:
-        generator = torch.Generator(device).manual_seed(0)
         for batch in clips.to(device).split(64):
-            lengths = torch.full((len(batch),), batch.shape[1], device=device)
-            sound = training_sound(batch, lengths, batch.shape[1], augment, generator)
-            net.represent(sound, lengths, generator)
+            net.hear(batch, torch.full((len(batch),), batch.shape[1], device=device))
 
     def one_by_one() -> None:
         generator = np.random.default_rng(0)

@@ -48,6 +48,8 @@ class Extractor(nn.Module, ABC):
 
     modality: ClassVar[Modality]
     resolution: ClassVar[Resolution] = "utterance"
+    # Settings that name a place of one machine, such as a cache; an extractor that is passed on goes without them.
+    local_settings: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod

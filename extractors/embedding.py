@@ -158,7 +158,13 @@ class Reading:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[EmbeddingBatch]:
-        batches = DataLoader(self._batches, batch_size=None, num_workers=self._workers, collate_fn=_as_it_is)
+        batches = DataLoader(
+            self._batches,
+            batch_size=None,
+            num_workers=self._workers,
+            collate_fn=_as_it_is,
+            generator=torch.Generator(),  # of its own: otherwise each pass would draw from the process's random numbers
+        )
         yield from _read_by(batches)
 
 

@@ -1,7 +1,8 @@
 """Runs of extractors that were trained by `ExtractorTask`: load them again, ready to embed."""
 
 import pickle
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,20 +45,38 @@ def load(run: Path) -> TrainedRun:
         RunError: if the folder holds no finished training or its weights do not fit its settings.
         UsageError: if its configuration names a class that is not trusted.
     """
+    settings, weights = _read(run)
+    net = settings.extractor
+    kept = extractor_class(net["class_path"]).kept(run / NET)
+    extractor = replace(settings, extractor={**net, "init_args": {**net["init_args"], **kept}}).build()
+    trained_on = _load_weights(extractor, weights)
+    provenance = {**net, "seed": settings.seed, "trained_on": trained_on, "weights_sha256": sha256_of(weights)}
+    return TrainedRun(extractor, provenance)
+
+
+def is_run_of(run: Path, made_with: Mapping[str, Any]) -> bool:
+    """Whether the run folder holds the extractor that a store was ``made_with``, told by its class and weights.
+
+    Raises:
+        RunError: if the folder holds no finished training.
+        UsageError: if its configuration names a class that is not trusted.
+    """
+    settings, weights = _read(run)
+    is_same_class = settings.extractor["class_path"] == made_with.get("class_path")
+    return is_same_class and weights.is_file() and sha256_of(weights) == made_with.get("weights_sha256")
+
+
+def _read(run: Path) -> tuple[Settings, Path]:
+    """Settings of the run and the file with the weights that were selected."""
     fitted = read_json(run / FIT, RunError, _ADVICE)
     resolve_config_arguments(["--config", str(run / CONFIG)])  # refuses foreign classes before anything is imported
     config = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
     try:
         net = {"class_path": config["model"]["net"]["class_path"], "init_args": config["model"]["net"]["init_args"]}
-        seed, manifest = config["seed_everything"], Path(config["data"]["manifest"])
-        weights = run / "checkpoints" / {"dev": "best.ckpt", "last": "last.ckpt"}[fitted["select"]]
+        settings = Settings(net, Path(config["data"]["manifest"]), run, config["seed_everything"])
+        return settings, run / "checkpoints" / {"dev": "best.ckpt", "last": "last.ckpt"}[fitted["select"]]
     except (KeyError, TypeError) as problem:
         raise RunError(f"{run} is damaged ({problem!r}). {_ADVICE}") from problem
-    kept = extractor_class(net["class_path"]).kept(run / NET)
-    extractor = Settings({**net, "init_args": {**net["init_args"], **kept}}, manifest, run, seed).build()
-    trained_on = _load_weights(extractor, weights)
-    provenance = {**net, "seed": seed, "trained_on": trained_on, "weights_sha256": sha256_of(weights)}
-    return TrainedRun(extractor, provenance)
 
 
 def _load_weights(extractor: Extractor, path: Path) -> str:

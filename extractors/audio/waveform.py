@@ -15,6 +15,8 @@ from extractors.base import Extractor, Sample, Turn
 from m2fnet.media.audio import RATE
 from m2fnet.records import Modality
 
+_FEW = 8  # clips that a CPU makes spectrograms of at once: what lies in between stays in its cache, twice as fast
+
 
 class WaveformExtractor(Extractor):
     """A network that hears samples at 16 kHz, and a linear projector behind it.
@@ -88,18 +90,25 @@ class WaveformExtractor(Extractor):
 
     def forward(self, batch: Sample) -> Tensor:
         """Embeddings (B, D)."""
-        signal, lengths = self._hear(batch["samples"], batch["lengths"])
+        signal, lengths = self.hear(batch["samples"], batch["lengths"])
         embeddings: Tensor = self.projector(self.encode(signal, lengths))
         return embeddings
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # complex and random numbers gain nothing from it
     @torch.no_grad()
-    def _hear(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        if not self.training:
-            return self.represent(samples, lengths, None)
-        generator = self._next_generator(samples.device)
-        samples = training_sound(samples, lengths, self.crop, self.augment, generator)
-        return self.represent(samples, torch.full_like(lengths, self.crop), generator)
+    def hear(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What `represent` gives of samples (B, N) with lengths (B,), in training of augmented parts of them."""
+        generator = self._next_generator(samples.device) if self.training else None
+        together = _FEW if samples.device.type == "cpu" else len(samples)
+        parts = zip(samples.split(together), lengths.split(together), strict=True)
+        signals, sizes = zip(*(self._hear_some(*part, generator) for part in parts), strict=True)
+        return torch.cat(signals), torch.cat(sizes)
+
+    def _hear_some(self, samples: Tensor, lengths: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
+        if generator is not None:
+            samples = training_sound(samples, lengths, self.crop, self.augment, generator)
+            lengths = torch.full_like(lengths, self.crop)
+        return self.represent(samples, lengths, generator)
 
     def _next_generator(self, device: torch.device) -> Generator:
         """Random numbers of the run's seed and the step alone, so that a resumed run draws what it would have drawn."""

@@ -62,6 +62,7 @@ class FaceScene(Extractor):
     """
 
     modality: ClassVar[Modality] = "visual"
+    local_settings: ClassVar[tuple[str, ...]] = ("detections",)
 
     def __init__(
         self,
