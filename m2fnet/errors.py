@@ -42,5 +42,9 @@ class ConversationError(M2FNetError):
     """A clip, its segments or transcript, or the predictions written for it are not what they should be."""
 
 
+class PredictionError(M2FNetError):
+    """A conversation gets no answer: it has nothing that the model takes, or the work was not finished."""
+
+
 class UnsafePickleError(M2FNetError):
     """A pickle asked for a class or function that is not on the short list of plain data types."""
