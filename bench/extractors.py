@@ -49,7 +49,9 @@ def main() -> None:
     arguments.add_argument("--budget", type=int, default=512, help="longest allowed input in tokens (default 512)")
     arguments.add_argument("--batch-size", type=int, default=16)
     arguments.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where ours and the Trainer run")
-    arguments.add_argument("--threads", type=int, default=1, help="cores that torch may use (default 1)")
+    arguments.add_argument(
+        "--threads", type=int, default=torch.get_num_threads(), help="of torch (default: one per core)"
+    )
     arguments.add_argument("--only", choices=["mining", "mel", "text"], help="one row instead of all")
     args = arguments.parse_args()
     torch.set_num_threads(args.threads)

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from m2fnet.media.audio import RATE
 
+Index = tuple[Tensor, Tensor]
 _FRAME, _HOP = 512, 128  # of the phase vocoder: 32 and 8 ms, a quarter of a frame as it needs
 
 
@@ -84,20 +85,30 @@ class Augment:
             raise ValueError(f"Expected stretch to be tempos above 0, but got {self.stretch}.")
 
 
-def training_sound(samples: Tensor, lengths: Tensor, size: int, augment: Augment, generator: Generator) -> Tensor:
-    """A random part of each clip, augmented, (B, size), from samples (B, N) of which the first (B,) lengths count."""
-    clips, tempos = len(samples), samples.new_ones(len(samples), 2)
+def training_sound(
+    samples: Tensor, lengths: Tensor, size: int, augment: Augment, generator: Generator
+) -> tuple[Tensor, Tensor]:
+    """A random part of each clip, augmented, and the tempos (B, 2) at which it is to be played for ``size`` samples.
+
+    Args:
+        samples: (B, N).
+        lengths: (B,), how many samples of each clip count.
+        size: samples that are to be heard; the parts, (B, N'), are longer where they are played faster.
+        augment: what is done.
+        generator: where every random number comes from.
+    """
+    tempos = samples.new_ones(len(samples), 2)
     if augment.stretch is not None:
-        tempos = augment.stretch.draw(clips, 1.0, generator, values=2)
+        tempos = augment.stretch.draw(len(samples), 1.0, generator, values=2)
     sizes = (size * tempos.amax(1).clamp(min=1.0)).ceil().long()
-    sound = _stretched(cut(samples, lengths, sizes, generator), tempos, size)
+    sound = cut(samples, lengths, sizes, generator)
     if augment.shift is not None:
-        sound = shifted(sound, augment.shift.draw(clips, 0.0, generator))
+        sound = shifted(sound, augment.shift.draw(len(samples), 0.0, generator))
     if augment.gain is not None:
-        sound = sound * 10 ** (augment.gain.draw(clips, 0.0, generator) / 20)
+        sound = sound * 10 ** (augment.gain.draw(len(samples), 0.0, generator) / 20)
     if augment.noise is not None:
-        sound = noisy(sound, augment.noise.draw(clips, math.inf, generator), generator)
-    return sound
+        sound = noisy(sound, augment.noise.draw(len(samples), math.inf, generator), generator)
+    return sound, tempos
 
 
 def cut(samples: Tensor, lengths: Tensor, sizes: Tensor, generator: Generator) -> Tensor:
@@ -108,21 +119,33 @@ def cut(samples: Tensor, lengths: Tensor, sizes: Tensor, generator: Generator) -
     """
     places = torch.where(lengths >= sizes, lengths - sizes + 1, lengths)
     starts = (_uniform((len(samples),), generator) * places).long().minimum(places - 1)
-    positions = starts[:, None] + torch.arange(int(sizes.max()), device=samples.device)
-    return samples.gather(1, positions % lengths[:, None])
+    longest, rows = int(sizes.max()), zip(samples, lengths.tolist(), starts.tolist(), strict=True)
+    return torch.stack([_round(clip[:length], start, longest) for clip, length, start in rows])
 
 
 def shifted(samples: Tensor, seconds: Tensor) -> Tensor:
     """Samples (B, N) moved to the right by seconds (B, 1), going round."""
-    positions = torch.arange(samples.shape[1], device=samples.device) - (seconds * RATE).round().long()
-    return samples.gather(1, positions % samples.shape[1])
+    places = (seconds[:, 0] * RATE).round().long().tolist()
+    return torch.stack([clip.roll(place) for clip, place in zip(samples, places, strict=True)])
 
 
 def noisy(samples: Tensor, snr_db: Tensor, generator: Generator) -> Tensor:
     """Samples (B, N) with white Gaussian noise at the signal-to-noise ratios (B, 1) in dB; infinity adds none."""
-    noise = torch.randn(samples.shape, generator=generator, device=samples.device)
-    level = samples.square().mean(1, keepdim=True).sqrt() * 10 ** (-snr_db / 20)
-    return samples + level * noise
+    is_chosen = snr_db[:, 0].isfinite()
+    clean, result = samples[is_chosen], samples.clone()
+    noise = torch.randn(clean.shape, generator=generator, device=samples.device)
+    level = clean.square().mean(1, keepdim=True).sqrt() * 10 ** (-snr_db[is_chosen] / 20)
+    result[is_chosen] = clean + level * noise
+    return result
+
+
+def played(sound: Tensor, tempos: Tensor, size: int) -> Tensor:
+    """The first ``size`` samples of sound (B, N) at tempos (B, 2)."""
+    is_chosen = (tempos != 1).any(1)
+    result = sound[:, :size].clone()
+    if is_chosen.any():
+        result[is_chosen] = stretched(sound[is_chosen], tempos[is_chosen], size)
+    return result
 
 
 def stretched(samples: Tensor, tempos: Tensor, size: int) -> Tensor:
@@ -133,19 +156,23 @@ def stretched(samples: Tensor, tempos: Tensor, size: int) -> Tensor:
     """
     window = torch.hann_window(_FRAME, device=samples.device)
     frames = torch.stft(samples, _FRAME, _HOP, window=window, pad_mode="constant", return_complex=True).mT  # (B, T, F)
-    time = torch.arange(size // _HOP + 1, device=samples.device)
-    first, last = tempos[:, :1], tempos[:, 1:]
-    places = first * time + (last - first) * time.square() / (2 * len(time))  # the integral of the tempo
-    places = places.clamp(max=frames.shape[1] - 1.001)
-    rows = torch.arange(len(samples), device=samples.device)[:, None], places.long()
-    next_rows = rows[0], rows[1] + 1
     real, imaginary = frames.real.contiguous(), frames.imag.contiguous()  # far faster than abs, angle and polar
     magnitudes, angles = torch.hypot(real, imaginary), torch.atan2(imaginary, real)
-    magnitudes = torch.lerp(magnitudes[rows], magnitudes[next_rows], places.frac()[..., None])
-    here = angles[rows]
-    phases = here[:, :1] + torch.nn.functional.pad((angles[next_rows] - here).cumsum(1)[:, :-1], (0, 0, 1, 0))
+    here, after, share = _between(tempos, size // _HOP + 1, frames.shape[1])
+    magnitudes = torch.lerp(magnitudes[here], magnitudes[after], share)
+    angle = angles[here]
+    phases = angle[:, :1] + torch.nn.functional.pad((angles[after] - angle).cumsum(1)[:, :-1], (0, 0, 1, 0))
     frames = torch.complex(magnitudes * phases.cos(), magnitudes * phases.sin())
     return torch.istft(frames.mT, _FRAME, _HOP, window=window, length=size)
+
+
+def warped(spectrogram: Tensor, tempos: Tensor, count: int) -> Tensor:
+    """The first ``count`` frames of spectrograms (B, T, M) at tempos (B, 2), gliding from the first to the second.
+
+    What a network sees of a stretched sound, without its phases, at a fraction of the work.
+    """
+    here, after, share = _between(tempos, count, spectrogram.shape[1])
+    return torch.lerp(spectrogram[here], spectrogram[after], share)
 
 
 def masked(features: Tensor, masks: Masks, generator: Generator) -> Tensor:
@@ -159,13 +186,22 @@ def masked(features: Tensor, masks: Masks, generator: Generator) -> Tensor:
     return torch.where(is_hidden, features.mean((2, 3), keepdim=True), features)
 
 
-def _stretched(sound: Tensor, tempos: Tensor, size: int) -> Tensor:
-    """The clips that have another tempo than 1 stretched, the others only cut to ``size``."""
-    is_chosen = (tempos != 1).any(1)
-    result = sound[:, :size].clone()
-    if is_chosen.any():
-        result[is_chosen] = stretched(sound[is_chosen], tempos[is_chosen], size)
-    return result
+def _between(tempos: Tensor, count: int, frames: int) -> tuple[Index, Index, Tensor]:
+    """Where ``count`` frames at tempos (B, 2) lie among ``frames``: the one before, the one after, the share (B, T, 1).
+
+    Both come as indices of rows and frames.
+    """
+    time = torch.arange(count, device=tempos.device)
+    first, last = tempos[:, :1], tempos[:, 1:]
+    places = (first * time + (last - first) * time.square() / (2 * count)).clamp(max=frames - 1)  # the tempo's integral
+    rows, before = torch.arange(len(tempos), device=tempos.device)[:, None], places.long()
+    return (rows, before), (rows, (before + 1).clamp(max=frames - 1)), places.frac()[..., None]
+
+
+def _round(clip: Tensor, start: int, size: int) -> Tensor:
+    """``size`` samples of a clip (N,) from ``start`` on, going round."""
+    rounds = -(-(start + size) // len(clip))
+    return clip.repeat(rounds)[start : start + size]
 
 
 def _stripe(clips: int, size: int, widest: int, generator: Generator) -> Tensor:

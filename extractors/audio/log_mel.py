@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torchaudio.functional import compute_deltas
 from torchaudio.transforms import MelScale, Spectrogram
 
+from extractors.audio.augment import warped
 from m2fnet.media.audio import RATE
 
 CHANNELS = 3
@@ -45,13 +46,20 @@ class LogMel(nn.Module):
         self.mel = MelScale(mels, RATE, n_stft=fft // 2 + 1)
         self._parts = [_frequencies(part) for part in self.mel.fb.split(_TOGETHER, 1)]
 
-    def forward(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """Spectrograms of samples (B, N), in each row the first of ``lengths`` (B,); behind them anything stands."""
+    def forward(self, samples: Tensor, lengths: Tensor, tempos: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Spectrograms of samples (B, N), in each row the first of ``lengths`` (B,); behind them anything stands.
+
+        With ``tempos`` (B, 2) they are played that fast, gliding from the first to the second, and ``lengths`` are
+        those of what is heard.
+        """
+        frames = lengths // self.hop + 1
         with torch.autocast(samples.device.type, enabled=False):  # half precision has too little range for power
             spectrum = self.spectrum(samples.float())
             power = spectrum.real.square() + spectrum.imag.square()  # three times faster than abs of complex numbers
-            bands = (self._bands(power) + _FLOOR).log()
-        frames = lengths // self.hop + 1
+            bands = self._bands(power)
+            if tempos is not None:
+                bands = warped(bands, tempos, int(frames.max()))
+            bands = (bands + _FLOOR).log().mT
         if self.channels == "copy":
             return bands[:, None].expand(-1, CHANNELS, -1, -1), frames
         bands = _hold_last(bands, frames)
@@ -59,9 +67,9 @@ class LogMel(nn.Module):
         return torch.stack([bands, changes, compute_deltas(changes)], 1), frames
 
     def _bands(self, power: Tensor) -> Tensor:
-        """What ``self.mel`` computes, (B, M, T) of power (B, F, T), without most of its products with zeros."""
+        """What ``self.mel`` computes, but (B, T, M) of power (B, F, T), without most of its products with zeros."""
         parts = zip(self._parts, self.mel.fb.split(_TOGETHER, 1), strict=True)
-        return torch.cat([power[:, seen].mT @ filters[seen] for seen, filters in parts], 2).mT
+        return torch.cat([power[:, seen].mT @ filters[seen] for seen, filters in parts], 2)
 
 
 def _frequencies(filters: Tensor) -> slice:

@@ -78,10 +78,16 @@ class MelResNet(WaveformExtractor):
         self.norm = nn.BatchNorm2d(CHANNELS)
         self.resnet = MaskedResNet18()
 
-    def represent(self, samples: Tensor, lengths: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
+    def represent(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Spectrograms (B, 3, M, T) and their numbers of frames (B,)."""
+        pictures: Tensor
         pictures, frames = self.spectrogram(samples, lengths)
-        if generator is not None and self.augment.masks is not None:
+        return pictures, frames
+
+    def represent_played(self, sound: Tensor, tempos: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """The same in training, stretched in time frame by frame."""
+        pictures, frames = self.spectrogram(sound, self.crops(sound), tempos)
+        if self.augment.masks is not None:
             pictures = masked(pictures, self.augment.masks, generator)
         return pictures, frames
 

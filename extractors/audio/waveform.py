@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from extractors.audio.augment import Augment, training_sound
+from extractors.audio.augment import Augment, played, training_sound
 from extractors.audio.sound import utterance_sound
 from extractors.base import Extractor, Sample, Turn
 from m2fnet.media.audio import RATE
@@ -56,12 +56,17 @@ class WaveformExtractor(Extractor):
     def encode(self, signal: Tensor, lengths: Tensor) -> Tensor:
         """Features (B, F) of what `represent` gives; what lies beyond a length must not change them."""
 
-    def represent(self, samples: Tensor, lengths: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
-        """What the network looks at, and its lengths (B,): the samples (B, N) themselves, or a spectrogram of them.
-
-        The generator is there in training alone, where all clips have the same length.
-        """
+    def represent(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network looks at, and its lengths (B,): the samples (B, N) themselves, or a spectrogram of them."""
         return samples, lengths
+
+    def represent_played(self, sound: Tensor, tempos: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """The same in training, where ``self.crop`` samples are heard of sound (B, N) played at tempos (B, 2)."""
+        return self.represent(played(sound, tempos, self.crop), self.crops(sound))
+
+    def crops(self, sound: Tensor) -> Tensor:
+        """Lengths (B,) of what is heard in training."""
+        return torch.full((len(sound),), self.crop, device=sound.device)
 
     def preprocess(self, turn: Turn) -> Sample:
         """The utterance's samples (N,), and how many seconds of it were cut off.
@@ -100,15 +105,15 @@ class WaveformExtractor(Extractor):
         """What `represent` gives of samples (B, N) with lengths (B,), in training of augmented parts of them."""
         generator = self._next_generator(samples.device) if self.training else None
         together = _FEW if samples.device.type == "cpu" else len(samples)
-        parts = zip(samples.split(together), lengths.split(together), strict=True)
+        parts = zip(torch.split(samples, together), torch.split(lengths, together), strict=True)
         signals, sizes = zip(*(self._hear_some(*part, generator) for part in parts), strict=True)
         return torch.cat(signals), torch.cat(sizes)
 
     def _hear_some(self, samples: Tensor, lengths: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
-        if generator is not None:
-            samples = training_sound(samples, lengths, self.crop, self.augment, generator)
-            lengths = torch.full_like(lengths, self.crop)
-        return self.represent(samples, lengths, generator)
+        if generator is None:
+            return self.represent(samples, lengths)
+        sound, tempos = training_sound(samples, lengths, self.crop, self.augment, generator)
+        return self.represent_played(sound, tempos, generator)
 
     def _next_generator(self, device: torch.device) -> Generator:
         """Random numbers of the run's seed and the step alone, so that a resumed run draws what it would have drawn."""

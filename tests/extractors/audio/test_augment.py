@@ -14,10 +14,13 @@ from extractors.audio.augment import (
     cut,
     masked,
     noisy,
+    played,
     shifted,
     stretched,
     training_sound,
+    warped,
 )
+from extractors.audio.log_mel import LogMel
 
 RATE = 16_000
 EVERYTHING = Augment(Chance(0.5, 0.8, 1.25), Chance(0.5, -0.1, 0.1), Chance(0.5, -6, 6), Chance(0.5, 5, 40))
@@ -106,6 +109,28 @@ def test_time_is_warped_when_the_tempo_glides():
     assert gaps[0] > 2_000 > gaps[-1]
 
 
+def test_frames_are_read_where_the_tempo_has_come_to():
+    frames = torch.arange(20.0)[None, :, None].expand(3, -1, 2)
+    tempos = torch.tensor([[1.0, 1.0], [1.5, 1.5], [0.5, 1.5]])
+    same, fast, gliding = warped(frames, tempos, 10)[..., 0]
+    assert same.tolist() == list(range(10))
+    assert fast.tolist() == [1.5 * n for n in range(10)]
+    torch.testing.assert_close(gliding, torch.tensor([0.5 * n + n * n / 20 for n in range(10)]))
+    assert (warped(frames, 5 * tempos, 10)[0, 4:] == 19).all()  # behind the end its last frame stands
+
+
+def test_frames_and_sound_are_stretched_to_the_same_places():
+    sound = torch.cat([torch.zeros(8_000), tone(1_000, 0.5), torch.zeros(8_000)])[None]
+    tempos, lengths = torch.tensor([[1.25, 0.9]]), torch.tensor([20_000])
+    by_frames = LogMel(channels="copy")(sound, lengths, tempos)[0][0, 0].amax(0)
+    by_sound = LogMel(channels="copy")(played(sound, tempos, 20_000), lengths)[0][0, 0].amax(0)
+    assert by_frames.shape == by_sound.shape
+    for is_loud in (by_frames > 0, by_sound > 0):
+        assert is_loud.diff().sum() == 2
+    edges = [(loud > 0).diff().nonzero().flatten() for loud in (by_frames, by_sound)]
+    assert (edges[0] - edges[1]).abs().max() <= 3  # of 10 ms, within a window
+
+
 def test_masks_hide_stripes_by_their_mean():
     features = torch.randn(50, 3, 20, 30, generator=seeded())
     result = masked(features, Masks(1.0, bands=4, frames=6), seeded())
@@ -134,7 +159,9 @@ def test_a_chance_takes_its_share_and_keeps_to_its_range():
 def test_the_same_seed_gives_the_same_sound_and_another_seed_another():
     samples = torch.randn(4, 5_000, generator=seeded())
     lengths = torch.tensor([5_000, 4_000, 900, 1])
-    first, again, other = (training_sound(samples, lengths, 3_200, EVERYTHING, seeded(n)) for n in (1, 1, 2))
+    first, again, other = (
+        played(*training_sound(samples, lengths, 3_200, EVERYTHING, seeded(n)), 3_200) for n in (1, 1, 2)
+    )
     assert first.shape == (4, 3_200)
     assert torch.equal(first, again)
     assert (first[:3] != other[:3]).any(1).all()
@@ -145,7 +172,9 @@ def test_without_augmentation_a_clip_is_only_cut():
     samples = torch.arange(50.0)[None]
     never = Augment(*(Chance(0.0, 1.0, 2.0),) * 4)
     for augment in (Augment(), never):
-        assert torch.equal(training_sound(samples, torch.tensor([50]), 50, augment, seeded()), samples)
+        sound, tempos = training_sound(samples, torch.tensor([50]), 50, augment, seeded())
+        assert torch.equal(sound, samples)
+        assert (tempos == 1).all()
 
 
 @pytest.mark.parametrize("wrong", [(1.5, 0, 1), (0.5, 2, 1), (0.5, 0, math.inf), (0.5, math.nan, 1)])
