@@ -23,7 +23,7 @@ slow: .venv/ready
 
 # Reads the sources without running them and needs no network.
 docs: .venv/ready
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "Open site/index.html"
 
 # Re-made whenever the locked versions or the package's own metadata change.
