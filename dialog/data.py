@@ -2,40 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from dialog.batch import UNLABELLED, DialogueBatch
 from m2fnet.batches import LengthBatches
 from m2fnet.errors import StoreError, UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.records import MODALITIES, Dialogue, Problem, Split, Utterance
 from m2fnet.store import Store
-
-UNLABELLED = -100  # the class number that torch's cross-entropy ignores
-
-
-class DialogueBatch(TypedDict):
-    """B dialogues padded to the longest one, U utterances.
-
-    Attributes:
-        inputs: modality -> embeddings (B, U, D), zero where absent.
-        present: modality -> (B, U) as bool; False for a missing embedding and for padding.
-        valid: (B, U) as bool; False for padding.
-        label: (B, U) class numbers; `UNLABELLED` for context turns and padding.
-        row: (B, U) place of the utterance in `Dialogues.utterances`; -1 for padding.
-        labelled: number of utterances that have a label; counted here so that the device need not be asked.
-    """
-
-    inputs: dict[str, Tensor]
-    present: dict[str, Tensor]
-    valid: Tensor
-    label: Tensor
-    row: Tensor
-    labelled: int
 
 
 class Dialogues(Dataset[DialogueBatch]):

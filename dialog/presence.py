@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dialog.data import DialogueBatch
+from dialog.batch import DialogueBatch
 from m2fnet.errors import UsageError
 
 

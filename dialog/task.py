@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
-from dialog.data import UNLABELLED, DialogueBatch
+from dialog.batch import UNLABELLED, DialogueBatch
 from dialog.presence import ModalityDropout
 from m2fnet.errors import UsageError
 from m2fnet.records import LabelSet, Problem

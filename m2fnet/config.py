@@ -73,16 +73,22 @@ def resolve_config_arguments(arguments: Sequence[str]) -> list[str]:
     return resolved
 
 
-def refuse_untrusted(content: object, where: str) -> None:
+def refuse_untrusted(content: object, where: str, packages: Sequence[str] = TRUSTED) -> None:
     """Walk through parsed YAML (or the settings in a checkpoint) and refuse names outside the trusted packages.
+
+    Args:
+        content: what was parsed.
+        where: it is from.
+        packages: that are trusted beside the user's own.
 
     Raises:
         UsageError: naming the place and the class.
     """
-    trusted = _trusted()
+    trusted = _trusted(packages)
     for key, name in _texts(content, ""):
-        makes_an_object = key.rsplit(".", 1)[-1] in _MAKES_AN_OBJECT and _DOTTED.fullmatch(name)
-        if not makes_an_object or name.endswith(_YAML):
+        last = key.rsplit(".", 1)[-1]
+        is_file = name.endswith(_YAML) and last != "class_path"
+        if last not in _MAKES_AN_OBJECT or is_file or not _DOTTED.fullmatch(name):
             continue
         if not any(name == prefix or name.startswith(f"{prefix}.") for prefix in trusted):
             raise UsageError(
@@ -111,12 +117,12 @@ def one_sentence(error: str) -> str:
     return " ".join(error.split())
 
 
-def _trusted() -> tuple[str, ...]:
+def _trusted(packages: Sequence[str] = TRUSTED) -> tuple[str, ...]:
     own = [name.strip() for name in os.environ.get(_TRUST, "").split(",") if name.strip()]
     for name in own:
         if not all(part.isidentifier() for part in name.split(".")):
             raise UsageError(f"{_TRUST} holds {name!r}; expected names of packages with commas between them.")
-    return (*TRUSTED, *own)
+    return (*packages, *own)
 
 
 def _if_own(name: str) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dialog.data import DialogueBatch
+from dialog.batch import DialogueBatch
 from dialog.fusion.attention import allowed_pairs, blocked_for_heads
 from dialog.fusion.encoder import Norm, Position, sinusoidal_positions
 from m2fnet.records import Problem

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dialog.data import DialogueBatch
+from dialog.batch import DialogueBatch
 from dialog.fusion.attention import CrossAttention, allowed_pairs
 from dialog.fusion.encoder import Norm, Position, SkipEncoder, sinusoidal_positions
 from m2fnet.records import Problem

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from dialog.data import DialogueBatch
+from dialog.batch import DialogueBatch
 from dialog.models.side_by_side import SideBySide
 from m2fnet.records import Problem
 

@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from dialog.data import DialogueBatch
+from dialog.batch import DialogueBatch
 from dialog.models.side_by_side import SideBySide
 from m2fnet.records import Problem
 

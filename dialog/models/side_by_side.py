@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from dialog.data import DialogueBatch
+from dialog.batch import DialogueBatch
 from m2fnet.records import Problem
 
 

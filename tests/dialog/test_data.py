@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_corpus import CLASSES, WIDTHS, tiny_manifest, write_stores
 
-from dialog.data import UNLABELLED, DialogueData
+from dialog.batch import UNLABELLED
+from dialog.data import DialogueData
 from m2fnet.batches import LengthBatches
 from m2fnet.errors import StoreError, UsageError
 from m2fnet.store import Store

@@ -1,0 +1,117 @@
+"""Dialogue networks outside of training: out of a run folder, or out of settings and weights that were passed on."""
+
+import importlib
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentError, ArgumentParser
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from m2fnet.config import one_sentence, refuse_untrusted, resolve_config_arguments
+from m2fnet.errors import RunError, UsageError
+from m2fnet.files import read_json, replaced
+from m2fnet.records import LabelSet, Problem
+from m2fnet.run_folder import CONFIG, FIT, trained_settings
+
+_ADVICE = "Train it again with `m2fnet dialog fit`."
+_PREFIX = "net."
+
+
+@dataclass(frozen=True)
+class SavedNetwork:
+    """A dialogue network ready to be used.
+
+    Attributes:
+        network: `dialog.batch.DialogueBatch` -> logits (B, U, C), in evaluation mode.
+        problem: emotions and embedding widths, in the order of the modalities.
+        settings: ``{"class_path", "init_args"}`` in plain values.
+    """
+
+    network: nn.Module
+    problem: Problem
+    settings: dict[str, Any]
+
+
+def of_run(run: Path) -> SavedNetwork:
+    """The network of a finished run, with the weights that were selected.
+
+    Raises:
+        RunError: if the folder holds no finished training of a dialogue network, or a damaged one.
+        UsageError: if its configuration names a class that is not trusted.
+    """
+    selected = read_json(run / FIT, RunError, _ADVICE).get("select")
+    config = trained_settings(run) or {}
+    path = run / "checkpoints" / ("last.ckpt" if selected == "last" else "best.ckpt")
+    try:
+        settings = {key: config["model"]["net"][key] for key in ("class_path", "init_args")}
+        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
+        names, widths = checkpoint["problem"]["label_set"], dict(checkpoint["problem"]["widths"])
+        problem = Problem(LabelSet(names["name"], tuple(names["classes"]), names["kind"]), widths)
+        weights = {name: v for name, v in checkpoint["state_dict"].items() if name.startswith(_PREFIX)}
+    except KeyError as absent:
+        raise RunError(f"{run} is no run of a dialogue network: it lacks {absent}. {_ADVICE}") from absent
+    except (OSError, RuntimeError, TypeError, AttributeError, ValueError, EOFError, pickle.UnpicklingError) as damage:
+        raise RunError(f"Cannot load {path}: {' '.join(str(damage).split())[:300]}. {_ADVICE}") from damage
+    network = build(settings, problem, str(run / CONFIG))
+    try:
+        network.load_state_dict({name.removeprefix(_PREFIX): v for name, v in weights.items()})
+    except RuntimeError as damage:
+        raise RunError(f"{path} does not fit {run / CONFIG}: {' '.join(str(damage).split())[:300]}.") from damage
+    return SavedNetwork(network.eval(), problem, settings)
+
+
+def build(settings: dict[str, Any], problem: Problem, where: str) -> nn.Module:
+    """The untrained network of ``settings`` for ``problem``; errors name ``where`` the settings are from.
+
+    Raises:
+        UsageError: if the class is not trusted, cannot be imported, is no network or refuses the settings.
+    """
+    refuse_untrusted(settings, where)
+    resolve_config_arguments([])  # tells the parser below which packages are trusted
+    _network_class(settings["class_path"], where)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--net", type=Callable[[Problem], nn.Module])
+    net = {"class_path": settings["class_path"], "init_args": settings["init_args"]}
+    try:
+        network: nn.Module = parser.instantiate(parser.parse_object({"net": net})).net(problem)
+    except (ArgumentError, ValueError, TypeError) as refusal:
+        raise UsageError(f"{where}: {one_sentence(str(refusal))}") from refusal
+    return network
+
+
+def save(network: nn.Module, path: Path) -> None:
+    """Write the weights of ``network`` as safetensors."""
+    with replaced(path) as temporary:
+        save_model(network, str(temporary))
+
+
+def load(settings: dict[str, Any], problem: Problem, path: Path, where: str) -> nn.Module:
+    """The network of ``settings`` with the weights that `save` wrote into ``path``, in evaluation mode.
+
+    Raises:
+        RunError: if the file is damaged or of another network.
+        UsageError: as `build`.
+    """
+    network = build(settings, problem, where)
+    try:
+        load_model(network, path)
+    except (OSError, RuntimeError, SafetensorError) as damage:
+        raise RunError(f"{path} does not fit the network: {' '.join(str(damage).split())[:300]}.") from damage
+    return network.eval()
+
+
+def _network_class(class_path: str, where: str) -> None:
+    """Refuse what is no network: the parser would take, and call, any function of a trusted package."""
+    module, _, name = class_path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as problem:
+        raise UsageError(f"{where} names {class_path!r}, which cannot be imported: {problem}.") from problem
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise UsageError(f"{where} names {class_path!r}, which is no network; expected a subclass of torch.nn.Module.")

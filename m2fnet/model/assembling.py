@@ -1,0 +1,143 @@
+"""A dialogue run and the extractors that made its embeddings -> a model."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from m2fnet.errors import ManifestError, ModelError, RunError, StoreError, UsageError
+from m2fnet.files import read_json
+from m2fnet.manifest import ADVICE
+from m2fnet.manifest import META as MANIFEST
+from m2fnet.model.record import Model, stage
+from m2fnet.provenance import Provenance, store_sha256
+from m2fnet.records import Modality
+from m2fnet.run_folder import FIT
+from m2fnet.store.layout import META as STORE
+
+_DEPTHS = ("*", "*/*")  # runs/text_lsa, runs/text_roberta/seed-0
+
+
+def assemble(run: Path, extractors: Mapping[Modality, Path] | None = None) -> Model:
+    """The network of the dialogue run ``run`` together with the extractors that made what it was trained on.
+
+    Stores do not note where their extractor lies, only its class and the hash of its weights. So an extractor whose
+    run is not given in ``extractors`` is looked for among the neighbours of ``run`` (the folders two levels above it,
+    as ``runs/`` has them), and is the right one wherever it is found, because that hash tells.
+
+    Args:
+        run: folder of a finished dialogue run.
+        extractors: modality -> folder of the run of its extractor.
+
+    Raises:
+        RunError: if a run is not finished or damaged.
+        ModelError: if an extractor is not the one that made the embeddings, cannot be found, or does not exist because
+            the embeddings were imported.
+        UsageError: if ``extractors`` names a modality that the run does not have.
+    """
+    provenance = Provenance.read(run)
+    trained = stage("dialog.saved").of_run(run)
+    given = dict(extractors or {})
+    if unknown := [name for name in given if name not in trained.problem.widths]:
+        raise UsageError(f"{run} takes {', '.join(trained.problem.widths)}, no {unknown[0]}; leave that extractor out.")
+    found: dict[Modality, Any] = {}
+    for modality in trained.problem.widths:
+        store = _store(run, modality, provenance)
+        found[modality] = _extractor(run, modality, _made_with(run, modality, store), given.get(modality))
+    label_set = trained.problem.label_set
+    config = {
+        "label_set": {"name": label_set.name, "classes": list(label_set.classes), "kind": label_set.kind},
+        "network": {**trained.settings, "widths": trained.problem.widths},
+        "extractors": {
+            name: {**saved.settings, "weights_sha256": saved.weights_sha256} for name, saved in found.items()
+        },
+        "temperature": _temperature(run, label_set.classes),
+        "trained": {"corpus": store.get("corpus"), **_trained(run, provenance)},
+    }
+    return Model(label_set, {name: saved.extractor for name, saved in found.items()}, trained.network, config)
+
+
+def _store(run: Path, modality: str, provenance: Provenance) -> dict[str, Any]:
+    """What ``meta.json`` says of the embeddings of ``modality``, if the run was trained on those."""
+    noted = provenance.stores.get(modality)
+    if noted is None:
+        raise ModelError(f"{run} notes no store of {modality} embeddings; expected the folder of a dialogue run.")
+    folder = _found(noted.folder, provenance)
+    if store_sha256(folder) != noted.sha256:
+        raise ModelError(
+            f"The store {folder} was made anew since {run} was trained on it, so it does not tell any more what made "
+            "those embeddings. Train the run again."
+        )
+    return read_json(folder / STORE, StoreError, "Make it again with `m2fnet extract`.")
+
+
+def _made_with(run: Path, modality: str, store: dict[str, Any]) -> dict[str, Any]:
+    """Class, settings and weights hash of the extractor that filled the store."""
+    made_with = store.get("extractor")
+    if not isinstance(made_with, dict) or not {"class_path", "weights_sha256"} <= made_with.keys():
+        raise ModelError(
+            f"The {modality} embeddings of {run} were imported, so there is no extractor that could embed anything "
+            "new: the run can be used on embeddings alone, with `m2fnet dialog predict`, and a model without its "
+            f"{modality} would be another one."
+        )
+    return made_with
+
+
+def _extractor(run: Path, modality: str, made_with: dict[str, Any], given: Path | None) -> Any:  # noqa: ANN401
+    """The extractor with the class and weights of ``made_with``, out of ``given`` or of a neighbour of ``run``."""
+    saved = stage("extractors.saved")
+    if given is None:
+        root = run.resolve().parent.parent
+        neighbours = sorted(path for depth in _DEPTHS for path in root.glob(depth) if path.is_dir())
+        given = next((path for path in neighbours if saved.is_run_of(path, made_with)), None)
+    if given is None:
+        raise ModelError(
+            f"The extractor of the {modality} embeddings of {run} ({made_with['class_path']}, weights "
+            f"{made_with['weights_sha256'][:12]}…) is in no run folder below {root}. "
+            f"Name its run folder: --extractor {modality}=RUN."
+        )
+    extractor = saved.of_run(given)
+    if extractor.weights_sha256 != made_with["weights_sha256"]:
+        raise ModelError(
+            f"The weights in {given} have SHA-256 {extractor.weights_sha256[:12]}…, but the {modality} embeddings of "
+            f"{run} were made with {made_with['weights_sha256'][:12]}…. Name the extractor that made them, or extract "
+            "and train again."
+        )
+    return extractor
+
+
+def _temperature(run: Path, classes: tuple[str, ...]) -> float:
+    """The temperature that fits dev best, if the run was tested; 1 otherwise."""
+    if not (run / "report.json").is_file():
+        return 1.0
+    import numpy as np
+
+    from m2fnet.metrics.calibration import fit_temperature
+    from m2fnet.metrics.tested import read_predictions
+
+    rows = read_predictions(run, "dev", classes)
+    probabilities = np.array([[row.probabilities[name] for name in classes] for row in rows])
+    return fit_temperature(probabilities, np.array([classes.index(str(row.label)) for row in rows]))
+
+
+def _trained(run: Path, provenance: Provenance) -> dict[str, Any]:
+    """What the network was trained on and how its weights were chosen; ``protocol`` needs the manifest to be there."""
+    fitted = read_json(run / FIT, RunError, "Train the run again.")
+    folder = _found(provenance.manifest.folder, provenance)
+    meta = read_json(folder / MANIFEST, ManifestError, ADVICE) if (folder / MANIFEST).is_file() else {}
+    if meta.get("sha256") != provenance.manifest.sha256:
+        meta = {}
+    counts = {
+        split: {key: n for key, n in of.items() if key != "labels"} for split, of in meta.get("counts", {}).items()
+    }
+    return {
+        "manifest_sha256": provenance.manifest.sha256,
+        "protocol": meta.get("provenance"),
+        "counts": counts or None,
+        "seed": provenance.seed,
+        **{key: fitted.get(key) for key in ("select", "epoch", "dev.weighted_f1")},
+    }
+
+
+def _found(folder: str, provenance: Provenance) -> Path:
+    """A folder that the run names, from here or else from where the run was made."""
+    return Path(folder) if Path(folder).is_dir() else Path(provenance.directory) / folder

@@ -1,0 +1,110 @@
+"""A model -> a folder, and back."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from m2fnet.config import refuse_untrusted
+from m2fnet.errors import M2FNetError, ModelError
+from m2fnet.files import write_json, write_text
+from m2fnet.model.layout import ADVICE, CARD, CONFIG, FORMAT, NETWORK, list_files, new_folder, read_folder, refuse_used
+from m2fnet.model.onnx import export_onnx
+from m2fnet.model.record import Model, stage
+from m2fnet.records import MODALITIES, LabelSet, Problem
+
+# A model comes from elsewhere and names its classes, so fewer packages will do than a configuration may name.
+PACKAGES = ("dialog", "extractors")
+_VERSIONS = ("m2fnet", "torch", "transformers", "safetensors", "scikit-learn", "facenet-pytorch")
+
+
+def save_model(model: Model, folder: str | Path, card: str, *, overwrite: bool = False, onnx: bool = False) -> Path:
+    """Write ``model`` with its ``card`` as a folder, whole or not at all, and return that folder.
+
+    Args:
+        model: of `load_model` or `assemble`.
+        folder: a new or empty one.
+        card: text of ``README.md``.
+        overwrite: replace a model that ``folder`` holds.
+        onnx: write what `m2fnet.model.onnx.export_onnx` does too.
+
+    Raises:
+        UsageError: if ``folder`` holds something else, or a model and ``overwrite`` is not given; with ``onnx`` also if
+            its packages are not installed.
+        ModelError: with ``onnx``, if a network cannot be written so.
+    """
+    folder = Path(folder)
+    refuse_used(folder, overwrite=overwrite)
+    with new_folder(folder) as new:
+        stage("dialog.saved").save(model.network, new / NETWORK)
+        for modality, extractor in model.extractors.items():
+            stage("extractors.saved").save(extractor, new / modality)
+        if onnx:
+            export_onnx(model, new)
+        write_text(new / CARD, card)
+        versions = {name: version(name) for name in _VERSIONS}
+        described = {key: value for key, value in model.config.items() if key not in ("format", "versions", "files")}
+        write_json(new / CONFIG, {"format": FORMAT, "versions": versions, **described, "files": list_files(new)})
+    return folder
+
+
+def read_model(folder: Path, root: Path | None = None) -> Model:
+    """The model in ``folder``, every file of it checked before it is used.
+
+    Args:
+        folder: that `save_model` wrote.
+        root: where its files have to lie, links followed; the folder itself by default.
+
+    Raises:
+        ModelError: if a part is missing, surplus, changed, or does not fit the others, or a class is not trusted.
+    """
+    config = read_folder(folder, root or folder)
+    where = str(folder / CONFIG)
+    problem = _problem(config, where)
+    _refuse_foreign_classes(config, where)
+    try:
+        network = stage("dialog.saved").load(config["network"], problem, folder / NETWORK, f"{where}: network")
+        extractors = {
+            modality: stage("extractors.saved").load(settings, folder / modality, f"{where}: {modality}")
+            for modality, settings in config["extractors"].items()
+        }
+    except ModelError:
+        raise
+    except (M2FNetError, KeyError, TypeError, AttributeError, RuntimeError) as refusal:
+        raise ModelError(f"{folder} cannot be loaded: {refusal} {ADVICE}") from refusal
+    for modality, extractor in extractors.items():
+        if (extractor.modality, extractor.width) != (modality, problem.widths[modality]):
+            raise ModelError(
+                f"{where}: the extractor of {modality} embeds {extractor.modality} with width {extractor.width}, but "
+                f"the network takes {modality} of width {problem.widths[modality]}. {ADVICE}"
+            )
+    return Model(problem.label_set, extractors, network, config)
+
+
+def _problem(config: dict[str, Any], where: str) -> Problem:
+    """Emotions and widths out of ``model.json``, where every value is of the kind that the rest relies on."""
+    try:
+        names, widths, extractors = config["label_set"], config["network"]["widths"], config["extractors"]
+        parts = (config["network"], *extractors.values())
+        is_good = (
+            all(isinstance(text, str) for text in (names["name"], *names["classes"]))
+            and names["kind"] == "single"
+            and list(widths) == list(extractors) == [name for name in MODALITIES if name in widths]
+            and bool(widths)
+            and all(type(width) is int and width > 0 for width in widths.values())
+            and all(isinstance(part["class_path"], str) and isinstance(part["init_args"], dict) for part in parts)
+            and type(config["temperature"]) in (int, float)
+            and config["temperature"] > 0
+        )
+        if not is_good:
+            raise ValueError("a value is not of the kind that belongs there")
+        return Problem(LabelSet(names["name"], tuple(names["classes"])), widths)
+    except (KeyError, TypeError, AttributeError, ValueError) as damage:
+        raise ModelError(f"{where} is damaged ({damage!r}). {ADVICE}") from damage
+
+
+def _refuse_foreign_classes(config: dict[str, Any], where: str) -> None:
+    parts = {"network": config["network"], **config["extractors"]}
+    try:
+        refuse_untrusted(parts, where, PACKAGES)
+    except M2FNetError as refusal:
+        raise ModelError(str(refusal)) from refusal

@@ -1,0 +1,142 @@
+"""Networks in another runtime: the same answers for any number of turns, whatever is missing."""
+
+import sys
+
+import pytest
+import torch
+
+from m2fnet.cli import DONE, run
+from m2fnet.errors import ModelError, UsageError
+from m2fnet.model import load_model, save_model
+from m2fnet.model.onnx import export_onnx
+from m2fnet.model.record import Model, stage
+from m2fnet.records import LabelSet, Problem
+
+LABELS = LabelSet("three", ("neutral", "joy", "anger"))
+WIDTHS = {"text": 12, "audio": 8, "visual": 10}
+SMALL = {
+    "m2fnet.M2FNet": {"width": 8, "heads": 2, "hidden": 8, "fusion_layers": 2},
+    "late_fusion.LateFusion": {"width": 8, "heads": 2},
+    "per_utterance.PerUtterance": {"hidden": 8},
+}
+
+
+@pytest.fixture(autouse=True)
+def onnxruntime():
+    """Without these packages there is nothing to test."""
+    pytest.importorskip("onnx", reason="onnx is not installed: `make test` brings it, and the extra `onnx`")
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed: `make test` brings it, and the extra `onnx`")
+    return pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: `make test` brings it")
+
+
+def model_of(name, widths=WIDTHS, extractors=None, **settings):
+    """A model of the network ``name`` with random weights."""
+    torch.manual_seed(0)
+    settings = {"class_path": f"dialog.models.{name}", "init_args": SMALL[name] | settings}
+    network = stage("dialog.saved").build(settings, Problem(LABELS, widths), "a test").eval()
+    return Model(LABELS, extractors or {}, network, {"network": {**settings, "widths": widths}, "temperature": 1.0})
+
+
+def batch_of(lengths, missing, widths=WIDTHS, seed=0):
+    """Dialogues with padding, and with a share of the embeddings missing."""
+    draw = torch.Generator().manual_seed(seed)
+    valid = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    present = {name: valid & (torch.rand(valid.shape, generator=draw) >= missing) for name in widths}
+    inputs = {n: torch.randn(*valid.shape, w, generator=draw) * present[n][..., None] for n, w in widths.items()}
+    return {"inputs": inputs, "present": present, "valid": valid}
+
+
+def answer(onnxruntime, path, batch):
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    given = {name: tensor.numpy() for name, tensor in batch["inputs"].items()}
+    given |= {f"{name}_present": tensor.numpy() for name, tensor in batch["present"].items()}
+    return torch.from_numpy(session.run(["logits"], given)[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("m2fnet.M2FNet", {}),
+        ("m2fnet.M2FNet", {"causal": True, "position": "sinusoidal", "values": "other", "norm": "pre"}),
+        ("late_fusion.LateFusion", {}),
+        ("per_utterance.PerUtterance", {}),
+    ],
+)
+def test_the_dialogue_network_answers_the_same(name, settings, onnxruntime, tmp_path):
+    model = model_of(name, **settings)
+    (path,) = export_onnx(model, tmp_path)
+    cases = [([1], 0.0), ([3, 7], 0.3), ([30, 1, 12, 5], 0.6), ([2, 2, 2], 1.0), ([100], 0.1)]
+    for seed, (lengths, missing) in enumerate(cases):
+        batch = batch_of(lengths, missing, seed=seed)
+        with torch.inference_mode():
+            expected = model.network(batch)
+        torch.testing.assert_close(answer(onnxruntime, path, batch), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_modality_that_is_missing_everywhere_changes_nothing_in_the_agreement(onnxruntime, tmp_path):
+    model = model_of("m2fnet.M2FNet")
+    (path,) = export_onnx(model, tmp_path)
+    for modality in WIDTHS:
+        batch = batch_of([4, 9], 0.0)
+        batch["present"][modality][:] = False
+        batch["inputs"][modality][:] = 0
+        with torch.inference_mode():
+            expected = model.network(batch)
+        torch.testing.assert_close(answer(onnxruntime, path, batch), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_audio_network_answers_the_same(onnxruntime, tmp_path):
+    from extractors.audio.mel_resnet import MelResNet
+
+    torch.manual_seed(0)
+    audio = MelResNet(width=6, mels=32).eval()
+    model = model_of("per_utterance.PerUtterance", {"audio": 6}, {"audio": audio})
+    network, path = export_onnx(model, tmp_path)
+    assert (network.name, path.name) == ("network.onnx", "audio.onnx")
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for clips, samples in [(1, 8_000), (2, 16_000), (3, 40_123)]:
+        sound = torch.randn(clips, samples, generator=torch.Generator().manual_seed(samples)) / 10
+        with torch.inference_mode():
+            expected = audio({"samples": sound, "lengths": torch.full((clips,), samples)})
+        found = torch.from_numpy(session.run(["embeddings"], {"samples": sound.numpy()})[0])
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_model_carries_its_onnx_files(run_folder, tmp_path, capsys):
+    assert run(["export", str(run_folder), "--out", str(tmp_path / "model"), "--onnx"]) == DONE, capsys.readouterr().err
+    assert (tmp_path / "model" / "network.onnx").is_file()
+    assert not (tmp_path / "model" / "audio.onnx").exists()  # statistics in closed form are no network
+    assert load_model(tmp_path / "model").label_set.name == "tiny"
+    (tmp_path / "model" / "network.onnx").write_bytes(b"other")
+    with pytest.raises(ModelError, match=r"network.onnx is not as it was written"):
+        load_model(tmp_path / "model")
+
+
+@pytest.mark.slow
+def test_a_network_that_cannot_be_written_is_named(tmp_path):
+    torch.manual_seed(0)
+    settings = {"class_path": "dialog.models.recurrent.Recurrent", "init_args": {"width": 4}}
+    network = stage("dialog.saved").build(settings, Problem(LABELS, WIDTHS), "a test").eval()
+    model = Model(LABELS, {}, network, {"network": {**settings, "widths": WIDTHS}, "temperature": 1.0})
+    with pytest.raises(ModelError, match=r"network cannot be written as ONNX: .* Leave out --onnx."):
+        export_onnx(model, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_answer_that_differs_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("m2fnet.model.onnx.TOLERANCE", -1.0)
+    with pytest.raises(ModelError, match="network answers otherwise as ONNX, by up to"):
+        export_onnx(model_of("per_utterance.PerUtterance"), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_the_packages_the_error_says_what_to_install(model, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnxscript" else True)
+    with pytest.raises(UsageError, match=r"--onnx needs onnxscript; install them with `pip install 'm2fnet\[onnx\]'`"):
+        save_model(model, tmp_path / "model", "card", onnx=True)
+    assert list(tmp_path.iterdir()) == []
