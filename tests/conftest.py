@@ -1,0 +1,63 @@
+"""A real browser for the tests of pages: Debian's chromium, headless, that reaches nothing but this machine."""
+
+import shutil
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+NOWHERE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+
+
+@dataclass
+class Visit:
+    """A page in the browser, and what it did unasked.
+
+    Attributes:
+        page: playwright's page.
+        requests: address of everything that it asked for, in order.
+        complaints: what the console holds of errors, breaches of the content security policy among them, and what
+            its scripts left uncaught.
+    """
+
+    page: Any
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def outside(self, *allowed):
+        """The requests whose address begins with none of ``allowed``."""
+        return [url for url in self.requests if not url.startswith((*allowed, "data:", "blob:"))]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """The browser; a test that asks for it is skipped where there is none."""
+    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: `make test` brings it")
+    program = next(filter(None, map(shutil.which, NAMES)), None)
+    if program is None:
+        pytest.skip("there is no chromium on this machine; on Debian: apt-get install chromium, as .ci/run does")
+    with driver.sync_playwright() as playwright:
+        # the sandbox needs rights that containers and root do not have; the pages are our own
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", NOWHERE])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium):
+    """``visit(url)`` opens a page 1280 pixels wide, each in a session of its own, and returns it as a `Visit`."""
+    contexts = []
+
+    def call(url, **settings):
+        contexts.append(chromium.new_context(viewport={"width": 1280, "height": 800}, **settings))
+        visited = Visit(contexts[-1].new_page())
+        visited.page.on("request", lambda request: visited.requests.append(request.url))
+        visited.page.on("console", lambda line: line.type == "error" and visited.complaints.append(line.text))
+        visited.page.on("pageerror", lambda error: visited.complaints.append(str(error)))
+        visited.page.goto(url)
+        return visited
+
+    yield call
+    for context in contexts:
+        context.close()
