@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from facenet_pytorch import MTCNN
 from peak_memory import PEAK
 from PIL import Image
 from tiny_media import write_pictures
+from torchvision.ops import box_iou
 
 from m2fnet.corpora.toy_face import EXPRESSIONS, Look, draw_head
 from m2fnet.media.faces import FaceDetector
@@ -84,12 +86,43 @@ def test_boxes_are_in_pixels_of_the_frame_however_far_it_is_scaled_down():
         assert np.abs(expected - same.box).max() <= 24  # faces are 120 pixels and more
 
 
-@pytest.mark.parametrize("size", [(97, 161), (200, 133)])
+@pytest.mark.parametrize("size", [(397, 661), (700, 433)])
 def test_boxes_stay_in_place_in_frames_whose_sides_do_not_divide(size):
     frame = torch.full((*size, 3), 120, dtype=torch.uint8)
     frame[-96:, -80:] = crowd(1, 1)
     (plain,), (scaled,) = (FaceDetector(min_side=40, working_side=side)(frame[None])[0] for side in (40, 23))
+    assert plain.box != scaled.box
     assert np.abs(np.subtract(plain.box, scaled.box)).max() <= 4
+
+
+@pytest.mark.parametrize("size", [(96, 160), (240, 320)])
+def test_small_frames_are_searched_as_they_are(size):
+    frame = torch.full((*size, 3), 120, dtype=torch.uint8)
+    frame[:96, :160] = crowd(1, 2)
+    assert FaceDetector(min_side=36)(frame[None]) == FaceDetector(min_side=36, working_side=36)(frame[None])
+
+
+def doubtful():
+    """A large frame with faces that fade into the wall, so that MTCNN is less and less sure of them."""
+    faces = crowd(4, 12).float()
+    sight = torch.linspace(0, 1, faces.shape[1])[None, :, None]
+    return (120 + (faces - 120) * sight).byte()
+
+
+def test_all_boxes_of_facenet_pytorch_are_found_and_no_others():
+    frame = doubtful()
+    boxes, confidences = MTCNN(keep_all=True, min_face_size=30).detect(frame.numpy())
+    (faces,) = FaceDetector(min_side=30)(frame[None])
+    overlap = box_iou(torch.tensor(boxes.astype(np.float32)), torch.tensor([face.box for face in faces]).float())
+    assert confidences.min() < 0.8
+    assert len(faces) == len(boxes)
+    assert overlap.max(1).values.min() >= 0.5
+
+
+def test_less_certain_faces_than_asked_for_are_left_out():
+    every, sure = (FaceDetector(min_side=30, min_confidence=least)(doubtful()[None])[0] for least in (0.7, 0.95))
+    assert min(face.confidence for face in every) < 0.95
+    assert sure == [face for face in every if face.confidence > 0.95]
 
 
 def test_no_frames_have_no_faces():
@@ -131,13 +164,13 @@ def test_settings_tell_detectors_apart():
 
 
 def test_a_border_finds_a_face_that_fills_the_picture_and_keeps_its_box_inside():
-    tight = crowd(1, 1)[28:62, 18:52]
-    assert FaceDetector(min_side=32)(tight[None]) == [[]]
-    ((face,),) = FaceDetector(min_side=32, border=0.25)(tight[None])
+    tight = crowd(1, 1)[30:60, 20:50]
+    assert FaceDetector(min_side=24)(tight[None]) == [[]]
+    ((face,),) = FaceDetector(min_side=24, border=0.25)(tight[None])
     left, top, right, bottom = face.box
-    assert 0 <= left < right <= 34
-    assert 0 <= top < bottom <= 34
-    assert face.area > 34 * 34 / 2
+    assert 0 <= left < right <= 30
+    assert 0 <= top < bottom <= 30
+    assert face.area > 30 * 30 / 2
 
 
 def test_a_border_leaves_boxes_where_they_are():
