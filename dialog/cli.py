@@ -1,28 +1,34 @@
 """``m2fnet dialog {fit,validate,test,missing,predict}``: LightningCLI with this project's Task and Data."""
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
+from dialog import missing_report
+from dialog.answers import predictions
+from dialog.attention import FILE as ATTENTION
+from dialog.attention import attention_in
 from dialog.data import DialogueData
+from dialog.missing import DialogueTrainer
 from dialog.task import SCORED, DialogueTask
 from m2fnet.callbacks import say
-from m2fnet.files import write_jsonl
-from m2fnet.metrics.report import Prediction, as_markdown, write_report
-from m2fnet.records import Split
+from m2fnet.files import write_json, write_jsonl, write_text
+from m2fnet.metrics.report import as_markdown, write_report
 from m2fnet.store import Store
 from m2fnet.training import RunCLI
 
 
 class DialogueCLI(RunCLI):
-    """Trains and judges dialogue networks.
-
-    Beside the subcommands below, `missing`, with the options of `test`, tests a run with parts of its inputs missing.
-    """
+    """Trains and judges dialogue networks."""
 
     prog = "m2fnet dialog"
+    trained_by = DialogueTrainer
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's, and `missing`: the arguments of each that the command line does not offer."""
+        return {**RunCLI.subcommands(), "missing": {"model", "datamodule"}}
 
     def stores(self) -> Mapping[str, Store]:
         """The embeddings of each modality."""
@@ -45,9 +51,28 @@ class DialogueCLI(RunCLI):
         classes = data.problem.label_set.classes
         training = [u.label for u in data.manifest.utterances if u.split == "train" and u.label is not None]
         report = write_report(self.run, self._facts(data), answers, training, classes)
+        if looked := attention_in(task, data.dialogues("test")):
+            write_json(self.run / ATTENTION, {**self._facts(data), "dialogues": looked})
         if not self.config[self.subcommand].quiet:
             say(as_markdown(report))
         say(f"Report: {self.run / 'report.md'}, {self.run / 'report.json'}; predictions: predictions.jsonl beside.")
+
+    def missing(self, **kwargs: Any) -> None:  # noqa: ANN401
+        """Test the selected weights with parts of their inputs missing."""
+        self._evaluate("missing", kwargs)
+
+    def after_missing(self) -> None:
+        """Write ``missing.json`` and ``missing.md`` into the run folder, and print them."""
+        task, data = cast(DialogueTask, self.model), cast(DialogueData, self.datamodule)
+        content = {**self._facts(data), **missing_report.scores(task, data)}
+        if not self.trainer.is_global_zero:
+            return
+        page = missing_report.as_markdown(content)
+        write_json(self.run / missing_report.FILE, content)
+        write_text((self.run / missing_report.FILE).with_suffix(".md"), page)
+        if not self.config[self.subcommand].quiet:
+            say(page)
+        say(f"Wrote {self.run / 'missing.md'}, {self.run / missing_report.FILE}; `m2fnet report --plots` draws it.")
 
     def after_predict(self) -> None:
         """Write the labels of every utterance of the chosen split, context turns included."""
@@ -72,25 +97,4 @@ class DialogueCLI(RunCLI):
 
 def main(argv: list[str]) -> Path:
     """Run ``m2fnet dialog`` and return the run folder."""
-    if argv[:1] == ["missing"]:  # no subcommand of its own for the parser: it is a test that answers more
-        missing: Path = importlib.import_module("dialog.missing_command").main(argv[1:])
-        return missing
     return DialogueCLI(DialogueTask, DialogueData, argv).run
-
-
-def predictions(task: DialogueTask, data: DialogueData, name: str, split: Split | str) -> list[Prediction]:
-    """What the network said about the utterances of ``split``, as it was kept under ``name``."""
-    rows, probabilities = task.probabilities(name)
-    utterances = data.dialogues(cast(Split, split)).utterances
-    classes = data.problem.label_set.classes
-    winners = probabilities.argmax(-1).tolist()
-    return [
-        Prediction(
-            utterances[row].id,
-            utterances[row].dialogue,
-            utterances[row].label,
-            classes[winner],
-            dict(zip(classes, values, strict=True)),
-        )
-        for row, winner, values in zip(rows.tolist(), winners, probabilities.tolist(), strict=True)
-    ]

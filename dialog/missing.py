@@ -3,15 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from dialog.data import DialogueBatch, DialogueData, Dialogues
+from dialog.batch import DialogueBatch
+from dialog.data import DialogueData, Dialogues
 from dialog.presence import leave_out, only, with_present
 from dialog.task import SCORED, DialogueTask
+from m2fnet.errors import UsageError
 from m2fnet.records import Split
 
 SHARES = tuple(tenth / 10 for tenth in range(10))
@@ -52,6 +55,12 @@ def random_shares(modalities: Sequence[str]) -> list[list[Condition]]:
     return [[Condition(tuple(modalities), share, draw) for draw in range(DRAWS if share else 1)] for share in SHARES]
 
 
+def conditions(modalities: Sequence[str]) -> list[Condition]:
+    """All `subsets` and `random_shares`, each once."""
+    drawn = (draw for draws in random_shares(modalities) for draw in draws)
+    return list(dict.fromkeys([*subsets(modalities), *drawn]))
+
+
 class MissingModalities(pl.Callback):
     """Answers every batch of a test once more under each condition; `DialogueTask.probabilities` has them by `key`.
 
@@ -85,3 +94,33 @@ class MissingModalities(pl.Callback):
         for condition, masks in self.masks[split].items():
             present = {name: mask[rows].to(batch["valid"].device) & batch["valid"] for name, mask in masks.items()}
             task.keep(self.key(split, condition), batch, task(with_present(batch, present)))
+
+
+class DialogueTrainer(pl.Trainer):
+    """Lightning's trainer, which can test with parts of the inputs missing too."""
+
+    def missing(
+        self,
+        model: DialogueTask,
+        datamodule: DialogueData,
+        ckpt_path: str | Path | None = None,
+        weights_only: bool | None = None,
+    ) -> None:
+        """Test with parts of the inputs missing: each subset of the modalities, and random shares.
+
+        Args:
+            model: the task.
+            datamodule: the data.
+            ckpt_path: ``best`` or ``last`` of the run, or a file.
+            weights_only: whether to refuse a checkpoint that holds more than tensors and plain values.
+
+        Raises:
+            UsageError: if the network has one input alone.
+        """
+        if len(datamodule.modalities) < 2:
+            raise UsageError(
+                f"The network reads {datamodule.modalities[0]} alone, so nothing can be left out; expected a run with "
+                "at least two modalities."
+            )
+        self.callbacks.append(MissingModalities(datamodule, conditions(datamodule.modalities)))  # type: ignore[attr-defined]
+        self.test(model, datamodule=datamodule, ckpt_path=ckpt_path, verbose=False, weights_only=weights_only)

@@ -10,6 +10,7 @@ import sys
 import warnings
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -24,7 +25,7 @@ from pytorch_lightning.loggers import Logger
 from m2fnet.callbacks import MONITOR, Clock, Divergence, EpochLines, RandomState, say
 from m2fnet.config import one_sentence, resolve_config_arguments
 from m2fnet.errors import M2FNetError, RunError, UsageError
-from m2fnet.files import read_json, write_json, write_text
+from m2fnet.files import locked, read_json, write_json, write_text
 from m2fnet.loggers import fit_loggers
 from m2fnet.provenance import Environment, Provenance, manifest_input, store_input
 from m2fnet.run_folder import (
@@ -66,6 +67,7 @@ class RunCLI(LightningCLI):
     """
 
     prog: ClassVar[str]
+    trained_by: ClassVar[type[pl.Trainer]] = pl.Trainer
 
     def __init__(self, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]) -> None:
         _keep_lightning_to_the_point()
@@ -75,6 +77,7 @@ class RunCLI(LightningCLI):
             data,
             args=resolve_config_arguments(argv),
             save_config_callback=None,
+            trainer_class=self.trained_by,
             seed_everything_default=0,
             auto_configure_optimizers=False,
             trainer_defaults={"use_distributed_sampler": False},  # the data modules share out whole batches themselves
@@ -189,6 +192,10 @@ class RunCLI(LightningCLI):
         if (self.run / FIT).exists() and not overwrite:
             say(f"{self.run} is trained already; `--overwrite true` trains it again.")
             return
+        with locked(self.run, RunError) if self.trainer.is_global_zero else nullcontext():
+            self._train(kwargs, overwrite=overwrite)
+
+    def _train(self, kwargs: dict[str, Any], *, overwrite: bool) -> None:
         last = self.run / "checkpoints" / "last.ckpt"
         resumes = not overwrite and (self.run / CONFIG).exists() and last.exists()
         if overwrite:

@@ -41,3 +41,13 @@ class CrossAttention(nn.Module):
         blocked = blocked_for_heads(allowed, self.attention.num_heads)
         attended, _ = self.attention(query, key, value, attn_mask=blocked, need_weights=False)
         return torch.where(allowed.any(-1, keepdim=True), attended, 0.0)
+
+    def weights(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) -> Tensor:
+        """How much each turn reads of each other, (B, U, U), for what `forward` is given: the mean over the heads.
+
+        A row sums to one, or is zero where the turn may look nowhere.
+        """
+        blocked = blocked_for_heads(allowed, self.attention.num_heads)
+        _, weights = self.attention(query, key, value, attn_mask=blocked)  # torch averages over the heads
+        assert weights is not None, "asked for by need_weights, whose default is True"
+        return torch.where(allowed, weights, 0.0)

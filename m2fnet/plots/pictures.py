@@ -8,18 +8,22 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from m2fnet.errors import M2FNetError, UsageError
+from m2fnet.errors import M2FNetError, RunError, UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.metrics.calibration import Floats, at_temperature, fit_temperature
 from m2fnet.metrics.tested import Run, Setting, read_predictions
+from m2fnet.plots.attention import DialogueAttention, attention_maps
 from m2fnet.plots.calibration import Answers, reliability_diagram
 from m2fnet.plots.classes import PAPER, class_scores
 from m2fnet.plots.confusion import confusion
 from m2fnet.plots.curves import Curves, training_curves
 from m2fnet.plots.embeddings import MOST, embedding_map
+from m2fnet.plots.missing import FILE as MISSING
+from m2fnet.plots.missing import MissingScores, missing_curves
 from m2fnet.plots.style import short_names
 from m2fnet.plots.timeline import timeline
 from m2fnet.records import Dialogue
+from m2fnet.run_folder import CONFIG
 from m2fnet.store import Store
 
 _PLACES = {"hard": 0.1, "middling": 0.5, "easy": 0.9}  # among the dialogues by accuracy, whose timelines are drawn
@@ -69,7 +73,11 @@ def pictures(
     for number, setting in enumerate(settings, start=1):
         label = _Label(number, len(settings), names[setting.name])
         yield from _try(label.title("Calibration"), _calibration, setting, label)
+    yield from _try("Missing modalities", _missing, settings, names)
     yield from _try("Dialogue timelines", lambda: _timelines(settings, names, find_manifest()))
+    for number, setting in enumerate(settings, start=1):
+        label = _Label(number, len(settings), names[setting.name])
+        yield from _try(label.title("Attention of the fusion layers"), _attention, setting, label)
     yield from _try("Embedding maps", lambda: _maps(settings, find_manifest()))
 
 
@@ -155,6 +163,31 @@ def _joined(parts: Sequence[Answers]) -> Answers:
     return np.concatenate([p for p, _ in parts]), np.concatenate([labels for _, labels in parts])
 
 
+def _missing(settings: Sequence[Setting], names: Mapping[str, str]) -> Picture:
+    """The settings that have been tested with parts of their inputs missing."""
+    tested = {names[s.name]: [run for run in s.runs if (run.folder / MISSING).exists()] for s in settings}
+    tested = {name: runs for name, runs in tested.items() if runs}
+    if not tested:
+        config = settings[0].runs[0].folder / CONFIG
+        raise RunError(f"No run has a {MISSING}; `m2fnet dialog missing --config {config}` writes it.")
+    scores = {name: [_missing_scores(run) for run in runs] for name, runs in tested.items()}
+    counts = ", ".join(f"{name}: {len(runs)}" for name, runs in scores.items())
+    caption = (
+        "The same weights, tested with parts of their inputs missing. Left: each modality of each turn is left out "
+        "with this probability, never all of a turn. Right: nothing else is given in any dialogue. Means over the "
+        f"runs, bars one standard deviation; runs of each setting: {counts}."
+    )
+    majority = settings[0].runs[0].report["test"]["majority_weighted_f1"]
+    return Picture("missing", "Missing modalities", caption, missing_curves(scores, majority))
+
+
+def _missing_scores(run: Run) -> MissingScores:
+    found = MissingScores.read(run.folder)
+    if found.manifest_sha256 != run.report["manifest_sha256"]:
+        raise RunError(f"{run.folder / MISSING} is of other data than the report; run `m2fnet dialog missing` again.")
+    return found
+
+
 def _timelines(settings: Sequence[Setting], names: Mapping[str, str], manifest: Manifest) -> Iterator[Picture]:
     """The same dialogues for all settings, chosen by the answers of the first one."""
     chosen = _chosen(settings[0], manifest.dialogues("test"))
@@ -198,6 +231,25 @@ def _averaged(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
         name: {emotion: float(np.mean([p[emotion] for p in found])) for emotion in found[0]}
         for name, found in every.items()
     }
+
+
+def _attention(setting: Setting, label: _Label) -> Iterator[Picture]:
+    """The first and the last fusion layer of the first run."""
+    run = setting.runs[0]
+    for number, one in enumerate(DialogueAttention.read(run.folder), start=1):
+        layers = sorted({layer for layer, _ in one.maps})
+        shown = {
+            f"layer {layer}, keys: {keys}": shares
+            for (layer, keys), shares in one.maps.items()
+            if layer in (layers[0], layers[-1])
+        }
+        caption = (
+            f"Dialogue {one.dialogue}, {run.folder.name}, mean over the heads. A row reads the turns of its columns "
+            "and sums to 100 %, or is empty where there is nothing to read: text asks, the keys of another modality "
+            "say where to look (arXiv:2206.02187, eq 6). Attention says what was read, not what decided."
+        )
+        title = label.title(f"Attention of the fusion layers, dialogue {number}")
+        yield Picture(label.name(f"attention-{number}"), title, caption, attention_maps(one.turns, shown))
 
 
 def _maps(settings: Sequence[Setting], manifest: Manifest) -> Iterator[Picture | LeftOut]:

@@ -1,13 +1,14 @@
 """`m2fnet dialog missing`: one trained network under every condition."""
 
 import json
+import re
 
 import pytest
 import torch
 from tiny_corpus import WIDTHS
 
 from dialog.data import DialogueData
-from dialog.missing import SHARES, Condition, random_shares, subsets
+from dialog.missing import SHARES, Condition, conditions, random_shares, subsets
 from m2fnet.cli import DONE, WRONG_USE, run
 
 
@@ -29,6 +30,8 @@ def test_every_subset_comes_once_and_every_share_is_drawn_often():
     shares = random_shares(["text", "audio"])
     assert [draws[0].share for draws in shares] == list(SHARES)
     assert [len(draws) for draws in shares[:2]] == [1, 5]
+    every = conditions(["text", "audio"])
+    assert len(set(every)) == len(every) == 3 + 9 * 5  # nothing missing is a subset and a share at once
 
 
 def test_masks_follow_the_seed_and_never_give_what_the_store_lacks(tiny):
@@ -87,6 +90,8 @@ def test_a_wrong_dropout_is_one_sentence(dialog, capsys):
     assert "expected a probability from 0 to below 1" in capsys.readouterr().err
 
 
-def test_help_of_dialog_names_the_command(capsys):
+def test_help_lists_the_command_with_its_line(capsys):
     assert run(["dialog", "--help"]) == DONE
-    assert "missing" in capsys.readouterr().out
+    assert re.search(r"^    missing +Test with parts of the inputs missing", capsys.readouterr().out, re.MULTILINE)
+    assert run(["dialog", "missing", "--help"]) == DONE
+    assert "--ckpt_path" in capsys.readouterr().out

@@ -1,0 +1,96 @@
+"""Missing-modality curves: what is left of the score when parts of the inputs are not there."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from m2fnet.errors import RunError
+from m2fnet.files import read_json
+from m2fnet.plots.style import GREY, colour, marker, short, styled
+
+FILE = "missing.json"
+
+
+@dataclass(frozen=True)
+class MissingScores:
+    """Weighted F1 on test of one run, by what was left of its inputs.
+
+    Attributes:
+        by_share: share left out at random -> weighted F1.
+        by_subset: the modalities that were given -> weighted F1.
+        manifest_sha256: of the corpus that it was tested on.
+    """
+
+    by_share: Mapping[float, float]
+    by_subset: Mapping[str, float]
+    manifest_sha256: str
+
+    @classmethod
+    def read(cls, run: Path) -> "MissingScores":
+        """What ``missing.json`` in the run folder says.
+
+        Raises:
+            RunError: if there is none, or it is damaged.
+        """
+        path, advice = run / FILE, f"`m2fnet dialog missing --config {run / 'config.yaml'}` writes it anew."
+        content = read_json(path, RunError, advice)
+        try:
+            return cls(
+                {float(row["share"]): _score(row) for row in content["random"]},
+                {" + ".join(row["present"]): _score(row) for row in content["subsets"]},
+                str(content["manifest_sha256"]),
+            )
+        except (KeyError, TypeError, ValueError) as problem:
+            raise RunError(f"{path} is damaged ({problem!r}). {advice}") from problem
+
+
+def _score(row: Mapping[str, Any]) -> float:
+    score = float(row["test.weighted_f1"]["value"])
+    if not math.isfinite(score):
+        raise ValueError(f"a score of {score}")
+    return score
+
+
+def missing_curves(settings: Mapping[str, Sequence[MissingScores]], majority: float | None = None) -> Figure:
+    """Weighted F1 by the share left out at random, and with each subset of the modalities, several settings in one.
+
+    Points are means over the runs of a setting, bars their standard deviation.
+
+    Args:
+        settings: name -> its runs.
+        majority: weighted F1 of always answering the most frequent emotion.
+    """
+    subsets = list(dict.fromkeys(name for runs in settings.values() for run in runs for name in run.by_subset))
+    with styled():
+        figure = Figure(figsize=(11.5, 4.4 + 0.2 * len(settings)))
+        curve, points = figure.subplots(1, 2, width_ratios=(1, 1))
+        step = 0.8 / len(settings)
+        for number, (name, runs) in enumerate(settings.items()):
+            look: dict[str, Any] = {"color": colour(number), "marker": marker(number), "ms": 6, "capsize": 3}
+            shares = list(runs[0].by_share)
+            mean, spread = _over_runs([[run.by_share.get(share, np.nan) for share in shares] for run in runs])
+            curve.errorbar([100 * share for share in shares], mean, spread, label=short(name, 44), **look)
+            mean, spread = _over_runs([[run.by_subset.get(subset, np.nan) for subset in subsets] for run in runs])
+            places = np.arange(len(subsets)) + (number + 0.5) * step - 0.4
+            points.errorbar(mean, places, xerr=spread, ls="none", **look)
+        if majority is not None:
+            curve.axhline(100 * majority, color=GREY, lw=1.2, ls="--", label="majority class")
+            points.axvline(100 * majority, color=GREY, lw=1.2, ls="--")
+        curve.set(xlabel="left out of every utterance, at random (%)", ylabel="weighted F1 on test (%)", ylim=(0, 100))
+        points.set(xlabel="weighted F1 on test (%)", xlim=(0, 100), ylim=(len(subsets) - 0.5, -0.5))
+        points.set_yticks(np.arange(len(subsets)), subsets, parse_math=False)
+        curve.set(title="a growing share of the inputs missing")
+        points.set(title="what is given of every dialogue")
+        figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def _over_runs(scores: Sequence[Sequence[float]]) -> tuple[Any, Any]:
+    """Mean and standard deviation over the runs, in per cent; no deviation of one run."""
+    values = 100 * np.array(scores)
+    return values.mean(0), values.std(0, ddof=1) if len(values) > 1 else None
