@@ -11,7 +11,17 @@ from typing import Any
 import yaml
 
 from m2fnet import sweep_command
-from m2fnet.ablation import PAPER_CORPORA, Part, Row, Table, depth_tables, fusion_table, modality_table, store_table
+from m2fnet.ablation import (
+    PAPER_CORPORA,
+    STORE_QUESTIONS,
+    Part,
+    Row,
+    Table,
+    depth_tables,
+    fusion_table,
+    modality_table,
+    store_table,
+)
 from m2fnet.config import resolve_config_arguments
 from m2fnet.errors import RunError, UsageError
 from m2fnet.files import read_json, write_json, write_text
@@ -32,10 +42,6 @@ Any other key is a setting of all runs: --trainer.max_epochs 5 ...
   m2fnet ablate --config conf/dialog/m2fnet_meld.yaml --visual scene=DIR face=DIR both=DIR
 """
 NAMES = ("modalities", "fusion", "encoders", "fusion_layers", "visual", "losses")
-_ON_STORES = {
-    "visual": "Scene, face or both",
-    "losses": "Losses that the extractor was trained with",
-}
 
 
 @dataclass(frozen=True)
@@ -55,7 +61,8 @@ def main(argv: list[str]) -> None:
     """
     arguments, settings = _parser().parse_known_args(argv)
     out: Path = arguments.out or Path("runs") / f"{Path(arguments.config).stem}-ablation"
-    modalities = arguments.modalities or _modalities(arguments.config)
+    data = _data(arguments.config)
+    modalities = arguments.modalities or [name for name in MODALITIES if name in data["stores"]]
     tables = _tables(arguments, modalities)
     common = [f"--data.modalities={json.dumps(modalities)}", *settings]
     failures: list[str] = []
@@ -71,7 +78,7 @@ def main(argv: list[str]) -> None:
         "config": arguments.config,
         "seeds": arguments.seeds,
         "tables": [_summary(one, found[one.name]) for one in tables],
-        "left_out": {name: why for name, why in _left_out(arguments).items() if name in arguments.only},
+        "left_out": _left_out(arguments, str(data.get("manifest"))),
     }
     page = as_markdown(content)
     print(f"\n{page}")
@@ -140,25 +147,22 @@ def _store(text: str) -> tuple[str, str]:
     return name, folder
 
 
-def _modalities(config: str) -> list[str]:
-    """The modalities that the configuration names stores of."""
+def _data(config: str) -> dict[str, Any]:
+    """What the configuration says of its data."""
     path = Path(resolve_config_arguments(["--config", config])[1])
     data = yaml.safe_load(path.read_text(encoding="utf-8")).get("data")
     if isinstance(data, str):
         data = yaml.safe_load((path.parent / data).read_text(encoding="utf-8"))
-    stores = data.get("stores") if isinstance(data, dict) else None
-    if not isinstance(stores, dict):
+    if not isinstance(data, dict) or not isinstance(data.get("stores"), dict):
         raise UsageError(f"{config} names no data.stores; expected the configuration of a dialogue network.")
-    return [name for name in MODALITIES if name in stores]
+    return data
 
 
 def _tables(arguments: argparse.Namespace, modalities: Sequence[str]) -> list[Table]:
     every = [modality_table(modalities), fusion_table(modalities), *depth_tables()]
-    every += [
-        store_table(name, title, _modality_of(getattr(arguments, name), name), dict(getattr(arguments, name)))
-        for name, title in _ON_STORES.items()
-        if getattr(arguments, name)
-    ]
+    for asked in STORE_QUESTIONS:
+        if stores := getattr(arguments, asked.name):
+            every.append(store_table(asked.name, asked.title, _modality_of(stores, asked.name), dict(stores)))
     return [one for one in every if one.name in arguments.only and one.rows]
 
 
@@ -171,12 +175,14 @@ def _modality_of(stores: Sequence[tuple[str, str]], option: str) -> str:
     return found.pop()
 
 
-def _left_out(arguments: argparse.Namespace) -> dict[str, str]:
-    return {
-        name: f"{title}: left out, because it needs stores to compare; name them with --{name} NAME=DIR NAME=DIR."
-        for name, title in _ON_STORES.items()
-        if not getattr(arguments, name)
-    }
+def _left_out(arguments: argparse.Namespace, manifest: str) -> list[dict[str, str]]:
+    """The tables that were asked for but need stores, and what makes those."""
+    given = {"config": shlex.quote(arguments.config), "manifest": shlex.quote(manifest)}
+    return [
+        {"title": asked.title, "commands": asked.commands.format(**given)}
+        for asked in STORE_QUESTIONS
+        if asked.name in arguments.only and not getattr(arguments, asked.name)
+    ]
 
 
 def _sweep(arguments: argparse.Namespace, common: Sequence[str], part: Part, out: Path) -> list[str]:
@@ -251,7 +257,9 @@ def as_markdown(content: Mapping[str, Any]) -> str:
         lines += ["", f"## {part['title']}", "", *_table(part["rows"])]
         if part["differences"]:
             lines += ["", *map(_difference, part["differences"])]
-    lines += [line for why in content["left_out"].values() for line in ("", why)]
+    for one in content["left_out"]:
+        lines += ["", f"## {one['title']}", "", "Left out, because it compares stores that have to be made first:"]
+        lines += ["", "```bash", one["commands"].rstrip(), "```"]
     return "\n".join(lines) + "\n"
 
 

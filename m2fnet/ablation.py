@@ -70,6 +70,53 @@ class Table:
         return [row for part in self.parts for row in part.rows]
 
 
+@dataclass(frozen=True)
+class StoreQuestion:
+    """A table that compares stores, which somebody has to make first.
+
+    Attributes:
+        name: as ``--only`` names it, and the option that takes the stores.
+        title: what it asks.
+        commands: that make the stores and then the table; ``{config}`` and ``{manifest}`` stand for what is configured.
+    """
+
+    name: str
+    title: str
+    commands: str
+
+
+STORE_QUESTIONS = (
+    StoreQuestion(
+        "visual",
+        "Scene, face or both",
+        """\
+for branches in scene face both; do
+  m2fnet extractor fit --config conf/extractors/visual_face.yaml --data.manifest {manifest} \\
+    --model.net.branches $branches --run runs/visual-$branches
+  m2fnet extract --ckpt runs/visual-$branches --manifest {manifest} --out embeddings/visual-$branches
+done
+m2fnet ablate --config {config} --only visual \\
+  --visual scene=embeddings/visual-scene face=embeddings/visual-face both=embeddings/visual-both
+""",
+    ),
+    StoreQuestion(
+        "losses",
+        "Losses that the extractor was trained with",
+        """\
+fit="m2fnet extractor fit --config conf/extractors/audio_mel.yaml --data.manifest {manifest}"
+$fit --run runs/audio-detached
+$fit --run runs/audio-literal --model.literal true
+$fit --run runs/audio-entropy --model.losses '{{cross_entropy: 1, triplet: 0, covariance: 0, variance: 0}}'
+for losses in detached literal entropy; do
+  m2fnet extract --ckpt runs/audio-$losses --manifest {manifest} --out embeddings/audio-$losses
+done
+m2fnet ablate --config {config} --only losses \\
+  --losses detached=embeddings/audio-detached literal=embeddings/audio-literal entropy=embeddings/audio-entropy
+""",
+    ),
+)
+
+
 def modality_table(modalities: Sequence[str]) -> Table:
     """Every subset of ``modalities``, side by side, and all of them with the fusion layers."""
     rows = [Row(_concat(chosen), _list(chosen), _SUBSETS.get(chosen, {})) for chosen in _subsets(modalities)]

@@ -1,10 +1,14 @@
-"""The runs of a sweep: every seed of every combination of settings, as processes of the ordinary commands."""
+"""The runs of a sweep: every seed of every combination of settings, by the ordinary commands in processes of their own.
+
+The processes are forked from one that has imported what they need and done nothing else: importing takes longer than a
+small training does, and a fork starts as clean as a new process.
+"""
 
 import itertools
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
@@ -14,6 +18,7 @@ from time import monotonic, sleep
 
 import yaml
 
+from m2fnet import cli
 from m2fnet.errors import UsageError
 
 LOG = "sweep.log"
@@ -119,7 +124,7 @@ def refuse_forbidden(keys: Sequence[str]) -> None:
 
 
 def child_environment(slot: int, jobs: int, gpus: int) -> dict[str, str]:
-    """The environment of the child in place ``slot`` of ``jobs``: its share of the cores and, of several GPUs, one.
+    """What the child in place ``slot`` of ``jobs`` gets: its share of the cores and, of several GPUs, one.
 
     What is set already stays as it is.
     """
@@ -127,14 +132,21 @@ def child_environment(slot: int, jobs: int, gpus: int) -> dict[str, str]:
     own = {"OMP_NUM_THREADS": str(max(1, cores // jobs))}
     if jobs > 1 and gpus > 1:
         own["CUDA_VISIBLE_DEVICES"] = str(slot % gpus)
-    return {**own, **os.environ}
+    return {name: value for name, value in own.items() if name not in os.environ}
 
 
-def run_all(runs: Sequence[Run], jobs: int, gpus: int) -> Generator[Outcome, None, None]:
+def run_all(runs: Sequence[Run], jobs: int, gpus: int, preload: Sequence[str] = ()) -> Generator[Outcome, None, None]:
     """Run everything with ``jobs`` processes at a time; give each outcome as soon as it is known.
 
     However this is left, no child stays behind.
+
+    Args:
+        runs: what is to be done.
+        jobs: number of processes.
+        gpus: of this machine. With any, children import for themselves, because CUDA does not survive a fork.
+        preload: modules that are imported once for all children.
     """
+    multiprocessing.set_forkserver_preload([] if gpus else list(preload))
     waiting = list(reversed(runs))
     children: dict[int, _Child] = {}
     try:
@@ -152,46 +164,61 @@ def run_all(runs: Sequence[Run], jobs: int, gpus: int) -> Generator[Outcome, Non
 
 
 class _Child:
-    """The commands of one run, one process after another."""
+    """The process of one run."""
 
     def __init__(self, run: Run, environment: Mapping[str, str]) -> None:
-        self.run, self.environment = run, environment
+        self.run = run
         self.started = monotonic()
-        self.left = list(run.commands)
-        self.process = self._start()
+        run.folder.mkdir(parents=True, exist_ok=True)
+        (run.folder / LOG).touch()
+        self.process = multiprocessing.get_context("forkserver").Process(target=work, args=(run, environment))
+        self.process.start()
 
     def outcome(self) -> Outcome | None:
         """How it ended; None while it goes on."""
-        code = self.process.poll()
-        if code == 0 and self.left:
-            self.process = self._start()
-            return None
+        code = self.process.exitcode
         return None if code is None else Outcome(self.run, code, monotonic() - self.started)
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        self.run.folder.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "m2fnet.cli", *self.left.pop(0)]
-        # a session of its own: the terminal's Ctrl-C reaches a child once, through `_end`, with all its workers
-        with (self.run.folder / LOG).open("ab") as log:
-            return subprocess.Popen(  # noqa: S603 (our own command line, without a shell)
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment, start_new_session=True
-            )
+
+def work(run: Run, environment: Mapping[str, str]) -> None:
+    """Run the commands of ``run`` until one fails, and leave the process with its code; what they print is logged."""
+    os.setsid()  # the terminal's Ctrl-C reaches a child once, through `_end`, with all its workers
+    log = os.open(run.folder / LOG, os.O_WRONLY | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.environ.update(environment)
+    if "OMP_NUM_THREADS" in environment:
+        import torch
+
+        torch.set_num_threads(int(environment["OMP_NUM_THREADS"]))  # it has read the variable when it was imported
+    for command in run.commands:
+        sys.argv[1:] = command  # with these, a distributed strategy starts its other processes
+        if code := cli.run(command):
+            sys.exit(code)
 
 
-def _end(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+_Process = multiprocessing.context.ForkServerProcess
+
+
+def _end(processes: Sequence[_Process]) -> None:
     """Interrupt what still runs, as Ctrl-C would, and end what does not listen or when Ctrl-C comes once more."""
     try:
         _send(processes, signal.SIGINT)
         for process in processes:
-            process.wait(_PATIENCE)
-    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            process.join(_PATIENCE)
+    except KeyboardInterrupt:
+        pass
+    finally:
         _send(processes, signal.SIGKILL)
         for process in processes:
-            process.wait()
+            process.join()
 
 
-def _send(processes: Sequence[subprocess.Popen[bytes]], number: signal.Signals) -> None:
+def _send(processes: Sequence[_Process], number: signal.Signals) -> None:
     for process in processes:
-        if process.poll() is None:
+        if process.exitcode is None and process.pid is not None:
             with suppress(ProcessLookupError):  # it ended in between
-                os.killpg(process.pid, number)
+                try:
+                    os.killpg(process.pid, number)
+                except ProcessLookupError:  # it has no session of its own yet
+                    os.kill(process.pid, number)

@@ -39,10 +39,11 @@ _TRAINERS = {"dialog": ("dialog.cli", "main"), "extractor": ("extractors.trainin
 
 @dataclass(frozen=True)
 class Plan:
-    """All runs of a sweep, and where its summary goes."""
+    """All runs of a sweep, where its summary goes, and the module that trains."""
 
     runs: tuple[Run, ...]
     out: Path
+    module: str
 
 
 def main(argv: list[str]) -> None:
@@ -108,7 +109,7 @@ def _plan(arguments: argparse.Namespace, settings: Sequence[str]) -> Plan:
     if len({run.folder for run in runs}) < len(runs):
         raise UsageError("Two combinations of the grid are the same settings; give each value once.")
     stem = Path(arguments.config).stem
-    return Plan(tuple(runs), arguments.out or runs[0].folder.parent.with_name(f"{stem}-sweep"))
+    return Plan(tuple(runs), arguments.out or runs[0].folder.parent.with_name(f"{stem}-sweep"), module)
 
 
 def _stage_of(config: Path) -> str:
@@ -132,7 +133,7 @@ def _commands(stage: str, fit: tuple[str, ...], folder: Path, *, tests: bool) ->
 def _run(plan: Plan, jobs: int) -> list[Run]:
     """Run what is left; return the runs that failed."""
     left, failed = [run for run in plan.runs if run.commands], []
-    with _ended_like_ctrl_c(), closing(run_all(left, jobs, _gpus())) as outcomes:
+    with _ended_like_ctrl_c(), closing(run_all(left, jobs, _gpus(), [plan.module])) as outcomes:
         for number, outcome in enumerate(outcomes, start=1):
             print(f"[{number}/{len(left)}] {_line(outcome)}", flush=True)
             failed += [outcome.run] if outcome.code else []

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from m2fnet import sweep_command
 from m2fnet.cli import WRONG_USE, run
+from m2fnet.sweep import LOG, Outcome
 
 TINY = runpy.run_path(str(Path(__file__).parents[1] / "dialog" / "tiny_corpus.py"))
 
@@ -46,6 +48,35 @@ def dialog(content, tmp_path, monkeypatch):
         return run(["dialog", command, "--config", "tiny.yaml", *folder, *options])
 
     return call
+
+
+@pytest.fixture
+def many(content, tmp_path, monkeypatch):
+    """``many("sweep", "--seeds", "0")`` runs a command that makes many runs, with ``content``, in an empty folder."""
+    monkeypatch.setattr("sys.argv", ["m2fnet"])
+    monkeypatch.chdir(tmp_path)
+
+    def call(command, *options):
+        Path("tiny.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+        return run([command, "--config", "tiny.yaml", *options])
+
+    return call
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The commands that all sweeps of a test ran; they run in this process."""
+    commands = []
+
+    def in_this_process(runs, jobs, gpus, preload):
+        for one in runs:
+            one.folder.mkdir(parents=True, exist_ok=True)
+            (one.folder / LOG).write_text("what the child said\n", encoding="utf-8")
+            commands.extend(one.commands)
+            yield Outcome(one, max((run(command) for command in one.commands), default=0), 1.0)
+
+    monkeypatch.setattr(sweep_command, "run_all", in_this_process)
+    return commands
 
 
 @pytest.fixture

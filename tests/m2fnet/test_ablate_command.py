@@ -6,38 +6,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from m2fnet import cli, sweep_command
 from m2fnet.cli import DONE, FAILED, WRONG_USE
-from m2fnet.sweep import LOG, Outcome
 
 
 @pytest.fixture
-def trained():
-    """The commands that the sweeps ran."""
-    return []
-
-
-@pytest.fixture
-def ablate(content, tiny_data, tmp_path, monkeypatch, trained):
-    """``ablate("--only", "fusion")`` in an empty folder, over text and audio."""
-    monkeypatch.setattr("sys.argv", ["m2fnet"])
-    monkeypatch.chdir(tmp_path)
+def ablate(content, tiny_data, many, trained):
+    """``ablate("--only", "fusion")`` makes tables over text and audio, of one seed."""
     content["data"]["stores"]["audio"] = str(tiny_data / "audio")
-
-    def in_this_process(runs, jobs, gpus):
-        for run in runs:
-            run.folder.mkdir(parents=True, exist_ok=True)
-            (run.folder / LOG).write_text("what the child said\n", encoding="utf-8")
-            trained.extend(run.commands)
-            yield Outcome(run, max((cli.run(command) for command in run.commands), default=0), 1.0)
-
-    monkeypatch.setattr(sweep_command, "run_all", in_this_process)
-
-    def call(*options):
-        Path("tiny.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-        return cli.run(["ablate", "--config", "tiny.yaml", "--seeds", "0", *options])
-
-    return call
+    return lambda *options: many("ablate", "--seeds", "0", *options)
 
 
 def tables():
@@ -66,7 +42,7 @@ def test_fusion_against_concatenation_is_trained_once_and_compared(ablate, train
     page = Path("runs/tiny-ablation/ablation.md").read_text(encoding="utf-8")
     assert page in capsys.readouterr().out
     assert "paper" not in page
-    assert content["left_out"] == {}
+    assert content["left_out"] == []
     before = len(trained)
     assert ablate("--only", "modalities,fusion") == DONE
     assert len(trained) == before
@@ -77,8 +53,11 @@ def test_stores_are_compared_if_they_are_named_and_else_said_to_be_left_out(abla
     assert ablate("--only", "visual,losses", "--losses", f"one={audio}") == DONE
     content, found = tables()
     assert [row["row"] for row in found["losses"]["rows"]] == ["one"]
-    assert list(content["left_out"]) == ["visual"]
-    assert "Scene, face or both: left out, because it needs stores" in capsys.readouterr().out
+    (left_out,) = content["left_out"]
+    assert left_out["title"] == "Scene, face or both"
+    assert "m2fnet ablate --config tiny.yaml --only visual" in left_out["commands"]
+    assert f"--data.manifest {tiny_data / 'manifest'}" in left_out["commands"]
+    assert left_out["commands"] in capsys.readouterr().out
     assert ablate("--only", "visual", "--visual", f"scene={audio}") == WRONG_USE
     assert "--visual names stores of audio embeddings" in capsys.readouterr().err
 

@@ -1,7 +1,7 @@
 """Grids, seeds, and the processes of a sweep; the processes here do no training."""
 
+import importlib
 import os
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -11,17 +11,19 @@ import pytest
 from m2fnet.errors import UsageError
 from m2fnet.sweep import LOG, Run, Setting, child_environment, parse_grid, parse_seeds, run_all
 
-SLEEPER = """#!{python}
-import signal, sys, time
+SLEEPER = """
+import os, signal, sys, time
 from pathlib import Path
 
 def stop(*_):
     Path("stopped").touch()
     sys.exit(130)
 
-signal.signal(signal.SIGINT, signal.SIG_IGN if "deaf" in sys.argv else stop)
-Path("started").write_text(str(__import__("os").getpid()))
-time.sleep(60)
+def work(run, environment):
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN if run.commands == (("deaf",),) else stop)
+    Path("started").write_text(str(os.getpid()))
+    time.sleep(60)
 """
 
 
@@ -77,11 +79,11 @@ def test_children_share_the_cores_and_the_gpus(monkeypatch):
     places = [child_environment(slot, jobs=3, gpus=2) for slot in range(3)]
     assert [place["OMP_NUM_THREADS"] for place in places] == ["2", "2", "2"]
     assert [place["CUDA_VISIBLE_DEVICES"] for place in places] == ["0", "1", "0"]
-    assert child_environment(0, jobs=20, gpus=0)["OMP_NUM_THREADS"] == "1"
+    assert child_environment(0, jobs=20, gpus=0) == {"OMP_NUM_THREADS": "1"}
     assert "CUDA_VISIBLE_DEVICES" not in child_environment(0, jobs=1, gpus=2)
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    assert child_environment(1, jobs=3, gpus=2) == dict(os.environ)
+    assert child_environment(1, jobs=3, gpus=2) == {}
 
 
 def make_runs(folder, *commands):
@@ -99,10 +101,9 @@ def test_a_run_that_fails_does_not_stop_the_others_and_its_later_commands_are_le
 
 @pytest.mark.parametrize("is_deaf", [False, True])
 def test_no_child_stays_behind_when_a_sweep_is_left(tmp_path, monkeypatch, is_deaf):
-    program = tmp_path / "sleeper"
-    program.write_text(SLEEPER.format(python=sys.executable), encoding="utf-8")
-    program.chmod(0o755)
-    monkeypatch.setattr("m2fnet.sweep.sys.executable", str(program))
+    (tmp_path / "sleeper.py").write_text(SLEEPER, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr("m2fnet.sweep.work", importlib.import_module("sleeper").work)
     monkeypatch.setattr("m2fnet.sweep._PATIENCE", 0.5 if is_deaf else 30.0)
     monkeypatch.setattr("m2fnet.sweep.sleep", _interrupt_once_started)
     monkeypatch.chdir(tmp_path)

@@ -9,37 +9,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from m2fnet import cli, sweep_command
+from m2fnet import cli
 from m2fnet.cli import DONE, FAILED, WRONG_USE
-from m2fnet.sweep import LOG, Outcome
+from m2fnet.sweep import LOG
 
 
 @pytest.fixture
-def trained():
-    """The commands that the sweeps of a test ran."""
-    return []
-
-
-@pytest.fixture
-def sweep(content, tmp_path, monkeypatch, trained):
+def sweep(many, trained):
     """``sweep("--seeds", "0-1")`` sweeps over the tiny configuration, in this process, in an empty folder."""
-    monkeypatch.setattr("sys.argv", ["m2fnet"])
-    monkeypatch.chdir(tmp_path)
-
-    def in_this_process(runs, jobs, gpus):
-        for run in runs:
-            run.folder.mkdir(parents=True, exist_ok=True)
-            (run.folder / LOG).write_text("what the child said\n", encoding="utf-8")
-            trained.extend(run.commands)
-            yield Outcome(run, max((cli.run(command) for command in run.commands), default=0), 1.0)
-
-    monkeypatch.setattr(sweep_command, "run_all", in_this_process)
-
-    def call(*options):
-        Path("tiny.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
-        return cli.run(["sweep", "--config", "tiny.yaml", *options])
-
-    return call
+    return lambda *options: many("sweep", *options)
 
 
 def test_a_sweep_trains_tests_and_reports_every_seed_of_every_setting(sweep, trained, capsys):
