@@ -87,28 +87,33 @@ def _decode(media: Media[AudioStream], start: float, stop: float, rate: int) -> 
     clock, begun, heard = 0.0, math.nan, 0.0
     for frame in media.container.decode(media.stream):
         clock = frame.time - media.origin if frame.time is not None else clock  # raw streams have no times
-        length = frame.samples / _checked_rate(frame)
+        length = frame.samples / checked_rate(frame)
         if clock + length > start - _EDGE:
             begun = clock if math.isnan(begun) else begun
-            pieces += _mixed(resampler, frame)
+            pieces += mixed(resampler, frame)
             heard += length
         clock += length
         if clock >= stop or heard >= stop - begun:  # the latter where a damaged clock never gets there
             break
     if not pieces:
         return torch.empty(0)
-    pieces += _mixed(resampler, None)
+    pieces += mixed(resampler, None)
     surplus = round(max(0.0, start - begun) * rate)
     wanted = (stop - max(start, begun)) * rate
     return torch.from_numpy(np.concatenate(pieces)[surplus : surplus + math.ceil(wanted - _ALMOST)].copy())
 
 
-def _mixed(resampler: av.AudioResampler, frame: AudioFrame | None) -> list[np.ndarray]:
+def mixed(resampler: av.AudioResampler, frame: AudioFrame | None) -> list[np.ndarray]:
     """Mean of all channels; FFmpeg's own mixing to mono adds them up and lets them clip."""
     return [piece.to_ndarray().mean(0) for piece in resampler.resample(frame)]
 
 
-def _checked_rate(frame: AudioFrame) -> int:
+def checked_rate(frame: AudioFrame) -> int:
+    """Rate of a decoded frame in Hz.
+
+    Raises:
+        MediaError: if no recording has such a rate.
+    """
     low, high = _RATES
     if not low <= frame.sample_rate <= high:
         raise MediaError("decode", f"the sample rate is {frame.sample_rate} Hz, expected {low} to {high}")

@@ -1,0 +1,1 @@
+"""What lies around a clip of one's own: segments and transcripts in, predictions out."""

@@ -1,0 +1,51 @@
+"""Text subtitles inside a clip."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from av.container import InputContainer
+from av.stream import Disposition
+from av.subtitles.stream import SubtitleStream
+from av.subtitles.subtitle import AssSubtitle
+
+from m2fnet.conversation.clip import Streams
+from m2fnet.conversation.subtitles import turns_in
+from m2fnet.media.container import Media, open_audio, open_video
+from m2fnet.records import Segment
+
+_TEXT_CODECS = frozenset({"ass", "mov_text", "srt", "ssa", "subrip", "text", "webvtt"})  # the others are pictures
+
+
+def read_embedded(clip: Path, streams: Streams) -> Iterator[Segment]:
+    """Segments of the first stream of text subtitles that is not for foreign passages alone; none without one.
+
+    The whole file is read if there is such a stream.
+
+    Raises:
+        MediaError: if the stream cannot be decoded.
+    """
+    opened: Callable[[Path], AbstractContextManager[Media[Any]]]
+    opened = open_audio if streams.sound_s is not None else open_video
+    with opened(clip) as media:
+        yield from _segments(media.container, media.origin, clip.name)
+
+
+def _segments(container: InputContainer, origin: float, name: str) -> Iterator[Segment]:
+    stream = next(filter(_is_wanted, container.streams.subtitles), None)
+    if stream is None:
+        return
+    for number, packet in enumerate(container.demux(stream), start=1):
+        if packet.pts is None or not packet.duration or packet.time_base is None:
+            continue
+        start_s = float(packet.pts * packet.time_base) - origin
+        end_s = start_s + float(packet.duration * packet.time_base)
+        parts = (part for part in stream.decode(packet) if isinstance(part, AssSubtitle))
+        texts = (part.dialogue.decode(errors="replace") for part in parts)
+        yield from turns_in(max(0.0, start_s), end_s, "\n".join(texts), f"{name}, subtitle {number}")
+
+
+def _is_wanted(stream: SubtitleStream) -> bool:
+    context = getattr(stream, "codec_context", None)  # None for an unknown code, whatever the library's types say
+    return context is not None and context.name in _TEXT_CODECS and not stream.disposition & Disposition.forced

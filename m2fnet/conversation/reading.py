@@ -1,0 +1,86 @@
+"""Foreign text of a conversation in, checked lines and times out."""
+
+import re
+from pathlib import Path
+
+from m2fnet.errors import ConversationError
+
+MAX_BYTES = 10 * 2**20  # a feature film's subtitles have a hundredth of it
+
+_UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
+_NO_UTF8 = re.compile(r"[\udc80-\udcff]+")  # what `surrogateescape` makes of bytes that are no UTF-8
+_LINE_END = re.compile(r"\r*\n|\r")  # some tools write two carriage returns
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202d\u202e\ud800-\udfff\ufeff]"
+)  # also overrides of direction
+_CLOCK = re.compile(r"(?:(?:([0-9]{1,3}):)?([0-9]{1,3}):)?([0-9]{1,9}(?:[.,][0-9]{0,9})?)")
+
+
+def read_lines(path: Path) -> list[str]:
+    """Lines of a small text file.
+
+    UTF-16 where a byte-order mark says so; else UTF-8, in which every byte that is none counts as cp1252.
+
+    Raises:
+        ConversationError: if it is no plain file, larger than `MAX_BYTES`, unreadable, blank, or no text.
+    """
+    raw = _bytes(path)
+    code = _UTF16.get(raw[:2])
+    if code is None:
+        text = raw.decode("utf-8", errors="surrogateescape")
+        text = _NO_UTF8.sub(lambda match: _as_cp1252(match[0]), text)
+    else:
+        text = raw.decode(code, errors="replace")
+    lines = _LINE_END.split(text.removeprefix("\ufeff"))
+    nul = next((number for number, line in enumerate(lines, start=1) if "\0" in line), None)
+    if nul is not None:
+        raise ConversationError(f"{path}:{nul} holds a NUL byte, expected text. Save the file as UTF-8.")
+    if not any(line.strip() for line in lines):
+        raise ConversationError(f"{path} is empty, expected the turns of a conversation.")
+    return lines
+
+
+def cleaned(text: str) -> str:
+    r"""``text`` on one line, without control characters and overrides of the direction of writing.
+
+    Example:
+        >>> cleaned("no\tbell\x07 ")
+        'no bell'
+    """
+    return " ".join(_CONTROL.sub("", text).split())
+
+
+def clock(text: str) -> float | None:
+    """Seconds told as ``12.5``, ``1:02.5`` or ``1:02:03.5``, the fraction after a point or a comma; None for all else.
+
+    Example:
+        >>> clock("1:02,5"), clock("1:75"), clock("-3")
+        (62.5, None, None)
+    """
+    match = _CLOCK.fullmatch(text.strip())
+    if match is None:
+        return None
+    hours, minutes, seconds = match[1], match[2], float(match[3].replace(",", "."))
+    if (minutes is not None and seconds >= 60) or (hours is not None and int(minutes) >= 60):
+        return None
+    return int(hours or 0) * 3600 + int(minutes or 0) * 60 + seconds
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        if path.exists() and not path.is_file():  # a pipe would be waited on for ever
+            raise ConversationError(f"{path} is no plain file, expected a file of segments or a transcript.")
+        if path.stat().st_size > MAX_BYTES:
+            raise ConversationError(
+                f"{path} is larger than {MAX_BYTES // 2**20} MiB, expected the turns of one conversation."
+            )
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES)
+    except OSError as problem:
+        raise ConversationError(
+            f"Cannot read {path}: {problem.strerror}. Check the path and its permissions."
+        ) from problem
+
+
+def _as_cp1252(escaped: str) -> str:
+    return escaped.encode("utf-8", errors="surrogateescape").decode("cp1252", errors="replace")

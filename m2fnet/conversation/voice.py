@@ -1,0 +1,208 @@
+"""Stretches of speech in the sound of a clip, by energy alone.
+
+A frame is the energy of 32 ms in six bands between 100 and 4000 Hz, every 10 ms. Noise is followed band by band: its
+floor is the lowest of the quiet levels (10th percentile of a second) within some seconds around. A frame speaks while
+its bands rise above their floors, with hysteresis: more is asked for a beginning than for going on. Short gaps are
+closed and every turn gets a margin (hang-over), so that soft beginnings and ends are kept. Bursts are no turns, and
+turns that are too long are cut at their deepest pause.
+
+No voice is told from another, nor from music or a slammed door; who has subtitles or a diarisation gives them.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from m2fnet.errors import MediaError
+from m2fnet.media.audio import checked_rate, mixed
+from m2fnet.media.container import Media, open_audio
+from m2fnet.records import Segment
+
+SHORTEST_S, LONGEST_S = 0.4, 15.0  # of a turn
+MAX_HOURS = 6  # of sound; its levels fill 50 MB then
+
+_RATE, _HOP, _WINDOW = 8_000, 80, 256  # samples
+_EDGES = (100, 300, 600, 1_000, 1_700, 2_700, 4_000)  # of the bands, in Hz
+_STEP_S = _HOP / _RATE
+
+Levels = NDArray[np.float32]  # (N, bands) in dB of full scale, one row every 10 ms
+Samples = NDArray[np.float32]  # (N,)
+Run = tuple[int, int]  # its first frame, and the first one after it
+NO_LEVELS: Levels = np.empty((0, len(_EDGES) - 1), np.float32)
+
+_AUDIBLE = 45.0  # dB below the loudest speech; what is softer counts as silence
+_SILENT = -75.0  # dB of full scale; so does this
+_AROUND = 7  # seconds before and after a frame whose quietest second tells the floor
+_ON, _OFF = 6.0, 3.5  # dB over the floor, mean of the bands, to begin and to go on
+_SMOOTH = 5  # frames
+_BURST = 10  # frames of energy; less is a click
+_GAP = 35  # frames, closed within a turn
+_MARGIN = 10  # frames before and after a turn
+_JUMP = _RATE // 10  # samples missing by the clock of the file, not by rounding
+_BLOCK = 4 * _RATE  # samples
+_FULL_SCALE = (np.hanning(_WINDOW).sum() / 2) ** 2  # power of a sine of amplitude 1
+
+
+def voice_activity(clip: Path) -> tuple[Segment, ...]:
+    """Turns of 0.4 to 15 s in which somebody speaks in ``clip``, without speaker and text; none without speech.
+
+    The sound is decoded block by block; only its levels are kept.
+
+    Raises:
+        MediaError: if there is no sound, it cannot be decoded, or lasts more than `MAX_HOURS`.
+    """
+    return speech_in(levels_of(clip))
+
+
+def levels_of(clip: Path) -> Levels:
+    """Levels of the whole sound of ``clip``.
+
+    Raises:
+        MediaError: as `voice_activity`.
+    """
+    rows: list[Levels] = []
+    rest = np.empty(0, np.float32)
+    heard = 0
+    with open_audio(clip) as media:
+        for block in _blocks(media):
+            heard += len(block)
+            if heard > MAX_HOURS * 3600 * _RATE:
+                raise MediaError("decode", f"the sound lasts more than {MAX_HOURS} hours")
+            rest = np.concatenate([rest, block])
+            if len(rest) >= _WINDOW:
+                rows.append(_band_levels(rest))
+                rest = rest[len(rows[-1]) * _HOP :]
+    return np.concatenate(rows) if rows else NO_LEVELS
+
+
+def seconds_in(levels: Levels) -> float:
+    """How long the sound is of which these are the levels."""
+    return (len(levels) * _HOP + _WINDOW - _HOP) / _RATE if len(levels) else 0.0
+
+
+def speech_in(levels: Levels) -> tuple[Segment, ...]:
+    """Turns of 0.4 to 15 s in a sound, told by its levels."""
+    if not len(levels):
+        return ()
+    score = _smooth(_rise(levels))
+    bursts = [run for run in _runs(_hysteresis(score)) if run[1] - run[0] >= _BURST]
+    turns = [turn for run in _joined(bursts) for turn in _cut(run, score) if turn[1] - turn[0] >= SHORTEST_S / _STEP_S]
+    first_s, end_s = (_WINDOW - _HOP) / 2 / _RATE, seconds_in(levels)  # the middle of a window stands for it
+    return tuple(
+        Segment(max(0.0, begin * _STEP_S + first_s), min(end * _STEP_S + first_s, end_s)) for begin, end in turns
+    )
+
+
+def _blocks(media: Media[AudioStream]) -> Iterator[Samples]:
+    """The sound as one channel at `_RATE`, some seconds at a time."""
+    pieces: list[Samples] = []
+    gathered = 0
+    for piece in _pieces(media):
+        pieces.append(piece)
+        gathered += len(piece)
+        if gathered >= _BLOCK:
+            yield _block(pieces)
+            pieces, gathered = [], 0
+    if pieces:
+        yield _block(pieces)
+
+
+def _pieces(media: Media[AudioStream]) -> Iterator[Samples]:
+    """The sound as it is decoded, with silence where the clock of the file jumps ahead."""
+    resampler = av.AudioResampler("fltp", None, _RATE)
+    told = 0
+    for frame in media.container.decode(media.stream):
+        checked_rate(frame)
+        late = round((frame.time - media.origin) * _RATE) - told if frame.time is not None else 0
+        if late > _JUMP:
+            told += late
+            yield from (np.zeros(_BLOCK, np.float32) for _ in range(late // _BLOCK))
+            yield np.zeros(late % _BLOCK, np.float32)
+        for piece in mixed(resampler, frame):
+            told += len(piece)
+            yield piece
+    if told:
+        yield from mixed(resampler, None)
+
+
+def _block(pieces: list[Samples]) -> Samples:
+    block = np.concatenate(pieces)
+    if not np.isfinite(block).all():
+        raise MediaError("decode", "the sound holds NaN or infinity")
+    return block
+
+
+def _band_levels(samples: Samples) -> Levels:
+    """(N, bands) of as many whole windows as there are in ``samples``."""
+    windows = sliding_window_view(samples, _WINDOW)[::_HOP] * np.hanning(_WINDOW).astype(np.float32)
+    power = np.abs(np.fft.rfft(windows)) ** 2
+    bins = np.searchsorted(np.fft.rfftfreq(_WINDOW, 1 / _RATE), _EDGES)
+    bands = np.add.reduceat(power, bins[:-1], axis=1)
+    levels: Levels = (10 * np.log10(bands / _FULL_SCALE + 1e-12)).astype(np.float32)
+    return levels
+
+
+def _rise(levels: Levels) -> Samples:
+    """(N,) by how many dB the sound stands over the floor of its noise, as the mean of the bands."""
+    loud = np.percentile(levels.max(axis=1), 95)
+    heard = np.maximum(levels, max(loud - _AUDIBLE, _SILENT))
+    floor = _floor(heard)
+    rise: Samples = np.maximum(heard - floor, 0).mean(axis=1)
+    return rise
+
+
+def _floor(levels: Levels) -> Levels:
+    """(N, bands) the quietest of the seconds around each frame, band by band."""
+    second = round(1 / _STEP_S)
+    quiet = np.stack([np.percentile(levels[at : at + second], 10, axis=0) for at in range(0, len(levels), second)])
+    padded = np.pad(quiet, ((_AROUND, _AROUND), (0, 0)), mode="edge")
+    lowest = sliding_window_view(padded, 2 * _AROUND + 1, axis=0).min(axis=-1)
+    floor: Levels = np.repeat(lowest, second, axis=0)[: len(levels)].astype(np.float32)
+    return floor
+
+
+def _smooth(score: Samples) -> Samples:
+    padded = np.pad(score, (_SMOOTH // 2, _SMOOTH // 2), mode="edge")
+    return np.convolve(padded, np.full(_SMOOTH, 1 / _SMOOTH, np.float32), mode="valid")
+
+
+def _hysteresis(score: Samples) -> NDArray[np.bool_]:
+    """Frames over `_OFF` in stretches that reach `_ON`."""
+    is_possible = score > _OFF
+    stretch = np.cumsum(np.diff(is_possible, prepend=False) & is_possible)  # its number, from 1
+    reached = np.zeros(stretch[-1] + 1, bool)
+    reached[stretch[is_possible & (score > _ON)]] = True
+    return is_possible & reached[stretch]
+
+
+def _runs(is_speech: NDArray[np.bool_]) -> list[Run]:
+    edges = np.flatnonzero(np.diff(is_speech, prepend=False, append=False)).tolist()
+    return list(zip(edges[::2], edges[1::2], strict=True))
+
+
+def _joined(runs: list[Run]) -> list[Run]:
+    """The runs with a margin on either side, as one where little lies between them."""
+    turns: list[Run] = []
+    for begin, end in runs:
+        if turns and begin - turns[-1][1] - _MARGIN <= _GAP:
+            turns[-1] = (turns[-1][0], end + _MARGIN)
+        else:
+            turns.append((begin - _MARGIN, end + _MARGIN))
+    return turns
+
+
+def _cut(turn: Run, score: Samples) -> Iterator[Run]:
+    """The turn in parts of at most `LONGEST_S`, each begun at the deepest pause of the last two thirds before it."""
+    begin, end = turn
+    longest, shortest = round(LONGEST_S / _STEP_S), round(SHORTEST_S / _STEP_S)
+    while end - begin > longest:
+        earliest = begin + longest // 3
+        pause = earliest + int(score[earliest : min(begin + longest, end - shortest)].argmin())
+        yield begin, pause
+        begin = pause
+    yield begin, end

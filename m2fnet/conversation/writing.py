@@ -1,0 +1,132 @@
+"""Predictions as files: JSONL that can be read back whole, CSV for tables, SRT for players."""
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from m2fnet import files
+from m2fnet.errors import ConversationError
+from m2fnet.metrics.markdown import plain
+from m2fnet.records import MODALITIES, Prediction
+
+_MOST = 1e9  # seconds, thirty years; NaN is not smaller either
+_ADVICE = "Make it again with `m2fnet predict`."
+_FORMULA = ("=", "+", "-", "@")  # a cell that begins so is calculated by spreadsheets
+_HARMLESS = str.maketrans("<>{}", "‹›()")  # players take the left ones for tags
+
+
+def write_jsonl(predictions: Sequence[Prediction], path: Path) -> None:
+    """Write one prediction per line, with everything in it; `load` gives the same predictions back."""
+    files.write_jsonl(path, [vars(prediction) for prediction in predictions])
+
+
+def load(path: Path) -> tuple[Prediction, ...]:
+    """The predictions that `write_jsonl` wrote.
+
+    Raises:
+        ConversationError: naming the line that is no prediction.
+    """
+    rows = files.read_jsonl(path, ConversationError, _ADVICE)
+    return tuple(_prediction(row, f"{path}:{number}") for number, row in enumerate(rows, start=1))
+
+
+def write_csv(predictions: Sequence[Prediction], path: Path) -> None:
+    """Write a table with one row per prediction and one column per emotion.
+
+    It can be read as segments again. A text or name that a spreadsheet would calculate gets an apostrophe in front.
+    """
+    classes = list(predictions[0].probabilities) if predictions else []
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(
+        [
+            "start_s",
+            "end_s",
+            "speaker",
+            "text",
+            "emotion",
+            "confidence",
+            *(f"p_{name}" for name in classes),
+            "modalities",
+        ]
+        + [f"missing_{modality}" for modality in MODALITIES]
+    )
+    for p in predictions:
+        times = ["" if time is None else f"{time:.3f}" for time in (p.start_s, p.end_s)]
+        told = [_cell(p.speaker), _cell(p.text), _cell(p.emotion)]
+        numbers = [f"{share:.4f}" for share in (p.confidence, *(p.probabilities[name] for name in classes))]
+        missing = [_cell(p.missing.get(modality)) for modality in MODALITIES]
+        table.writerow([*times, *told, *numbers, "+".join(p.modalities), *missing])
+    files.write_text(path, out.getvalue())
+
+
+def write_srt(predictions: Sequence[Prediction], path: Path) -> None:
+    """Write subtitles such as ``[joy 87 %] Ann: text``, with no bracket in them that a player takes for a tag.
+
+    Raises:
+        ConversationError: if a turn has no times.
+    """
+    cues = [f"{number}\n{_timing(p, number)}\n{_line(p)}\n" for number, p in enumerate(predictions, start=1)]
+    files.write_text(path, "\n".join(cues))
+
+
+def _line(prediction: Prediction) -> str:
+    said = ": ".join(part for part in (prediction.speaker, prediction.text) if part)
+    line = f"[{prediction.emotion} {100 * prediction.confidence:.0f} %] {said}"
+    return plain(line).translate(_HARMLESS).strip()
+
+
+def _timing(prediction: Prediction, number: int) -> str:
+    if prediction.start_s is None or prediction.end_s is None:
+        raise ConversationError(
+            f"Turn {number} has no times, but subtitles need them. Write JSONL or CSV for a transcript without times."
+        )
+    return f"{_stamp(prediction.start_s)} --> {_stamp(prediction.end_s)}"
+
+
+def _stamp(seconds: float) -> str:
+    minutes, milliseconds = divmod(round(1000 * seconds), 60_000)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{milliseconds // 1000:02d},{milliseconds % 1000:03d}"
+
+
+def _cell(text: str | None) -> str:
+    line = plain(text or "").strip()
+    return f"'{line}" if line.startswith(_FORMULA) else line
+
+
+def _prediction(row: dict[str, Any], where: str) -> Prediction:
+    """The prediction of a line, if every field is what it should be."""
+    probabilities, missing, modalities = row.get("probabilities"), row.get("missing"), row.get("modalities")
+    is_good = {
+        "start_s": _is_time(row.get("start_s")),
+        "end_s": _is_time(row.get("end_s")) and (row.get("start_s") is None) == (row.get("end_s") is None),
+        "speaker": isinstance(row.get("speaker"), str | None),
+        "text": isinstance(row.get("text"), str | None),
+        "probabilities": isinstance(probabilities, dict) and _sums_to_one(list(probabilities.values())),
+        "emotion": isinstance(probabilities, dict) and row.get("emotion") in list(probabilities),
+        "modalities": isinstance(modalities, list) and all(name in MODALITIES for name in modalities),
+        "missing": isinstance(missing, dict)
+        and all(name in MODALITIES for name in missing)
+        and all(isinstance(reason, str) for reason in missing.values()),
+    }
+    wrong = next((name for name, good in is_good.items() if not good or name not in row), None)
+    surplus = next((name for name in row if name not in is_good), None)
+    if wrong is not None or surplus is not None:
+        problem = f"the field {wrong!r} is {row.get(wrong)!r}" if wrong is not None else f"{surplus!r} is unknown"
+        raise ConversationError(f"{where} is no prediction: {problem[:200]}. {_ADVICE}")
+    return Prediction(**{**row, "modalities": tuple(row["modalities"])})
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST
+
+
+def _is_time(value: object) -> bool:
+    return value is None or _is_number(value)
+
+
+def _sums_to_one(values: list[Any]) -> bool:
+    return all(_is_number(value) and 0 <= value <= 1.01 for value in values) and abs(math.fsum(values) - 1) < 1e-2

@@ -1,0 +1,150 @@
+"""Emotions of a conversation over time: who spoke when, in which emotion, and how sure the model was."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from m2fnet.plots.style import COLOURS, SHADES, colour, short, styled
+from m2fnet.records import Prediction
+
+_MOST_SPEAKERS = 8  # rows; of more, those who speak least share the last one
+_BESIDE = 3.0  # inches beside the panels, for names and the colour bar
+_LIGHT = (COLOURS[1], COLOURS[3], COLOURS[4])  # on which black reads better than white
+_LETTER = 0.078  # inches of a letter of the names inside bars
+_VECTORS = 5_000  # cells; more are drawn as pixels, for an svg of a size that browsers open
+
+Floats = NDArray[np.float64]
+
+
+def emotion_timeline(predictions: Sequence[Prediction], classes: Sequence[str], title: str) -> Figure:
+    """The turns of a conversation by speaker, coloured by emotion, over the probability of every emotion.
+
+    The second panel's rows tell the emotions apart without colour; the answer's cell is framed. Time runs in
+    ``mm:ss``; for a conversation without times, every turn is equally long and has its number.
+
+    Args:
+        predictions: at least one, in speaking order.
+        classes: the emotions in the order of the rows.
+        title: of the figure, e.g. the clip's name.
+
+    Raises:
+        ValueError: if there is no prediction.
+    """
+    if not predictions:
+        raise ValueError("A timeline needs at least one prediction, got none.")
+    spans, is_timed = _spans(predictions)
+    names, speakers = _speakers(predictions, spans)
+    width = min(18.0, 10.0 + 0.03 * len(predictions))
+    scale = (width - _BESIDE) / (spans.max() - spans.min())
+    answers = np.array([classes.index(p.emotion) for p in predictions])
+    values = np.array([[p.probabilities[name] for name in classes] for p in predictions])
+    with styled():
+        heights = (0.42 * len(speakers), 0.36 * len(classes))
+        figure = Figure(figsize=(width, sum(heights) + 1.7))
+        who, what = figure.subplots(2, 1, sharex=True, height_ratios=heights)
+        _draw_speakers(who, _Turns(spans, scale, answers), [speakers.index(name) for name in names], classes)
+        cells = _draw_emotions(what, _Turns(spans, scale, answers), values)
+        figure.colorbar(cells, ax=(who, what), label="probability (%)", aspect=30, pad=0.02)
+        _name_rows(who, speakers)
+        _name_rows(what, classes)
+        for row in range(len(classes)):
+            swatch = Rectangle((-0.014, row + 0.2), 0.009, 0.6, color=colour(row), clip_on=False)
+            what.add_patch(swatch)
+            swatch.set_transform(what.get_yaxis_transform())
+        what.tick_params(axis="y", pad=0.02 * 72 * (width - _BESIDE))
+        what.set(xlim=(spans.min(), spans.max()), xlabel="time (min:s)" if is_timed else "turn")
+        what.xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 1.5, 2, 3, 5, 6, 10]))
+        if is_timed:
+            what.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: _clock(seconds)))
+        figure.suptitle(short(title, 90), parse_math=False, fontsize=13)
+    return figure
+
+
+@dataclass(frozen=True)
+class _Turns:
+    """What both panels draw: (N, 2) spans, inches per unit of them, and (N,) the row of each answer."""
+
+    spans: Floats
+    scale: float
+    answers: NDArray[np.int_]
+
+    def label(self, axes: Axes, turn: int, row: int, text: str, ink: str) -> None:
+        """Write ``text`` in the middle of a turn's box, if it fits."""
+        start, end = self.spans[turn]
+        if (end - start) * self.scale > _LETTER * len(text) + 0.12:
+            middle = ((start + end) / 2, row + 0.5)
+            axes.text(*middle, text, ha="center", va="center", color=ink, fontsize=9, parse_math=False)
+
+
+def _spans(predictions: Sequence[Prediction]) -> tuple[Floats, bool]:
+    """(N, 2) start and end of each turn, in seconds if all have times and else counted from 1, and whether they do."""
+    times = [(p.start_s, p.end_s) for p in predictions if p.start_s is not None and p.end_s is not None]
+    if len(times) == len(predictions):
+        return np.array(times, dtype=float), True
+    numbers = np.arange(1.0, len(predictions) + 1)
+    return np.stack([numbers - 0.5, numbers + 0.5], axis=1), False
+
+
+def _speakers(predictions: Sequence[Prediction], spans: Floats) -> tuple[list[str], list[str]]:
+    """The name of the row of each turn, and all rows: speakers in the order in which they first speak."""
+    names = [p.speaker or "unknown" for p in predictions]
+    spoken: dict[str, float] = {}
+    for name, (start, end) in zip(names, spans.tolist(), strict=True):
+        spoken[name] = spoken.get(name, 0.0) + end - start
+    if len(spoken) <= _MOST_SPEAKERS:
+        return names, list(spoken)
+    kept = sorted(spoken, key=lambda name: -spoken[name])[: _MOST_SPEAKERS - 1]
+    rest = f"{len(spoken) - len(kept)} others"
+    return [name if name in kept else rest for name in names], [*(name for name in spoken if name in kept), rest]
+
+
+def _draw_speakers(axes: Axes, turns: _Turns, rows: Sequence[int], classes: Sequence[str]) -> None:
+    colours = [colour(answer) for answer in turns.answers]
+    boxes = _boxes(turns.spans, np.array(rows) + 0.1, 0.8)
+    axes.add_collection(PolyCollection(boxes, facecolors=colours, edgecolors="white", linewidth=0.6))
+    for turn, (row, answer) in enumerate(zip(rows, turns.answers, strict=True)):
+        turns.label(axes, turn, row, classes[answer], "black" if colour(answer) in _LIGHT else "white")
+    axes.tick_params(labelbottom=False)
+
+
+def _draw_emotions(axes: Axes, turns: _Turns, values: Floats) -> PolyCollection:
+    """Draw the cells of all probabilities (N, C) and return them."""
+    count = values.shape[1]
+    rows = np.tile(np.arange(count, dtype=float), len(values))
+    boxes = _boxes(np.repeat(turns.spans, count, axis=0), rows, 1.0)
+    is_large = values.size > _VECTORS
+    cells = PolyCollection(boxes, cmap=SHADES, edgecolors="face", linewidth=0.2, rasterized=is_large)
+    cells.set(array=100 * values.ravel(), clim=(0, 100))
+    axes.add_collection(cells)
+    frames = _boxes(turns.spans, turns.answers.astype(float) + 0.06, 0.88)
+    axes.add_collection(PolyCollection(frames, facecolors="none", edgecolors="black", linewidth=1, rasterized=is_large))
+    for turn, answer in enumerate(turns.answers):
+        value = values[turn, answer]
+        turns.label(axes, turn, answer, f"{100 * value:.0f}", "white" if value > 0.6 else "black")
+    return cells
+
+
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
+    axes.set_yticks(np.arange(len(names)) + 0.5, [short(name, 18) for name in names], parse_math=False)
+    axes.set(ylim=(len(names), 0))
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(length=0)
+
+
+def _boxes(spans: Floats, rows: Floats, height: float) -> list[Floats]:
+    """(4, 2) corners of each of the rectangles of ``height`` over ``spans`` (N, 2), at ``rows`` (N,)."""
+    (start, end), top, bottom = spans.T, rows, rows + height
+    corners = [(start, top), (end, top), (end, bottom), (start, bottom)]
+    return list(np.stack([np.stack(corner, axis=1) for corner in corners], axis=1))
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}" if minutes >= 60 else f"{minutes}:{rest:02d}"

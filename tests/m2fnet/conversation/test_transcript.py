@@ -1,0 +1,150 @@
+"""Tables of segments, RTTM files and plain transcripts: what is read, and what is refused with line and column."""
+
+import os
+import signal
+
+import pytest
+
+from m2fnet.conversation.reading import MAX_BYTES
+from m2fnet.conversation.segments import read_segments
+from m2fnet.errors import ConversationError
+
+
+@pytest.fixture
+def read(tmp_path):
+    """``read(text, name)`` gives (start, end, speaker, text) of each segment of a file that holds ``text``."""
+
+    def call(text, name="talk.csv", clip=None):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return [(s.start_s, s.end_s, s.speaker, s.text) for s in read_segments(tmp_path / name, clip)]
+
+    return call
+
+
+@pytest.fixture
+def refusal(read):
+    def call(*given):
+        with pytest.raises(ConversationError) as caught:
+            read(*given)
+        return str(caught.value)
+
+    return call
+
+
+def test_a_table_with_times(read):
+    table = 'Speaker,start_s,mood,End,text\nAnn,1:02.5,x,1:04,"Well, no."\n\nBob,3,y,"4,5",\n,1:00:00,z,1:00:01,Yes\n'
+    assert read(table) == [
+        (3.0, 4.5, "Bob", None),
+        (62.5, 64.0, "Ann", "Well, no."),
+        (3600.0, 3601.0, None, "Yes"),
+    ]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_other_delimiters(read, delimiter):
+    assert read(delimiter.join(["start", "end"]) + "\n" + delimiter.join(["0", "1,5"])) == [(0.0, 1.5, None, None)]
+
+
+def test_a_table_without_times_is_a_transcript_in_its_own_order(read):
+    assert read("text,speaker\nHi,Bob\nHi,Ann\n") == [(None, None, "Bob", "Hi"), (None, None, "Ann", "Hi")]
+
+
+def test_a_plain_transcript(read):
+    text = "Ann: Hello: you?\n\nperson 2: I said 12:30.\nAnd then she left.\n"
+    assert read(text, "talk.txt") == [
+        (None, None, "Ann", "Hello: you?"),
+        (None, None, "person 2", "I said 12:30."),
+        (None, None, None, "And then she left."),
+    ]
+
+
+def test_a_speaker_who_says_nothing_is_refused(refusal):
+    assert "talk.txt:2: Bob says nothing, expected a line like `Ann: Hello.`" in refusal("Ann: Hi\nBob:\n", "talk.txt")
+
+
+def test_segments_say_where_they_come_from(read, tmp_path):
+    read('start,end,text\n0,1,"two\nlines"\n2,3,Hi\n')
+    assert [s.source for s in read_segments(tmp_path / "talk.csv")] == [f"{tmp_path}/talk.csv:{n}" for n in (2, 4)]
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("start,end\nsoon,2\n", "talk.csv:2, column start: 'soon' is no time, expected seconds like 12.5 or 0:12.5."),
+        ("start,end\n0,1\n1,nan\n", "talk.csv:3, column end: 'nan' is no time"),
+        ("start,end\n0,inf\n", "column end: 'inf' is no time"),
+        ("start,end\n-1,2\n", "column start: '-1' is no time"),
+        ("start,end\n1:75,2:00\n", "column start: '1:75' is no time"),
+        ("start,end\n,2\n", "column start: '' is no time"),
+        ("start,end,text\n0,1,Hi\n,,Hi\n", "talk.csv:3: the turn has no times, but others have."),
+        ("start,end,text\n,,Hi\n0,1,Hi\n", "talk.csv:2: the turn has no times, but others have."),
+        ("start,end,speaker\n,,Ann\n", "talk.csv:2, column text: it is empty"),
+        ("start,end\n3,2\n", "talk.csv:2: the turn begins at 3 s and ends at 2 s, expected an end after the start."),
+        ("start,text\n0,Hi\n", "talk.csv:1 has the columns 'start,text'. Expected a first line like start,end,speaker"),
+        ("speaker\nAnn\n", "talk.csv:1 has the columns 'speaker'."),
+        ("0,1,Ann,Hi\n", "talk.csv:1 has the columns '0, 1, Ann, Hi'."),
+        ("text,Text\nHi,Hi\n", "talk.csv:1 names the column text twice."),
+        ("start,start_s,end\n0,0,1\n", "talk.csv:1 names the column start twice."),
+        ("speaker,text\nAnn,\n", "talk.csv:2, column text: it is empty, expected what was said."),
+        ("start,end,text\n0,1,Well, no\n", "talk.csv:2 has 4 cells, expected 3 as in the first line."),
+        ('text\n"Hi\n', "talk.csv:2 is not valid CSV: unexpected end of data."),
+        ("text\n" + "a" * 200_000, "talk.csv:2 is not valid CSV: field larger than field limit (131072)."),
+        ("text\n", "talk.csv tells of no turn."),
+        (" \n", "talk.csv is empty, expected the turns of a conversation."),
+        ("text\nHi\nyou\0\n", "talk.csv:3 holds a NUL byte, expected text."),
+    ],
+)
+def test_tables_that_are_refused(refusal, table, told):
+    assert told.replace("'start,text'", "'start, text'") in refusal(table)
+
+
+RTTM = """;; a comment
+SPKR-INFO talk 1 <NA> <NA> <NA> unknown ann <NA> <NA>
+SPEAKER talk 1 2.50 1.25 <NA> <NA> ann <NA> <NA>
+SPEAKER talk 1 0 2 <NA> <NA> <NA> <NA>
+"""
+
+
+def test_rttm(read):
+    assert read(RTTM, "x.rttm") == [(0.0, 2.0, None, None), (2.5, 3.75, "ann", None)]
+
+
+def test_rttm_of_several_files(read, refusal):
+    several = RTTM + RTTM.replace(" talk ", " walk ").replace(" 2.50 ", " 7.50 ")
+    assert read(several, "x.rttm", "walk")[1] == (7.5, 8.75, "ann", None)
+    assert "x.rttm tells of 2 files (talk, walk), none of them 'other'." in refusal(several, "x.rttm", "other")
+    assert "none of them None. Name the clip like one of them" in refusal(several, "x.rttm")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("SPEAKER talk 1 0 1", "x.rttm:5 has 5 fields, expected at least 8"),
+        ("SPEAKER talk 1 nan 1 <NA> <NA> ann", "x.rttm:5: the start is 'nan', expected seconds from 0, like 12.50."),
+        ("SPEAKER talk 1 0 -1 <NA> <NA> ann", "x.rttm:5: the length is '-1'"),
+        ("SPEAKER talk 1 0 inf <NA> <NA> ann", "x.rttm:5: the length is 'inf'"),
+        ("SPEAKER talk 1 7 0 <NA> <NA> ann", "x.rttm:5: the turn begins at 7 s and ends at 7 s"),
+    ],
+)
+def test_rttm_lines_that_are_refused(refusal, line, told):
+    assert told in refusal(RTTM + line, "x.rttm")
+
+
+def test_other_formats_are_refused_by_suffix(refusal):
+    assert "has the suffix '.docx', expected one of .srt, .vtt, .rttm, .csv, .txt" in refusal("Ann: Hi", "talk.docx")
+
+
+def test_what_is_no_small_file_is_refused(tmp_path):
+    with pytest.raises(ConversationError, match=r"Cannot read .*none\.srt: No such file or directory\. Check the path"):
+        read_segments(tmp_path / "none.srt")
+    with pytest.raises(ConversationError, match="is no plain file, expected a file of segments"):
+        read_segments(tmp_path)
+    os.mkfifo(tmp_path / "pipe.srt")
+    signal.alarm(10)  # ends the tests where it would hang
+    with pytest.raises(ConversationError, match="is no plain file"):
+        read_segments(tmp_path / "pipe.srt")
+    signal.alarm(0)
+    with (tmp_path / "huge.srt").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    with pytest.raises(ConversationError, match=r"huge\.srt is larger than 10 MiB"):
+        read_segments(tmp_path / "huge.srt")
