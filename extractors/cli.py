@@ -67,7 +67,7 @@ def _run_fitted(task: str, keys: Sequence[str]) -> None:
     manifest = Manifest.load(settings.manifest)
     loading = Loading()
     if task == "fit":
-        run = fitted.fit(settings, manifest, loading)
+        run = fitted.fit_once(settings, manifest, loading)
     elif fitted.is_fit_of(settings.run, settings, manifest):
         run = fitted.load(settings.run)
     else:

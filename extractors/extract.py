@@ -12,10 +12,11 @@ from extractors.predicting import EmbeddingTask, KeepParts, trainer_for
 from extractors.progress import Progress
 from m2fnet.callbacks import say
 from m2fnet.errors import StoreError
+from m2fnet.files import locked
 from m2fnet.manifest import Manifest
 from m2fnet.store import Store, StoreWriter
 from m2fnet.store.layout import META, Outcome, StoreMeta
-from m2fnet.store.parts import Parts, drop_parts, locked, open_parts
+from m2fnet.store.parts import Parts, drop_parts, open_parts
 
 
 @names_dead_workers
@@ -66,7 +67,7 @@ def extract(
     if not trainer.is_global_zero:
         _predict(trainer, task)
         return None
-    with locked(out):
+    with locked(out, StoreError):
         kept = _kept(out, meta, overwrite=overwrite, retry_failed=retry_failed)
         parts = open_parts(out, meta, discard_others=overwrite)
         if progress and len(parts):

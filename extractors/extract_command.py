@@ -141,17 +141,11 @@ def _run(
         return trained.load(given.ckpt) if trained.is_trained(given.ckpt) else fitted.load(given.ckpt)
     argv = ["--config", str(given.config), "--manifest", str(given.manifest), *keys]
     settings = read_settings(argv, "m2fnet extract")
-    if fitted.is_fit_of(settings.run, settings, manifest):
-        return fitted.load(settings.run)
-    if (settings.run / fitted.REPORT).is_file() and not given.overwrite:
-        raise UsageError(
-            f"{settings.run} holds a fit of other settings or another manifest; name another folder with --run, or "
-            "replace it with --overwrite."
-        )
-    if trainer.world_size > 1 and not trainer.is_global_zero:
-        raise UsageError("Several processes cannot fit one extractor; fit it before with `m2fnet extractor fit`.")
-    print(f"fitting on the training split of {given.manifest}, into {settings.run}")
-    return fitted.fit(settings, manifest, loading)
+    if not fitted.is_fit_of(settings.run, settings, manifest):
+        if trainer.world_size > 1 and not trainer.is_global_zero:
+            raise UsageError("Several processes cannot fit one extractor; fit it before with `m2fnet extractor fit`.")
+        print(f"fitting on the training split of {given.manifest}, into {settings.run}")
+    return fitted.fit_once(settings, manifest, loading, overwrite=given.overwrite)
 
 
 def _report(store: "Store", total: int, max_failures: int | None) -> None:

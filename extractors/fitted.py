@@ -83,6 +83,22 @@ def load(run: Path) -> FittedRun:
     return FittedRun(extractor, provenance)
 
 
+def fit_once(settings: Settings, manifest: Manifest, loading: Loading, *, overwrite: bool = False) -> FittedRun:
+    """The fit of these settings on this manifest: the one in ``settings.run``, or else a new one.
+
+    Raises:
+        UsageError: if the folder holds another fit, unless that may be overwritten.
+    """
+    if is_fit_of(settings.run, settings, manifest):
+        return load(settings.run)
+    if (settings.run / REPORT).is_file() and not overwrite:
+        raise UsageError(
+            f"{settings.run} holds a fit of other settings or another manifest; name another folder with --run, or "
+            "remove it."
+        )
+    return fit(settings, manifest, loading)
+
+
 def is_fit_of(run: Path, settings: Settings, manifest: Manifest) -> bool:
     """Whether folder ``run`` already holds the fit of these settings on this manifest."""
     if not (run / REPORT).is_file():

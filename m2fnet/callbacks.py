@@ -1,9 +1,12 @@
 """What every training run does beside training: keep time, keep random numbers, say how far it is."""
 
 import math
+import re
 import resource
 import statistics
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -31,10 +34,22 @@ class Clock(pl.Callback):
 
     def summary(self) -> dict[str, float | None]:
         """Median epoch in seconds (None if none was run), peak memory of this process and of the GPU in MiB."""
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         gpu = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
         seconds = round(statistics.median(self.seconds), 4) if self.seconds else None
-        return {"epoch_seconds": seconds, "peak_memory_mib": round(own), "peak_gpu_memory_mib": round(gpu)}
+        return {
+            "epoch_seconds": seconds,
+            "peak_memory_mib": round(_peak_memory_mib()),
+            "peak_gpu_memory_mib": round(gpu),
+        }
+
+
+def _peak_memory_mib() -> float:
+    """Of this process; what `getrusage` says would count what the process that started it held."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.findall(r"VmHWM:\s*(\d+) kB", status.read_text())[0]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
 
 class RandomState(pl.Callback):

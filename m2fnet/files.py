@@ -3,13 +3,18 @@
 import hashlib
 import json
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from m2fnet.errors import M2FNetError
+
+LOCK = ".lock"
 
 
 @contextmanager
@@ -31,6 +36,29 @@ def replaced(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(folder: Path, error: type[M2FNetError]) -> Iterator[None]:
+    """Let nobody else write into ``folder``; the system takes the lock back if the process dies.
+
+    Raises:
+        error: if another process is at it, naming that process.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    try:
+        with FileLock(path, timeout=0):
+            path.write_text(f"{os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+    except Timeout:
+        owner = path.read_text(encoding="utf-8", errors="replace")[:200] if path.exists() else ""
+        raise error(
+            f"Process {owner or 'unknown'} is writing into {folder}; wait for its end, or name another folder."
+        ) from None
 
 
 def _flush_to_disk(path: Path) -> None:

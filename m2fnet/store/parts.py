@@ -14,53 +14,26 @@ import dataclasses
 import json
 import os
 import shutil
-import socket
 import time
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from m2fnet.errors import StoreError
-from m2fnet.files import read_json, replaced, sha256_of, write_json
+from m2fnet.files import LOCK, locked, read_json, replaced, sha256_of, write_json
 from m2fnet.store.layout import DTYPES, META, VECTORS, Missing, Outcome, StoreMeta
 from m2fnet.store.writer import sweep
 
 FOLDER = ".parts"
-LOCK = ".lock"
 JOB = "job.json"
 _JOB, _OUTCOMES = "job", "outcomes"
-
-
-@contextmanager
-def locked(store: Path) -> Iterator[None]:
-    """Let nobody else write into the folder ``store``; the system takes the lock back if the process dies.
-
-    Raises:
-        StoreError: if another process is at it, naming that process.
-    """
-    store.mkdir(parents=True, exist_ok=True)
-    path = store / LOCK
-    try:
-        with FileLock(path, timeout=0):
-            path.write_text(f"{os.getpid()} on {socket.gethostname()}", encoding="utf-8")
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-    except Timeout:
-        owner = path.read_text(encoding="utf-8", errors="replace")[:200] if path.exists() else ""
-        raise StoreError(
-            f"Process {owner or 'unknown'} is writing into {store}; wait for its end, or name another folder."
-        ) from None
 
 
 def open_parts(store: Path, meta: StoreMeta, *, discard_others: bool = False) -> "Parts":
@@ -103,7 +76,7 @@ def tidy(store: Path) -> None:
     """
     if not any((store / name).exists() for name in (FOLDER, LOCK)):
         return
-    with locked(store):
+    with locked(store, StoreError):
         sweep(store)
         job = _read_job(store / FOLDER)
         if job is None or job.get("replaces") != _sha256_of_meta(store):

@@ -8,7 +8,7 @@ from tiny_clips import LSA, SMALL, embeddings, settings_of
 
 from extractors import fitted
 from extractors.embedding import Loading
-from m2fnet.errors import RunError
+from m2fnet.errors import RunError, UsageError
 
 
 @pytest.mark.parametrize("class_path", SMALL)
@@ -64,3 +64,14 @@ def test_changed_weights_are_refused(corpus, tmp_path):
     vocabulary.write_text(vocabulary.read_text().replace("table", "cable"))
     with pytest.raises(RunError, match="not the ones"):
         fitted.load(tmp_path / "run")
+
+
+def test_a_fit_is_taken_again_and_never_replaced_by_another(corpus, tmp_path):
+    settings = settings_of(LSA, tmp_path)
+    first, again = (fitted.fit_once(settings, corpus, Loading()) for _ in range(2))
+    assert first.provenance == again.provenance
+    other = dataclasses.replace(settings, seed=settings.seed + 1)
+    with pytest.raises(UsageError, match="holds a fit of other settings"):
+        fitted.fit_once(other, corpus, Loading())
+    assert fitted.load(settings.run).provenance == first.provenance
+    assert fitted.fit_once(other, corpus, Loading(), overwrite=True).provenance["seed"] == other.seed

@@ -11,6 +11,8 @@ import yaml
 
 from m2fnet.callbacks import Clock
 from m2fnet.cli import DONE, FAILED, WRONG_USE, run
+from m2fnet.errors import RunError
+from m2fnet.files import locked
 
 
 def test_the_default_run_folder_is_named_after_configuration_and_seed(dialog):
@@ -87,6 +89,14 @@ def test_training_again_forgets_the_report_of_the_weights_before(dialog):
     assert dialog("fit") == dialog("test") == DONE
     assert dialog("fit", "--overwrite", "true") == DONE
     assert not Path("run/report.json").exists()
+
+
+def test_two_trainings_of_one_run_do_not_meet(dialog, capsys):
+    with locked(Path("run"), RunError):
+        assert dialog("fit") == FAILED
+    assert "is writing into run; wait for its end" in capsys.readouterr().err
+    assert not list(Path("run").iterdir())
+    assert dialog("fit") == DONE
 
 
 def test_overwriting_trains_a_finished_run_again_with_other_settings(dialog):
