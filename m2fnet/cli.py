@@ -24,6 +24,7 @@ COMMANDS = {
     "ablate": ("m2fnet.ablate_command", "the paper's tables: modalities, fusion, encoders, fusion layers"),
     "reproduce": ("m2fnet.reproduce_command", "train a run again and compare bit for bit"),
     "report": ("m2fnet.metrics.report_command", "tested runs in a table: mean ± s.d., intervals, differences, errors"),
+    "predict": ("m2fnet.predict_command", "the emotions of your own clips, turn by turn"),
     "export": ("m2fnet.export_command", "tested run + its extractors -> a model as one folder, to use and pass on"),
 }
 

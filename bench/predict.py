@@ -1,0 +1,188 @@
+"""A trained model on a clip of one's own: what each stage takes, how that compares with the clip's length, and memory.
+
+The clip is one shot of the toy corpus, 192 x 144 pixels, 12 frames and 16,000 samples a second, with subtitles of the
+toy corpus's sentences beside it. The model is that of `m2fnet demo`, trained for one epoch, or a run or folder of yours
+(`--model`). Everything happens once, in a process of its own that starts with nothing loaded, as the command does: what
+is loaded late or filled at first use counts where it happens. Peak memory is that of this process.
+"""
+
+import sys
+
+sys.path.append(sys.path.pop(0))  # beside this file lie others with the names of packages
+
+import argparse
+import json
+import multiprocessing
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from _table import Row, finish, parser
+
+EXTRACTORS = {"text": "text_lsa", "audio": "audio_mel_statistics", "visual": "visual_face_gradients"}
+START, VOICE = "load libraries and model", "voice activity, without subtitles"  # beside the rest
+MIB = 1024  # in kB
+
+
+@dataclass
+class Clock:
+    """Seconds on the wall of each stage."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] += time.perf_counter() - start
+
+    def on(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """``function``, timed."""
+
+        def timed(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            with self(stage):
+                return function(*args, **kwargs)
+
+        return timed
+
+
+def main() -> None:
+    arguments = parser(__doc__ or "")
+    arguments.add_argument(
+        "--model", type=Path, help="a dialogue run or what `m2fnet export` wrote (default: made here)"
+    )
+    arguments.add_argument("--seconds", type=int, help="length of the clip (default 60, with --quick 6)")
+    arguments.add_argument("--threads", type=int, default=2, help="of torch (default 2)")
+    args = arguments.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = args.model or trained(folder, quick=args.quick)
+        clip = shoot(folder / "clip.mp4", args.seconds or (6 if args.quick else 60))
+        rows = [
+            *rows_of("whole", measured(clip, model, folder, args, causal=False)),
+            *rows_of("causal", measured(clip, model, folder, args, causal=True)),
+        ]
+    finish(rows, args)
+
+
+def rows_of(name: str, figures: dict[str, Any]) -> list[Row]:
+    seconds = {stage: value for stage, value in figures["seconds"].items() if stage != "all"}
+    known = sum(value for stage, value in seconds.items() if stage not in (START, VOICE))
+    total = figures["seconds"]["all"]
+    rows = [
+        Row("length of the clip", "s", figures["length"]),
+        Row("turns", "", figures["turns"]),
+        *(Row(stage, "s", value) for stage, value in seconds.items()),
+        Row("rest", "s", total - known),
+        Row("all but loading", "s", total),
+        Row("real-time factor", "", total / figures["length"], larger_is_better=False),
+        Row("a turn", "s", total / figures["turns"]),
+        Row("peak memory", "MiB", figures["peak"]),
+        Row("peak memory before the clip", "MiB", figures["before"]),
+    ]
+    return [replace(row, name=f"{name}: {row.name}") for row in rows]
+
+
+def measured(clip: Path, model: Path, folder: Path, args: argparse.Namespace, *, causal: bool) -> dict[str, Any]:
+    """What a fresh process takes for the clip."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(measure, clip, model, folder / f"{causal}", args.threads, causal).result()
+
+
+def measure(clip: Path, model: Path, out: Path, threads: int, causal: bool) -> dict[str, Any]:
+    """Seconds of each stage in this process, its peak memory, and how many turns there were."""
+    clock = Clock()
+    with clock(START):
+        import torch
+
+        from m2fnet.conversation.segments import segments_of
+        from m2fnet.conversation.voice import voice_activity
+        from m2fnet.pipeline import Pipeline
+        from m2fnet.pipeline.results import write_results
+
+        torch.set_num_threads(threads)
+        pipeline = Pipeline.from_pretrained(model, causal=causal)
+    before = peak()
+    for name, extractor in pipeline.model.extractors.items():
+        extractor.preprocess = clock.on(f"{name}: read and look at", extractor.preprocess)
+        extractor.forward = clock.on(f"{name}: embed", extractor.forward)
+    pipeline.model.network.forward = clock.on("dialogue network", pipeline.model.network.forward)
+    with clock("all"):
+        with clock("turns from subtitles"):
+            found = segments_of(clip)
+        predictions = pipeline(clip, segments=found.segments)
+        with clock("write"):
+            write_results(out, predictions, found.source, {})
+    most = peak()
+    with clock(VOICE):
+        voice_activity(clip)
+    length = max(float(turn.end_s or 0) for turn in found.segments)
+    return {"seconds": clock.seconds, "turns": len(predictions), "length": length, "before": before, "peak": most}
+
+
+def peak() -> float:
+    """The most memory that this process has had, in MiB; getrusage would count what its parent held."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / MIB
+
+
+def trained(folder: Path, *, quick: bool) -> Path:
+    """A dialogue run on the toy corpus, by the commands of `m2fnet demo`."""
+    data, run = str(folder / "data"), folder / "runs" / "net"
+    dialogues = ("3", "2", "3") if quick else ("40", "10", "20")
+    command("prepare", "toy", "--root", str(folder / "raw"), "--out", data, "--dialogues", *dialogues)
+    stores = {}
+    for modality, name in EXTRACTORS.items():
+        place, stores[modality] = str(folder / "runs" / name), str(folder / modality)
+        command("extractor", "fit", "--config", f"conf/extractors/{name}.yaml", "--manifest", data, "--run", place)
+        command("extract", "--ckpt", place, "--manifest", data, "--out", stores[modality])
+    places = ("--data.manifest", data, "--data.stores", json.dumps(stores), "--run", str(run), "--quiet", "true")
+    command("dialog", "fit", "--config", "conf/dialog/m2fnet_toy.yaml", "--trainer.max_epochs", "1", *places)
+    return run
+
+
+def command(*arguments: str) -> None:
+    """Run a command of this project in this process.
+
+    Raises:
+        RuntimeError: if it fails.
+    """
+    from m2fnet import cli
+
+    if cli.run(arguments) != cli.DONE:
+        raise RuntimeError(f"m2fnet {' '.join(arguments)} failed")
+
+
+def shoot(path: Path, seconds: int) -> Path:
+    """A clip of about so many seconds with subtitles beside it, each cue as long as a line of the toy corpus."""
+    import numpy as np
+
+    from m2fnet.corpora import toy_clip
+    from m2fnet.corpora.toy_script import write_script
+
+    script = write_script({"test": seconds}, np.random.default_rng(0))
+    lines, cues, clock = [line for scene in script["test"] for line in scene], list[str](), 0.0
+    for number, line in enumerate(lines, start=1):
+        if clock >= seconds:
+            break
+        end = clock + line.shot.seconds
+        cues.append(f"{number}\n{stamp(clock)} --> {stamp(end)}\n{line.speaker}: {line.text}\n")
+        clock = end
+    toy_clip.shoot(path, replace(lines[0].shot, seconds=clock))
+    path.with_suffix(".srt").write_text("\n".join(cues), encoding="utf-8")
+    return path
+
+
+def stamp(seconds: float) -> str:
+    whole, thousandths = divmod(round(1000 * seconds), 1000)
+    return f"{whole // 3600:02}:{whole // 60 % 60:02}:{whole % 60:02},{thousandths:03}"
+
+
+if __name__ == "__main__":
+    main()
