@@ -26,6 +26,7 @@ COMMANDS = {
     "report": ("m2fnet.metrics.report_command", "tested runs in a table: mean ± s.d., intervals, differences, errors"),
     "predict": ("m2fnet.predict_command", "the emotions of your own clips, turn by turn"),
     "export": ("m2fnet.export_command", "tested run + its extractors -> a model as one folder, to use and pass on"),
+    "serve": ("m2fnet.serve_command", "a page to drop a clip into: player, timeline of emotions, transcript"),
 }
 
 USAGE = """usage: m2fnet COMMAND ...

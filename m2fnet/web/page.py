@@ -1,0 +1,61 @@
+"""Everything behind the page from its opening to its end: model, example, folder of uploads, server."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from m2fnet.errors import UsageError
+from m2fnet.pipeline import Pipeline
+from m2fnet.web.app import make_server
+from m2fnet.web.example import write_example
+from m2fnet.web.limits import Limits
+from m2fnet.web.uploads import Uploads
+from m2fnet.web.worker import Worker
+
+LOCAL = "127.0.0.1"
+
+
+@contextmanager
+def open_page(
+    load: Callable[[], Pipeline], name: str, limits: Limits, *, host: str = LOCAL, port: int = 7860
+) -> Iterator[str]:
+    """The address of the page while the block lasts; nothing of it is left behind.
+
+    Args:
+        load: makes the pipeline, see `Worker`.
+        name: of the model, for the head of the page.
+        limits: of what it takes.
+        host: address to listen on.
+        port: to listen on.
+
+    Raises:
+        RunError: if the model cannot be loaded.
+        UsageError: if the port cannot be used.
+    """
+    with ExitStack() as ends:
+        uploads = Path(ends.enter_context(TemporaryDirectory(prefix="m2fnet-uploads-")))
+        example = Path(ends.enter_context(TemporaryDirectory(prefix="m2fnet-example-")))
+        worker = Worker(load, limits)
+        ends.callback(worker.stop)
+        facts = {**worker.start(), "name": name}
+        write_example(example)
+        hosts = [LOCAL, "localhost"] if host == LOCAL else ["*"]
+        server = make_server(facts, worker, Uploads(uploads, limits), limits, example, hosts)
+        try:
+            _, address, _ = server.launch(
+                server_name=host,
+                server_port=port,
+                share=False,
+                ssr_mode=False,
+                mcp_server=False,
+                run_history=False,
+                enable_monitoring=False,
+                prevent_thread_lock=True,
+                quiet=True,
+                _frontend=False,
+            )
+        except OSError as taken:
+            raise UsageError(f"Cannot listen on {host}, port {port}; is it in use? Name another --port.") from taken
+        ends.callback(server.get_blocks().close, verbose=False)
+        yield address

@@ -1,0 +1,361 @@
+// Sends a clip to the model and draws what comes back. All text goes through textContent: none of it can become markup.
+
+const ROWS = 500; // turns in the list; the timeline and the files have all
+const DETAILED = 500; // turns up to which the timeline shows the weaker emotions too
+const LANE = 20; // height in the timeline, as in page.css
+const SUBTITLES = ["srt", "vtt", "rttm", "csv", "txt"];
+
+const $ = (id) => document.getElementById(id);
+const model = await (await fetch("model")).json();
+const tone = (emotion) => model.colours[model.classes.indexOf(emotion)];
+const chosen = { clip: null, subtitles: null };
+let shown = null; // the answer on the page: {turns, spans, length, rows, current}
+
+introduce();
+
+// ------------------------------------------------------------------------------------------------ small helpers
+
+function make(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element[name] = value;
+  element.append(...children);
+  return element;
+}
+
+function makeSvg(tag, attributes) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  return element;
+}
+
+const percent = (share) => `${Math.round(100 * share)} %`;
+const count = (number, what) => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
+const suffix = (name) => name.slice(name.lastIndexOf(".") + 1).toLowerCase();
+
+function clock(seconds) {
+  const whole = Math.floor(seconds);
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  const rest = String(whole % 60).padStart(2, "0");
+  return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
+}
+
+function offer(link, name, text, type) {
+  URL.revokeObjectURL(link.href);
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+}
+
+// ------------------------------------------------------------------------------------------- choosing and asking
+
+function introduce() {
+  const streams = model.modalities.join(", ");
+  $("model").textContent = `${model.name}: ${model.classes.join(", ")}, from ${streams}`;
+  $("terms").textContent =
+    `Up to ${model.limits.megabytes} MB and ${model.limits.minutes} minutes. ` +
+    "The clip is removed from the server as soon as it is answered.";
+  $("clip").onchange = $("subtitles").onchange = (event) => choose(event.target.files);
+  $("ask").onsubmit = (event) => (event.preventDefault(), read());
+  $("example").onclick = tryExample;
+  $("again").onclick = startAgain;
+  $("track").onclick = (event) => clickTrack(event);
+  $("player").ontimeupdate = $("player").onseeked = () => moveTo($("player").currentTime);
+  $("player").onplay = follow;
+  $("player").onloadedmetadata = () => $("player").classList.toggle("sound", !$("player").videoWidth);
+  $("player").onerror = () => $("player").src && ([$("mute").hidden, $("player").hidden] = [false, true]);
+  document.ondragover = (event) => (event.preventDefault(), $("drop").classList.add("over"));
+  document.ondragleave = () => $("drop").classList.remove("over");
+  document.ondrop = (event) => {
+    event.preventDefault();
+    $("drop").classList.remove("over");
+    if (!$("ask").hidden) choose(event.dataTransfer.files);
+  };
+  choose([...$("clip").files, ...$("subtitles").files]); // chosen before this script was there
+  $("example").disabled = false;
+}
+
+function choose(files) {
+  for (const file of files) chosen[SUBTITLES.includes(suffix(file.name)) ? "subtitles" : "clip"] = file;
+  $("chosen").replaceChildren(
+    ...[chosen.clip, chosen.subtitles].filter(Boolean).map((file) => make("li", { textContent: file.name })),
+  );
+  $("go").disabled = !(chosen.clip || chosen.subtitles);
+  $("problem").hidden = true;
+}
+
+function startAgain() {
+  $("player").pause();
+  URL.revokeObjectURL($("player").src);
+  $("player").removeAttribute("src");
+  [chosen.clip, chosen.subtitles, shown] = [null, null, null];
+  $("ask").reset();
+  choose([]);
+  show("ask");
+}
+
+/** Show one of the three states of the page: "ask", "work", "answer". */
+function show(state) {
+  for (const id of ["ask", "work", "answer"]) $(id).hidden = id !== state;
+  $("again").hidden = state !== "answer";
+}
+
+async function tryExample() {
+  const names = ["example.mp4", "example.srt"];
+  choose(await Promise.all(names.map(async (name) => new File([await (await fetch(name)).blob()], name))));
+  await read();
+}
+
+async function read() {
+  $("problem").hidden = true;
+  show("work");
+  try {
+    tell("Sending the clip …");
+    const clip = chosen.clip ? await upload("clip", chosen.clip) : "";
+    const subtitles = chosen.subtitles ? await upload(suffix(chosen.subtitles.name), chosen.subtitles) : "";
+    const answer = await analyse(clip, subtitles);
+    show("answer");
+    draw(answer);
+  } catch (problem) {
+    show("ask");
+    $("problem").textContent = problem.message;
+    $("problem").hidden = false;
+  }
+}
+
+function tell(sentence, done, of) {
+  $("doing").textContent = sentence;
+  if (of) [$("bar").max, $("bar").value] = [of, done];
+  else $("bar").removeAttribute("value");
+}
+
+async function upload(kind, file) {
+  if (file.size > 1e6 * model.limits.megabytes)
+    throw Error(`The clip has ${Math.ceil(file.size / 1e6)} MB, this page takes up to ${model.limits.megabytes}.`);
+  const response = await fetch(`uploads/${kind}`, { method: "PUT", body: file }).catch(() => {
+    throw Error("The server took no more of the file. Is it too large, or has the server gone?");
+  });
+  const told = await response.json();
+  if (!response.ok) throw Error(told.error);
+  return told.name;
+}
+
+/** The answer to an uploaded clip, when its turn in gradio's queue has come. */
+async function analyse(clip, subtitles) {
+  const session = [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("");
+  const joined = await fetch("gradio_api/queue/join", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ data: [clip, subtitles], fn_index: 0, session_hash: session, simple_format: true }),
+  });
+  if (!joined.ok) throw Error("The server does not take the clip now. Try again in a few minutes.");
+  let answer = null;
+  return new Promise((resolve, reject) => {
+    const events = new EventSource(`gradio_api/queue/data?session_hash=${session}`);
+    const end = (settle, value) => (events.close(), settle(value));
+    const said = {
+      estimation: ({ rank }) => tell(rank ? `Waiting: ${count(rank, "clip")} in line before yours …` : "Yours is next …"),
+      process_starts: () => tell("Reading the clip …"),
+      process_generating: ({ output }) => {
+        const [part] = output.data ?? [];
+        if (part?.turns) answer = part;
+        else if (part) tell(`Turn ${part.done} of ${part.of}`, part.done, part.of);
+      },
+      process_completed: ({ success, output }) =>
+        success && answer ? end(resolve, answer) : end(reject, Error(output?.error ?? "The model failed over this clip.")),
+      unexpected_error: () => end(reject, Error("The server failed over this clip. Its output says how.")),
+    };
+    events.onmessage = ({ data }) => ((message) => said[message.msg]?.(message))(JSON.parse(data));
+    events.onerror = () => end(reject, Error("The server does not answer any more. Is `m2fnet serve` still running?"));
+  });
+}
+
+// ------------------------------------------------------------------------------------------------------- drawing
+
+function draw(answer) {
+  const { turns } = answer;
+  const spans = turns.map((turn, i) => [turn.start_s ?? i, turn.end_s ?? i + 1]); // a bare transcript has no times
+  const isTimed = turns.every((turn) => turn.start_s !== null);
+  const length = Math.max(isTimed ? (answer.end_s ?? 0) : 0, ...spans.slice(-20).map(([, end]) => end));
+  shown = { turns, spans, length, isTimed, rows: [], current: -1 };
+  showPlayer();
+  drawFacts(answer);
+  drawTimeline();
+  drawOdds();
+  drawTurns();
+  moveTo(spans[0][0]);
+}
+
+function showPlayer() {
+  [$("mute").hidden, $("player").hidden] = [true, !chosen.clip];
+  if (chosen.clip) $("player").src = URL.createObjectURL(chosen.clip);
+}
+
+function drawFacts(answer) {
+  const { turns } = shown;
+  const name = (chosen.clip ?? chosen.subtitles).name;
+  $("summary").textContent = `${count(turns.length, "turn")}, told by ${answer.source}`;
+  $("streams").textContent = model.modalities.map((stream) => describe(stream, turns)).join(" · ");
+  const kept = { clip: name, model: model.name, classes: model.classes, source: answer.source, turns };
+  const stem = name.replace(/\.[^.]*$/, "");
+  offer($("json"), `${stem}.emotions.json`, JSON.stringify(kept, null, 2), "application/json");
+  offer($("srt"), `${stem}.emotions.srt`, answer.srt, "application/x-subrip");
+}
+
+function describe(stream, turns) {
+  const missing = turns.map((turn) => turn.missing[stream]).filter(Boolean);
+  if (!missing.length) return `${stream} used`;
+  const why = [...new Set(missing)].slice(0, 2).join("; ");
+  return missing.length === turns.length
+    ? `${stream} missing (${why})`
+    : `${stream} used in ${turns.length - missing.length} of ${turns.length} turns (${why})`;
+}
+
+function drawTimeline() {
+  const { turns, spans, length } = shown;
+  $("lanes").replaceChildren(...model.classes.map((emotion) => make("span", { textContent: emotion })));
+  const height = LANE * model.classes.length;
+  const svg = makeSvg("svg", { viewBox: `0 0 1000 ${height}`, preserveAspectRatio: "none" });
+  for (let lane = 0; lane < model.classes.length; lane += 2)
+    svg.append(makeSvg("rect", { class: "stripe", x: 0, y: LANE * lane, width: 1000, height: LANE }));
+  turns.forEach((turn, i) => {
+    const x = (1000 * spans[i][0]) / length;
+    const width = Math.max(1.5, (1000 * (spans[i][1] - spans[i][0])) / length - 1);
+    model.classes.forEach((emotion, lane) => {
+      const isTop = emotion === turn.emotion;
+      const share = turn.probabilities[emotion];
+      if (!isTop && (turns.length > DETAILED || share < 0.05)) return;
+      const bar = makeSvg("rect", { x, y: LANE * lane + 3, width, height: LANE - 6, fill: model.colours[lane] });
+      bar.setAttribute("opacity", isTop ? 1 : 0.6 * share);
+      bar.dataset.turn = i;
+      if (isTop) bar.classList.add("top");
+      svg.append(bar);
+    });
+  });
+  $("track").querySelector("svg")?.remove();
+  $("track").prepend(svg);
+  drawAxis();
+}
+
+function drawAxis() {
+  const { length, isTimed } = shown;
+  const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 3000, 6000];
+  const step = steps.find((candidate) => length / candidate <= 8) ?? length / 6;
+  const marks = [];
+  for (let at = 0; at <= length; at += step) {
+    const mark = make("span", { textContent: isTimed ? clock(at) : `turn ${Math.round(at) + 1}` });
+    mark.style.left = `${(100 * at) / length}%`;
+    marks.push(mark);
+  }
+  $("axis").replaceChildren(...marks);
+}
+
+function drawOdds() {
+  $("odds").replaceChildren(
+    ...model.classes.flatMap((emotion) => {
+      const gauge = make("i");
+      gauge.style.background = tone(emotion);
+      return [make("dt", { textContent: emotion }), make("dd", { className: "gauge" }, gauge), make("dd")];
+    }),
+  );
+}
+
+function drawTurns() {
+  const { turns } = shown;
+  shown.rows = turns.slice(0, ROWS).map(makeRow);
+  $("turns").replaceChildren(...shown.rows);
+  $("turns").scrollTop = 0;
+  $("rest").hidden = turns.length <= ROWS;
+  $("rest").textContent = `The first ${ROWS} turns are listed; the timeline and the files have all ${count(turns.length, "turn")}.`;
+}
+
+function makeRow(turn, i) {
+  const time = make("button", { type: "button", className: "time", textContent: shown.isTimed ? clock(turn.start_s) : i + 1 });
+  const words = make("span", { className: "words" });
+  if (turn.speaker) words.append(make("span", { className: "speaker", textContent: turn.speaker }));
+  words.append(turn.text ?? make("span", { className: "none", textContent: "no transcript" }));
+  const emotion = make("span", { className: "emotion" }, make("i"));
+  emotion.append(`${turn.emotion} ${percent(turn.probabilities[turn.emotion])}`);
+  const mix = make("span", { className: "mix", title: odds(turn) });
+  for (const name of model.classes) {
+    const part = make("i");
+    part.style.width = `${100 * turn.probabilities[name]}%`;
+    part.style.background = tone(name);
+    mix.append(part);
+  }
+  const inputs = make("span", { className: "inputs" }, ...model.modalities.map((stream) => makeBadge(stream, turn)));
+  const row = make("li", { className: "turn", onclick: () => goTo(i) }, time, words, emotion, mix, inputs);
+  row.style.setProperty("--tone", tone(turn.emotion));
+  return row;
+}
+
+function makeBadge(stream, turn) {
+  const why = turn.missing[stream];
+  return why
+    ? make("span", { className: "missing", textContent: stream, title: `not used: ${why}` })
+    : make("span", { textContent: stream });
+}
+
+const odds = (turn) => model.classes.map((name) => `${name} ${percent(turn.probabilities[name])}`).join(", ");
+
+// --------------------------------------------------------------------------------------------------- moving along
+
+/** Go to where a turn begins, in the player if there is one. */
+function goTo(i) {
+  const begin = shown.spans[i][0];
+  if (shown.isTimed && chosen.clip && !$("player").hidden) $("player").currentTime = begin + 0.01;
+  moveTo(begin);
+}
+
+function clickTrack(event) {
+  if (event.target.dataset.turn) return goTo(Number(event.target.dataset.turn));
+  const box = $("track").getBoundingClientRect();
+  const at = (shown.length * (event.clientX - box.left)) / box.width;
+  return goTo(turnAt(at));
+}
+
+/** Number of the last turn that has begun. */
+function turnAt(time) {
+  let [low, high] = [0, shown.spans.length - 1];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (shown.spans[middle][0] <= time) low = middle;
+    else high = middle - 1;
+  }
+  return low;
+}
+
+function follow() {
+  if ($("player").paused || !shown) return;
+  moveTo($("player").currentTime);
+  requestAnimationFrame(follow);
+}
+
+function moveTo(time) {
+  if (!shown) return;
+  $("cursor").hidden = false;
+  $("cursor").style.left = `${Math.min(100, (100 * time) / shown.length)}%`;
+  const i = turnAt(time);
+  if (i === shown.current) return;
+  shown.rows[shown.current]?.classList.remove("here");
+  shown.current = i;
+  shown.rows[i]?.classList.add("here");
+  if (shown.rows[i]) reveal(shown.rows[i]);
+  showTurn(shown.turns[i]);
+}
+
+/** Scroll the list, and not the page, until the row is in it. */
+function reveal(row) {
+  const list = $("turns");
+  const [top, bottom] = [row.offsetTop - list.offsetTop, row.offsetTop - list.offsetTop + row.offsetHeight];
+  if (top < list.scrollTop || bottom > list.scrollTop + list.clientHeight) list.scrollTop = top - list.clientHeight / 3;
+}
+
+function showTurn(turn) {
+  $("said").textContent = [turn.speaker, turn.text ?? "no transcript"].filter(Boolean).join(": ");
+  const [names, values] = [$("odds").querySelectorAll("dt"), $("odds").querySelectorAll("dd:not(.gauge)")];
+  $("odds").querySelectorAll(".gauge i").forEach((gauge, lane) => {
+    const share = turn.probabilities[model.classes[lane]];
+    gauge.style.width = `${100 * share}%`;
+    values[lane].textContent = percent(share);
+    names[lane].className = model.classes[lane] === turn.emotion ? "top" : "";
+  });
+}

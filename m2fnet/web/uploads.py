@@ -1,0 +1,90 @@
+"""Files on their way from a browser to the model: none is kept longer than its answer takes."""
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from m2fnet.errors import UsageError
+from m2fnet.web.limits import MB, Limits
+
+SUBTITLES = ("srt", "vtt", "rttm", "csv", "txt")
+KINDS = ("clip", *SUBTITLES)
+_SUBTITLE_BYTES = 10 * MB
+_FORGOTTEN_S = 900.0  # a file that nobody asked about by then belongs to a page that was closed
+
+
+class Uploads:
+    """A folder of files that came in, each under a name that is drawn here and known to its sender alone.
+
+    What a file is called where it comes from plays no part: no name reaches the disk, and equal files of two senders
+    are two files.
+
+    Args:
+        folder: empty, and used by nobody else.
+        limits: of a file and of their number.
+    """
+
+    def __init__(self, folder: Path, limits: Limits) -> None:
+        self._folder, self._limits = folder, limits
+
+    async def receive(self, kind: str, chunks: AsyncIterator[bytes], declared: int = 0) -> str:
+        """Write a file that comes in pieces and return its name; nothing is left of one that is refused or breaks off.
+
+        Args:
+            kind: one of `KINDS`; a clip is known by its content, subtitles by their suffix.
+            chunks: its bytes.
+            declared: number of bytes that the sender promises; 0 if it does not.
+
+        Raises:
+            UsageError: if it is of no such kind or too large, or too many wait already.
+        """
+        if kind not in KINDS:
+            raise UsageError(f"A file of kind {kind!r} came; expected one of {', '.join(KINDS)}.")
+        check = self._limits.check_size if kind == "clip" else _check_subtitles
+        check(declared)
+        self._make_room()
+        path = self._folder / f"{secrets.token_urlsafe(16)}.{kind}"
+        received = 0
+        try:
+            with path.open("xb") as file:
+                async for chunk in chunks:
+                    received += len(chunk)
+                    check(received)
+                    file.write(chunk)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        return path.name
+
+    @contextmanager
+    def taken(self, name: str) -> Iterator[Path | None]:
+        """The file of that name, which is removed behind the block; None for the name "", of no file.
+
+        Raises:
+            UsageError: if there is no such file.
+        """
+        if not name:
+            yield None
+            return
+        found = {path.name: path for path in self._folder.iterdir()}.get(name)
+        if found is None:
+            raise UsageError("The file is not here any more. Choose it again.")
+        try:
+            yield found
+        finally:
+            found.unlink(missing_ok=True)
+
+    def _make_room(self) -> None:
+        paths = list(self._folder.iterdir())
+        forgotten = [path for path in paths if time.time() - path.stat().st_mtime > _FORGOTTEN_S]
+        for path in forgotten:
+            path.unlink(missing_ok=True)
+        if len(paths) - len(forgotten) >= 2 * self._limits.waiting:  # a clip and its subtitles
+            raise UsageError("Too many clips wait for their turn. Try again in a few minutes.")
+
+
+def _check_subtitles(size: int) -> None:
+    if size > _SUBTITLE_BYTES:
+        raise UsageError(f"The subtitles have more than {_SUBTITLE_BYTES / MB:g} MB; expected those of one clip.")

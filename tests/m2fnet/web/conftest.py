@@ -1,0 +1,25 @@
+"""The page with a fake model behind it."""
+
+import tempfile
+
+import pytest
+
+pytest.importorskip("gradio", reason="gradio is not installed: it is the extra `web`")
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """Address of a page with narrow limits whose model answers turn by turn: neutral, joy, anger, neutral, ..."""
+    from fake_pipeline import load
+    from served_page import LIMITS, folders, free_port
+
+    patch = pytest.MonkeyPatch()
+    patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+    patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("temporary")))
+
+    from m2fnet.web.page import open_page
+
+    with open_page(load, "fake", LIMITS, port=free_port()) as opened:
+        yield opened
+    assert folders("uploads") == folders("example") == []
+    patch.undo()

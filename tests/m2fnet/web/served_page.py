@@ -1,0 +1,26 @@
+"""The page that the tests of this folder ask: its limits, and what it keeps among the temporary files."""
+
+import socket
+import tempfile
+from pathlib import Path
+
+from m2fnet.web.limits import Limits
+
+LIMITS = Limits(megabytes=2, minutes=1, timeout_s=8, waiting=3)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def folders(what):
+    """The folders of this kind that pages have made and not removed."""
+    return sorted(Path(tempfile.gettempdir()).glob(f"m2fnet-{what}-*"))
+
+
+def uploaded():
+    """The files that wait for their answer."""
+    (folder,) = folders("uploads")
+    return list(folder.iterdir())

@@ -1,0 +1,117 @@
+"""What the server of the page gives away, and what it does not."""
+
+import json
+import urllib.error
+import urllib.request
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
+
+import pytest
+from served_page import LIMITS, uploaded
+
+pytestmark = pytest.mark.slow  # the page starts a process that imports torch
+
+
+def call(address, path, *, method="GET", body=None, headers=None):
+    """Status, headers and body of a request whose path is sent as it stands."""
+    connection = HTTPConnection(urlsplit(address).netloc, timeout=20)
+    connection.request(method, path, body, headers or {})
+    response = connection.getresponse()
+    return response.status, dict(response.getheaders()), response.read()
+
+
+def test_the_page_is_told_what_it_draws_with(address):
+    status, _, body = call(address, "/model")
+    told = json.loads(body)
+    assert status == 200
+    assert told["name"] == "fake"
+    assert len(told["colours"]) == len(told["classes"]) == 3
+    assert told["limits"] == {"megabytes": 2, "minutes": 1}
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/page.css", "/page.js", "/model", "/example.mp4", "/nothing", "/gradio_api/file=x"]
+)
+def test_every_answer_forbids_what_the_page_does_not_do(address, path):
+    _, headers, _ = call(address, path)
+    headers = {name.lower(): value for name, value in headers.items()}
+    policy = headers["content-security-policy"]
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/gradio_api/file=/etc/passwd",
+        "/gradio_api/file=../../../../etc/passwd",
+        "/gradio_api/file=http://127.0.0.1:1/",
+        "/file=/etc/passwd",
+        "/gradio_api/proxy=http://127.0.0.1:1/",
+        "/gradio_api/upload",
+        "/gradio_api/run/analyse",
+        "/gradio_api/call/analyse",
+        "/gradio_api/info",
+        "/gradio_api/runs",
+        "/gradio_api/run-history/buckets",
+        "/config",
+        "/static/../../../etc/passwd",
+        "/assets/..%2f..%2f..%2fetc/passwd",
+        "/..%2f..%2fetc%2fpasswd",
+        "/%2e%2e/%2e%2e/etc/passwd",
+        "/app.py",
+        "/docs",
+        "/openapi.json",
+        "/monitoring",
+        "/uploads/clip/../../x",
+        "//etc/passwd",
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_everything_else_is_shut(address, path, method):
+    status, _, body = call(address, path, method=method, body=b"{}" if method == "POST" else None)
+    assert status == 404
+    assert b"root:" not in body
+
+
+def test_a_foreign_name_that_leads_here_is_refused(address):
+    status, _, _ = call(address, "/model", headers={"Host": "evil.example"})
+    assert status == 400
+
+
+def test_another_site_may_not_send_clips(address):
+    asked = {"Origin": "http://evil.example", "Access-Control-Request-Method": "PUT"}
+    _, headers, _ = call(address, "/uploads/clip", method="OPTIONS", headers=asked)
+    assert "access-control-allow-origin" not in {name.lower() for name in headers}
+
+
+def test_a_clip_that_is_too_large_is_refused_and_takes_no_place(address):
+    status, _, body = call(address, "/uploads/clip", method="PUT", headers={"Content-Length": "2000000000"})
+    assert status == 400
+    assert "more than 2 MB" in json.loads(body)["error"]
+    assert uploaded() == []
+
+
+def test_a_clip_of_unknown_size_is_cut_off_at_the_limit(address):
+    def endless():
+        for _ in range(2000):
+            yield bytes(10_000)
+
+    request = urllib.request.Request(f"{address}uploads/clip", data=endless(), method="PUT")
+    with pytest.raises((urllib.error.HTTPError, OSError)) as problem:
+        urllib.request.urlopen(request, timeout=20)
+    assert getattr(problem.value, "code", 400) == 400
+    assert sum(path.stat().st_size for path in uploaded()) <= 1e6 * LIMITS.megabytes
+
+
+def test_other_kinds_of_files_are_refused(address):
+    status, _, body = call(address, "/uploads/html", method="PUT", body=b"<script>")
+    assert status == 400
+    assert "expected one of" in json.loads(body)["error"]
+
+
+def test_static_files_are_fresh(address):
+    _, headers, _ = call(address, "/page.js")
+    assert {name.lower(): value for name, value in headers.items()}["cache-control"] == "no-store"

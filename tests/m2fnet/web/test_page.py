@@ -1,0 +1,259 @@
+"""The page in a real browser: a clip goes in, a timeline comes out, and nothing else happens."""
+
+import json
+import re
+import time
+
+import pytest
+from served_page import folders, uploaded
+from small_clips import write_sound, write_subtitles
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*(no_silent_downcasting|Copy-on-Write).*"),  # gradio's own, of pandas
+]
+
+EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script> ${alert(3)} {{alert(4)}}"
+WAIT = 30_000  # milliseconds, on a busy machine
+
+
+@pytest.fixture
+def open_here(address, visit):
+    """``open_here()`` opens the page in a session of its own; a dialogue that it opens is a complaint."""
+
+    def call(**settings):
+        visited = visit(address, **settings)
+        visited.page.on("dialog", lambda box: (visited.complaints.append(box.message), box.dismiss()))
+        visited.page.locator("#example:enabled").wait_for()
+        return visited
+
+    return call
+
+
+def send(page, *paths):
+    """Choose the files and press the button."""
+    clips = [path for path in paths if path.suffix not in {".srt", ".csv"}]
+    for chooser, files in (("#clip", clips), ("#subtitles", [path for path in paths if path not in clips])):
+        if files:
+            page.set_input_files(chooser, files)
+    page.click("#go")
+
+
+def answered(page):
+    page.locator("#answer").wait_for(timeout=WAIT)
+
+
+def refused(page):
+    page.locator("#problem").wait_for(timeout=WAIT)
+    return page.locator("#problem").inner_text()
+
+
+def tops(page):
+    """Numbers of the turns in the timeline with the colour of their emotion, in order."""
+    return page.eval_on_selector_all(
+        "#track .top", "all => all.map(bar => [bar.dataset.turn, bar.getAttribute('fill')])"
+    )
+
+
+def test_the_example_becomes_a_player_a_timeline_and_a_transcript(open_here, address, tmp_path):
+    visited = open_here()
+    page = visited.page
+    page.click("#example")
+    answered(page)
+    rows = page.locator(".turn")
+    assert 8 <= rows.count() <= 10
+    assert [turn for turn, _ in tops(page)] == [str(i) for i in range(rows.count())]
+    assert page.locator("#lanes span").all_inner_texts() == ["neutral", "joy", "anger"]
+    assert [row.split()[:1] for row in page.locator(".emotion").all_inner_texts()[:4]] == [
+        ["neutral"],
+        ["joy"],
+        ["anger"],
+        ["neutral"],
+    ]
+    assert rows.nth(1).locator(".missing").get_attribute("title") == "not used: no face"
+    assert page.evaluate("document.querySelector('#player').readyState > 0 || new Promise(done => "
+                         "document.querySelector('#player').onloadedmetadata = () => done(true))")  # fmt: skip
+    assert page.evaluate("document.querySelector('#player').videoWidth") == 192
+    page.screenshot(path=tmp_path / "page.png", full_page=True)
+    assert visited.outside(address) == []
+    assert visited.complaints == []
+    assert uploaded() == []
+
+
+def test_a_click_on_a_turn_seeks_and_the_cursor_moves_with_the_player(open_here):
+    page = open_here().page
+    page.click("#example")
+    answered(page)
+    begins = page.locator(".turn .time").nth(3).inner_text()
+    page.locator(".turn").nth(3).click()
+    assert "here" in page.locator(".turn").nth(3).get_attribute("class")
+    minutes, seconds = begins.split(":")
+    now = page.evaluate("document.querySelector('#player').currentTime")
+    assert int(now) == 60 * int(minutes) + int(seconds)
+    assert page.locator("#odds .top").inner_text() == "neutral"
+
+    page.locator('#track .top[data-turn="5"]').click()
+    assert "here" in page.locator(".turn").nth(5).get_attribute("class")
+    before = page.evaluate("document.querySelector('#cursor').style.left")
+    page.evaluate("(player => { player.muted = true; return player.play(); })(document.querySelector('#player'))")
+    page.wait_for_function(
+        "before => parseFloat(document.querySelector('#cursor').style.left) > parseFloat(before) + 2", arg=before
+    )
+
+
+def test_the_answer_can_be_kept_as_json_and_srt(open_here, tmp_path):
+    page = open_here().page
+    clip = write_sound(tmp_path / "my talk.wav")
+    send(page, clip, write_subtitles(tmp_path / "my talk.srt", ["Ann: Hello.", "Bob: Well."]))
+    answered(page)
+    with page.expect_download() as download:
+        page.click("#json")
+    assert download.value.suggested_filename == "my talk.emotions.json"
+    kept = json.loads(download.value.path().read_text(encoding="utf-8"))
+    assert [(turn["speaker"], turn["text"], turn["emotion"]) for turn in kept["turns"]] == [
+        ("Ann", "Hello.", "neutral"),
+        ("Bob", "Well.", "joy"),
+    ]
+    assert kept["turns"][1]["probabilities"] == {"neutral": 0.1, "joy": 0.8, "anger": 0.1}
+    with page.expect_download() as download:
+        page.click("#srt")
+    assert re.search(r"00:00:00,250 --> 00:00:00,500\n.*joy.*Well\.", download.value.path().read_text(encoding="utf-8"))
+
+
+def test_another_clip_starts_afresh(open_here, tmp_path):
+    page = open_here().page
+    send(page, write_subtitles(tmp_path / "a.srt", ["Ann: One.", "Bob: Two."]))
+    answered(page)
+    assert page.locator("#player").is_hidden()
+    page.click("#again")
+    assert page.locator("#go").is_disabled()
+    send(page, write_subtitles(tmp_path / "b.srt", ["Cleo: Three."]))
+    answered(page)
+    assert page.locator(".turn").count() == 1
+    assert "Three." in page.locator(".words").inner_text()
+
+
+def test_a_file_dropped_on_the_page_is_chosen(open_here):
+    page = open_here().page
+    page.evaluate(
+        """() => {
+            const data = new DataTransfer();
+            data.items.add(new File(["x"], "talk.mp4"));
+            data.items.add(new File(["x"], "talk.srt"));
+            document.querySelector("#drop").dispatchEvent(
+                new DragEvent("drop", {dataTransfer: data, bubbles: true, cancelable: true}));
+        }"""
+    )
+    assert page.locator("#chosen li").all_inner_texts() == ["talk.mp4", "talk.srt"]
+    assert page.locator("#go").is_enabled()
+
+
+def test_markup_from_strangers_stays_text(open_here, address, tmp_path):
+    visited = open_here()
+    page = visited.page
+    clip = write_sound(tmp_path / '<img src=x onerror=alert(0)> "&.wav')
+    send(page, clip, write_subtitles(tmp_path / "evil.csv", [EVIL, EVIL.replace("<", "</b><")]))
+    answered(page)
+    assert EVIL in page.locator(".words").first.inner_text()
+    assert EVIL in page.locator("#said").inner_text()
+    assert page.locator("main img, main script, main b").count() == 0
+    assert page.evaluate("document.scripts.length") == 1
+    with page.expect_download() as download:
+        page.click("#json")
+    assert "/" not in download.value.suggested_filename
+    assert visited.outside(address) == []
+    assert visited.complaints == []
+
+
+def test_a_hostile_file_name_stays_text_where_it_is_chosen(open_here, tmp_path):
+    visited = open_here()
+    clip = write_sound(tmp_path / "<img src=x onerror=alert(0)>.wav")
+    visited.page.set_input_files("#clip", clip)
+    assert visited.page.locator("#chosen").inner_text() == clip.name
+    assert visited.page.locator("main img").count() == 0
+    assert visited.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("list.mp4", b"#EXTM3U\n#EXTINF:10,\nhttp://127.0.0.1:1/x.ts\n", "the clip cannot be used as a clip"),
+        ("archive.mp4", b"PK\x03\x04", "the clip cannot be used as a clip"),
+        ("large.mp4", bytes(2_100_000), "3 MB, this page takes up to 2"),
+    ],
+)
+def test_a_bad_file_is_refused_by_a_sentence_and_the_page_goes_on(open_here, tmp_path, name, content, sentence):
+    page = open_here().page
+    (tmp_path / name).write_bytes(content)
+    send(page, tmp_path / name)
+    assert sentence in refused(page)
+    assert str(tmp_path) not in refused(page)
+    assert uploaded() == []
+    page.click("#example")
+    answered(page)
+    assert page.locator("#problem").is_hidden()
+
+
+def test_a_clip_that_is_too_long_or_takes_too_long_is_refused_by_a_sentence(open_here, tmp_path):
+    page = open_here().page
+    send(page, write_sound(tmp_path / "long.wav", seconds=61.0, rate=4000))
+    assert "lasts 1:01 minutes, this page takes up to 1:00" in refused(page)
+    send(page, write_sound(tmp_path / "short.wav"), write_subtitles(tmp_path / "hang.srt", ["!hang"]))
+    page.locator("#work").wait_for()
+    page.locator("#work").wait_for(state="hidden", timeout=WAIT)
+    assert "did not finish in 8 seconds" in refused(page)
+    assert uploaded() == []
+
+
+def test_two_at_once_are_answered_one_after_another_each_with_their_own(open_here, tmp_path):
+    first, second = open_here().page, open_here().page
+    send(first, write_subtitles(tmp_path / "a.srt", ["Ann: !slow first"] * 4))
+    first.locator("#work").wait_for()
+    send(second, write_subtitles(tmp_path / "b.srt", ["Bob: second"] * 3))
+    second.get_by_text("Yours is next").wait_for(timeout=WAIT)
+    answered(second)
+    answered(first)
+    assert first.locator(".turn").count() == 4
+    assert second.locator(".turn").count() == 3
+    assert all("first" in words for words in first.locator(".words").all_inner_texts())
+    assert all("second" in words for words in second.locator(".words").all_inner_texts())
+
+
+def test_somebody_who_leaves_holds_up_nobody(open_here, tmp_path):
+    first, second = open_here().page, open_here().page
+    send(first, write_subtitles(tmp_path / "a.srt", ["Ann: !slow"] * 3))
+    first.get_by_text("Turn 1 of 3").wait_for(timeout=WAIT)
+    first.close()
+    send(second, write_subtitles(tmp_path / "b.srt", ["Bob: second"]))
+    answered(second)
+    assert "second" in second.locator(".words").inner_text()
+    deadline = time.monotonic() + 10
+    while uploaded() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert uploaded() == []
+
+
+def test_ten_thousand_turns_do_not_freeze_the_page(open_here, tmp_path):
+    page = open_here().page
+    send(page, write_subtitles(tmp_path / "many.srt", [f"Ann: turn {i}" for i in range(10_000)]))
+    answered(page)
+    assert page.locator(".turn").count() == 500
+    assert "timeline and the files have all 10,000 turns" in page.locator("#rest").inner_text()
+    assert page.locator("#track .top").count() == 10_000
+    begun = time.monotonic()
+    page.locator(".turn").nth(400).click()
+    assert "here" in page.locator(".turn").nth(400).get_attribute("class")
+    assert time.monotonic() - begun < 5
+    with page.expect_download() as download:
+        page.click("#json")
+    assert len(json.loads(download.value.path().read_text(encoding="utf-8"))["turns"]) == 10_000
+
+
+def test_the_page_works_in_the_dark_and_on_a_phone(open_here, tmp_path):
+    page = open_here(color_scheme="dark").page
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.click("#example")
+    answered(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.screenshot(path=tmp_path / "phone.png", full_page=True)
+    assert folders("example")

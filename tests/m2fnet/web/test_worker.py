@@ -1,0 +1,120 @@
+"""The model's process: it answers, it refuses, and it may hang or crash without harm to whoever asks next."""
+
+import json
+import multiprocessing
+
+import pytest
+from fake_pipeline import EMOTIONS, load, load_nothing
+from small_clips import write_sound, write_subtitles
+
+from m2fnet.errors import PredictionError, RunError
+from m2fnet.web.limits import Limits
+from m2fnet.web.worker import Worker
+
+pytestmark = pytest.mark.slow  # each process imports torch
+
+
+@pytest.fixture(scope="module")
+def worker():
+    made = Worker(load, Limits(minutes=0.1, timeout_s=5))
+    made.facts = made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def ask(worker, tmp_path):
+    """``ask("Hello.", ...)`` sends a sound with these turns and returns all messages."""
+
+    def call(*texts, seconds=4.0):
+        clip = write_sound(tmp_path / "talk.clip", seconds)
+        return list(worker.ask(clip, write_subtitles(tmp_path / "talk.srt", texts)))
+
+    return call
+
+
+def test_the_facts_of_the_model_come_first(worker):
+    assert worker.facts == {"classes": list(EMOTIONS), "corpus": "fake", "modalities": ["text", "visual"]}
+
+
+def test_progress_comes_and_then_the_answer_in_plain_json(ask):
+    *progress, answer = ask("Ann: One.", "Bob: Two.")
+    assert progress == [{"done": 1, "of": 2}, {"done": 2, "of": 2}]
+    assert json.loads(json.dumps(answer)) == answer
+    first, second = answer["turns"]
+    assert (first["speaker"], first["text"], first["emotion"], first["missing"]) == ("Ann", "One.", "neutral", {})
+    assert (second["start_s"], second["end_s"], second["missing"]) == (0.25, 0.5, {"visual": "no face"})
+    assert answer["end_s"] == pytest.approx(4.0)
+    assert answer["source"] == "the subtitles"
+    assert "Bob" in answer["srt"]
+    assert "joy" in answer["srt"]
+
+
+def test_a_transcript_needs_no_clip(worker, tmp_path):
+    *_, answer = worker.ask(None, write_subtitles(tmp_path / "talk.srt", ["Ann: One."]))
+    assert (answer["source"], answer["end_s"]) == ("the transcript", None)
+    with pytest.raises(PredictionError, match="Neither a clip nor subtitles"):
+        list(worker.ask(None, None))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("!crash", "made its reader crash"),
+        ("!hang", "did not finish in 5 seconds.*--timeout-s"),
+        ("!fail", "the sound is silent"),
+        ("!bug", "The model failed over this file"),
+    ],
+)
+def test_what_goes_wrong_is_a_sentence_and_the_next_one_is_answered(ask, text, sentence):
+    with pytest.raises(PredictionError, match=sentence) as problem:
+        ask("Ann: One.", text)
+    assert "inside" not in str(problem.value)
+    assert len(ask("Ann: Again.")[-1]["turns"]) == 1
+
+
+def test_nobody_gets_the_rest_of_an_answer_that_was_meant_for_another(worker, tmp_path, ask):
+    clip = write_sound(tmp_path / "first.clip")
+    asked = worker.ask(clip, write_subtitles(tmp_path / "first.srt", ["first"] * 3))
+    next(asked)
+    asked.close()  # whoever asked has left
+    assert [turn["text"] for turn in ask("second")[-1]["turns"]] == ["second"]
+
+
+def test_a_clip_that_is_too_long_is_refused_before_the_model_sees_it(ask):
+    with pytest.raises(PredictionError, match=r"lasts 0:09 minutes, this page takes up to 0:06"):
+        ask("!crash", seconds=9.0)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"#EXTM3U\n#EXTINF:10,\nhttp://127.0.0.1:1/secret.ts\n",
+        b"ffconcat version 1.0\nfile '/etc/passwd'\n",
+        b"PK\x03\x04 a zip",
+        b"<html><script>alert(1)</script></html>",
+        b"",
+    ],
+)
+def test_what_is_no_clip_is_refused_by_content_and_named_without_its_place(worker, tmp_path, content):
+    path = tmp_path / "renamed.clip"
+    path.write_bytes(content)
+    with pytest.raises(PredictionError, match="cannot be used as a clip") as problem:
+        list(worker.ask(path, None))
+    assert str(tmp_path) not in str(problem.value)
+    assert str(problem.value).startswith("the clip cannot")
+
+
+def test_bad_subtitles_are_named_with_their_line_but_without_their_place(worker, tmp_path):
+    clip, subtitles = write_sound(tmp_path / "talk.clip"), tmp_path / "talk.csv"
+    subtitles.write_text("start,end,speaker,text\n3,1,Ann,Backwards.\n", encoding="utf-8")
+    with pytest.raises(PredictionError, match=r"the subtitles:2\b") as problem:
+        list(worker.ask(clip, subtitles))
+    assert str(tmp_path) not in str(problem.value)
+
+
+def test_a_model_that_cannot_be_loaded_is_an_error_at_the_start():
+    lost = Worker(load_nothing, Limits())
+    with pytest.raises(RunError, match="There is no model in nowhere"):
+        lost.start()
+    assert not [process for process in multiprocessing.active_children() if process is lost._process]
