@@ -1,10 +1,11 @@
 """Stretches of speech in the sound of a clip, by energy alone.
 
-A frame is the energy of 32 ms in six bands between 100 and 4000 Hz, every 10 ms. Noise is followed band by band: its
-floor is the lowest of the quiet levels (10th percentile of a second) within some seconds around. A frame speaks while
-its bands rise above their floors, with hysteresis: more is asked for a beginning than for going on. Short gaps are
-closed and every turn gets a margin (hang-over), so that soft beginnings and ends are kept. Bursts are no turns, and
-turns that are too long are cut at their deepest pause.
+A frame is the energy of 32 ms in six bands up to 4000 Hz, every 10 ms. Noise is followed band by band: its floor is
+what the quietest half second within seven seconds around hardly exceeds (its 90th percentile, at most 15 dB over its
+10th, so that speech without a pause is not taken for noise). A frame speaks while its bands rise above their floors,
+with hysteresis: more is asked for a beginning than for going on. Short gaps are closed and every turn gets a margin
+(hang-over), so that soft beginnings and ends are kept. Bursts are no turns, and turns that are too long are cut at
+their deepest pause.
 
 No voice is told from another, nor from music or a slammed door; who has subtitles or a diarisation gives them.
 """
@@ -37,12 +38,13 @@ NO_LEVELS: Levels = np.empty((0, len(_EDGES) - 1), np.float32)
 
 _AUDIBLE = 45.0  # dB below the loudest speech; what is softer counts as silence
 _SILENT = -75.0  # dB of full scale; so does this
-_AROUND = 7  # seconds before and after a frame whose quietest second tells the floor
-_ON, _OFF = 6.0, 3.5  # dB over the floor, mean of the bands, to begin and to go on
-_SMOOTH = 5  # frames
+_QUIET, _AROUND = 50, 14  # frames of a quiet stretch, and how many such before and after a frame to choose from
+_SPREAD = 15.0  # dB between soft and loud in a stretch of noise; between and within syllables it is more
+_ON, _OFF = 5.0, 2.5  # dB over the floor, mean of the bands, to begin and to go on
+_SMOOTH, _PAUSE = 5, 25  # frames over which is averaged, to find speech and pauses in it
 _BURST = 10  # frames of energy; less is a click
 _GAP = 35  # frames, closed within a turn
-_MARGIN = 10  # frames before and after a turn
+_MARGIN = 7  # frames before and after a turn
 _JUMP = _RATE // 10  # samples missing by the clock of the file, not by rounding
 _BLOCK = 4 * _RATE  # samples
 _FULL_SCALE = (np.hanning(_WINDOW).sum() / 2) ** 2  # power of a sine of amplitude 1
@@ -89,9 +91,10 @@ def speech_in(levels: Levels) -> tuple[Segment, ...]:
     """Turns of 0.4 to 15 s in a sound, told by its levels."""
     if not len(levels):
         return ()
-    score = _smooth(_rise(levels))
+    score = _smooth(_rise(levels), _SMOOTH)
+    depth = _smooth(score, _PAUSE)
     bursts = [run for run in _runs(_hysteresis(score)) if run[1] - run[0] >= _BURST]
-    turns = [turn for run in _joined(bursts) for turn in _cut(run, score) if turn[1] - turn[0] >= SHORTEST_S / _STEP_S]
+    turns = [turn for run in _joined(bursts) for turn in _cut(run, depth) if turn[1] - turn[0] >= SHORTEST_S / _STEP_S]
     first_s, end_s = (_WINDOW - _HOP) / 2 / _RATE, seconds_in(levels)  # the middle of a window stands for it
     return tuple(
         Segment(max(0.0, begin * _STEP_S + first_s), min(end * _STEP_S + first_s, end_s)) for begin, end in turns
@@ -157,18 +160,24 @@ def _rise(levels: Levels) -> Samples:
 
 
 def _floor(levels: Levels) -> Levels:
-    """(N, bands) the quietest of the seconds around each frame, band by band."""
-    second = round(1 / _STEP_S)
-    quiet = np.stack([np.percentile(levels[at : at + second], 10, axis=0) for at in range(0, len(levels), second)])
-    padded = np.pad(quiet, ((_AROUND, _AROUND), (0, 0)), mode="edge")
-    lowest = sliding_window_view(padded, 2 * _AROUND + 1, axis=0).min(axis=-1)
-    floor: Levels = np.repeat(lowest, second, axis=0)[: len(levels)].astype(np.float32)
+    """(N, bands) what the quietest stretch around each frame hardly exceeds, band by band."""
+    whole = np.pad(levels, ((0, -len(levels) % _QUIET), (0, 0)), mode="edge")
+    soft, loud = np.percentile(whole.reshape(-1, _QUIET, levels.shape[1]), (10, 90), axis=1)
+    floor: Levels = np.minimum(_lowest(loud), _lowest(soft) + _SPREAD).repeat(_QUIET, axis=0)[: len(levels)]
     return floor
 
 
-def _smooth(score: Samples) -> Samples:
-    padded = np.pad(score, (_SMOOTH // 2, _SMOOTH // 2), mode="edge")
-    return np.convolve(padded, np.full(_SMOOTH, 1 / _SMOOTH, np.float32), mode="valid")
+def _lowest(values: Levels) -> Levels:
+    """(M, bands) the lowest of the values around each, band by band."""
+    padded = np.pad(values, ((_AROUND, _AROUND), (0, 0)), mode="edge")
+    lowest: Levels = sliding_window_view(padded, 2 * _AROUND + 1, axis=0).min(axis=-1)
+    return lowest
+
+
+def _smooth(score: Samples, width: int) -> Samples:
+    """Moving mean over ``width`` frames, an odd number."""
+    padded = np.pad(score, width // 2, mode="edge")
+    return np.convolve(padded, np.full(width, 1 / width, np.float32), mode="valid")
 
 
 def _hysteresis(score: Samples) -> NDArray[np.bool_]:
@@ -196,13 +205,13 @@ def _joined(runs: list[Run]) -> list[Run]:
     return turns
 
 
-def _cut(turn: Run, score: Samples) -> Iterator[Run]:
-    """The turn in parts of at most `LONGEST_S`, each begun at the deepest pause of the last two thirds before it."""
+def _cut(turn: Run, depth: Samples) -> Iterator[Run]:
+    """The turn in parts of at most `LONGEST_S`, cut at the deepest pause that leaves five of them or more."""
     begin, end = turn
     longest, shortest = round(LONGEST_S / _STEP_S), round(SHORTEST_S / _STEP_S)
     while end - begin > longest:
         earliest = begin + longest // 3
-        pause = earliest + int(score[earliest : min(begin + longest, end - shortest)].argmin())
+        pause = earliest + int(depth[earliest : min(begin + longest, end - shortest)].argmin())
         yield begin, pause
         begin = pause
     yield begin, end
