@@ -88,7 +88,8 @@ def _parser() -> argparse.ArgumentParser:
         "timeline.png, and about.json, which says what they were made from.",
         epilog="Turns are told by --segments, else by subtitles that have the clip's name or are inside it, else by "
         "where there is a voice; else the whole clip is one turn. Without subtitles the text is missing, and each turn "
-        "says so.",
+        "says so. Limits: --max-minutes, 10,000 turns, 10 MiB of subtitles. MPEG-TS and H.264 in AVI cannot be jumped "
+        "in: long ones take long, so make an MP4 of them first.",
     )
     parser.add_argument(
         "clip",
@@ -162,12 +163,14 @@ def _run(job: Job, pipeline: "Pipeline", made_with: dict[str, str], arguments: a
     from m2fnet.pipeline.results import is_done, missing, write_results
 
     folder, name, made_from = arguments.out / job.name, plain(job.name), made_with | job.hashes()
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file, but the results need a folder of that name; choose another with --out.")
     if not arguments.overwrite and is_done(folder, made_from):
         print(f"\n{name} was done before: see {folder}, or do it again with --overwrite.")
         return
     clip, found = conversation_of(job.clip, job.segments)
     _check_length(name, found.segments, arguments.max_minutes)
-    with _progress(name) as progress:
+    with _progress(name, len(found.segments)) as progress:
         predictions = pipeline(clip, segments=found.segments, progress=progress)
     files = write_results(folder, predictions, found.source, made_from)
     print(f"\n{name}: {len(predictions)} turns, told by {found.source}")
@@ -186,16 +189,16 @@ def _check_length(name: str, segments: Sequence[Segment], most: float) -> None:
 
 
 @contextmanager
-def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
+def _progress(name: str, turns: int) -> Iterator[Callable[[int, int], None]]:
     """Tells how many turns are done: by a bar on a terminal, by a line now and then elsewhere."""
     told = time.monotonic()
-    with tqdm(desc=name, unit=" turns", file=sys.stderr, disable=not sys.stderr.isatty(), leave=False) as bar:
+    is_bar = sys.stderr.isatty()
+    with tqdm(desc=name, total=turns, unit=" turns", file=sys.stderr, disable=not is_bar, leave=False) as bar:
 
         def tell(done: int, total: int) -> None:
             nonlocal told
-            bar.total = total
             bar.update(done - bar.n)
-            if bar.disable and time.monotonic() - told >= _LINE_EVERY:
+            if not is_bar and time.monotonic() - told >= _LINE_EVERY:
                 told = time.monotonic()
                 print(f"{name}: {done} of {total} turns", file=sys.stderr, flush=True)
 

@@ -15,7 +15,7 @@ from m2fnet.records import Dialogue, Modality, Utterance
 from m2fnet.store import Missing
 
 WINDOW = 256  # turns that see each other; MELD's longest dialogue has 33, IEMOCAP's 110
-TOGETHER = 16  # turns that are read and embedded at once
+TOGETHER = 8  # turns that are read and embedded at once
 _UNLABELLED = -100
 
 Embedded = Mapping[Modality, Tensor | Missing]  # one turn: each embedding (D,), or why there is none

@@ -96,6 +96,21 @@ def test_control_characters_in_a_transcript_do_not_reach_the_terminal(predict, t
     assert "\u202e" not in out
 
 
+def test_progress_is_told_in_lines_where_there_is_no_terminal(predict, tmp_path, monkeypatch):
+    monkeypatch.setattr("m2fnet.predict_command._LINE_EVERY", 0)
+    (tmp_path / "talk.txt").write_text("\n".join(f"Ann: number {n}" for n in range(12)), encoding="utf-8")
+    _, _, err = predict("talk.txt")
+    assert err.splitlines() == ["talk.txt: 8 of 12 turns", "talk.txt: 12 of 12 turns"]
+
+
+def test_progress_is_a_bar_on_a_terminal(predict, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    (tmp_path / "talk.txt").write_text("\n".join(f"Ann: number {n}" for n in range(12)), encoding="utf-8")
+    _, _, err = predict("talk.txt")
+    assert "talk.txt: " in err
+    assert "/12" in err
+
+
 def test_of_a_long_conversation_the_first_turns_are_printed(predict, tmp_path):
     (tmp_path / "talk.txt").write_text("\n".join(f"Ann: number {n}" for n in range(50)), encoding="utf-8")
     _, out, _ = predict("talk.txt")
@@ -131,6 +146,14 @@ def test_what_is_done_is_not_done_again_unless_asked_to(predict, clip, tmp_path)
     assert (results / "predictions.csv").read_text() == "mine"
     assert predict(clip, "--overwrite")[0] == cli.DONE
     assert (results / "predictions.csv").read_text() != "mine"
+
+
+def test_results_never_go_where_the_clip_is(predict, clip):
+    before = clip.read_bytes()
+    code, _, err = predict(clip, "--out", clip.parent)
+    assert code == cli.WRONG_USE
+    assert "talk.wav is a file, but the results need a folder of that name" in err
+    assert clip.read_bytes() == before
 
 
 def test_results_that_were_cut_off_are_made_again(predict, clip, tmp_path):
@@ -235,7 +258,10 @@ def test_a_trained_run_predicts_what_it_said_of_the_same_dialogue(tmp_path, monk
     said = [json.loads(line) for line in (tmp_path / "runs/net/seed-0/labels_test.jsonl").read_text().splitlines()]
     lines = [f"{turn.speaker}: {turn.text}" for turn in turns if turn.dialogue == "test1"]
     (tmp_path / "talk.txt").write_text("\n".join(lines), encoding="utf-8")
-    assert cli.run(["predict", "talk.txt", "--model", "runs/net/seed-0"]) == cli.DONE
+    script = "import sys; from m2fnet.cli import run; run(sys.argv[1:]); print('pytorch_lightning' in sys.modules)"
+    arguments = ["predict", "talk.txt", "--model", "runs/net/seed-0"]
+    told = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True).stdout
+    assert told.splitlines()[-1] == "False"
     found = load(tmp_path / "predictions" / "talk.txt" / "predictions.jsonl")
     expected = [row["probabilities"] for row in said if row["dialogue"] == "test1"]
     for prediction, probabilities in zip(found, expected, strict=True):
