@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,6 +19,7 @@ _MOST_SPEAKERS = 8  # rows; of more, those who speak least share the last one
 _BESIDE = 3.0  # inches beside the panels, for names and the colour bar
 _LIGHT = (COLOURS[1], COLOURS[3], COLOURS[4])  # on which black reads better than white
 _LETTER = 0.078  # inches of a letter of the names inside bars
+_FEW = 60  # turns; frames of more are drawn thinner
 _VECTORS = 5_000  # cells; more are drawn as pixels, for an svg of a size that browsers open
 
 Floats = NDArray[np.float64]
@@ -42,24 +44,21 @@ def emotion_timeline(predictions: Sequence[Prediction], classes: Sequence[str], 
     spans, is_timed = _spans(predictions)
     names, speakers = _speakers(predictions, spans)
     width = min(18.0, 10.0 + 0.03 * len(predictions))
-    scale = (width - _BESIDE) / (spans.max() - spans.min())
+    first, last = (0.0 if is_timed else 0.5), spans.max()
     answers = np.array([classes.index(p.emotion) for p in predictions])
+    turns = _Turns(spans, (width - _BESIDE) / (last - first), answers)
     values = np.array([[p.probabilities[name] for name in classes] for p in predictions])
     with styled():
         heights = (0.42 * len(speakers), 0.36 * len(classes))
         figure = Figure(figsize=(width, sum(heights) + 1.7))
         who, what = figure.subplots(2, 1, sharex=True, height_ratios=heights)
-        _draw_speakers(who, _Turns(spans, scale, answers), [speakers.index(name) for name in names], classes)
-        cells = _draw_emotions(what, _Turns(spans, scale, answers), values)
+        _draw_speakers(who, turns, [speakers.index(name) for name in names], classes)
+        cells = _draw_emotions(what, turns, values)
         figure.colorbar(cells, ax=(who, what), label="probability (%)", aspect=30, pad=0.02)
         _name_rows(who, speakers)
         _name_rows(what, classes)
-        for row in range(len(classes)):
-            swatch = Rectangle((-0.014, row + 0.2), 0.009, 0.6, color=colour(row), clip_on=False)
-            what.add_patch(swatch)
-            swatch.set_transform(what.get_yaxis_transform())
-        what.tick_params(axis="y", pad=0.02 * 72 * (width - _BESIDE))
-        what.set(xlim=(spans.min(), spans.max()), xlabel="time (min:s)" if is_timed else "turn")
+        _draw_swatches(what, len(classes), 0.11 / (width - _BESIDE))
+        what.set(xlim=(first, last), xlabel="time (min:s)" if is_timed else "turn")
         what.xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 1.5, 2, 3, 5, 6, 10]))
         if is_timed:
             what.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: _clock(seconds)))
@@ -124,7 +123,8 @@ def _draw_emotions(axes: Axes, turns: _Turns, values: Floats) -> PolyCollection:
     cells.set(array=100 * values.ravel(), clim=(0, 100))
     axes.add_collection(cells)
     frames = _boxes(turns.spans, turns.answers.astype(float) + 0.06, 0.88)
-    axes.add_collection(PolyCollection(frames, facecolors="none", edgecolors="black", linewidth=1, rasterized=is_large))
+    style: Any = {"facecolors": "none", "edgecolors": "black", "rasterized": is_large, "clip_on": False}
+    axes.add_collection(PolyCollection(frames, linewidth=1.0 if len(values) <= _FEW else 0.5, **style))
     for turn, answer in enumerate(turns.answers):
         value = values[turn, answer]
         turns.label(axes, turn, answer, f"{100 * value:.0f}", "white" if value > 0.6 else "black")
@@ -136,6 +136,15 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.set(ylim=(len(names), 0))
     axes.grid(visible=False, axis="y")
     axes.tick_params(length=0)
+
+
+def _draw_swatches(axes: Axes, count: int, width: float) -> None:
+    """Show each row's colour between its name and the axis, ``width`` being a share of the axis."""
+    for row in range(count):
+        swatch = Rectangle((-1.4 * width, row + 0.2), width, 0.6, color=colour(row), clip_on=False)
+        axes.add_patch(swatch)
+        swatch.set_transform(axes.get_yaxis_transform())
+    axes.tick_params(axis="y", pad=14)
 
 
 def _boxes(spans: Floats, rows: Floats, height: float) -> list[Floats]:
