@@ -25,11 +25,13 @@ class SavedExtractor:
     Attributes:
         extractor: in evaluation mode.
         settings: ``{"class_path", "init_args"}`` in plain values, without what holds on one machine only.
+        started_from: name of the pretrained encoder that was trained on, with the folder left out; None without one.
         weights_sha256: as in every store that it made.
     """
 
     extractor: Extractor
     settings: dict[str, Any]
+    started_from: str | None
     weights_sha256: str
 
 
@@ -41,11 +43,11 @@ def of_run(run: Path) -> SavedExtractor:
         UsageError: if its configuration names a class that is not trusted.
     """
     found = trained.load(run) if trained.is_trained(run) else fitted.load(run)
-    class_path, init_args = found.provenance["class_path"], found.provenance["init_args"]
-    local = _local_settings(type(found.extractor))
+    extractor, init_args = found.extractor.eval(), found.provenance["init_args"]
+    local = _local_settings(type(extractor))
     portable = {name: value for name, value in init_args.items() if name not in local}
-    settings = {"class_path": class_path, "init_args": portable}
-    return SavedExtractor(found.extractor.eval(), settings, str(found.provenance["weights_sha256"]))
+    settings = {"class_path": found.provenance["class_path"], "init_args": portable}
+    return SavedExtractor(extractor, settings, _origin(extractor, init_args), found.provenance["weights_sha256"])
 
 
 def is_run_of(run: Path, made_with: Mapping[str, Any]) -> bool:
@@ -105,3 +107,12 @@ def load(settings: Mapping[str, Any], folder: Path, where: str) -> Extractor:
 def _local_settings(cls: type[Extractor]) -> set[str]:
     """Settings that name files and folders of one machine, or that `Extractor.kept` gives."""
     return {*cls.local_settings, *cls.kept(Path())}
+
+
+def _origin(extractor: Extractor, init_args: Mapping[str, Any]) -> str | None:
+    """What its weights came from: of the settings that `Extractor.kept` replaces, the name or file in them."""
+    first = [init_args[name] for name in extractor.kept(Path()) if isinstance(init_args.get(name), str)]
+    if not first or init_args.get("pretrained") is False:
+        return None
+    is_place = Path(first[0]).is_absolute() or Path(first[0]).exists()
+    return Path(first[0]).name if is_place else str(first[0])

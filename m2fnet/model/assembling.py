@@ -48,7 +48,8 @@ def assemble(run: Path, extractors: Mapping[Modality, Path] | None = None) -> Mo
         "label_set": {"name": label_set.name, "classes": list(label_set.classes), "kind": label_set.kind},
         "network": {**trained.settings, "widths": trained.problem.widths},
         "extractors": {
-            name: {**saved.settings, "weights_sha256": saved.weights_sha256} for name, saved in found.items()
+            name: {**saved.settings, "started_from": saved.started_from, "weights_sha256": saved.weights_sha256}
+            for name, saved in found.items()
         },
         "temperature": _temperature(run, label_set.classes),
         "trained": {"corpus": store.get("corpus"), **_trained(run, provenance)},

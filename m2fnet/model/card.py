@@ -19,8 +19,8 @@ _LIMITS = """\
 - The labels are what annotators *perceived* in the recordings of one corpus. Nothing here tells what a person feels.
 - The scores hold for recordings like those of the corpus. Other languages, cultures, ages, microphones, cameras and
   situations are not covered by them; expect less, and measure it on labelled recordings of your own.
-- Rare emotions are recognised worst; the table by class shows by how much. Where one class is frequent, answering it
-  always already gives the weighted F1 of the majority class above.
+- Rare emotions are mostly recognised worst; the table by class shows by how much. Where one class is frequent,
+  answering it always already gives the weighted F1 that the table of scores names.
 - Probabilities are calibrated on the dev split of the corpus at best, and on nothing else.
 - An utterance is judged with those around it: who speaks when, and what was said before, changes the answer."""
 
@@ -93,12 +93,12 @@ def _header(title: str, tested: Run, model: Model) -> str:
 def _summary(model: Model) -> str:
     classes = ", ".join(plain(name) for name in model.label_set.classes)
     parts = [("network", model.config["network"]), *model.config["extractors"].items()]
-    rows = [(name, f"`{part['class_path']}`") for name, part in parts]
+    rows = [(name, f"`{part['class_path']}`", plain(part.get("started_from") or "–")) for name, part in parts]
     inputs = " and ".join(model.extractors)
     text = (
         f"For each utterance of a conversation one of {classes}, from its {inputs} and from the utterances around it."
     )
-    return "\n".join([text, "", *table(("part", "class"), rows)])
+    return "\n".join([text, "", *table(("part", "class", "started from"), rows)])
 
 
 def _use() -> str:

@@ -1,5 +1,6 @@
 """Networks of a model for other runtimes: ONNX files, each checked against the network it came from."""
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -66,8 +67,9 @@ class _Hearing(nn.Module):
         super().__init__()
         self.extractor = extractor
 
-    def forward(self, samples: Tensor) -> Tensor:
+    def forward(self, *tensors: Tensor) -> Tensor:
         """Embeddings (B, D) of samples (B, N)."""
+        (samples,) = tensors
         lengths = torch.full((samples.shape[0],), samples.shape[1], dtype=torch.long)
         signal, sizes = self.extractor.represent(samples, lengths, None)
         embeddings: Tensor = self.extractor.projector(self.extractor.encode(signal, sizes))
@@ -83,23 +85,19 @@ def _export_network(model: Model, path: Path) -> Path:
         for width, here in zip(widths.values(), present, strict=True)
     ]
     names = [*widths, *(f"{name}_present" for name in widths)]
-    _export(
-        _ByName(model.network, list(widths)), (*embeddings, *present), path, names, "logits", ("dialogues", "turns")
-    )
+    _export(_ByName(model.network, list(widths)), (*embeddings, *present), path, names, "logits")
     return path
 
 
 def _export_audio(extractor: Extractor, path: Path) -> Path:
     samples = torch.randn(_CLIPS, _SAMPLES, generator=torch.Generator().manual_seed(0)) / 10
-    _export(_Hearing(extractor), (samples,), path, ["samples"], "embeddings", ("clips", "samples"))
+    _export(_Hearing(extractor), (samples,), path, ["samples"], "embeddings")
     return path
 
 
-def _export(
-    network: nn.Module, example: tuple[Tensor, ...], path: Path, names: list[str], output: str, free: tuple[str, str]
-) -> None:
-    """Write ``network`` with its first two dimensions left ``free``, and compare it on the example."""
-    sizes = [dict.fromkeys(range(len(free)), torch.export.Dim.DYNAMIC) for _ in example]
+def _export(network: nn.Module, example: tuple[Tensor, ...], path: Path, names: list[str], output: str) -> None:
+    """Write ``network``, the first two dimensions of whose inputs are free, and compare it on the example."""
+    sizes = tuple(dict.fromkeys(range(2), torch.export.Dim.DYNAMIC) for _ in example)
     with replaced(path) as temporary, _quiet():
         try:
             torch.onnx.export(
@@ -108,7 +106,7 @@ def _export(
                 str(temporary),
                 input_names=names,
                 output_names=[output],
-                dynamic_shapes=(sizes,) if isinstance(network, _ByName) else sizes,
+                dynamic_shapes=(sizes,),  # of the one argument *tensors
                 dynamo=True,
                 external_data=False,
                 verbose=False,
@@ -145,9 +143,13 @@ def _quiet() -> Iterator[None]:
     """Without the exporter's warnings, and without torch's fused attention, which ONNX does not have."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
+    logger = logging.getLogger("onnxscript")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        logger.setLevel(level)
         torch.backends.mha.set_fastpath_enabled(fused)

@@ -228,7 +228,7 @@ def test_another_format_is_refused(form, folder):
         ("text", "extractors.hub.fetch", "is no extractor"),
         ("text", "extractors.no.such", "cannot be imported"),
         ("text", "evil.yaml", "outside the trusted packages"),
-        ("text", "os", "outside the trusted packages"),
+        ("text", "os", "cannot be imported"),
         ("network", "dialog", "cannot be imported"),
     ],
 )
