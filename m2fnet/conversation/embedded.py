@@ -36,14 +36,14 @@ def _segments(container: InputContainer, origin: float, name: str) -> Iterator[S
     stream = next(filter(_is_wanted, container.streams.subtitles), None)
     if stream is None:
         return
-    for number, packet in enumerate(container.demux(stream), start=1):
+    for packet in container.demux(stream):
         if packet.pts is None or not packet.duration or packet.time_base is None:
             continue
         start_s = float(packet.pts * packet.time_base) - origin
         end_s = start_s + float(packet.duration * packet.time_base)
         parts = (part for part in stream.decode(packet) if isinstance(part, AssSubtitle))
         texts = (part.dialogue.decode(errors="replace") for part in parts)
-        yield from turns_in(max(0.0, start_s), end_s, "\n".join(texts), f"{name}, subtitle {number}")
+        yield from turns_in(max(0.0, start_s), end_s, "\n".join(texts), f"{name} at {start_s:.2f} s")
 
 
 def _is_wanted(stream: SubtitleStream) -> bool:

@@ -1,51 +1,86 @@
-"""Text subtitles inside a clip, in the containers that carry them."""
+"""Text subtitles inside a clip, in the containers and codes that carry them."""
 
 import runpy
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import pytest
+from av.stream import Disposition
+from av.subtitles.subtitle import SubtitleSet
 
 from m2fnet.conversation.segments import segments_of
+from m2fnet.errors import ConversationError
 
 MEDIA = runpy.run_path(str(Path(__file__).parents[1] / "media" / "tiny_media.py"))
-SRT = "1\n00:00:00,200 --> 00:00:00,900\n- ANN: Hi <i>you</i>\n- Who?\n\n2\n00:00:01,000 --> 00:00:09,000\n3 &lt; 4\n"
+CUES = ((0.2, 0.9, rb"- ANN: Hi {\i1}you{\i0}\N- Who?"), (1.0, 9.0, b"Me & you"))  # as Advanced SubStation writes them
+HEAD = b"""[Script Info]
+ScriptType: v4.00+
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, \
+StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
+Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,1
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
 
 
-def with_subtitles(path, text=SRT, codec=None, forced=False):
-    """A clip of two seconds with a picture, sound, and ``text`` inside, as it is or coded anew."""
-    source = path.with_name("source.srt")
-    source.write_text(text, encoding="utf-8")
-    clip = MEDIA["write_clip"](path.with_name("plain.mkv"))
-    with av.open(str(clip)) as media, av.open(str(source)) as words, av.open(str(path), "w") as out:
-        streams = {stream.index: out.add_stream_from_template(stream) for stream in media.streams}
-        track = out.add_stream_from_template(words.streams.subtitles[0])
-        if forced:
-            track.disposition = av.stream.Disposition.forced
-        for packet in words.demux():
-            if packet.dts is not None:
-                packet.stream = track
-                out.mux(packet)
-        for packet in media.demux():
-            if packet.dts is not None:
-                packet.stream = streams[packet.stream.index]
-                out.mux(packet)
+def with_subtitles(path, codec="subrip", cues=CUES, is_forced=False):
+    """A clip of two seconds of pictures with subtitles inside."""
+    milliseconds = Fraction(1, 1000)
+    with av.open(str(path), "w") as out:
+        pictures = MEDIA["_picture_stream"](out, "mpeg4", (32, 24), 10)
+        words = out.add_stream(codec)
+        words.codec_context.subtitle_header = HEAD
+        words.codec_context.time_base = milliseconds
+        if is_forced:
+            words.disposition = Disposition.forced
+        out.start_encoding()
+        for number in range(20):
+            out.mux(pictures.encode(MEDIA["_frame"](MEDIA["half_grey"](9, (32, 24)), number, 10)))
+        out.mux(pictures.encode())
+        for number, (start, end, text) in enumerate(cues):
+            line = f"{number},0,Default,,0,0,0,,".encode() + text
+            length = round(1000 * (end - start))
+            packet = words.codec_context.encode_subtitle(SubtitleSet.create(line, 0, length, pts=round(start * 10**6)))
+            packet.stream, packet.time_base = words, milliseconds
+            packet.pts = packet.dts = round(1000 * start)
+            packet.duration = length
+            out.mux(packet)
     return path
 
 
-def test_subtitles_inside_the_clip_are_its_turns(tmp_path):
-    found = segments_of(with_subtitles(tmp_path / "talk.mkv"))
+@pytest.mark.parametrize(
+    ("name", "codec"), [("a.mp4", "mov_text"), ("a.mkv", "subrip"), ("a.mkv", "webvtt"), ("a.mkv", "ass")]
+)
+def test_subtitles_inside_a_clip_are_its_turns(tmp_path, name, codec):
+    found = segments_of(with_subtitles(tmp_path / name, codec))
     assert found.source == "subtitles inside the clip"
-    assert [(s.speaker, s.text) for s in found.segments] == [("ANN", "Hi you"), (None, "Who?"), (None, "3 < 4")]
+    assert [(s.speaker, s.text) for s in found.segments] == [("ANN", "Hi you"), (None, "Who?"), (None, "Me & you")]
     times = [time for s in found.segments for time in (s.start_s, s.end_s)]
     assert times == pytest.approx([0.2, 0.62, 0.62, 0.9, 1.0, 2.0], abs=0.05)
+    assert found.segments[2].source == f"{name} at 1.00 s"
 
 
 def test_subtitles_beside_the_clip_come_first(tmp_path):
     clip = with_subtitles(tmp_path / "talk.mkv")
-    (tmp_path / "talk.srt").write_text(SRT, encoding="utf-8")
+    (tmp_path / "talk.srt").write_text("1\n00:00:00,2 --> 00:00:00,9\nHi\n", encoding="utf-8")
     assert segments_of(clip).source == "talk.srt"
 
 
 def test_subtitles_for_foreign_passages_alone_are_passed_over(tmp_path):
-    assert segments_of(with_subtitles(tmp_path / "talk.mkv", forced=True)).source == "whole clip"
+    assert segments_of(with_subtitles(tmp_path / "talk.mkv", is_forced=True)).source == "whole clip"
+
+
+def test_subtitles_without_a_word_are_passed_over(tmp_path):
+    assert segments_of(with_subtitles(tmp_path / "talk.mkv", cues=())).source == "whole clip"
+
+
+def test_subtitles_beyond_the_end_of_the_pictures_are_refused(tmp_path):
+    clip = with_subtitles(tmp_path / "talk.mkv", cues=((5.0, 6.0, b"late"),))
+    with pytest.raises(
+        ConversationError, match=r"talk\.mkv at 5\.00 s: the turn begins at 5 s, but .* ends at 2\.\d\d s"
+    ):
+        segments_of(clip)

@@ -1,9 +1,13 @@
 """Tables of segments, RTTM files and plain transcripts: what is read, and what is refused with line and column."""
 
+import math
 import os
 import signal
+import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from m2fnet.conversation.reading import MAX_BYTES
 from m2fnet.conversation.segments import read_segments
@@ -148,3 +152,34 @@ def test_what_is_no_small_file_is_refused(tmp_path):
         file.truncate(MAX_BYTES + 1)
     with pytest.raises(ConversationError, match=r"huge\.srt is larger than 10 MiB"):
         read_segments(tmp_path / "huge.srt")
+
+
+GOOD = {
+    "a.srt": b"1\n00:00:01,000 --> 00:00:02,500\n- ANN: Hi <i>you</i>\n- Who?\n\n2\n00:03,0 --> 00:04,0\nMe\n",
+    "a.vtt": b"WEBVTT\n\nNOTE x\n\n00:01.000 --> 00:02.500 align:start\n<v Ann>Hi &amp; bye\n",
+    "a.csv": b'start,end,speaker,text\n0,1:02.5,Ann,"Well, no"\n2;3\n',
+    "a.rttm": b"SPEAKER talk 1 0.5 1 <NA> <NA> ann <NA> <NA>\n",
+    "a.txt": b"Ann: Hello\nBob: Bye\n",
+}
+
+
+@given(
+    name=st.sampled_from(sorted(GOOD)),
+    edits=st.lists(st.tuples(st.integers(0, 120), st.integers(0, 3), st.binary(max_size=8)), max_size=4),
+)
+def test_damaged_files_give_sound_segments_or_an_error_that_names_the_file(tmp_path_factory, name, edits):
+    content = bytearray(GOOD[name])
+    for place, removed, inserted in edits:
+        content[place : place + removed] = inserted
+    path = tmp_path_factory.getbasetemp() / name
+    path.write_bytes(content)
+    try:
+        segments, told = read_segments(path), str(path)
+    except ConversationError as problem:
+        segments, told = (), str(problem)
+    assert str(path) in told
+    for segment in segments:
+        assert segment.start_s is None or 0 <= segment.start_s < segment.end_s < math.inf
+        for text in (segment.speaker, segment.text):
+            assert text is None or (text and text == " ".join(text.split()))
+            assert not any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text or "")
