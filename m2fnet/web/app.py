@@ -16,10 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from m2fnet.errors import M2FNetError
 from m2fnet.plots.style import colour
+from m2fnet.web.answering import Answer
 from m2fnet.web.example import CLIP, SUBTITLES
 from m2fnet.web.limits import Limits
 from m2fnet.web.uploads import Uploads
-from m2fnet.web.worker import Answer, Worker
+from m2fnet.web.worker import Worker
 
 STATIC = {"page.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
 EXAMPLE = {CLIP: "video/mp4", SUBTITLES: "text/plain"}

@@ -1,29 +1,18 @@
 """The model in a process of its own, which may hang or crash over a hostile clip without the page going down."""
 
 import json
-import math
 import multiprocessing
-import signal
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
 
-from m2fnet.conversation.clip import streams_of
-from m2fnet.conversation.segments import read_segments, segments_of
-from m2fnet.conversation.writing import write_srt
-from m2fnet.errors import M2FNetError, PredictionError, RunError
+from m2fnet.errors import PredictionError, RunError
 from m2fnet.pipeline import Pipeline
+from m2fnet.web.answering import Answer, work
 from m2fnet.web.limits import Limits
-
-Progress = Callable[[int, int], None]
-Answer = dict[str, Any]  # plain JSON, all the way from the model to the page
 
 
 class Worker:
@@ -48,7 +37,7 @@ class Worker:
         """
         context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(self._load, self._limits, theirs), daemon=True)
+        self._process = context.Process(target=work, args=(self._load, self._limits, theirs), daemon=True)
         self._process.start()
         theirs.close()  # so that the end of the process is the end of the connection
         try:
@@ -115,67 +104,3 @@ class Worker:
             raise TimeoutError
         message: Answer = json.loads(self._connection.recv_bytes())
         return message
-
-
-def _work(load: Callable[[], Pipeline], limits: Limits, connection: Connection) -> None:
-    """The process: facts of the model first, then an answer for each request, until nobody asks any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to both processes; the other one ends this
-
-    def send(message: Answer) -> None:
-        connection.send_bytes(json.dumps(message).encode())  # JSON: no pickle comes from where clips are read
-
-    try:
-        pipeline = load()
-        send(
-            {
-                "classes": list(pipeline.model.label_set.classes),
-                "corpus": pipeline.model.label_set.name,
-                "modalities": list(pipeline.model.extractors),
-            }
-        )
-    except M2FNetError as problem:
-        send({"refused": str(problem)})
-        return
-    while True:
-        try:
-            request = json.loads(connection.recv_bytes())
-        except EOFError:
-            return
-        files = {name: Path(path) if path else None for name, path in request.items()}
-        try:
-            send(_answer(pipeline, limits, **files, progress=lambda done, of: send({"done": done, "of": of})))
-        except M2FNetError as problem:
-            send({"refused": _without_places(str(problem), files)})
-        except Exception:
-            traceback.print_exc()  # for who runs the page; the sender gets no inside of it
-            send({"refused": "The model failed over this file; the server's output says how."})
-
-
-def _answer(
-    pipeline: Pipeline, limits: Limits, clip: Path | None, subtitles: Path | None, progress: Progress
-) -> Answer:
-    end_s = None
-    if clip is not None:
-        end_s = streams_of(clip).end_s
-        end_s = end_s if math.isfinite(end_s) else None  # not every file tells
-        limits.check_length(end_s or 0.0)
-        found = segments_of(clip, subtitles)
-        spoken, source = found.segments, "the subtitles" if subtitles is not None else found.source
-    elif subtitles is not None:
-        spoken, source = read_segments(subtitles), "the transcript"
-    else:
-        raise PredictionError("Neither a clip nor subtitles came. Choose a file.")
-    predictions = pipeline(clip, segments=spoken, progress=progress)
-    with TemporaryDirectory(prefix="m2fnet-") as folder:
-        write_srt(predictions, Path(folder) / "emotions.srt")
-        srt = (Path(folder) / "emotions.srt").read_text(encoding="utf-8")
-    turns = [asdict(prediction) for prediction in predictions]
-    return {"turns": turns, "source": source, "end_s": end_s, "srt": srt}
-
-
-def _without_places(sentence: str, files: dict[str, Path | None]) -> str:
-    """The sentence with files called by what they are; where they lie here concerns nobody."""
-    for what, path in files.items():
-        if path is not None:
-            sentence = sentence.replace(str(path), f"the {what}").replace(path.name, f"the {what}")
-    return sentence

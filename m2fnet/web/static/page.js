@@ -197,7 +197,8 @@ function drawFacts(answer) {
   const kept = { clip: name, model: model.name, classes: model.classes, source: answer.source, turns };
   const stem = name.replace(/\.[^.]*$/, "");
   offer($("json"), `${stem}.emotions.json`, JSON.stringify(kept, null, 2), "application/json");
-  offer($("srt"), `${stem}.emotions.srt`, answer.srt, "application/x-subrip");
+  $("srt").hidden = answer.srt === null;
+  offer($("srt"), `${stem}.emotions.srt`, answer.srt ?? "", "application/x-subrip");
 }
 
 function describe(stream, turns) {
@@ -270,7 +271,7 @@ function drawTurns() {
 function makeRow(turn, i) {
   const time = make("button", { type: "button", className: "time", textContent: shown.isTimed ? clock(turn.start_s) : i + 1 });
   const words = make("span", { className: "words" });
-  if (turn.speaker) words.append(make("span", { className: "speaker", textContent: turn.speaker }));
+  if (turn.speaker) words.append(make("span", { className: "speaker", textContent: turn.speaker }), " ");
   words.append(turn.text ?? make("span", { className: "none", textContent: "no transcript" }));
   const emotion = make("span", { className: "emotion" }, make("i"));
   emotion.append(`${turn.emotion} ${percent(turn.probabilities[turn.emotion])}`);

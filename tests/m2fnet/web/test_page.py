@@ -133,6 +133,18 @@ def test_another_clip_starts_afresh(open_here, tmp_path):
     assert "Three." in page.locator(".words").inner_text()
 
 
+def test_a_transcript_without_times_is_drawn_turn_by_turn(open_here, tmp_path):
+    page = open_here().page
+    (tmp_path / "talk.csv").write_text("speaker,text\nAnn,One.\nBob,Two.\n", encoding="utf-8")
+    send(page, tmp_path / "talk.csv")
+    answered(page)
+    assert page.locator(".time").all_inner_texts() == ["1", "2"]
+    assert page.locator("#axis span").first.inner_text() == "turn 1"
+    assert page.locator("#srt").is_hidden()
+    page.locator(".turn").nth(1).click()
+    assert "Two." in page.locator("#said").inner_text()
+
+
 def test_a_file_dropped_on_the_page_is_chosen(open_here):
     page = open_here().page
     page.evaluate(

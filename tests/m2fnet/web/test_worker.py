@@ -38,11 +38,11 @@ def test_the_facts_of_the_model_come_first(worker):
 
 
 def test_progress_comes_and_then_the_answer_in_plain_json(ask):
-    *progress, answer = ask("Ann: One.", "Bob: Two.")
+    *progress, answer = ask("Ann: One. !slow", "Bob: Two. !slow")
     assert progress == [{"done": 1, "of": 2}, {"done": 2, "of": 2}]
     assert json.loads(json.dumps(answer)) == answer
     first, second = answer["turns"]
-    assert (first["speaker"], first["text"], first["emotion"], first["missing"]) == ("Ann", "One.", "neutral", {})
+    assert (first["speaker"], first["text"], first["emotion"], first["missing"]) == ("Ann", "One. !slow", "neutral", {})
     assert (second["start_s"], second["end_s"], second["missing"]) == (0.25, 0.5, {"visual": "no face"})
     assert answer["end_s"] == pytest.approx(4.0)
     assert answer["source"] == "the subtitles"
@@ -53,6 +53,11 @@ def test_progress_comes_and_then_the_answer_in_plain_json(ask):
 def test_a_transcript_needs_no_clip(worker, tmp_path):
     *_, answer = worker.ask(None, write_subtitles(tmp_path / "talk.srt", ["Ann: One."]))
     assert (answer["source"], answer["end_s"]) == ("the transcript", None)
+    (tmp_path / "talk.txt").write_text("Ann: One.\nBob: Two.\n", encoding="utf-8")
+    *_, answer = worker.ask(None, tmp_path / "talk.txt")
+    assert [turn["start_s"] for turn in answer["turns"]] == [None, None]
+    assert answer["srt"] is None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["talk.srt", "talk.txt"]
     with pytest.raises(PredictionError, match="Neither a clip nor subtitles"):
         list(worker.ask(None, None))
 
@@ -75,7 +80,7 @@ def test_what_goes_wrong_is_a_sentence_and_the_next_one_is_answered(ask, text, s
 
 def test_nobody_gets_the_rest_of_an_answer_that_was_meant_for_another(worker, tmp_path, ask):
     clip = write_sound(tmp_path / "first.clip")
-    asked = worker.ask(clip, write_subtitles(tmp_path / "first.srt", ["first"] * 3))
+    asked = worker.ask(clip, write_subtitles(tmp_path / "first.srt", ["!slow first"] * 3))
     next(asked)
     asked.close()  # whoever asked has left
     assert [turn["text"] for turn in ask("second")[-1]["turns"]] == ["second"]
