@@ -12,10 +12,13 @@ from m2fnet.errors import UsageError
 
 @dataclass(frozen=True)
 class ModalityDropout:
-    """Training with modalities left out at random, so that the network learns to do without each of them.
+    """Training with modalities left out of whole dialogues at random, so that the network does without each of them.
+
+    Of whole dialogues, because left out of single utterances a modality is still there in the turns around them, and a
+    network so trained does badly where it is gone (docs/results.md measures both).
 
     Args:
-        probability: of each modality of each utterance to be left out; where that would take all, one stays.
+        probability: of each modality of each dialogue to be left out; where that would take all, one stays.
         warmup_epochs: epochs over which the probability rises to that in equal steps, from 0 in the first.
     """
 
@@ -44,7 +47,8 @@ class ModalityDropout:
 
     def __call__(self, batch: DialogueBatch, epoch: int) -> DialogueBatch:
         """The batch with modalities left out as in ``epoch``."""
-        draws = torch.rand(*batch["valid"].shape, len(batch["present"]), device=batch["valid"].device)
+        dialogues, utterances = batch["valid"].shape
+        draws = torch.rand(dialogues, 1, len(batch["present"]), device=batch["valid"].device).expand(-1, utterances, -1)
         return with_present(batch, leave_out(batch["present"], self.probability_in(epoch), draws))
 
 

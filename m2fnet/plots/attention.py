@@ -56,27 +56,34 @@ class DialogueAttention:
         return cls(str(content["dialogue"]), turns, maps)
 
 
-def attention_maps(turns: Sequence[str], maps: Mapping[str, NDArray[np.float64]]) -> Figure:
-    """How much each turn reads of each other, in per cent: a panel per entry of ``maps``.
+def attention_maps(turns: Sequence[str], maps: Mapping[tuple[int, str], NDArray[np.float64]]) -> Figure:
+    """How much each turn reads of each other, in per cent: a row of panels per layer, a column per modality of keys.
 
     Args:
         turns: names of the U turns, in speaking order.
-        maps: title -> shares (U, U); a row reads, a column is read.
+        maps: layer and modality -> shares (U, U); a row reads, a column is read.
     """
-    size = len(turns)
-    top = max(float(shares.max()) for shares in maps.values())
-    side = 1.6 + 0.27 * size
+    layers, keys = (list(dict.fromkeys(parts)) for parts in zip(*maps, strict=True))
     names = [short(f"{number} {name}", _NAME) for number, name in enumerate(turns, start=1)]
+    top = 100 * max(float(shares.max()) for shares in maps.values())
+    side = 1.2 + 0.27 * len(turns)
     with styled():
-        figure = Figure(figsize=(2.6 + len(maps) * side, side + 1.2))
-        panels = figure.subplots(1, len(maps), sharey=True, squeeze=False)[0]
-        for axes, (title, shares) in zip(panels, maps.items(), strict=True):
-            mesh = axes.pcolormesh(100 * shares, vmin=0, vmax=100 * top, cmap=SHADES, edgecolors="white", linewidth=0.5)
-            axes.set_xticks(np.arange(size) + 0.5, [str(number) for number in range(1, size + 1)], fontsize=9)
-            axes.set_yticks(np.arange(size) + 0.5, names, fontsize=9, parse_math=False)
-            axes.set(xlim=(0, size), ylim=(size, 0), aspect="equal", xlabel="turn that is read", title=title)
+        figure = Figure(figsize=(3.0 + len(keys) * side, 1.9 + len(layers) * side))
+        panels = figure.subplots(len(layers), len(keys), sharex=True, sharey=True, squeeze=False)
+        for (layer, modality), shares in maps.items():
+            axes = panels[layers.index(layer), keys.index(modality)]
+            mesh = axes.pcolormesh(100 * shares, vmin=0, vmax=top, cmap=SHADES, edgecolors="white", linewidth=0.5)
+            axes.set(aspect="equal", title=f"layer {layer}, keys: {modality}")
             axes.grid(visible=False)
             axes.tick_params(length=0)
-        panels[0].set(ylabel="turn that reads, with its true emotion")
-        figure.colorbar(mesh, ax=list(panels), label="attention (%)", aspect=30, pad=0.02)
+        middles = np.arange(len(turns)) + 0.5
+        small: dict[str, Any] = {"fontsize": 9, "parse_math": False}
+        panels[0, 0].set(xlim=(0, len(turns)), ylim=(len(turns), 0))
+        for axes in panels[:, 0]:
+            axes.set_yticks(middles, names, **small)
+        for axes in panels[-1]:
+            axes.set_xticks(middles, names, rotation=60, ha="right", rotation_mode="anchor", **small)
+        figure.supxlabel("turn that is read", fontsize=11)
+        figure.supylabel("turn that reads, with its true emotion", fontsize=11)
+        figure.colorbar(mesh, ax=panels, label="attention (%)", aspect=40, pad=0.02, shrink=0.7)
     return figure

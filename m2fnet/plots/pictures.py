@@ -238,11 +238,7 @@ def _attention(setting: Setting, label: _Label) -> Iterator[Picture]:
     run = setting.runs[0]
     for number, one in enumerate(DialogueAttention.read(run.folder), start=1):
         layers = sorted({layer for layer, _ in one.maps})
-        shown = {
-            f"layer {layer}, keys: {keys}": shares
-            for (layer, keys), shares in one.maps.items()
-            if layer in (layers[0], layers[-1])
-        }
+        shown = {at: shares for at, shares in one.maps.items() if at[0] in (layers[0], layers[-1])}
         caption = (
             f"Dialogue {one.dialogue}, {run.folder.name}, mean over the heads. A row reads the turns of its columns "
             "and sums to 100 %, or is empty where there is nothing to read: text asks, the keys of another modality "

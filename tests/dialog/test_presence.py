@@ -63,8 +63,21 @@ def test_a_batch_without_a_modality_holds_no_trace_of_it():
         assert not batch["inputs"][name].any()
 
 
+def test_dropout_takes_a_modality_from_a_whole_dialogue_and_never_all_of_an_utterance():
+    batch, dropout = batch_of([6] * 300), ModalityDropout(0.5)
+    batch["present"]["text"][:, 2] = False  # what the store lacks
+    torch.manual_seed(0)
+    left = dropout(batch, 0)["present"]
+    assert torch.equal(count(left) > 0, count(batch["present"]) > 0)
+    gone = torch.stack([~left[name][:, 0] for name in WIDTHS])
+    assert gone.float().mean().item() == pytest.approx(0.5 - 0.5**3 / 3, abs=0.05)
+    for name in WIDTHS:
+        same = left[name][:, [0, 1, 3, 4, 5]]
+        assert bool((same == same[:, :1]).all())
+
+
 def test_dropout_warms_up_and_leaves_out_nothing_before():
-    batch, dropout = batch_of([30, 30]), ModalityDropout(0.9, warmup_epochs=3)
+    batch, dropout = batch_of([3] * 200), ModalityDropout(0.9, warmup_epochs=3)
     assert all(torch.equal(here, batch["valid"]) for here in dropout(batch, 0)["present"].values())
     torch.manual_seed(0)
     left = [int(count(dropout(batch, epoch)["present"]).sum()) for epoch in (1, 2, 3, 9)]

@@ -142,8 +142,12 @@ def test_attention_that_is_none_is_refused(tested, weights):
 def test_attention_is_labelled_with_speakers_and_emotions(tested):
     (found,) = DialogueAttention.read(with_attention(tested("a/seed-0")))
     assert found.turns == ("Ann: joy", "someone: no label")
-    figure = attention_maps(found.turns, {"first": found.maps[1, "audio"], "last": found.maps[3, "audio"]})
-    assert {"1 Ann: joy", "2 someone: no label"} <= {t.get_text() for t in figure.axes[0].get_yticklabels()}
+    figure = attention_maps(found.turns, found.maps)
+    first, *_, last, shades = figure.axes
+    assert {"1 Ann: joy", "2 someone: no label"} == {t.get_text() for t in first.get_yticklabels()}
+    assert {"1 Ann: joy", "2 someone: no label"} == {t.get_text() for t in last.get_xticklabels()}
+    assert [axes.get_title() for axes in (first, last)] == ["layer 1, keys: audio", "layer 3, keys: audio"]
+    assert shades.get_ylabel() == "attention (%)"
 
 
 def test_text_from_strangers_is_escaped(tmp_path):
