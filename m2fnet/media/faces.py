@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
-from m2fnet.media.mtcnn import MTCNN
+from m2fnet.media.mtcnn import FACTOR, MTCNN
 
 _THRESHOLDS = (0.6, 0.7)  # facenet-pytorch's for the first two networks; 0.8 loses one in a hundred of its faces
+_SMALLEST = 20  # pixels: facenet-pytorch's smallest face; each further size is 1 / FACTOR larger
 _SMALL = 320  # pixels: scaling frames of this length down would save next to nothing
 
 
@@ -39,7 +40,8 @@ class FaceDetector:
     """Finds all faces in frames.
 
     Args:
-        min_side: smallest face looked for, in pixels; the larger, the faster.
+        min_side: smallest face looked for, in pixels, rounded down to 20, 28.2, 39.8, 56.1, ...: the sizes at which
+            facenet-pytorch looks, as between them other faces would be found. The larger, the faster.
         min_confidence: how sure the last network has to be; facenet-pytorch's 0.7.
         border: grey put around the frames, as a share of their longer side: MTCNN misses faces that fill the picture.
         working_side: frames are scaled down until the smallest face has this many pixels; small ones are left alone.
@@ -80,13 +82,14 @@ class FaceDetector:
         height, width = frames.shape[1:3]
         edge = round(self.border * max(height, width))
         framed = (height + 2 * edge, width + 2 * edge)
-        factor = min(1.0, max(self.working_side / self.min_side, _SMALL / max(framed)))
+        smallest = _size_of_mtcnn(self.min_side)
+        factor = min(1.0, max(self.working_side / smallest, _SMALL / max(framed)))
         working = [max(1, round(side * factor)) for side in framed]
         stretch = torch.tensor([framed[1] / working[1], framed[0] / working[0]] * 2)
         faces: list[list[Face]] = []
         for some in torch.split(frames, max(1, self.at_once // math.prod(working))):
             small = resize(_framed(some, edge).permute(0, 3, 1, 2), working).to(self.device)
-            for boxes in self._mtcnn(small, self.min_side * factor):
+            for boxes in self._mtcnn(small, smallest * factor):
                 corners = boxes[:, :4] * stretch - edge
                 faces.append(self._faces(corners.tolist(), boxes[:, 4].tolist(), width, height))
         return faces
@@ -98,6 +101,16 @@ class FaceDetector:
             if box[2] > box[0] and box[3] > box[1]:
                 found.append(Face(box, confidence))
         return sorted(found, key=lambda face: -face.area)
+
+
+def _size_of_mtcnn(side: float) -> float:
+    """The largest size of face that facenet-pytorch looks for and that is no larger than ``side``.
+
+    >>> [round(_size_of_mtcnn(side), 1) for side in (15, 20, 32, 40)]
+    [14.2, 20.0, 28.2, 39.8]
+    """
+    steps = math.floor(math.log(_SMALLEST / side, FACTOR))
+    return _SMALLEST / FACTOR**steps
 
 
 def _framed(frames: Tensor, edge: int) -> Tensor:

@@ -16,7 +16,7 @@ from torchvision.ops import batched_nms, roi_align
 from torchvision.transforms.v2.functional import resize
 
 WINDOW = 12  # pixels: the face that the first network looks for
-_FACTOR = 0.709  # facenet-pytorch's, about the square root of 1/2: each size has half the pixels of the one before
+FACTOR = 0.709  # facenet-pytorch's, about the square root of 1/2: each size has half the pixels of the one before
 _CUTS = 512  # boxes at once, so that frames full of candidates do not fill the memory
 
 
@@ -116,7 +116,7 @@ def _scales(side: int, min_side: float) -> Iterator[float]:
     scale = WINDOW / min_side
     while side * scale >= WINDOW:
         yield scale
-        scale *= _FACTOR
+        scale *= FACTOR
 
 
 def _normal(pictures: Tensor) -> Tensor:
