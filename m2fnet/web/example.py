@@ -28,7 +28,7 @@ def write_example(folder: Path) -> None:
         (scene for scene in script["test"][_UNSEEN:] if few <= len(scene) <= many),
         key=lambda scene: len({line.emotion for line in scene}),  # a colourful one
     )
-    with TemporaryDirectory(prefix="m2fnet-") as shots:
+    with TemporaryDirectory(dir=folder) as shots:
         paths = [Path(shots) / f"{number}.mp4" for number in range(len(lines))]
         for path, line in zip(paths, lines, strict=True):
             shoot(path, line.shot)

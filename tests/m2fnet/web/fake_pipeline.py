@@ -47,3 +47,12 @@ def load():
 
 def load_nothing():
     raise RunError("There is no model in nowhere; expected a model folder or a run.")
+
+
+def load_made_up():
+    """A pipeline with real extractors and a real network, untrained."""
+    from made_up_model import made_up_model
+
+    from m2fnet.pipeline import Pipeline
+
+    return Pipeline(made_up_model())

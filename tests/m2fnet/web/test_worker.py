@@ -4,10 +4,11 @@ import json
 import multiprocessing
 
 import pytest
-from fake_pipeline import EMOTIONS, load, load_nothing
+from fake_pipeline import EMOTIONS, load, load_made_up, load_nothing
 from small_clips import write_sound, write_subtitles
 
 from m2fnet.errors import PredictionError, RunError
+from m2fnet.web.example import CLIP, SUBTITLES, write_example
 from m2fnet.web.limits import Limits
 from m2fnet.web.worker import Worker
 
@@ -123,3 +124,17 @@ def test_a_model_that_cannot_be_loaded_is_an_error_at_the_start():
     with pytest.raises(RunError, match="There is no model in nowhere"):
         lost.start()
     assert not [process for process in multiprocessing.active_children() if process is lost._process]
+
+
+def test_a_real_pipeline_answers_the_example(tmp_path):
+    write_example(tmp_path)
+    real = Worker(load_made_up, Limits())
+    facts = real.start()
+    *_, answer = real.ask(tmp_path / CLIP, tmp_path / SUBTITLES)
+    real.stop()
+    assert len(answer["turns"]) >= 8
+    for turn in answer["turns"]:
+        assert list(turn["probabilities"]) == facts["classes"]
+        assert sum(turn["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert set(turn["modalities"]) | set(turn["missing"]) == set(facts["modalities"])
+    assert answer["end_s"] == pytest.approx(answer["turns"][-1]["end_s"], abs=0.1)
