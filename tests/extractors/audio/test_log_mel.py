@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_model, save_model
 from torchaudio.functional import compute_deltas
 
 from extractors.audio.log_mel import LogMel
@@ -39,6 +40,14 @@ def test_a_tone_lights_up_its_band_and_silence_is_finite():
     low, high = (spectrogram(torch.sin(2 * torch.pi * f * time)[None], lengths)[0][0, 0, :, 25] for f in (200, 4_000))
     assert low.argmax() < high.argmax()
     assert torch.isfinite(spectrogram(torch.zeros(1, 8_000), lengths)[0]).all()
+
+
+def test_it_can_be_kept_as_safetensors(tmp_path):
+    spectrogram, other = LogMel(mels=20), LogMel(mels=20)
+    other.spectrum.window.zero_()
+    save_model(spectrogram, str(tmp_path / "mel.safetensors"))
+    load_model(other, tmp_path / "mel.safetensors")
+    assert torch.equal(other.spectrum.window, spectrogram.spectrum.window)
 
 
 def test_no_band_of_the_default_is_empty():
