@@ -15,7 +15,7 @@ from m2fnet.model.record import Extractor, Model, stage
 
 NETWORK, AUDIO = "network.onnx", "audio.onnx"
 TOLERANCE = 1e-4
-_DIALOGUES, _TURNS, _CLIPS, _SAMPLES = 2, 5, 2, 16_000  # of the example that the exporter follows
+_DIALOGUES, _TURNS, _SAMPLES = 2, 5, 16_000  # of the example that the exporter follows
 
 
 def export_onnx(model: Model, folder: Path) -> list[Path]:
@@ -26,7 +26,7 @@ def export_onnx(model: Model, folder: Path) -> list[Path]:
     turn with nothing present counts as padding. Softmax of ``logits`` divided by the ``temperature`` in ``model.json``
     gives the probabilities.
 
-    ``audio.onnx``: ``samples`` (B, N) in float32 at 16 kHz, clips of one length -> ``embeddings`` (B, D).
+    ``audio.onnx``: ``samples`` (1, N) in float32 at 16 kHz, one utterance -> ``embeddings`` (1, D).
 
     Raises:
         UsageError: if a package that this needs is not installed.
@@ -61,17 +61,17 @@ class _ByName(nn.Module):
 
 
 class _Hearing(nn.Module):
-    """An audio network from samples to embeddings, for clips of one length."""
+    """An audio network from samples to embeddings, for one utterance."""
 
     def __init__(self, extractor: Extractor) -> None:
         super().__init__()
         self.extractor = extractor
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        """Embeddings (B, D) of samples (B, N)."""
+        """Embeddings (1, D) of samples (1, N)."""
         (samples,) = tensors
-        lengths = torch.full((samples.shape[0],), samples.shape[1], dtype=torch.long)
-        signal, sizes = self.extractor.represent(samples, lengths, None)
+        lengths = torch.full((1,), samples.shape[1], dtype=torch.long)
+        signal, sizes = self.extractor.represent(samples, lengths)
         embeddings: Tensor = self.extractor.projector(self.extractor.encode(signal, sizes))
         return embeddings
 
@@ -85,19 +85,21 @@ def _export_network(model: Model, path: Path) -> Path:
         for width, here in zip(widths.values(), present, strict=True)
     ]
     names = [*widths, *(f"{name}_present" for name in widths)]
-    _export(_ByName(model.network, list(widths)), (*embeddings, *present), path, names, "logits")
+    _export(_ByName(model.network, list(widths)), (*embeddings, *present), path, names, "logits", (0, 1))
     return path
 
 
 def _export_audio(extractor: Extractor, path: Path) -> Path:
-    samples = torch.randn(_CLIPS, _SAMPLES, generator=torch.Generator().manual_seed(0)) / 10
-    _export(_Hearing(extractor), (samples,), path, ["samples"], "embeddings")
+    samples = torch.randn(1, _SAMPLES, generator=torch.Generator().manual_seed(0)) / 10
+    _export(_Hearing(extractor), (samples,), path, ["samples"], "embeddings", (1,))
     return path
 
 
-def _export(network: nn.Module, example: tuple[Tensor, ...], path: Path, names: list[str], output: str) -> None:
-    """Write ``network``, the first two dimensions of whose inputs are free, and compare it on the example."""
-    sizes = tuple(dict.fromkeys(range(2), torch.export.Dim.DYNAMIC) for _ in example)
+def _export(
+    network: nn.Module, example: tuple[Tensor, ...], path: Path, names: list[str], output: str, free: tuple[int, ...]
+) -> None:
+    """Write ``network``, whose inputs may have any size in the dimensions ``free``, and compare it on the example."""
+    sizes = tuple(dict.fromkeys(free, torch.export.Dim.DYNAMIC) for _ in example)
     with replaced(path) as temporary, _quiet():
         try:
             torch.onnx.export(
@@ -113,7 +115,7 @@ def _export(network: nn.Module, example: tuple[Tensor, ...], path: Path, names: 
             )
         except Exception as problem:  # of the tracer, the translator, the optimiser: many kinds, one meaning
             raise ModelError(
-                f"{path.stem} cannot be written as ONNX: {' '.join(str(problem).split())[:300]}. Leave out --onnx."
+                f"{path.stem} cannot be written as ONNX: {_cause(problem)}. Leave out --onnx."
             ) from problem
         _compare(network, example, temporary, names, path.stem)
 
@@ -128,6 +130,13 @@ def _compare(network: nn.Module, example: tuple[Tensor, ...], path: Path, names:
     difference = float((torch.from_numpy(found) - expected).abs().max())
     if not difference <= TOLERANCE:
         raise ModelError(f"{name} answers otherwise as ONNX, by up to {difference:.2g}. Leave out --onnx.")
+
+
+def _cause(problem: BaseException) -> str:
+    """What it all began with, behind the exporter's own advice."""
+    while problem.__cause__ is not None:
+        problem = problem.__cause__
+    return f"{type(problem).__name__}: {' '.join(str(problem).split())[:200].rstrip('.')}"
 
 
 def _require_packages() -> None:

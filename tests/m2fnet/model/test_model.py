@@ -102,7 +102,7 @@ def test_a_folder_holds_tensors_and_text_alone(saved):
 def test_a_model_says_what_it_was_trained_on(model, trained):
     manifest = Manifest.load(trained / "manifest")
     facts = model.config["trained"]
-    assert (facts["manifest_sha256"], facts["seed"], facts["select"]) == (manifest.sha256, 2, "dev")
+    assert (facts["corpus"], facts["manifest_sha256"], facts["seed"]) == ("tiny", manifest.sha256, 2)
     assert facts["counts"]["test"] == {"dialogues": 12, "utterances": 24, "labelled": 24}
     assert model.config["network"]["widths"] == {"text": 16, "audio": 6}
 

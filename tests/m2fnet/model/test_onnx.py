@@ -90,10 +90,10 @@ def test_the_audio_network_answers_the_same(onnxruntime, tmp_path):
     network, path = export_onnx(model, tmp_path)
     assert (network.name, path.name) == ("network.onnx", "audio.onnx")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    for clips, samples in [(1, 8_000), (2, 16_000), (3, 40_123)]:
-        sound = torch.randn(clips, samples, generator=torch.Generator().manual_seed(samples)) / 10
+    for samples in (8_000, 16_000, 40_123):
+        sound = torch.randn(1, samples, generator=torch.Generator().manual_seed(samples)) / 10
         with torch.inference_mode():
-            expected = audio({"samples": sound, "lengths": torch.full((clips,), samples)})
+            expected = audio({"samples": sound, "lengths": torch.tensor([samples])})
         found = torch.from_numpy(session.run(["embeddings"], {"samples": sound.numpy()})[0])
         torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
