@@ -21,7 +21,7 @@ class Curves:
 
     Attributes:
         values: a name of `COLUMNS` -> epoch -> value.
-        kept: the epoch whose weights were kept, or None if the run does not say.
+        kept: the epoch whose weights were kept, from 0 as in ``values``, or None if the run does not say.
     """
 
     values: dict[str, dict[int, float]] = field(default_factory=lambda: {name: {} for name in COLUMNS})
@@ -100,4 +100,4 @@ def _kept(run: Path) -> int | None:
     if not (run / FIT).is_file():
         return None
     epoch = read_json(run / FIT, RunError, "Train the run again.").get("epoch")
-    return epoch if isinstance(epoch, int) else None
+    return epoch - 1 if isinstance(epoch, int) else None  # counted from 1 there, from 0 in the log

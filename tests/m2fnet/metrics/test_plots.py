@@ -16,6 +16,7 @@ from m2fnet.errors import RunError
 from m2fnet.manifest import Manifest
 from m2fnet.plots.attention import DialogueAttention, attention_maps
 from m2fnet.plots.confusion import confusion
+from m2fnet.plots.curves import Curves
 from m2fnet.plots.missing import MissingScores, missing_curves
 from m2fnet.store import StoreWriter
 
@@ -164,3 +165,9 @@ def test_text_from_strangers_is_escaped(tmp_path):
 
 def test_pictures_and_mistakes_are_two_pages(tested):
     assert run(["report", "--plots", "--errors", str(tested("a/seed-0"))]) == WRONG_USE
+
+
+def test_the_epoch_that_was_kept_is_the_one_with_its_score(tmp_path):
+    (with_logs(tmp_path) / "fit.json").write_text(json.dumps({"epoch": 2}), encoding="utf-8")
+    curves = Curves.read(tmp_path)
+    assert curves.values["dev/weighted_f1"][curves.kept] == 0.4

@@ -1,0 +1,202 @@
+"""Every command on a page is one that the program accepts, and those of the guide do what the guide says."""
+
+import argparse
+import contextlib
+import importlib
+import os
+import re
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import pytest
+import yaml
+
+from m2fnet import cli, sweep_command
+from m2fnet.config import find_config
+from m2fnet.manifest import Manifest
+from m2fnet.run_folder import settings_of_a_run
+
+REPOSITORY = Path(__file__).parents[2]
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+BASH = re.compile(r"^```bash\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+PYTHON = re.compile(r"^```python\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"(?<!`)`m2fnet ([a-z]+)(?: ([a-z]+))?[^`]*`(?!`)")
+# bash itself expands loops, variables and continued lines; in place of the program it writes down what it would run
+RECORDER = r"""
+m2fnet() { printf '%s\0' "$@" >> "$LOG"; printf '\n\0' >> "$LOG"; }
+make() { :; }
+"""
+BEFORE = {  # what a page tells of without a block that makes it
+    "README.md": ["dialog fit --config conf/dialog/m2fnet_meld.yaml"],
+    "results.md": ["dialog fit --config conf/dialog/m2fnet_toy.yaml"],
+}
+LATER = {"dialog": ("dialog.cli", "main"), "extractor": ("extractors.training_command", "train")}
+
+
+class AcceptedError(Exception):
+    """A command that has read its arguments and would now begin to work."""
+
+
+def accepted(*_, **__):
+    raise AcceptedError
+
+
+def blocks(page, fence=BASH):
+    return fence.findall(page.read_text(encoding="utf-8"))
+
+
+def typed(page, folder):
+    """The arguments of every ``m2fnet`` in the bash blocks of a page."""
+    log = folder / "log"
+    log.touch()
+    script = "\n".join([RECORDER, *blocks(page)])
+    environment = {"PATH": "/nothing", "LOG": str(log)}
+    subprocess.run(["/bin/bash", "-c", script], cwd=folder, env=environment, capture_output=True, check=False)
+    return [line.rstrip("\0").split("\0") for line in log.read_text(encoding="utf-8").split("\n\0") if line]
+
+
+@pytest.fixture
+def accept(tmp_path, monkeypatch, capsys):
+    """``accept(arguments)`` lets a command read its arguments and keeps it from working.
+
+    Where it would train, the configuration of the run is left in the run's folder, so that a later command can name it,
+    and only where the earlier one really puts it.
+    """
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["m2fnet"])
+    parse_args = argparse.ArgumentParser.parse_args
+
+    def parse(parser, *arguments, **options):
+        found = parse_args(parser, *arguments, **options)
+        if type(parser) is argparse.ArgumentParser and parser.prog.startswith("m2fnet ") and "keys" not in found:
+            raise AcceptedError  # `m2fnet extractor` alone leaves its keys to another parser
+        return found
+
+    def fit(settings, *_, **__):
+        settings.run.mkdir(parents=True, exist_ok=True)
+        (settings.run / "config.yaml").write_text(yaml.safe_dump(settings.as_dict()), encoding="utf-8")
+        raise AcceptedError
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
+    monkeypatch.setattr(Manifest, "load", lambda folder: folder)
+    monkeypatch.setattr("extractors.fitted.fit_once", fit)
+    monkeypatch.setattr("extractors.fitted.is_fit_of", accepted)
+    monkeypatch.setattr("extractors.trained.is_trained", accepted)
+
+    planned = {}
+
+    def call(arguments):
+        capsys.readouterr()
+        for run in [Path(text).parent for text in arguments if text.endswith("config.yaml")]:
+            if run in planned:
+                call(planned.pop(run))
+        stage, *rest = arguments
+        if stage in LATER and is_of_a_network(rest):
+            module, function = LATER[stage]
+            run = getattr(importlib.import_module(module), function)([*rest, "--plan=true", "--quiet=true"])
+            if rest[0] == "fit":
+                leave_settings(run, arguments)
+            return
+        with contextlib.suppress(AcceptedError):
+            code = cli.run(arguments)
+            assert code == cli.DONE, capsys.readouterr().err
+
+    def leave_settings(run, arguments):
+        assert cli.run([*arguments, "--print_config"]) == cli.DONE, capsys.readouterr().err
+        settings = settings_of_a_run(yaml.safe_load(capsys.readouterr().out))
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+
+    def train_all(runs, *_, **__):
+        planned.update({run.folder: run.commands[0] for run in runs})
+        raise AcceptedError
+
+    monkeypatch.setattr(sweep_command, "run_all", train_all)
+    return call
+
+
+def is_of_a_network(arguments):
+    """Whether the arguments name a configuration that is trained by Lightning."""
+    config = arguments[arguments.index("--config") + 1]
+    return "model" in yaml.safe_load(find_config(config).read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_of_a_page_is_accepted(page, accept, tmp_path):
+    for before in BEFORE.get(page.name, []):
+        accept(before.split())
+    for arguments in typed(page, tmp_path):
+        try:
+            accept(arguments)
+        except (Exception, SystemExit) as error:
+            pytest.fail(f"{page.name}: `m2fnet {' '.join(arguments)}` is refused: {error}")
+
+
+def test_all_commands_of_a_loop_are_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```bash\nfor n in 1 2; do\n  m2fnet report \\\n    'a b'/$n  # twice\ndone\n```\n", encoding="utf-8"
+    )
+    assert typed(page, tmp_path) == [["report", "a b/1"], ["report", "a b/2"]]
+    assert sum(len(blocks(page)) for page in PAGES) > 30
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "nonsense",
+        "prepare meld --root a --into b",
+        "report",
+        "report a --blot",
+        "extract --config conf/extractors/text_lsa.yaml --manifest a --out b --extractor.init_args.widht 3",
+        "extract --config conf/extractors/no_such.yaml --manifest a --out b",
+        "extractor fit --config conf/extractors/text_lsa.yaml --sede 1",
+        "extractor fit --config conf/extractors/audio_mel.yaml --model.net.mells 1",
+        "dialog fit --config conf/dialog/m2fnet_toy.yaml --model.net.heads many",
+        "dialog test --config runs/m2fnet_toy/seed-0/config.yaml",
+        "sweep --config conf/dialog/m2fnet_toy.yaml --seeds 0-1 --grid model.net.haeds=1,2",
+    ],
+)
+def test_a_wrong_command_is_not_accepted(command, accept):
+    with pytest.raises((AssertionError, SystemExit, Exception)) as refusal:
+        accept(command.split())
+    assert not isinstance(refusal.value, AcceptedError)
+
+
+def test_a_run_can_be_named_where_it_is_trained_alone(accept):
+    accept(["dialog", "fit", "--config", "conf/dialog/m2fnet_toy.yaml", "--seed_everything", "3"])
+    accept(["dialog", "test", "--config", "runs/m2fnet_toy/seed-3/config.yaml"])
+    with pytest.raises(Exception, match="seed-4"):
+        accept(["dialog", "test", "--config", "runs/m2fnet_toy/seed-4/config.yaml"])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_named_in_the_text_exist(page):
+    for command, _ in INLINE.findall(page.read_text(encoding="utf-8")):
+        assert command in cli.COMMANDS, f"{page.name} names `m2fnet {command}`"
+
+
+@pytest.mark.slow
+def test_the_guide_runs_as_it_stands(tmp_path, monkeypatch):
+    guide = REPOSITORY / "docs" / "guide.md"
+    scripts = Path(sysconfig.get_path("scripts"))
+    environment = {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}"}
+    for block in blocks(guide):
+        command = ["bash", "-euo", "pipefail", "-c", block]
+        told = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert told.returncode == 0, f"{block}\n{told.stdout[-2000:]}\n{told.stderr[-4000:]}"
+    run = tmp_path / "runs" / "m2fnet_toy" / "seed-0"
+    expected = [
+        *(tmp_path / "data" / "toy" / name for name in ("manifest.jsonl", "manifest.meta.json", "defects.md")),
+        *(tmp_path / "embeddings" / "toy" / modality / "meta.json" for modality in ("text", "audio", "visual")),
+        *(run / name for name in ("config.yaml", "provenance.json", "checkpoints/best.ckpt")),
+        *(run / name for name in ("report.md", "report.json", "predictions.jsonl", "confusion.png", "missing.md")),
+        *(tmp_path / "runs" / "toy-report" / name for name in ("summary.md", "summary.json", "report.html")),
+        tmp_path / "runs" / "toy-errors" / "errors.md",
+    ]
+    assert [path for path in expected if not path.is_file()] == []
+    monkeypatch.chdir(tmp_path)
+    for block in blocks(guide, PYTHON):
+        exec(compile(block, "guide.md", "exec"), {})
