@@ -1,18 +1,22 @@
-"""A trained model on a clip of one's own: what each stage takes, how that compares with the clip's length, and memory.
+"""A model on a clip of one's own: what each stage takes, how that compares with the clip's length, and memory.
 
 The clip is one shot of the toy corpus, 192 x 144 pixels, 12 frames and 16,000 samples a second, with subtitles of the
-toy corpus's sentences beside it. The model is that of `m2fnet demo`, trained for one epoch, or a run or folder of yours
-(`--model`). Everything happens once, in a process of its own that starts with nothing loaded, as the command does: what
-is loaded late or filled at first use counts where it happens. Peak memory is that of this process.
+toy corpus's sentences beside it. Two models: that of `m2fnet demo`, whose extractors are fitted in closed form, trained
+for one epoch; and networks as in `conf/`, with random weights and text of MiniLM's size. Or yours (`--model`).
+
+Everything happens once, in a process of its own that starts with nothing loaded, as the command does: what is loaded
+late or filled at first use counts where it happens. Peak memory is that of this process.
+
+Needs `uv pip install --group bench`.
 """
 
 import sys
 
 sys.path.append(sys.path.pop(0))  # beside this file lie others with the names of packages
 
-import argparse
 import json
 import multiprocessing
+import runpy
 import tempfile
 import time
 from collections import defaultdict
@@ -27,6 +31,7 @@ from _table import Row, finish, parser
 
 EXTRACTORS = {"text": "text_lsa", "audio": "audio_mel_statistics", "visual": "visual_face_gradients"}
 START, VOICE = "load libraries and model", "voice activity, without subtitles"  # beside the rest
+EMOTIONS = ("neutral", "joy", "anger", "sadness", "surprise")
 MIB = 1024  # in kB
 
 
@@ -62,12 +67,16 @@ def main() -> None:
     args = arguments.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = args.model or trained(folder, quick=args.quick)
         clip = shoot(folder / "clip.mp4", args.seconds or (6 if args.quick else 60))
-        rows = [
-            *rows_of("whole", measured(clip, model, folder, args, causal=False)),
-            *rows_of("causal", measured(clip, model, folder, args, causal=True)),
-        ]
+        if args.model is not None:
+            models = {"model": args.model}
+        else:
+            models = {"closed form": trained(folder, quick=args.quick), "networks": networks(folder)}
+        rows = []
+        for name, model in models.items():
+            for causal in (False, True):
+                figures = measured(clip, model, folder / "out", args.threads, causal)
+                rows += rows_of(f"{name}, causal" if causal else name, figures)
     finish(rows, args)
 
 
@@ -89,10 +98,10 @@ def rows_of(name: str, figures: dict[str, Any]) -> list[Row]:
     return [replace(row, name=f"{name}: {row.name}") for row in rows]
 
 
-def measured(clip: Path, model: Path, folder: Path, args: argparse.Namespace, *, causal: bool) -> dict[str, Any]:
-    """What a fresh process takes for the clip."""
+def measured(*arguments: Any) -> dict[str, Any]:  # noqa: ANN401
+    """What `measure` says in a fresh process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(measure, clip, model, folder / f"{causal}", args.threads, causal).result()
+        return pool.submit(measure, *arguments).result()
 
 
 def measure(clip: Path, model: Path, out: Path, threads: int, causal: bool) -> dict[str, Any]:
@@ -145,6 +154,32 @@ def trained(folder: Path, *, quick: bool) -> Path:
     places = ("--data.manifest", data, "--data.stores", json.dumps(stores), "--run", str(run), "--quiet", "true")
     command("dialog", "fit", "--config", "conf/dialog/m2fnet_toy.yaml", "--trainer.max_epochs", "1", *places)
     return run
+
+
+def networks(folder: Path) -> Path:
+    """A model whose extractors are networks with random weights."""
+    from dialog.models.m2fnet import M2FNet
+    from extractors.audio.mel_resnet import MelResNet
+    from extractors.text.roberta import TextEncoder
+    from extractors.visual.face_scene import FaceScene
+    from m2fnet.model import Model, save_model
+    from m2fnet.records import LabelSet, Problem
+
+    encoder = runpy.run_path(str(Path(__file__).with_name("extractors.py")))["made_up_encoder"](folder / "encoder")
+    extractors = {"text": TextEncoder(encoder), "audio": MelResNet(), "visual": FaceScene()}
+    problem = Problem(LabelSet("toy", EMOTIONS), {name: extractor.width for name, extractor in extractors.items()})
+    settings = {name: settings_of(type(extractor)) for name, extractor in extractors.items()}
+    config = {
+        "label_set": {"name": "toy", "classes": EMOTIONS, "kind": "single"},
+        "network": {**settings_of(M2FNet), "widths": problem.widths},
+        "extractors": settings,
+        "temperature": 1.0,
+    }
+    return save_model(Model(problem.label_set, extractors, M2FNet(problem), config), folder / "networks", card="")
+
+
+def settings_of(cls: type) -> dict[str, Any]:
+    return {"class_path": f"{cls.__module__}.{cls.__name__}", "init_args": {}}
 
 
 def command(*arguments: str) -> None:

@@ -43,9 +43,8 @@ class LogMel(nn.Module):
         self.hop, self.channels = hop, channels
         # zeros before and behind the sound, as padding has them: a mirror would show where the batch ends
         self.spectrum = Spectrogram(fft, window, hop, power=None, pad_mode="constant")
-        self.spectrum.window = (
-            self.spectrum.window.clone()
-        )  # torch cuts it out of a longer one; safetensors refuses that
+        # torch cuts the window out of a longer one, which safetensors refuses to save
+        self.spectrum.window = self.spectrum.window.clone()
         self.mel = MelScale(mels, RATE, n_stft=fft // 2 + 1)
         self._parts = [_frequencies(part) for part in self.mel.fb.split(_TOGETHER, 1)]
 
