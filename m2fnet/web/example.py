@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m2fnet.corpora.toy_clip import FPS, HEIGHT, WIDTH, shoot
-from m2fnet.corpora.toy_script import Line, write_script
+from m2fnet.corpora.toy_script import Line, Scene, write_script
 from m2fnet.files import replaced, write_text
 from m2fnet.media.audio import RATE, read_audio
 
@@ -24,10 +24,7 @@ def write_example(folder: Path) -> None:
     """Write `CLIP` and its `SUBTITLES` into ``folder``; always the same, in a second or two."""
     script = write_script({"test": _UNSEEN + 30}, np.random.default_rng(_SEED))
     few, many = _TURNS
-    lines = max(
-        (scene for scene in script["test"][_UNSEEN:] if few <= len(scene) <= many),
-        key=lambda scene: len({line.emotion for line in scene}),  # a colourful one
-    )
+    lines = max((scene for scene in script["test"][_UNSEEN:] if few <= len(scene) <= many), key=_richness)
     with TemporaryDirectory(dir=folder) as shots:
         paths = [Path(shots) / f"{number}.mp4" for number in range(len(lines))]
         for path, line in zip(paths, lines, strict=True):
@@ -35,6 +32,11 @@ def write_example(folder: Path) -> None:
         frames = [_frames(path) for path in paths]
         _write_clip(folder / CLIP, frames, [_sound(p, len(f)) for p, f in zip(paths, frames, strict=True)])
     write_text(folder / SUBTITLES, _subtitles(lines, [len(f) / FPS for f in frames]))
+
+
+def _richness(scene: Scene) -> int:
+    """How much is said, in how many emotions."""
+    return len({line.emotion for line in scene}) * sum(len(line.text.split()) for line in scene)
 
 
 def _frames(path: Path) -> list[av.VideoFrame]:
