@@ -173,7 +173,7 @@ def _run(job: Job, pipeline: "Pipeline", made_with: dict[str, str], arguments: a
     with _progress(name, len(found.segments)) as progress:
         predictions = pipeline(clip, segments=found.segments, progress=progress)
     files = write_results(folder, predictions, found.source, made_from)
-    print(f"\n{name}: {len(predictions)} turns, told by {found.source}")
+    print(f"\n{name}: {_turns(len(predictions))}, told by {found.source}")
     for line in (*_table(predictions), *_without(predictions, missing(predictions))):
         print(line)
     print(f"Written to {folder}: {', '.join(files)}", flush=True)
@@ -216,7 +216,11 @@ def _table(predictions: Sequence[Prediction]) -> Iterator[str]:
         said = textwrap.shorten(plain(p.text or "(no transcript)"), _TEXT, placeholder="…")
         yield f"  {when}{speaker:<{who}}  {p.emotion:<{emotion}} {100 * p.confidence:3.0f} %  {said}"
     if len(predictions) > len(shown):
-        yield f"  … and {len(predictions) - len(shown)} more turns, in the files"
+        yield f"  … and {_turns(len(predictions) - len(shown))} more, in the files"
+
+
+def _turns(count: int) -> str:
+    return f"{count} turn" if count == 1 else f"{count} turns"
 
 
 def _clock(seconds: float) -> str:
@@ -235,8 +239,8 @@ def _without(predictions: Sequence[Prediction], missing: Mapping[Modality, Mappi
         yield f"With {', '.join(predictions[0].modalities)} in all turns"
     for modality, reasons in missing.items():
         turns = sum(reasons.values())
-        how_many = f"{turns} of {len(predictions)} turns" if turns < len(predictions) else "all turns"
+        how_many = f"{turns} of {_turns(len(predictions))}" if turns < len(predictions) else "all turns"
         yield f"Without {modality} in {how_many} ({', '.join(f'{reason}: {n}' for reason, n in reasons.items())})"
     empty = sum(not prediction.modalities for prediction in predictions)
     if empty:
-        yield f"Without anything in {empty} turns; what is said of them comes from the turns around them"
+        yield f"Without anything in {_turns(empty)}; what is said there comes from the turns around alone"

@@ -89,6 +89,14 @@ def test_text_alone_has_no_subtitles(predict, tmp_path, arguments):
     assert files == FILES - {"predictions.srt"}
 
 
+def test_turns_without_anything_are_counted(predict, tmp_path):
+    write_wav(tmp_path / "talk.wav", 2)
+    (tmp_path / "talk.csv").write_text("start,end,text\n0,1,Hi\n1,2,\n", encoding="utf-8")
+    _, out, _ = predict("talk.wav", "--segments", "talk.csv", model="reader")
+    assert "Without text in 1 of 2 turns (there is no transcript: 1)" in out
+    assert "Without anything in 1 turn; what is said there comes from the turns around alone" in out
+
+
 def test_control_characters_in_a_transcript_do_not_reach_the_terminal(predict, tmp_path):
     (tmp_path / "talk.txt").write_text("Ann: \x1b[31mred\x1b[0m <b>\nBob: \u202eback", encoding="utf-8")
     _, out, _ = predict("talk.txt")
@@ -116,7 +124,7 @@ def test_of_a_long_conversation_the_first_turns_are_printed(predict, tmp_path):
     _, out, _ = predict("talk.txt")
     assert "number 39" in out
     assert "number 40" not in out
-    assert "… and 10 more turns" in out
+    assert "… and 10 turns more" in out
 
 
 def test_a_folder_is_all_its_clips_and_a_bad_one_stops_none(predict, clip, tmp_path):
