@@ -195,6 +195,8 @@ def test_the_guide_runs_as_it_stands(tmp_path, monkeypatch):
         *(run / name for name in ("report.md", "report.json", "predictions.jsonl", "confusion.png", "missing.md")),
         *(tmp_path / "runs" / "toy-report" / name for name in ("summary.md", "summary.json", "report.html")),
         tmp_path / "runs" / "toy-errors" / "errors.md",
+        tmp_path / "models" / "toy" / "model.json",
+        *(tmp_path / "predictions" / "dia0_utt1.mp4" / name for name in ("predictions.jsonl", "timeline.svg")),
     ]
     assert [path for path in expected if not path.is_file()] == []
     monkeypatch.chdir(tmp_path)
