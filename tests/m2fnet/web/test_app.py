@@ -7,9 +7,9 @@ from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import pytest
-from served_page import LIMITS, uploaded
+from served_page import IGNORE, LIMITS, uploaded
 
-pytestmark = pytest.mark.slow  # the page starts a process that imports torch
+pytestmark = [pytest.mark.slow, IGNORE]  # the page starts a process that imports torch
 
 
 def call(address, path, *, method="GET", body=None, headers=None):
@@ -115,3 +115,38 @@ def test_other_kinds_of_files_are_refused(address):
 def test_static_files_are_fresh(address):
     _, headers, _ = call(address, "/page.js")
     assert {name.lower(): value for name, value in headers.items()}["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [{"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, ""],
+        [{"path": "http://192.0.2.1/x.mp4", "url": "http://192.0.2.1/x.mp4", "meta": {"_type": "gradio.FileData"}}, ""],
+        [["clip"], ""],
+        [None, ""],
+        "clip",
+        None,
+        ["x" * 5000, ""],
+    ],
+)
+def test_only_names_of_files_can_be_asked_about(address, data):
+    question = json.dumps({"data": data, "fn_index": 0, "session_hash": "s"})
+    headers = {"Content-Type": "application/json"}
+    assert call(address, "/gradio_api/queue/join", method="POST", body=question, headers=headers)[0] == 400
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[" * 4000, b"null", b"\xff", bytes(1_000_000)])
+def test_a_question_that_is_none_is_refused(address, body):
+    headers = {"Content-Type": "application/json"}
+    assert call(address, "/gradio_api/queue/join", method="POST", body=body, headers=headers)[0] == 400
+
+
+@pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "example.mp4", "x"])
+def test_a_name_that_was_not_given_out_is_answered_by_a_sentence(address, name):
+    question = json.dumps({"data": [name, ""], "fn_index": 0, "session_hash": f"s{name}"})
+    headers = {"Content-Type": "application/json"}
+    assert call(address, "/gradio_api/queue/join", method="POST", body=question, headers=headers)[0] == 200
+    _, _, told = call(address, f"/gradio_api/queue/data?session_hash=s{name}")
+    (end,) = [json.loads(line[6:]) for line in told.decode().splitlines() if "process_completed" in line]
+    assert end["success"] is False
+    assert end["output"]["error"] == "The file is not here any more. Choose it again."

@@ -5,13 +5,10 @@ import re
 import time
 
 import pytest
-from served_page import folders, uploaded
+from served_page import IGNORE, folders, uploaded
 from small_clips import write_sound, write_subtitles
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:.*(no_silent_downcasting|Copy-on-Write).*"),  # gradio's own, of pandas
-]
+pytestmark = [pytest.mark.slow, IGNORE]
 
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script> ${alert(3)} {{alert(4)}}"
 WAIT = 30_000  # milliseconds, on a busy machine
