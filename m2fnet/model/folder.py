@@ -1,6 +1,7 @@
 """A model -> a folder, and back."""
 
 from importlib.metadata import version
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def _problem(config: dict[str, Any], where: str) -> Problem:
             and all(type(width) is int and width > 0 for width in widths.values())
             and all(isinstance(part["class_path"], str) and isinstance(part["init_args"], dict) for part in parts)
             and type(config["temperature"]) in (int, float)
-            and config["temperature"] > 0
+            and 0 < config["temperature"] < inf
         )
         if not is_good:
             raise ValueError("a value is not of the kind that belongs there")

@@ -133,13 +133,13 @@ def _listed(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
 def _refuse_elsewhere(folder: Path, name: str, root: Path) -> None:
     path = folder / name
     try:
-        is_inside = path.resolve().is_relative_to(root.resolve())
-    except (OSError, RuntimeError):  # a loop of links
-        is_inside = False
+        is_inside, is_file = path.resolve().is_relative_to(root.resolve()), path.is_file()
+    except (OSError, RuntimeError, ValueError):  # a loop of links, a name that no file can have
+        is_inside = is_file = False
+    if not is_file:
+        raise ModelError(f"{path} is missing. {ADVICE}")
     if not is_inside:
         raise ModelError(f"{path} is a link that leads out of the model; expected the file itself. {ADVICE}")
-    if not path.is_file():
-        raise ModelError(f"{path} is missing. {ADVICE}")
 
 
 def _refuse_changed(path: Path, noted: dict[str, Any]) -> None:

@@ -189,7 +189,7 @@ def test_a_link_out_of_the_folder_is_refused(name, folder, tmp_path):
 def test_a_loop_of_links_is_refused(folder):
     (folder / "network.safetensors").unlink()
     (folder / "network.safetensors").symlink_to("network.safetensors")
-    assert "network.safetensors" in refused(folder)
+    assert "network.safetensors is missing" in refused(folder)
 
 
 @pytest.mark.parametrize(
@@ -208,6 +208,12 @@ def test_a_loop_of_links_is_refused(folder):
 def test_a_hostile_path_is_refused(name, folder):
     rewrite(folder, lambda content: content["files"].update({name: {"bytes": 2, "sha256": "0" * 64}}))
     assert f"lists the file {name!r}; expected names inside the folder" in refused(folder)
+
+
+@pytest.mark.parametrize("name", ["z" * 300 + ".json", "\0.json", "absent.json"])
+def test_a_name_without_a_file_is_refused(name, folder):
+    rewrite(folder, lambda content: content["files"].update({name: {"bytes": 2, "sha256": "0" * 64}}))
+    assert f"{folder / name} is missing" in refused(folder)
 
 
 @pytest.mark.parametrize("form", [2, None, "1"])
@@ -261,6 +267,7 @@ def test_settings_that_lead_to_another_place_are_refused(setting, folder):
         (lambda c: c["network"].update(widths={"text": 16}), "damaged"),
         (lambda c: c["network"]["widths"].update(text=True), "damaged"),
         (lambda c: c.update(temperature=0), "damaged"),
+        (lambda c: c.update(temperature=float("inf")), "damaged"),
         (lambda c: c.update(extractors=[]), "damaged"),
         (lambda c: c.update(network={**c["network"], "class_path": 3}), "damaged"),
         (lambda c: c.update(files=["network.safetensors"]), "lists no files"),
