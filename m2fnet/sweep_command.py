@@ -61,7 +61,7 @@ def main(argv: list[str]) -> None:
     print(_table(plan.runs))
     _write(plan)
     failed = _run(plan, arguments.jobs)
-    if not arguments.no_test:
+    if not arguments.no_test and not arguments.no_report:
         _report([run.folder for run in plan.runs if (run.folder / REPORT).exists()], plan.out)
     if failed:
         names = "\n".join(f"  {run.folder}: {_last_line(run.folder / LOG)}" for run in failed)
@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--jobs", type=int, default=1, help="processes at a time; they share the cores (default 1)")
     parser.add_argument("--no-test", action="store_true", help="train only, and leave the test split alone")
+    parser.add_argument("--no-report", action="store_true", help="print no table at the end")
     parser.add_argument("--stage", choices=list(_TRAINERS), help="what the file configures (default: seen from it)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the summary (default: runs/FILE-sweep)")
     return parser

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from m2fnet.ablate_command import as_markdown
 from m2fnet.cli import DONE, FAILED, WRONG_USE
 
 
@@ -39,9 +40,11 @@ def test_fusion_against_concatenation_is_trained_once_and_compared(ablate, train
     (difference,) = found["fusion"]["differences"]
     scores = {row["row"]: row["scores"]["test.weighted_f1"]["mean"] for row in found["modalities"]["rows"]}
     assert difference["difference"] == pytest.approx(scores[names[3]] - scores[names[2]])
-    page = Path("runs/tiny-ablation/ablation.md").read_text(encoding="utf-8")
-    assert page in capsys.readouterr().out
-    assert "paper" not in page
+    page, printed = Path("runs/tiny-ablation/ablation.md").read_text(encoding="utf-8"), capsys.readouterr().out
+    assert page in printed
+    assert "F1 per class" not in printed  # the reports of the sweeps
+    assert "paper's accuracy" not in page
+    assert "The paper's numbers are of the test sets of MELD" in page
     assert content["left_out"] == []
     before = len(trained)
     assert ablate("--only", "modalities,fusion") == DONE
@@ -62,12 +65,26 @@ def test_stores_are_compared_if_they_are_named_and_else_said_to_be_left_out(abla
     assert "--visual names stores of audio embeddings" in capsys.readouterr().err
 
 
+def test_the_papers_numbers_stand_beside_ours_and_the_best_on_dev_is_bold():
+    def row(name, dev, paper):
+        score = {"mean": 0.5, "sd": 0.01, "low": 0.4, "high": 0.6}
+        scores = {"test.weighted_f1": score, "test.accuracy": score, "dev.weighted_f1": score | {"mean": dev}}
+        return {"row": name, "paper": paper, "scores": scores | {"seeds": [0, 1]}}
+
+    paper = {"accuracy": 67.85, "weighted_f1": 66.71}
+    tables = [{"title": "t", "rows": [row("N = 1", 0.6, paper), row("N = 2", 0.7, None)], "differences": []}]
+    page = as_markdown({"config": "c", "seeds": "0-1", "tables": tables, "left_out": []})
+    assert "| N = 1 | 50.00 ± 1.00 | 66.71 | 40.00 to 60.00 | 50.00 ± 1.00 | 67.85 | 60.00 ± 1.00 | 2 |" in page
+    assert "| N = 2 | 50.00 ± 1.00 | – | 40.00 to 60.00 | 50.00 ± 1.00 | – | **70.00 ± 1.00** | 2 |" in page
+    assert "test sets of MELD" not in page
+
+
 def test_runs_that_fail_leave_their_rows_empty(ablate, capsys):
     assert ablate("--only", "modalities", "--modalities", "text", "--model.optimizer.lr", "1e30") == FAILED
     (row,) = tables()[1]["modalities"]["rows"]
     assert (row["row"], row["scores"]) == ("text", None)
     assert "1 of 1 runs failed" in capsys.readouterr().err
-    assert "| text | 0 | – |" in Path("runs/tiny-ablation/ablation.md").read_text(encoding="utf-8")
+    assert "| text | – | – | – | – | 0 |" in Path("runs/tiny-ablation/ablation.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
