@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from fastapi import Request
 from fastapi.responses import FileResponse, JSONResponse, Response
@@ -51,7 +50,13 @@ def make_server(
         "colours": [colour(number) for number in range(len(facts["classes"]))],
         "limits": {"megabytes": limits.megabytes, "minutes": limits.minutes},
     }
+    _add_files(server, told, example)
+    _add_uploads(server, uploads)
+    _add_queue(server, worker, uploads)
+    return server
 
+
+def _add_files(server: Server, told: Answer, example: Path) -> None:
     @server.get("/model")
     def model() -> JSONResponse:
         return JSONResponse(told)
@@ -62,6 +67,10 @@ def make_server(
         if name in EXAMPLE:
             return FileResponse(example / name, media_type=EXAMPLE[name])
         return Response(files("m2fnet.web").joinpath("static", name).read_bytes(), media_type=STATIC[name])
+
+
+def _add_uploads(server: Server, uploads: Uploads) -> None:
+    """Not gradio's own way in: that one puts equal files of two people into one place, where the first removes both."""
 
     @server.put(_UPLOADS + "{kind}")
     async def upload(kind: str, request: Request) -> JSONResponse:
@@ -76,12 +85,13 @@ def make_server(
             return JSONResponse({"error": "The upload broke off."}, status_code=400)
         return JSONResponse({"name": name})
 
-    def analyse(clip: str, segments: str) -> Iterator[dict[str, Any]]:
+
+def _add_queue(server: Server, worker: Worker, uploads: Uploads) -> None:
+    def analyse(clip: str, subtitles: str) -> Iterator[Answer]:
         try:
-            with uploads.taken(clip) as video, uploads.taken(segments) as subtitles:
-                yield from worker.ask(video, subtitles)
+            with uploads.taken(clip) as video, uploads.taken(subtitles) as text:
+                yield from worker.ask(video, text)
         except M2FNetError as problem:
             raise Error(str(problem), print_exception=False) from problem
 
     server.api(analyse, name="analyse", concurrency_limit=1)
-    return server

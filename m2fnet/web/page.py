@@ -1,5 +1,6 @@
 """Everything behind the page from its opening to its end: model, example, folder of uploads, server."""
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -33,6 +34,7 @@ def open_page(
         RunError: if the model cannot be loaded.
         UsageError: if the port cannot be used.
     """
+    _check_port(host, port)
     with ExitStack() as ends:
         uploads = Path(ends.enter_context(TemporaryDirectory(prefix="m2fnet-uploads-")))
         example = Path(ends.enter_context(TemporaryDirectory(prefix="m2fnet-example-")))
@@ -42,20 +44,28 @@ def open_page(
         write_example(example)
         hosts = [LOCAL, "localhost"] if host == LOCAL else ["*"]
         server = make_server(facts, worker, Uploads(uploads, limits), limits, example, hosts)
-        try:
-            _, address, _ = server.launch(
-                server_name=host,
-                server_port=port,
-                share=False,
-                ssr_mode=False,
-                mcp_server=False,
-                run_history=False,
-                enable_monitoring=False,
-                prevent_thread_lock=True,
-                quiet=True,
-                _frontend=False,
-            )
-        except OSError as taken:
-            raise UsageError(f"Cannot listen on {host}, port {port}; is it in use? Name another --port.") from taken
+        _, address, _ = server.launch(
+            server_name=host,
+            server_port=port,
+            share=False,
+            ssr_mode=False,
+            mcp_server=False,
+            run_history=False,
+            enable_monitoring=False,
+            prevent_thread_lock=True,
+            quiet=True,
+            _frontend=False,
+        )
         ends.callback(server.get_blocks().close, verbose=False)
         yield address
+
+
+def _check_port(host: str, port: int) -> None:
+    """Refuse a port that cannot be used before the model is loaded for nothing."""
+    try:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except (OSError, OverflowError) as problem:
+        reason = getattr(problem, "strerror", None) or str(problem)
+        raise UsageError(f"Cannot listen on {host}, port {port}: {reason}. Name another --port or --host.") from problem

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 from served_page import IGNORE, LIMITS, uploaded
 
+from m2fnet.errors import UsageError
+
 pytestmark = [pytest.mark.slow, IGNORE]  # the page starts a process that imports torch
 
 
@@ -150,3 +152,27 @@ def test_a_name_that_was_not_given_out_is_answered_by_a_sentence(address, name):
     (end,) = [json.loads(line[6:]) for line in told.decode().splitlines() if "process_completed" in line]
     assert end["success"] is False
     assert end["output"]["error"] == "The file is not here any more. Choose it again."
+
+
+@pytest.fixture
+def refused():
+    """``refused(port=80)`` is the sentence with which a page there is refused; no model is asked for."""
+    from m2fnet.web.page import open_page
+
+    def call(**place):
+        with pytest.raises(UsageError) as problem, open_page(None, "x", LIMITS, **place):
+            pass
+        return str(problem.value)
+
+    return call
+
+
+@pytest.mark.parametrize("place", [{"port": 99_999}, {"port": -1}, {"host": "192.0.2.1"}, {"host": "no such host"}])
+def test_a_place_that_cannot_be_used_is_refused_before_anything_is_loaded(refused, place):
+    told = refused(**place)
+    assert told.startswith("Cannot listen on ")
+    assert told.endswith("Name another --port or --host.")
+
+
+def test_a_port_in_use_is_refused(address, refused):
+    assert "in use" in refused(port=urlsplit(address).port)
