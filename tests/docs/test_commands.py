@@ -20,6 +20,7 @@ from m2fnet.run_folder import settings_of_a_run
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 BASH = re.compile(r"^```bash\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+ROW = re.compile(r"^\|[^\n]*`(m2fnet [^`\n]* --[^`\n]*)`", flags=re.MULTILINE)
 PYTHON = re.compile(r"^```python\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"(?<!`)`m2fnet ([a-z]+)(?: ([a-z]+))?[^`]*`(?!`)")
 # bash itself expands loops, variables and continued lines; in place of the program it writes down what it would run
@@ -27,10 +28,6 @@ RECORDER = r"""
 m2fnet() { printf '%s\0' "$@" >> "$LOG"; printf '\n\0' >> "$LOG"; }
 make() { :; }
 """
-BEFORE = {  # what a page tells of without a block that makes it
-    "README.md": ["dialog fit --config conf/dialog/m2fnet_meld.yaml"],
-    "results.md": ["dialog fit --config conf/dialog/m2fnet_toy.yaml"],
-}
 LATER = {"dialog": ("dialog.cli", "main"), "extractor": ("extractors.training_command", "train")}
 
 
@@ -47,10 +44,11 @@ def blocks(page, fence=BASH):
 
 
 def typed(page, folder):
-    """The arguments of every ``m2fnet`` in the bash blocks of a page."""
+    """The arguments of every ``m2fnet`` in the bash blocks and the tables of a page, in order."""
     log = folder / "log"
     log.touch()
-    script = "\n".join([RECORDER, *blocks(page)])
+    found = re.finditer(f"{BASH.pattern}|{ROW.pattern}", page.read_text(encoding="utf-8"), BASH.flags)
+    script = "\n".join([RECORDER, *(block[1] or block[2] for block in found)])
     environment = {"PATH": "/nothing", "LOG": str(log)}
     subprocess.run(["/bin/bash", "-c", script], cwd=folder, env=environment, capture_output=True, check=False)
     return [line.rstrip("\0").split("\0") for line in log.read_text(encoding="utf-8").split("\n\0") if line]
@@ -88,6 +86,7 @@ def accept(tmp_path, monkeypatch, capsys):
 
     def call(arguments):
         capsys.readouterr()
+        arguments = [one_of_those(text) for text in arguments]
         for run in [Path(text).parent for text in arguments if text.endswith("config.yaml")]:
             if run in planned:
                 call(planned.pop(run))
@@ -101,6 +100,10 @@ def accept(tmp_path, monkeypatch, capsys):
         with contextlib.suppress(AcceptedError):
             code = cli.run(arguments)
             assert code == cli.DONE, capsys.readouterr().err
+
+    def one_of_those(text):
+        """A run in place of a pattern, which bash leaves as it is where nothing has been trained."""
+        return next((str(run / "config.yaml") for run in planned if (run / "config.yaml").match(text)), text)
 
     def leave_settings(run, arguments):
         assert cli.run([*arguments, "--print_config"]) == cli.DONE, capsys.readouterr().err
@@ -125,8 +128,6 @@ def is_of_a_network(arguments):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_of_a_page_is_accepted(page, accept, tmp_path):
-    for before in BEFORE.get(page.name, []):
-        accept(before.split())
     for arguments in typed(page, tmp_path):
         try:
             accept(arguments)
@@ -174,8 +175,10 @@ def test_a_run_can_be_named_where_it_is_trained_alone(accept):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_commands_named_in_the_text_exist(page):
-    for command, _ in INLINE.findall(page.read_text(encoding="utf-8")):
+    for command, task in INLINE.findall(page.read_text(encoding="utf-8")):
         assert command in cli.COMMANDS, f"{page.name} names `m2fnet {command}`"
+        if task and ":" in cli.COMMANDS[command][1]:  # the help of a command with tasks lists them
+            assert task in cli.COMMANDS[command][1], f"{page.name} names `m2fnet {command} {task}`"
 
 
 @pytest.mark.slow
