@@ -36,7 +36,7 @@ class FaceGradients(FittedExtractor):
         frames: how many frames are looked at.
         place: where in the utterance they lie.
         max_side: larger frames are scaled down to this many pixels before faces are looked for.
-        min_face: smallest face looked for, in pixels of the scaled frame.
+        min_face: smallest face looked for, in pixels of the scaled frame, rounded down to 20, 28, 40, 56 ...
         scaling: how both parts are scaled.
     """
 

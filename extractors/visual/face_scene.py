@@ -52,7 +52,7 @@ class FaceScene(Extractor):
         margin: how much more than its box belongs to a face, as a share of the box.
         max_faces: the largest faces of a frame that count; smaller ones are left out, and counted as ``cut_faces``.
         max_side: larger frames are scaled down to this many pixels before faces are looked for and cut out.
-        min_face: smallest face looked for, in pixels of the scaled frame.
+        min_face: smallest face looked for, in pixels of the scaled frame, rounded down to 20, 28, 40, 56 ...
         min_confidence: faces that MTCNN is less sure of are left out.
         border: grey around the frames while faces are looked for, as a share of the longer side; 0.25 finds most of
             the faces in pictures that are cut tightly around one, at twice the time.
