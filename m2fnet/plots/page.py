@@ -87,11 +87,25 @@ def _scores(summary: Mapping[str, Any]) -> list[str]:
     ]
     rows += [[f"always {row['class']}", "–", "–", *(_score(row[key]) for key in keys)] for row in summary["majority"]]
     return [
+        *_table(header, rows),
+        "<p>Mean ± s.d. over seeds, and the 95 % bootstrap interval over dialogues in brackets.</p>",
+        *_what_differs(summary),
+    ]
+
+
+def _what_differs(summary: Mapping[str, Any]) -> list[str]:
+    """What tells the settings apart."""
+    keys = sorted({key for row in summary["settings"] for key in row["differs"]})
+    rows = [[row["setting"], *(row["differs"].get(key, "–") for key in keys)] for row in summary["settings"]]
+    return _table(["setting", *keys], rows) if keys else []
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return [
         "<table>",
         f"<tr>{''.join(f'<th>{_text(cell)}</th>' for cell in header)}</tr>",
         *(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows),
         "</table>",
-        "<p>Mean ± s.d. over seeds, and the 95 % bootstrap interval over dialogues in brackets.</p>",
     ]
 
 
