@@ -42,4 +42,4 @@ lock:
 		--group dev --group bench pyproject.toml --output-file requirements.lock
 
 clean:
-	rm -rf .venv build dist
+	rm -rf .venv build dist site
