@@ -18,6 +18,7 @@ sys.path.append(sys.path.pop(0))  # beside this file lie others with the names o
 import json
 import multiprocessing
 import runpy
+import subprocess
 import tempfile
 import time
 from collections import defaultdict
@@ -64,7 +65,7 @@ def main() -> None:
         "--model", type=Path, help="a dialogue run or what `m2fnet export` wrote (default: made here)"
     )
     arguments.add_argument("--seconds", type=int, help="length of the clip (default 60, with --quick 6)")
-    arguments.add_argument("--threads", type=int, default=2, help="of torch (default 2)")
+    arguments.add_argument("--threads", type=int, help="of torch (default: those of `m2fnet predict`)")
     args = arguments.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -78,7 +79,16 @@ def main() -> None:
             for causal in (False, True):
                 figures = measured(clip, model, folder / "out", args.threads, causal)
                 rows += rows_of(f"{name}, causal" if causal else name, figures)
+            rows.append(Row(f"{name}: `m2fnet predict`, all in all", "s", whole_command(clip, model, folder / "all")))
     finish(rows, args)
+
+
+def whole_command(clip: Path, model: Path, out: Path) -> float:
+    """Seconds until the command is back."""
+    command = [sys.executable, "-m", "m2fnet.cli", "predict", clip, "--model", model, "--out", out, "--overwrite"]
+    start = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
 
 
 def rows_of(name: str, figures: dict[str, Any]) -> list[Row]:
@@ -106,19 +116,18 @@ def measured(*arguments: Any) -> dict[str, Any]:  # noqa: ANN401
         return pool.submit(measure, *arguments).result()
 
 
-def measure(clip: Path, model: Path, out: Path, threads: int, causal: bool) -> dict[str, Any]:
+def measure(clip: Path, model: Path, out: Path, threads: int | None, causal: bool) -> dict[str, Any]:
     """Seconds of each stage in this process, its peak memory, and how many turns there were."""
     clock = Clock()
     with clock(START):
-        import torch
-
         from m2fnet.conversation.segments import segments_of
         from m2fnet.conversation.voice import voice_activity
         from m2fnet.pipeline import Pipeline
         from m2fnet.pipeline.results import write_results
+        from m2fnet.predict_command import use_threads
 
-        torch.set_num_threads(threads)
         pipeline = Pipeline.from_pretrained(model, causal=causal)
+        use_threads(threads, pipeline)
     before, loaded = peak(), time.process_time()
     for name, extractor in pipeline.model.extractors.items():
         extractor.preprocess = clock.on(f"{name}: read and look at", extractor.preprocess)

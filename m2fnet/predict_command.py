@@ -63,6 +63,7 @@ def main(argv: list[str]) -> None:
     from m2fnet.pipeline.results import model_sha256
 
     pipeline = Pipeline.from_pretrained(arguments.model, device=arguments.device, causal=arguments.causal)
+    use_threads(arguments.threads, pipeline)
     context = "past" if arguments.causal else "whole conversation"
     made_with = {"model": model_sha256(pipeline.model), "context": context}
     failed = []
@@ -78,6 +79,25 @@ def main(argv: list[str]) -> None:
         raise PredictionError(
             f"{len(failed)} of {len(jobs)} clips failed, as told above: {', '.join(failed)}. The others are done."
         )
+
+
+def use_threads(wanted: int | None, pipeline: "Pipeline") -> None:
+    """Let torch have ``wanted`` threads; by default one for extractors in closed form, all cores for networks.
+
+    What is fitted in closed form has so little to share out that threads only wait for each other: on a busy machine
+    for ten times as long as the work takes.
+    """
+    import torch
+
+    has_networks = any(list(extractor.parameters()) for extractor in pipeline.model.extractors.values())
+    if wanted is not None or not has_networks:
+        torch.set_num_threads(wanted or 1)
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a number from 1, got {text!r}")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -114,6 +134,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--causal", action="store_true", help="no turn sees a later one, as if it all happened now")
     parser.add_argument("--device", default="cpu", help="where the networks run: cpu (default), cuda:0, ...")
+    parser.add_argument(
+        "--threads",
+        type=_at_least_one,
+        metavar="N",
+        help="of torch (default: 1 for extractors in closed form, all cores for networks)",
+    )
     parser.add_argument(
         "--max-minutes", type=float, default=180, metavar="N", help="refuse longer clips (default: %(default)g)"
     )

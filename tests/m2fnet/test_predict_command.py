@@ -19,6 +19,13 @@ from m2fnet.records import LabelSet, Utterance
 FILES = {"predictions.jsonl", "predictions.csv", "predictions.srt", "timeline.svg", "timeline.png", "about.json"}
 
 
+@pytest.fixture(autouse=True)
+def _threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def predict(tmp_path, monkeypatch, capsys):
     """``predict(*arguments)`` -> exit code, standard output, standard error; with the model that was made up."""
@@ -190,6 +197,7 @@ def test_results_of_another_model_or_clip_are_not_replaced_unasked(predict, clip
         (["/dev/zero"], "/dev/zero is no regular file"),
         (["empty"], "empty holds no clip among 0 files"),
         (["talk.wav", "--device", "toaster"], "The device 'toaster' is not there"),
+        (["talk.wav", "--threads", "0"], "argument --threads: expected a number from 1, got '0'"),
         (["talk.wav", "--max-minutes", "long"], "invalid float value"),
     ],
 )
@@ -215,6 +223,23 @@ def test_a_clip_longer_than_allowed_is_refused(predict, clip):
     code, _, err = predict(clip, "--max-minutes", "0.02")
     assert code == cli.FAILED
     assert "talk.wav goes on for 0.1 minutes, expected at most 0.02. Cut it, or allow more with --max-minutes." in err
+
+
+def test_what_is_fitted_in_closed_form_gets_one_thread_unless_asked_otherwise(predict, clip):
+    torch.set_num_threads(2)
+    predict(clip, "--threads", "3")
+    assert torch.get_num_threads() == 3
+    predict(clip)
+    assert torch.get_num_threads() == 1
+
+
+def test_networks_get_all_threads(predict, clip, monkeypatch):
+    networks = made_up_model()
+    networks.extractors["audio"].layer = torch.nn.Linear(1, 1)
+    monkeypatch.setattr("m2fnet.pipeline.pipeline.load_model", lambda place: networks)
+    torch.set_num_threads(2)
+    assert predict(clip)[0] == cli.DONE
+    assert torch.get_num_threads() == 2
 
 
 def test_help_needs_no_torch(predict):
