@@ -181,7 +181,7 @@ function draw(answer) {
   drawTimeline();
   drawOdds();
   drawTurns();
-  moveTo(spans[0][0]);
+  moveTo(0);
 }
 
 function showPlayer() {
