@@ -51,7 +51,8 @@ class DialogueCLI(RunCLI):
         classes = data.problem.label_set.classes
         training = [u.label for u in data.manifest.utterances if u.split == "train" and u.label is not None]
         report = write_report(self.run, self._facts(data), answers, training, classes)
-        if looked := attention_in(task, data.dialogues("test")):
+        # the trainer has put the network back on the CPU, but leaves it in the precision that it was tested in
+        if looked := attention_in(task.float(), data.dialogues("test")):
             write_json(self.run / ATTENTION, {**self._facts(data), "dialogues": looked})
         if not self.config[self.subcommand].quiet:
             say(as_markdown(report))

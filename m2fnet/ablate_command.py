@@ -30,9 +30,10 @@ from m2fnet.records import MODALITIES
 
 DESCRIPTION = """\
 Train and test every row of the paper's tables (arXiv:2206.02187, Tables 2 to 5) and print them with the paper's numbers
-beside ours: modality subsets, concatenation against fusion, 1 to 6 encoders, 1 to 6 fusion layers. Each part is an
-`m2fnet sweep`; rows that are the same settings are trained once, what is done is not done again, and a run that fails
-does not stop the others. Depths are to be chosen by the dev column.
+beside ours: modality subsets, concatenation against fusion, 1 to 6 encoders, 1 to 6 fusion layers. Scene, face or both
+and the extractor's losses compare stores, which --visual and --losses name; without, the page tells what makes them.
+Each part is an `m2fnet sweep`; rows that are the same settings are trained once, what is done is not done again, and a
+run that fails does not stop the others. Depths are to be chosen by the dev column.
 """
 EPILOG = """\
 Any other key is a setting of all runs: --trainer.max_epochs 5 ...
