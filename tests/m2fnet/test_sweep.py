@@ -86,6 +86,14 @@ def test_children_share_the_cores_and_the_gpus(monkeypatch):
     assert child_environment(1, jobs=3, gpus=2) == {}
 
 
+@pytest.mark.parametrize(("gpus", "preloaded"), [(0, ["m2fnet.manifest"]), (1, [])])
+def test_nothing_is_imported_ahead_of_a_fork_where_cuda_could_be_touched(monkeypatch, gpus, preloaded):
+    asked = []
+    monkeypatch.setattr("m2fnet.sweep.multiprocessing.set_forkserver_preload", asked.extend)
+    assert list(run_all([], 1, gpus, ["m2fnet.manifest"])) == []
+    assert asked == preloaded
+
+
 def make_runs(folder, *commands):
     return [Run(Setting({}), seed, folder / f"seed-{seed}", each) for seed, each in enumerate(commands)]
 
