@@ -25,7 +25,7 @@ class Pipeline:
     All turns of a conversation are context of each other, as in training; in a long one, those up to `WINDOW` turns
     away. With ``causal`` the context of a turn are the turns before it alone, the last `WINDOW`: the answer is what was
     known when it was spoken, the same that `stream` gives. A network trained on whole dialogues has not learnt for
-    that; one trained with its own setting ``causal`` has. Where turns begin and end is told by the whole clip even then.
+    that; one trained with its own setting ``causal`` has. Where turns begin and end, the whole clip tells even then.
     Either way each turn is embedded once.
 
     Several threads may call one pipeline: it works for one at a time, and changes over after every few turns.
