@@ -124,10 +124,10 @@ def measure(clip: Path, model: Path, out: Path, threads: int | None, causal: boo
         from m2fnet.conversation.voice import voice_activity
         from m2fnet.pipeline import Pipeline
         from m2fnet.pipeline.results import write_results
-        from m2fnet.predict_command import use_threads
+        from m2fnet.pipeline.stages import use_threads
 
         pipeline = Pipeline.from_pretrained(model, causal=causal)
-        use_threads(threads, pipeline)
+        use_threads(threads, pipeline.model)
     before, loaded = peak(), time.process_time()
     for name, extractor in pipeline.model.extractors.items():
         extractor.preprocess = clock.on(f"{name}: read and look at", extractor.preprocess)

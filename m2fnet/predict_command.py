@@ -61,9 +61,10 @@ def main(argv: list[str]) -> None:
     jobs = _jobs(arguments.clip, arguments.segments)
     from m2fnet.pipeline import Pipeline  # takes seconds, which `m2fnet predict --help` does not need
     from m2fnet.pipeline.results import model_sha256
+    from m2fnet.pipeline.stages import use_threads
 
     pipeline = Pipeline.from_pretrained(arguments.model, device=arguments.device, causal=arguments.causal)
-    use_threads(arguments.threads, pipeline)
+    use_threads(arguments.threads, pipeline.model)
     context = "past" if arguments.causal else "whole conversation"
     made_with = {"model": model_sha256(pipeline.model), "context": context}
     failed = []
@@ -79,19 +80,6 @@ def main(argv: list[str]) -> None:
         raise PredictionError(
             f"{len(failed)} of {len(jobs)} clips failed, as told above: {', '.join(failed)}. The others are done."
         )
-
-
-def use_threads(wanted: int | None, pipeline: "Pipeline") -> None:
-    """Let torch have ``wanted`` threads; by default one for extractors in closed form, all cores for networks.
-
-    What is fitted in closed form has so little to share out that threads only wait for each other: on a busy machine
-    for ten times as long as the work takes.
-    """
-    import torch
-
-    has_networks = any(list(extractor.parameters()) for extractor in pipeline.model.extractors.values())
-    if wanted is not None or not has_networks:
-        torch.set_num_threads(wanted or 1)
 
 
 def _at_least_one(text: str) -> int:

@@ -1,6 +1,7 @@
 """Sound of a clip as one channel at one rate."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,11 +82,12 @@ def _checked(samples: Tensor) -> Tensor:
 
 def _decode(media: Media[AudioStream], start: float, stop: float, rate: int) -> Tensor:
     resampler = av.AudioResampler("fltp", None, rate)
-    if start > _LEAD:
+    jumps = start > _LEAD
+    if jumps:
         media.seek(start - _LEAD)
     pieces: list[np.ndarray] = []
     clock, begun, heard = 0.0, math.nan, 0.0
-    for frame in media.container.decode(media.stream):
+    for frame in _frames(media, jumped=jumps):
         clock = frame.time - media.origin if frame.time is not None else clock  # raw streams have no times
         length = frame.samples / checked_rate(frame)
         if clock + length > start - _EDGE:
@@ -101,6 +103,23 @@ def _decode(media: Media[AudioStream], start: float, stop: float, rate: int) -> 
     surplus = round(max(0.0, start - begun) * rate)
     wanted = (stop - max(start, begun)) * rate
     return torch.from_numpy(np.concatenate(pieces)[surplus : surplus + math.ceil(wanted - _ALMOST)].copy())
+
+
+def _frames(media: Media[AudioStream], *, jumped: bool) -> Iterator[AudioFrame]:
+    """Decoded frames. A jump may end in the middle of a packet: what cannot be decoded before the first frame is left.
+
+    Raises:
+        FFmpegError: for damage anywhere else.
+    """
+    for packet in media.container.demux(media.stream):
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError:
+            if not jumped:
+                raise
+            continue
+        jumped = jumped and not frames
+        yield from frames
 
 
 def mixed(resampler: av.AudioResampler, frame: AudioFrame | None) -> list[np.ndarray]:

@@ -116,6 +116,17 @@ def batch_of(turns: Sequence[Embedded], widths: Mapping[Modality, int], device: 
     }
 
 
+def use_threads(wanted: int | None, model: Model) -> None:
+    """Let torch have ``wanted`` threads; by default one for extractors in closed form, all cores for networks.
+
+    What is fitted in closed form has so little to share out that threads only wait for each other: on a busy machine
+    for ten times as long as the work takes.
+    """
+    has_networks = any(list(extractor.parameters()) for extractor in model.extractors.values())
+    if wanted is not None or not has_networks:
+        torch.set_num_threads(wanted or 1)
+
+
 def _check_device(device: str) -> None:
     try:
         torch.empty(0, device=device)

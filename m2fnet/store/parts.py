@@ -12,11 +12,10 @@ Parts are whole or not there, so that whatever ends a run, the next one goes on 
 
 import dataclasses
 import json
-import os
 import shutil
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from tiny_media import tone, write_sound
+from tiny_media import tone, write_clip, write_sound
 
 from m2fnet.errors import MediaError
 from m2fnet.media.audio import RATE, read_audio
@@ -62,6 +62,15 @@ def test_a_span_far_inside_is_that_of_the_whole(tmp_path, suffix, codec):
         assert len(cut) == len(same)
         shifted = [(cut[9:-9] - same[9 + by : len(same) - 9 + by]).abs().max() for by in range(-9, 10)]
         assert min(shifted) < 0.03  # the same but for half a millisecond, the precision of Matroska's time stamps
+
+
+def test_half_packets_after_a_jump_are_passed_over(tmp_path):
+    """A programme stream lets a jump end in the middle of a packet of sound."""
+    path = write_clip(tmp_path / "clip.mpg", seconds=6, codecs=("mpeg2video", "mp2"), fps=25)
+    for start in (0.0, 0.7, 1.3, 2.9, 4.0):
+        samples = read_audio(path, span=(start, start + 1.5)).samples
+        assert len(samples) == pytest.approx(1.5 * RATE, abs=0.05 * RATE)
+        assert torch.fft.rfft(samples[:RATE]).abs().argmax() == 440
 
 
 def test_a_span_that_the_file_does_not_hold_is_named(tmp_path):
