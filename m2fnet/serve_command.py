@@ -7,8 +7,12 @@ import sys
 import threading
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from m2fnet.errors import UsageError
+
+if TYPE_CHECKING:
+    from m2fnet.pipeline import Pipeline
 
 LOCAL = "127.0.0.1"
 
@@ -21,14 +25,13 @@ def main(argv: list[str]) -> None:
         from m2fnet.web.page import open_page
     except ModuleNotFoundError as missing:
         raise UsageError(f"The page needs {missing.name}, which is not installed: pip install 'm2fnet[web]'.") from None
-    from m2fnet.pipeline import Pipeline
     from m2fnet.web.limits import Limits
 
     if arguments.host != LOCAL:
         warning = "Whoever reaches this machine can use the page: there is no password, and nothing is encrypted."
         print(f"m2fnet serve: {warning}", file=sys.stderr)
     limits = Limits(arguments.max_mb, arguments.max_minutes, arguments.timeout_s)
-    load = partial(Pipeline.from_pretrained, arguments.model, device=arguments.device)
+    load = partial(_load, arguments.model, device=arguments.device)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the end that Ctrl-C is
     print(f"Loading {arguments.model} ...", flush=True)
     try:
@@ -64,3 +67,13 @@ def _positive(text: str) -> float:
     if not 0 < number < float("inf"):
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return number
+
+
+def _load(model: str, *, device: str) -> "Pipeline":
+    """The pipeline, in the process of the model, whose threads are settled too."""
+    from m2fnet.pipeline import Pipeline
+    from m2fnet.pipeline.stages import use_threads
+
+    pipeline = Pipeline.from_pretrained(model, device=device)
+    use_threads(None, pipeline.model)
+    return pipeline

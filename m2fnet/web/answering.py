@@ -16,7 +16,6 @@ from m2fnet.conversation.segments import read_segments, segments_of
 from m2fnet.conversation.writing import write_srt
 from m2fnet.errors import M2FNetError, PredictionError
 from m2fnet.pipeline import Pipeline
-from m2fnet.pipeline.stages import use_threads
 from m2fnet.records import Prediction
 from m2fnet.web.limits import Limits
 
@@ -41,7 +40,6 @@ def work(load: Callable[[], Pipeline], limits: Limits, connection: Connection) -
 
     try:
         pipeline = load()
-        use_threads(None, pipeline.model)
         send(_facts(pipeline))
     except M2FNetError as problem:
         send({"refused": str(problem)})
