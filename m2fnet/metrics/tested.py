@@ -43,7 +43,8 @@ class Run:
         """Read the run in ``folder``.
 
         Raises:
-            UsageError: if it has not been tested, or its files are damaged or contradict each other.
+            UsageError: if it has not been tested, its files are damaged or contradict each other, or it is a folder of
+                runs.
             M2FNetError: if it is no run folder.
         """
         config, report = _config(folder), _report(folder)
@@ -239,6 +240,8 @@ def _is_texts(value: object) -> bool:
 
 
 def _config(folder: Path) -> dict[str, Any]:
+    if not (folder / "config.yaml").exists() and any(folder.glob("seed-*/config.yaml")):
+        raise UsageError(f"{folder} is no run, but holds runs; name those: {folder / 'seed-*'}.")
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:

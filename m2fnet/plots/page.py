@@ -24,7 +24,7 @@ _HEAD = """<!DOCTYPE html>
 <title>{title}</title>
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }}
-table {{ border-collapse: collapse; margin: 1rem 0; }}
+table {{ border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }}
 td, th {{ border: 1px solid #bbb; padding: .3rem .7rem; text-align: left; }}
 figure {{ margin: 0; }}
 figcaption {{ max-width: 50rem; }}
@@ -94,10 +94,11 @@ def _scores(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _what_differs(summary: Mapping[str, Any]) -> list[str]:
-    """What tells the settings apart."""
-    keys = sorted({key for row in summary["settings"] for key in row["differs"]})
-    rows = [[row["setting"], *(row["differs"].get(key, "–") for key in keys)] for row in summary["settings"]]
-    return _table(["setting", *keys], rows) if keys else []
+    """What tells the settings apart: a line for each key, because two networks differ in many."""
+    settings = summary["settings"]
+    keys = sorted({key for row in settings for key in row["differs"]})
+    rows = [[key, *(row["differs"].get(key, "–") for row in settings)] for key in keys]
+    return _table(["differs in", *(row["setting"] for row in settings)], rows) if keys else []
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -12,6 +12,7 @@ from m2fnet.errors import M2FNetError, RunError, UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.metrics.calibration import Floats, at_temperature, fit_temperature
 from m2fnet.metrics.tested import Run, Setting, read_predictions
+from m2fnet.plots.attention import FILE as ATTENTION
 from m2fnet.plots.attention import DialogueAttention, attention_maps
 from m2fnet.plots.calibration import Answers, reliability_diagram
 from m2fnet.plots.classes import PAPER, class_scores
@@ -236,6 +237,9 @@ def _averaged(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
 def _attention(setting: Setting, label: _Label) -> Iterator[Picture]:
     """The first and the last fusion layer of the first run."""
     run = setting.runs[0]
+    if not (run.folder / ATTENTION).exists():
+        test = f"m2fnet dialog test --config {run.folder / CONFIG}"
+        raise RunError(f"{run.folder} has no {ATTENTION}; if its network has fusion layers, `{test}` writes it.")
     for number, one in enumerate(DialogueAttention.read(run.folder), start=1):
         layers = sorted({layer for layer, _ in one.maps})
         shown = {at: shares for at, shares in one.maps.items() if at[0] in (layers[0], layers[-1])}

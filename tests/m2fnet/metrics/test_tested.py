@@ -208,6 +208,12 @@ def test_a_folder_that_is_no_run_is_refused(tested, content):
         collect([folder])
 
 
+def test_a_folder_of_runs_is_refused_with_the_way_to_name_them(tested):
+    folder = tested("a/seed-0").parent
+    with pytest.raises(UsageError, match=r"a is no run, but holds runs; name those: .*a/seed-\*\.$"):
+        collect([folder])
+
+
 def test_the_manifest_is_found_where_the_run_says_or_where_one_says(tested, corpus, tmp_path):
     settings = collect([tested("a/seed-0")])
     assert manifest_of(settings).sha256 == settings[0].runs[0].report["manifest_sha256"]

@@ -40,6 +40,15 @@ def test_the_report_opens_offline_with_every_picture_and_without_a_request(repor
     assert (tmp_path / "report.png").stat().st_size > 50_000
 
 
+def test_a_wide_table_scrolls_by_itself_and_leaves_the_page_in_its_width(report, visit, tmp_path):
+    wide = tmp_path / "wide.html"
+    text = report.read_text(encoding="utf-8")
+    wide.write_text(text.replace("<td>", f"<td>{'a_long_name' * 20}", 3), encoding="utf-8")
+    page = visit(wide.as_uri()).page
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    assert page.evaluate("[...document.querySelectorAll('table')].some(table => table.scrollWidth > table.clientWidth)")
+
+
 def test_the_links_of_the_report_lead_to_its_pictures(report, visit):
     page = visit(report.as_uri()).page
     names = page.eval_on_selector_all("nav a", "all => all.map(link => link.hash.slice(1))")
