@@ -20,3 +20,12 @@ def percent(fraction: float) -> str:
 
 def _line(cells: Sequence[str]) -> str:
     return "| " + " | ".join(plain(cell).replace("|", "\\|") for cell in cells) + " |"
+
+
+def upright(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The cells of a table, turned on its side if it has more columns than rows.
+
+    >>> upright([["setting", "width", "heads"], ["a", "4", "2"]])
+    [['setting', 'a'], ['width', '4'], ['heads', '2']]
+    """
+    return [list(row) for row in (zip(*rows, strict=True) if len(rows[0]) > len(rows) else rows)]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from m2fnet.metrics.markdown import percent, plain, table
+from m2fnet.metrics.markdown import percent, plain, table, upright
 from m2fnet.metrics.summary import FEWEST_DIALOGUES, SHORT
 
 COLUMNS = ("table", "setting", "item", "score", "value", "sd", "low", "high", "turns", "dialogues")
@@ -134,7 +134,8 @@ def _what_differs(summary: dict[str, Any], names: dict[str, str]) -> list[str]:
     if not keys:
         return []
     rows = [[names[row["setting"]], *(row["differs"][key] for key in keys)] for row in summary["settings"]]
-    return [*table(["setting", *keys], rows), ""]
+    header, *rows = upright([["setting", *keys], *rows])  # two networks differ in more than fits in a line
+    return [*table(header, rows), ""]
 
 
 def _differences(summary: dict[str, Any], names: dict[str, str]) -> list[str]:

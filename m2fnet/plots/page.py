@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from m2fnet.files import replaced, write_text
-from m2fnet.metrics.markdown import percent, plain
+from m2fnet.metrics.markdown import percent, plain, upright
 from m2fnet.plots.pictures import LeftOut, Picture
 from m2fnet.plots.style import rendered
 
@@ -94,11 +94,11 @@ def _scores(summary: Mapping[str, Any]) -> list[str]:
 
 
 def _what_differs(summary: Mapping[str, Any]) -> list[str]:
-    """What tells the settings apart: a line for each key, because two networks differ in many."""
-    settings = summary["settings"]
-    keys = sorted({key for row in settings for key in row["differs"]})
-    rows = [[key, *(row["differs"].get(key, "–") for row in settings)] for key in keys]
-    return _table(["differs in", *(row["setting"] for row in settings)], rows) if keys else []
+    """What tells the settings apart."""
+    keys = sorted({key for row in summary["settings"] for key in row["differs"]})
+    rows = [[row["setting"], *(row["differs"].get(key, "–") for key in keys)] for row in summary["settings"]]
+    header, *rows = upright([["setting", *keys], *rows])
+    return _table(header, rows) if keys else []
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

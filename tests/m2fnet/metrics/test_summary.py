@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import yaml
 
 from m2fnet.cli import DONE, FAILED, WRONG_USE, run
 from m2fnet.errors import UsageError
@@ -216,6 +217,17 @@ def test_the_command_compares_the_settings_one_names(tested, capsys):
     assert "| setting | model.net.init_args.width |\n|---|---|\n| 1 | 1 |" in page
     assert run(["report", *map(str, runs)]) == DONE
     assert "## Differences" not in capsys.readouterr().out
+
+
+def test_settings_that_differ_in_many_keys_stand_side_by_side(tested, capsys):
+    runs = [tested("a/seed-0"), tested("b/seed-0")]
+    config = yaml.safe_load((runs[1] / "config.yaml").read_text(encoding="utf-8"))
+    config["model"]["net"]["init_args"] |= {"width": 9, "heads": 3, "cell": "lstm"}
+    (runs[1] / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    assert run(["report", *map(str, runs)]) == DONE
+    page = capsys.readouterr().out
+    assert "| setting | a | b |\n|---|---|---|\n" in page
+    assert "| model.net.init_args.cell | None | lstm |\n" in page
 
 
 def test_exit_codes_of_the_command(tested, tmp_path, capsys):
