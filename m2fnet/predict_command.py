@@ -88,6 +88,15 @@ def _at_least_one(text: str) -> int:
     return int(text)
 
 
+def _minutes(text: str) -> float:
+    try:
+        if (minutes := float(text)) > 0:  # not of nan, which would allow any length
+            return minutes
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"expected minutes above 0, got {text!r}")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="m2fnet predict",
@@ -129,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of torch (default: 1 for extractors in closed form, all cores for networks)",
     )
     parser.add_argument(
-        "--max-minutes", type=float, default=180, metavar="N", help="refuse longer clips (default: %(default)g)"
+        "--max-minutes", type=_minutes, default=180.0, metavar="N", help="refuse longer clips (default: %(default)g)"
     )
     parser.add_argument("--overwrite", action="store_true", help="do again what is done, in place of its results")
     return parser
@@ -177,10 +186,13 @@ def _run(job: Job, pipeline: "Pipeline", made_with: dict[str, str], arguments: a
     from m2fnet.pipeline.results import is_done, missing, write_results
 
     folder, name, made_from = arguments.out / job.name, plain(job.name), made_with | job.hashes()
-    if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file, but the results need a folder of that name; choose another with --out.")
+    for place in (arguments.out, folder):
+        if place.exists() and not place.is_dir():
+            raise UsageError(
+                f"{place} is a file, but the results need a folder of that name; choose another with --out."
+            )
     if not arguments.overwrite and is_done(folder, made_from):
-        print(f"\n{name} was done before: see {folder}, or do it again with --overwrite.")
+        print(f"\n{name} was done before: see {plain(str(folder))}, or do it again with --overwrite.")
         return
     clip, found = conversation_of(job.clip, job.segments)
     _check_length(name, found.segments, arguments.max_minutes)
@@ -190,7 +202,7 @@ def _run(job: Job, pipeline: "Pipeline", made_with: dict[str, str], arguments: a
     print(f"\n{name}: {_turns(len(predictions))}, told by {found.source}")
     for line in (*_table(predictions), *_without(predictions, missing(predictions))):
         print(line)
-    print(f"Written to {folder}: {', '.join(files)}", flush=True)
+    print(f"Written to {plain(str(folder))}: {', '.join(files)}", flush=True)
 
 
 def _check_length(name: str, segments: Sequence[Segment], most: float) -> None:

@@ -8,7 +8,20 @@ from typing import Any
 from m2fnet.config import refuse_untrusted
 from m2fnet.errors import M2FNetError, ModelError
 from m2fnet.files import write_json, write_text
-from m2fnet.model.layout import ADVICE, CARD, CONFIG, FORMAT, NETWORK, list_files, new_folder, read_folder, refuse_used
+from m2fnet.model.layout import (
+    ADVICE,
+    CARD,
+    CONFIG,
+    FORMAT,
+    NETWORK,
+    SEAL,
+    list_files,
+    new_folder,
+    read_folder,
+    refuse_unsealed,
+    refuse_used,
+    sealed,
+)
 from m2fnet.model.onnx import export_onnx
 from m2fnet.model.record import Model, stage
 from m2fnet.records import MODALITIES, LabelSet, Problem
@@ -43,8 +56,11 @@ def save_model(model: Model, folder: str | Path, card: str, *, overwrite: bool =
             export_onnx(model, new)
         write_text(new / CARD, card)
         versions = {name: version(name) for name in _VERSIONS}
-        described = {key: value for key, value in model.config.items() if key not in ("format", "versions", "files")}
-        write_json(new / CONFIG, {"format": FORMAT, "versions": versions, **described, "files": list_files(new)})
+        described = {
+            key: value for key, value in model.config.items() if key not in ("format", "versions", "files", SEAL)
+        }
+        content = {"format": FORMAT, "versions": versions, **described, "files": list_files(new)}
+        write_json(new / CONFIG, sealed(content))
     return folder
 
 
@@ -78,6 +94,7 @@ def read_model(folder: Path, root: Path | None = None) -> Model:
                 f"{where}: the extractor of {modality} embeds {extractor.modality} with width {extractor.width}, but "
                 f"the network takes {modality} of width {problem.widths[modality]}. {ADVICE}"
             )
+    refuse_unsealed(folder, config)  # last: what is said above is more exact
     return Model(problem.label_set, extractors, network, config)
 
 

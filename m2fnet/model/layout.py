@@ -3,12 +3,15 @@
 A model is a folder::
 
     model.json             classes and settings of all parts, what they were trained on, SHA-256 of each file below
+                           and of itself without this last
     network.safetensors    weights of the dialogue network
     <modality>/...         weights of an extractor, and what it needs beside, such as a tokenizer
     README.md              the model card; people may edit it, so it is not among the hashes
     *.onnx                 networks for other runtimes, if asked for; not read here
 """
 
+import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -23,6 +26,7 @@ from m2fnet.files import read_json, sha256_of
 CONFIG = "model.json"
 CARD = "README.md"
 NETWORK = "network.safetensors"
+SEAL = "sha256"
 FORMAT = 1
 KINDS = (".json", ".model", ".onnx", ".safetensors", ".txt")  # settings, vocabularies, tensors; no pickle, no code
 ADVICE = "Get the model again from where it came, or make it with `m2fnet export`."
@@ -61,6 +65,22 @@ def list_files(folder: Path) -> dict[str, dict[str, Any]]:
     """Name -> ``{"bytes", "sha256"}`` of each file in ``folder`` that ``model.json`` has to list."""
     names = sorted(files_in(folder) - set(_UNLISTED))
     return {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)} for name in names}
+
+
+def sealed(content: dict[str, Any]) -> dict[str, Any]:
+    """``content`` of ``model.json`` with the hash of all else in it, so that emotions renamed by hand are noticed."""
+    rest = {key: value for key, value in content.items() if key != SEAL}
+    return {**rest, SEAL: hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
+
+
+def refuse_unsealed(folder: Path, content: dict[str, Any]) -> None:
+    """Refuse what ``model.json`` says if it is not as it was written.
+
+    Raises:
+        ModelError: if its hash is missing or another.
+    """
+    if content.get(SEAL) != sealed(content)[SEAL]:
+        raise ModelError(f"{folder / CONFIG} is not as it was written: its content differs from its {SEAL}. {ADVICE}")
 
 
 def files_in(folder: Path) -> set[str]:

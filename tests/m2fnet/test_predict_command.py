@@ -111,6 +111,15 @@ def test_control_characters_in_a_transcript_do_not_reach_the_terminal(predict, t
     assert "\u202e" not in out
 
 
+def test_control_characters_in_a_name_do_not_reach_the_terminal(predict, clip, tmp_path):
+    clip = clip.rename(tmp_path / "red\x1b[31m\nline.wav")
+    for _ in range(2):  # the second time it was done before
+        code, out, _ = predict(clip)
+        assert code == cli.DONE
+        assert "\x1b" not in out
+        assert "\nline.wav" not in out
+
+
 def test_progress_is_told_in_lines_where_there_is_no_terminal(predict, tmp_path, monkeypatch):
     monkeypatch.setattr("m2fnet.predict_command._LINE_EVERY", 0)
     (tmp_path / "talk.txt").write_text("\n".join(f"Ann: number {n}" for n in range(12)), encoding="utf-8")
@@ -198,7 +207,9 @@ def test_results_of_another_model_or_clip_are_not_replaced_unasked(predict, clip
         (["empty"], "empty holds no clip among 0 files"),
         (["talk.wav", "--device", "toaster"], "The device 'toaster' is not there"),
         (["talk.wav", "--threads", "0"], "argument --threads: expected a number from 1, got '0'"),
-        (["talk.wav", "--max-minutes", "long"], "invalid float value"),
+        (["talk.wav", "--max-minutes", "long"], "expected minutes above 0, got 'long'"),
+        (["talk.wav", "--max-minutes", "nan"], "expected minutes above 0, got 'nan'"),
+        (["talk.wav", "--out", "talk.srt"], "talk.srt is a file, but the results need a folder of that name"),
     ],
 )
 def test_wrong_use_is_named_in_a_sentence(predict, clip, tmp_path, arguments, message):

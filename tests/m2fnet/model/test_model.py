@@ -284,6 +284,20 @@ def test_parts_that_do_not_fit_are_refused(change, told, folder):
     assert told in refused(folder)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda c: c["label_set"]["classes"].reverse(),  # would call every emotion by another's name
+        lambda c: c.update(temperature=c["temperature"] + 1),
+        lambda c: c["trained"].update(corpus="another"),
+        lambda c: c.pop("sha256"),
+    ],
+)
+def test_a_description_edited_by_hand_is_refused(change, folder):
+    rewrite(folder, change)
+    assert f"{folder / 'model.json'} is not as it was written: its content differs from its sha256." in refused(folder)
+
+
 def test_an_extractor_of_another_modality_is_refused(folder):
     def swap(content):
         content["extractors"]["text"] = content["extractors"]["audio"]
