@@ -27,6 +27,7 @@ CLIPS = (
 )  # fmt: skip
 _SHOWN = 40  # turns that are printed
 _TEXT = 60  # characters of a turn that are printed
+_NAMED = 3  # cues that are no turns
 _LINE_EVERY = 30.0  # seconds between two lines of progress where there is no terminal for a bar
 
 
@@ -200,7 +201,7 @@ def _run(job: Job, pipeline: "Pipeline", made_with: dict[str, str], arguments: a
         predictions = pipeline(clip, segments=found.segments, progress=progress)
     files = write_results(folder, predictions, found.source, made_from)
     print(f"\n{name}: {_turns(len(predictions))}, told by {found.source}")
-    for line in (*_table(predictions), *_without(predictions, missing(predictions))):
+    for line in (*_left_out(found.left_out), *_table(predictions), *_without(predictions, missing(predictions))):
         print(line)
     print(f"Written to {plain(str(folder))}: {', '.join(files)}", flush=True)
 
@@ -243,6 +244,13 @@ def _table(predictions: Sequence[Prediction]) -> Iterator[str]:
         yield f"  {when}{speaker:<{who}}  {p.emotion:<{emotion}} {100 * p.confidence:3.0f} %  {said}"
     if len(predictions) > len(shown):
         yield f"  … and {_turns(len(predictions) - len(shown))} more, in the files"
+
+
+def _left_out(sentences: Sequence[str]) -> Iterator[str]:
+    """What of the subtitles is no turn, the first ones with their lines."""
+    if sentences:
+        others = ["…"] if len(sentences) > _NAMED else []
+        yield plain(f"Left out {len(sentences)} that are no turns: {'; '.join([*sentences[:_NAMED], *others])}")
 
 
 def _turns(count: int) -> str:

@@ -18,10 +18,11 @@ from m2fnet.records import Segment
 _TEXT_CODECS = frozenset({"ass", "mov_text", "srt", "ssa", "subrip", "text", "webvtt"})  # the others are pictures
 
 
-def read_embedded(clip: Path, streams: Streams) -> Iterator[Segment]:
+def read_embedded(clip: Path, streams: Streams) -> Iterator[Segment | str]:
     """Segments of the first stream of text subtitles that is not for foreign passages alone; none without one.
 
-    The whole file is read if there is such a stream.
+    For a cue that is no turn there is the sentence that says so; packets without text only fill gaps. The whole file is
+    read if there is such a stream.
 
     Raises:
         MediaError: if the stream cannot be decoded.
@@ -32,7 +33,7 @@ def read_embedded(clip: Path, streams: Streams) -> Iterator[Segment]:
         yield from _segments(media.container, media.origin, clip.name)
 
 
-def _segments(container: InputContainer, origin: float, name: str) -> Iterator[Segment]:
+def _segments(container: InputContainer, origin: float, name: str) -> Iterator[Segment | str]:
     stream = next(filter(_is_wanted, container.streams.subtitles), None)
     if stream is None:
         return
@@ -42,8 +43,9 @@ def _segments(container: InputContainer, origin: float, name: str) -> Iterator[S
         start_s = float(packet.pts * packet.time_base) - origin
         end_s = start_s + float(packet.duration * packet.time_base)
         parts = (part for part in stream.decode(packet) if isinstance(part, AssSubtitle))
-        texts = (part.dialogue.decode(errors="replace") for part in parts)
-        yield from turns_in(max(0.0, start_s), end_s, "\n".join(texts), f"{name} at {start_s:.2f} s")
+        text = "\n".join(part.dialogue.decode(errors="replace") for part in parts)
+        if text.strip():
+            yield from turns_in(max(0.0, start_s), end_s, text, f"{name} at {start_s:.2f} s")
 
 
 def _is_wanted(stream: SubtitleStream) -> bool:

@@ -1,9 +1,8 @@
 """Where the turns of a clip begin and end: told by a file, by subtitles, or found in the sound."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 from m2fnet.conversation.clip import Streams, streams_of
@@ -30,31 +29,42 @@ class Found:
         segments: in speaking order.
         source: ``"talk.srt"`` (the name of a file), ``"subtitles inside the clip"``, ``"voice activity"`` or
             ``"whole clip"``.
+        left_out: which cues or lines are no turns and why, such as ``"talk.srt:2 says nothing"``.
     """
 
     segments: tuple[Segment, ...]
     source: str
+    left_out: tuple[str, ...] = ()
 
 
 def read_segments(path: Path, clip: str | None = None) -> tuple[Segment, ...]:
+    """The same as `segments_in`, the turns alone."""
+    return segments_in(path, clip).segments
+
+
+def segments_in(path: Path, clip: str | None = None) -> Found:
     """Turns told by a file, by start and end, those without times in the order of the file.
 
     The suffix tells the format: ``.srt``, ``.vtt``, ``.rttm``, ``.csv`` (start, end, speaker, text), or ``.txt``
-    (``Speaker: text``); a file that begins with ``WEBVTT`` is WebVTT whatever its suffix.
+    (``Speaker: text``); a file that begins with ``WEBVTT`` is WebVTT whatever its suffix. Cues of subtitles that do not
+    end after they begin, and cues and lines of transcripts in which nothing is said, are left out.
 
     Args:
         path: the file.
         clip: the file id to choose where an RTTM file tells of several.
 
     Raises:
-        ConversationError: naming file and line of what cannot be read, of a turn that does not end after it begins,
-            of a text longer than `MAX_TEXT` or of turns beyond `MAX_TURNS`; or if there is no turn, or only some
-            have times.
+        ConversationError: naming file and line of what cannot be read, of a row of a table that does not end after it
+            begins, of a text longer than `MAX_TEXT` or of turns beyond `MAX_TURNS`; or if there is no turn, or only
+            some have times.
     """
-    segments = _sorted(_read(path, clip), str(path))
-    if not segments:
-        raise ConversationError(f"{path} tells of no turn. Check that it is the right file, and not only a header.")
-    return segments
+    found = _sorted(_read(path, clip), path.name, str(path))
+    if not found.segments:
+        why = f" ({found.left_out[0]})" if found.left_out else ""
+        raise ConversationError(
+            f"{path} tells of no turn{why}. Check that it is the right file, and not only a header."
+        )
+    return found
 
 
 def segments_of(clip: Path, segments: Path | None = None) -> Found:
@@ -72,12 +82,12 @@ def segments_of(clip: Path, segments: Path | None = None) -> Found:
     beside = (clip.with_suffix(suffix) for suffix in _BESIDE)
     file = segments or next((path for path in beside if path.exists()), None)
     if file is not None:
-        return Found(_fitted(read_segments(file, clip.stem), clip, streams.end_s), file.name)
+        return _fitted(segments_in(file, clip.stem), clip, streams.end_s)
     try:
-        inside = _sorted(read_embedded(clip, streams), f"The subtitles inside {clip}")
-        if inside:
-            return Found(_fitted(inside, clip, streams.end_s), "subtitles inside the clip")
-        return _heard(clip, streams)
+        inside = _sorted(read_embedded(clip, streams), "subtitles inside the clip", f"The subtitles inside {clip}")
+        if inside.segments:
+            return _fitted(inside, clip, streams.end_s)
+        return replace(_heard(clip, streams), left_out=inside.left_out)
     except MediaError as problem:
         raise ConversationError(f"{clip} is damaged ({problem}). Repair it or take another copy.") from problem
 
@@ -93,8 +103,8 @@ def _heard(clip: Path, streams: Streams) -> Found:
     return Found((Segment(0.0, end_s),), "whole clip")
 
 
-def _read(path: Path, clip: str | None) -> Iterator[Segment]:
-    """Segments as the reader for the suffix gives them."""
+def _read(path: Path, clip: str | None) -> Iterator[Segment | str]:
+    """Segments, and sentences about what is none, as the reader for the suffix gives them."""
     lines, name = read_lines(path), str(path)
     match ".vtt" if lines[0].startswith("WEBVTT") else path.suffix.lower():
         case ".srt" | ".vtt" as suffix:
@@ -109,18 +119,27 @@ def _read(path: Path, clip: str | None) -> Iterator[Segment]:
             raise ConversationError(f"{path} has the suffix {suffix!r}, expected one of {', '.join(SUFFIXES)}.")
 
 
-def _sorted(segments: Iterable[Segment], name: str) -> tuple[Segment, ...]:
-    """All segments by time, each checked; only one more than there may be is taken from ``segments``."""
-    found = tuple(map(_checked, islice(segments, MAX_TURNS + 1)))
-    if len(found) > MAX_TURNS:
-        raise ConversationError(
-            f"{name}: from {found[-1].source} on there are more than {MAX_TURNS:,} turns, expected those of one "
-            "conversation. Split them, and the clip."
-        )
+def _sorted(read: Iterable[Segment | str], source: str, name: str) -> Found:
+    """All segments by time, each checked, and what is none; not much more than there may be is taken from ``read``."""
+    found: list[Segment] = []
+    left_out: list[str] = []
+    for item in read:
+        if isinstance(item, str):
+            left_out.append(item)
+        else:
+            found.append(_checked(item))
+        if len(found) > MAX_TURNS:
+            raise ConversationError(
+                f"{name}: from {found[-1].source} on there are more than {MAX_TURNS:,} turns, expected those of one "
+                "conversation. Split them, and the clip."
+            )
+        if len(left_out) > MAX_TURNS:
+            raise ConversationError(f"{name}: more than {MAX_TURNS:,} cues are no turns: {item}. Repair it.")
     timeless = next((segment for segment in found if segment.start_s is None), None)
     if timeless is not None and any(segment.start_s is not None for segment in found):
         raise ConversationError(f"{timeless.source}: the turn has no times, but others have. Give all of them times.")
-    return tuple(sorted(found, key=lambda segment: (segment.start_s or 0.0, segment.end_s or 0.0)))
+    found.sort(key=lambda segment: (segment.start_s or 0.0, segment.end_s or 0.0))
+    return Found(tuple(found), source, tuple(left_out))
 
 
 def _checked(segment: Segment) -> Segment:
@@ -137,9 +156,9 @@ def _checked(segment: Segment) -> Segment:
     return segment
 
 
-def _fitted(segments: Sequence[Segment], clip: Path, end_s: float) -> tuple[Segment, ...]:
-    """The segments, the last ones cut where the clip ends."""
-    for segment in segments:
+def _fitted(found: Found, clip: Path, end_s: float) -> Found:
+    """The same, the last segments cut where the clip ends."""
+    for segment in found.segments:
         if segment.start_s is None:
             raise ConversationError(
                 f"{segment.source} has no times, but the turns of a clip need them. Give a file with start and end, "
@@ -150,7 +169,8 @@ def _fitted(segments: Sequence[Segment], clip: Path, end_s: float) -> tuple[Segm
                 f"{segment.source}: the turn begins at {segment.start_s:g} s, but {clip} ends at {end_s:.2f} s. "
                 "Check that the file belongs to the clip, or take the turn out."
             )
-    return tuple(replace(s, end_s=min(s.end_s, end_s)) if s.end_s is not None else s for s in segments)
+    cut = (replace(s, end_s=min(s.end_s, end_s)) if s.end_s is not None else s for s in found.segments)
+    return replace(found, segments=tuple(cut))
 
 
-__all__ = ["MAX_TEXT", "MAX_TURNS", "SUFFIXES", "Found", "Segment", "read_segments", "segments_of"]
+__all__ = ["MAX_TEXT", "MAX_TURNS", "SUFFIXES", "Found", "Segment", "read_segments", "segments_in", "segments_of"]

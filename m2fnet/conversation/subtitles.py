@@ -30,10 +30,10 @@ class _Cue:
     lines: list[str]
 
 
-def read_subtitles(lines: Sequence[str], name: str, *, is_vtt: bool) -> Iterator[Segment]:
-    """Segments of the cues, in the order of the file.
+def read_subtitles(lines: Sequence[str], name: str, *, is_vtt: bool) -> Iterator[Segment | str]:
+    """Segments of the cues, in the order of the file; for a cue that is no turn, the sentence that says so.
 
-    Cues without text are no turns and are left out, and so are WebVTT's blocks of notes, styles and regions.
+    WebVTT's blocks of notes, styles and regions are no cues.
 
     Args:
         lines: of the file.
@@ -48,9 +48,19 @@ def read_subtitles(lines: Sequence[str], name: str, *, is_vtt: bool) -> Iterator
         yield from turns_in(cue.start_s, cue.end_s, "\n".join(payload), cue.where)
 
 
-def turns_in(start_s: float, end_s: float, payload: str, where: str) -> Iterator[Segment]:
-    """The turns in one cue, which share its time in proportion to the length of their texts; none without text."""
+def turns_in(start_s: float, end_s: float, payload: str, where: str) -> Iterator[Segment | str]:
+    """The turns in one cue, which share its time in proportion to the length of their texts.
+
+    A cue in which nothing is said, or that does not end after it begins, is none: real files have such ones. For it
+    there is the sentence that says so.
+    """
     turns = spoken(payload)
+    if not turns:
+        yield f"{where} says nothing"
+        return
+    if end_s <= start_s:
+        yield f"{where} begins at {start_s:g} s and ends at {end_s:g} s"
+        return
     total = sum(len(text) for _, text in turns)
     begin, heard = start_s, 0
     for speaker, text in turns:

@@ -41,16 +41,15 @@ def read_table(lines: Sequence[str], name: str) -> Iterator[Segment]:
         yield Segment(start_s, end_s, cleaned(row.get("speaker", "")) or None, text, where)
 
 
-def read_transcript(lines: Sequence[str], name: str) -> Iterator[Segment]:
+def read_transcript(lines: Sequence[str], name: str) -> Iterator[Segment | str]:
     """Turns of a text without times, one per line, ``Speaker: text`` or only a text; blank lines are left out.
 
-    Raises:
-        ConversationError: if a line names a speaker who says nothing.
+    A line that names a speaker who says nothing is no turn; for it there is the sentence that says so.
     """
     for number, line in enumerate(lines, start=1):
         speaker, text = named(cleaned(line), is_capital=False)
         if speaker is not None and not text:
-            raise ConversationError(f"{name}:{number}: {speaker} says nothing, expected a line like `Ann: Hello.`")
+            yield f"{name}:{number} says nothing"
         if text:
             yield Segment(None, None, speaker, text, f"{name}:{number}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from m2fnet.conversation.clip import manifest_of
-from m2fnet.conversation.segments import SUFFIXES, Found, read_segments, segments_of
+from m2fnet.conversation.segments import SUFFIXES, Found, segments_in, segments_of
 from m2fnet.errors import M2FNetError, PredictionError, UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.model import Model, load_model
@@ -169,7 +169,7 @@ def conversation_of(
     if clip is not None:
         return clip, segments_of(clip, told_by)
     if told_by is not None:
-        return None, Found(read_segments(told_by), told_by.name)
+        return None, segments_in(told_by)
     raise UsageError("Expected a clip, segments, or both, but got neither.")
 
 

@@ -96,6 +96,16 @@ def test_text_alone_has_no_subtitles(predict, tmp_path, arguments):
     assert files == FILES - {"predictions.srt"}
 
 
+def test_cues_that_are_no_turns_are_counted_and_the_first_named(predict, clip, tmp_path):
+    with (tmp_path / "talk.srt").open("a", encoding="utf-8") as file:
+        file.write("\n".join(f"\n{n}\n00:00:02,000 --> 00:00:01,000\nno\n" for n in range(4)))
+    code, out, _ = predict(clip)
+    told = "; ".join(f"{tmp_path}/talk.srt:{line} begins at 2 s and ends at 1 s" for line in (10, 15, 20))
+    assert code == cli.DONE
+    assert "talk.wav: 2 turns" in out
+    assert out.count(f"Left out 4 that are no turns: {told}; …\n") == 1
+
+
 def test_turns_without_anything_are_counted(predict, tmp_path):
     write_wav(tmp_path / "talk.wav", 2)
     (tmp_path / "talk.csv").write_text("start,end,text\n0,1,Hi\n1,2,\n", encoding="utf-8")

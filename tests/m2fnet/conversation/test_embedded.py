@@ -64,6 +64,14 @@ def test_subtitles_inside_a_clip_are_its_turns(tmp_path, name, codec):
     assert found.segments[2].source == f"{name} at 1.00 s"
 
 
+def test_a_cue_inside_a_clip_that_says_nothing_is_left_out_and_named(tmp_path):
+    empty = (0.1, 0.2, b"BOB:")
+    found = segments_of(with_subtitles(tmp_path / "talk.mkv", cues=(empty, *CUES)))
+    assert (len(found.segments), found.left_out) == (3, ("talk.mkv at 0.10 s says nothing",))
+    found = segments_of(with_subtitles(tmp_path / "talk.mkv", cues=(empty,)))
+    assert (found.source, found.left_out) == ("whole clip", ("talk.mkv at 0.10 s says nothing",))
+
+
 def test_subtitles_beside_the_clip_come_first(tmp_path):
     clip = with_subtitles(tmp_path / "talk.mkv")
     (tmp_path / "talk.srt").write_text("1\n00:00:00,2 --> 00:00:00,9\nHi\n", encoding="utf-8")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2fnet.conversation.cue_text import spoken
-from m2fnet.conversation.segments import MAX_TEXT, MAX_TURNS, read_segments
+from m2fnet.conversation.segments import MAX_TEXT, MAX_TURNS, read_segments, segments_in
 from m2fnet.errors import ConversationError
 
 SRT = """1
@@ -106,10 +106,27 @@ def test_a_number_that_is_said_is_kept(read):
     assert [turn[3] for turn in read(text)] == ["How many?", "42", "42"]
 
 
-def test_cues_without_text_are_no_turns(read):
-    assert read("1\n00:01,0 --> 00:02,0\n\n2\n00:03,0 --> 00:04,0\n<i> </i>\n\n3\n00:05,0 --> 00:06,0\nHi\n") == [
-        (5.0, 6.0, None, "Hi")
-    ]
+@pytest.mark.parametrize(
+    ("times", "text", "told"),
+    [
+        ("00:03,0 --> 00:04,0", "", "says nothing"),
+        ("00:03,0 --> 00:04,0", "<i> </i>", "says nothing"),
+        ("00:03,0 --> 00:04,0", "BOB:", "says nothing"),
+        ("00:03,0 --> 00:03,0", "Hi", "begins at 3 s and ends at 3 s"),
+        ("00:03,0 --> 00:02,5", "- ANN: Hi\n- Who?", "begins at 3 s and ends at 2.5 s"),
+    ],
+)
+def test_cues_that_are_no_turns_are_left_out_and_named(read, tmp_path, times, text, told):
+    cue = f"3\n{times}\n{text}\n"
+    assert read(f"{SRT}\n{cue}\n4\n00:07,0 --> 00:08,0\nBye\n") == [*PLAIN, (7.0, 8.0, None, "Bye")]
+    assert segments_in(tmp_path / "talk.srt").left_out == (f"{tmp_path}/talk.srt:11 {told}",)
+    with pytest.raises(ConversationError, match=rf"talk\.srt tells of no turn \(.*talk\.srt:2 {told}\)\. Check"):
+        read(cue)
+
+
+def test_more_cues_that_are_no_turns_than_there_may_be_turns_are_refused(read):
+    with pytest.raises(ConversationError, match=r"more than 10,000 cues are no turns: .*talk\.srt:10001 says nothing"):
+        read("0:1 --> 0:2\n" * (MAX_TURNS + 5))
 
 
 @pytest.mark.parametrize(
@@ -170,14 +187,6 @@ def test_damaged_times_are_refused_with_their_line(read, line, tmp_path):
 
 def test_an_arrow_in_a_text_is_text(read):
     assert read("1\n00:01,0 --> 00:02,0\ngo --> there\n")[0][3] == "go --> there"
-
-
-@pytest.mark.parametrize("end", ["00:00:01,000", "00:00:00,500"])
-def test_a_turn_that_does_not_end_after_it_begins_is_refused(read, end):
-    with pytest.raises(
-        ConversationError, match=r"talk\.srt:2: the turn begins at 1 s and ends at [01.5]+ s, expected an"
-    ):
-        read(f"1\n00:00:01,000 --> {end}\nHi\n")
 
 
 def test_as_many_turns_as_are_allowed_are_read_at_once_and_more_are_refused(read):

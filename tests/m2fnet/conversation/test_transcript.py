@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2fnet.conversation.reading import MAX_BYTES
-from m2fnet.conversation.segments import read_segments
+from m2fnet.conversation.segments import read_segments, segments_in
 from m2fnet.errors import ConversationError
 
 
@@ -62,8 +62,10 @@ def test_a_plain_transcript(read):
     ]
 
 
-def test_a_speaker_who_says_nothing_is_refused(refusal):
-    assert "talk.txt:2: Bob says nothing, expected a line like `Ann: Hello.`" in refusal("Ann: Hi\nBob:\n", "talk.txt")
+def test_a_speaker_who_says_nothing_is_left_out_and_named(read, refusal, tmp_path):
+    assert read("Ann: Hi\nBob:\n", "talk.txt") == [(None, None, "Ann", "Hi")]
+    assert segments_in(tmp_path / "talk.txt").left_out == (f"{tmp_path}/talk.txt:2 says nothing",)
+    assert f"talk.txt tells of no turn ({tmp_path}/talk.txt:1 says nothing)." in refusal("Bob:\n", "talk.txt")
 
 
 def test_segments_say_where_they_come_from(read, tmp_path):
