@@ -66,6 +66,11 @@ def main(argv: list[str]) -> None:
 
     pipeline = Pipeline.from_pretrained(arguments.model, device=arguments.device, causal=arguments.causal)
     use_threads(arguments.threads, pipeline.model)
+    if pipeline.model.temperature == 1:  # what a fit on dev never gives to the last digit
+        print(
+            "The probabilities are not calibrated: the run was not tested before. `m2fnet dialog test --config "
+            "RUN/config.yaml` mends that, on its dev split; export it again if MODEL is an exported one."
+        )
     context = "past" if arguments.causal else "whole conversation"
     made_with = {"model": model_sha256(pipeline.model), "context": context}
     failed = []

@@ -56,7 +56,7 @@ def test_a_clip_becomes_a_table_and_a_folder(predict, clip, tmp_path):
     assert {path.name for path in folder.iterdir()} == FILES
     found = load(folder / "predictions.jsonl")
     assert list(found) == Pipeline(made_up_model())(clip)
-    lines = [line for line in out.splitlines() if line]
+    _, *lines = [line for line in out.splitlines() if line]  # the first is about calibration
     assert lines[0] == "talk.wav: 2 turns, told by talk.srt"
     for line, prediction, when in zip(lines[1:3], found, (" 0:00.0 –  0:02.0", " 0:02.0 –  0:04.0"), strict=True):
         assert when in line
@@ -67,6 +67,17 @@ def test_a_clip_becomes_a_table_and_a_folder(predict, clip, tmp_path):
     about = json.loads((folder / "about.json").read_text())
     assert (about["segments"], about["turns"]) == ("talk.srt", 2)
     assert about["missing"] == {"visual": {"there is no picture": 2}}
+
+
+def test_probabilities_that_are_not_calibrated_are_told_once(predict, tmp_path, monkeypatch):
+    (tmp_path / "clips").mkdir()
+    for name in ("a.wav", "b.wav"):
+        write_wav(tmp_path / "clips" / name, 1)
+    assert predict("clips")[1].count("The probabilities are not calibrated: the run was not tested before.") == 1
+    tested = made_up_model()
+    tested.config["temperature"] = 1.3
+    monkeypatch.setattr("m2fnet.pipeline.pipeline.load_model", lambda place: tested)
+    assert "not calibrated" not in predict("clips", "--out", "again")[1]
 
 
 def test_causal_sees_no_later_turn(predict, clip, tmp_path):
