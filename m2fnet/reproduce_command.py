@@ -82,6 +82,7 @@ def _fit_again(run: Path, into: Path) -> "list[Comparison]":
     now, then = Manifest.load(Path(folder)).sha256, str(before["extractor"].get("fitted_on"))
     if now != then:
         raise RunError(f"{folder} has SHA-256 {now[:12]}…, but the extractor was fitted on {then[:12]}…")
+    (into / REPORT).unlink(missing_ok=True)  # a fit that is there would be taken for this one
     _command("extractor", "fit", "--config", str(run / CONFIG), "--run", str(into))
     after = read_json(into / REPORT, RunError, "Fit it again.")
     weights = ({"weights_sha256": report["extractor"]["weights_sha256"]} for report in (before, after))

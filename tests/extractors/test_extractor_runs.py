@@ -42,7 +42,7 @@ def test_a_trained_extractor_comes_out_the_same(network, corpus, capsys):
 
 def test_a_sweep_sees_that_the_configuration_is_of_an_extractor(network, monkeypatch):
     wanted = []
-    monkeypatch.setattr("m2fnet.sweep_command.run_all", lambda runs, jobs, gpus: wanted.extend(runs) or (_ for _ in ()))
+    monkeypatch.setattr("m2fnet.sweep_command.run_all", lambda runs, *_: wanted.extend(runs) or (_ for _ in ()))
     assert run(["sweep", "--config", network, "--seeds", "1-2", "--grid", "data.batch_size=6,4"]) == DONE
     assert [command[:2] for command in wanted[0].commands] == [("extractor", "fit"), ("extractor", "test")]
     assert [each.folder.name for each in wanted] == ["seed-1", "seed-2"] * 2

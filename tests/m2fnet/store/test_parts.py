@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from m2fnet.errors import StoreError
+from m2fnet.files import locked
 from m2fnet.manifest import Manifest
 from m2fnet.records import LabelSet, Utterance
 from m2fnet.store import Missing, Store, StoreWriter
 from m2fnet.store.layout import Outcome, StoreMeta
-from m2fnet.store.parts import Parts, PartWriter, drop_parts, locked, open_parts, tidy
+from m2fnet.store.parts import Parts, PartWriter, drop_parts, open_parts, tidy
 
 NAMES = tuple(f"u{n}" for n in range(6))
 
@@ -192,8 +193,9 @@ def test_a_store_stays_valid_until_the_one_that_replaces_it_is_whole(tmp_path, m
 HOLD = """
 import sys, time
 from pathlib import Path
-from m2fnet.store.parts import locked
-with locked(Path(sys.argv[1])):
+from m2fnet.errors import StoreError
+from m2fnet.files import locked
+with locked(Path(sys.argv[1]), StoreError):
     print("locked", flush=True)
     time.sleep(60)
 """
@@ -202,9 +204,12 @@ with locked(Path(sys.argv[1])):
 def test_a_second_process_is_refused_by_name_until_the_first_is_dead(tmp_path):
     with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout.readline() == "locked\n"
-        with pytest.raises(StoreError, match=rf"Process {holder.pid} on .* is writing into"), locked(tmp_path):
+        with (
+            pytest.raises(StoreError, match=rf"Process {holder.pid} on .* is writing into"),
+            locked(tmp_path, StoreError),
+        ):
             pass
         holder.kill()
-    with locked(tmp_path):
+    with locked(tmp_path, StoreError):
         assert (tmp_path / ".lock").read_text().startswith(f"{os.getpid()} on ")
     assert not list(tmp_path.iterdir())
