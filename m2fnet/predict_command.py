@@ -5,7 +5,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from m2fnet.errors import ConversationError, M2FNetError, PredictionError, UsageError
-from m2fnet.files import sha256_of
+from m2fnet.files import locked, sha256_of
 from m2fnet.metrics.markdown import plain
 from m2fnet.records import Modality, Prediction, Segment
 
@@ -202,13 +202,24 @@ def _run(job: Job, pipeline: "Pipeline", made_with: dict[str, str], arguments: a
         return
     clip, found = conversation_of(job.clip, job.segments)
     _check_length(name, found.segments, arguments.max_minutes)
-    with _progress(name, len(found.segments)) as progress:
+    with _owned(folder), _progress(name, len(found.segments)) as progress:
         predictions = pipeline(clip, segments=found.segments, progress=progress)
-    files = write_results(folder, predictions, found.source, made_from)
+        files = write_results(folder, predictions, found.source, made_from)
     print(f"\n{name}: {_turns(len(predictions))}, told by {found.source}")
     for line in (*_left_out(found.left_out), *_table(predictions), *_without(predictions, missing(predictions))):
         print(line)
     print(f"Written to {plain(str(folder))}: {', '.join(files)}", flush=True)
+
+
+@contextmanager
+def _owned(folder: Path) -> Iterator[None]:
+    """Lets no other process write the same results meanwhile; a folder in which nothing came of it goes again."""
+    try:
+        with locked(folder, PredictionError):
+            yield
+    finally:
+        with suppress(OSError):  # it is not empty
+            folder.rmdir()
 
 
 def _check_length(name: str, segments: Sequence[Segment], most: float) -> None:

@@ -12,6 +12,8 @@ from made_up_model import SENTENCES, made_up_model, subtitles, talk, write_wav
 
 from m2fnet import cli
 from m2fnet.conversation.writing import load
+from m2fnet.errors import PredictionError
+from m2fnet.files import locked
 from m2fnet.manifest import Manifest
 from m2fnet.pipeline import Pipeline
 from m2fnet.records import LabelSet, Utterance
@@ -199,6 +201,23 @@ def test_results_never_go_where_the_clip_is(predict, clip):
     assert code == cli.WRONG_USE
     assert "talk.wav is a file, but the results need a folder of that name" in err
     assert clip.read_bytes() == before
+
+
+def test_two_at_once_do_not_write_into_one_folder(predict, clip, tmp_path):
+    results = tmp_path / "predictions" / "talk.wav"
+    with locked(results, PredictionError):
+        code, _, err = predict(clip)
+        assert code == cli.FAILED
+        assert "is writing into predictions/talk.wav; wait for its end, or name another folder." in err
+    assert list(results.iterdir()) == []
+    assert predict(clip)[0] == cli.DONE
+    assert {path.name for path in results.iterdir()} == FILES
+
+
+def test_no_folder_is_left_where_nothing_came_of_it(predict, clip, tmp_path):
+    clip.with_suffix(".srt").unlink()
+    assert predict(clip, model="reader")[0] == cli.FAILED
+    assert list((tmp_path / "predictions").iterdir()) == []
 
 
 def test_results_that_were_cut_off_are_made_again(predict, clip, tmp_path):
