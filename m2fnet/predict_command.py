@@ -59,6 +59,15 @@ def main(argv: list[str]) -> None:
         M2FNetError: if a conversation cannot be judged; in a folder only after all the others.
     """
     arguments = _parser().parse_args(argv)
+    try:
+        _predict(arguments)
+    except M2FNetError as problem:
+        problem.args = (plain(str(problem)),)  # names of files may hold what a terminal obeys
+        raise
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    """Judge every conversation."""
     jobs = _jobs(arguments.clip, arguments.segments)
     from m2fnet.pipeline import Pipeline  # takes seconds, which `m2fnet predict --help` does not need
     from m2fnet.pipeline.results import model_sha256
@@ -81,7 +90,7 @@ def main(argv: list[str]) -> None:
             if len(jobs) == 1:
                 raise
             failed.append(plain(job.name))
-            print(f"\n{plain(job.name)} failed: {problem}", file=sys.stderr, flush=True)
+            print(f"\n{plain(job.name)} failed: {plain(str(problem))}", file=sys.stderr, flush=True)
     if failed:
         raise PredictionError(
             f"{len(failed)} of {len(jobs)} clips failed, as told above: {', '.join(failed)}. The others are done."

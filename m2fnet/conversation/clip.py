@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from av import FFmpegError
+
 from m2fnet.errors import ConversationError, MediaError
 from m2fnet.manifest import Manifest
 from m2fnet.media.container import open_audio, open_video
@@ -50,6 +52,8 @@ def streams_of(clip: Path) -> Streams:
         picture_s = None
         if sound_s is None:
             reasons = " and ".join(dict.fromkeys((no_sound, problem.reason)))
+            if isinstance(problem.__cause__, FFmpegError):  # "Invalid data", whatever the matter is
+                reasons += "; it is no clip of sound or pictures, or was cut off while it was copied"
             raise ConversationError(
                 f"{clip} cannot be used as a clip: {reasons}. Expected one file that holds sound or pictures itself, "
                 "such as MP4, MKV, WebM, AVI, WAV, MP3 or FLAC; playlists and archives are not opened."

@@ -31,9 +31,10 @@ def is_done(folder: Path, made_from: Mapping[str, Any]) -> bool:
         return False
     found = read_json(folder / ABOUT, ConversationError, _ADVICE).get("made_from")
     found = found if isinstance(found, dict) else {}
-    others = [name for name, value in made_from.items() if found.get(name) != value]
-    if others:
-        raise ConversationError(f"{folder} holds results that were made from another {' and '.join(others)}. {_ADVICE}")
+    names = [name for name, value in made_from.items() if found.get(name) != value]
+    if names:
+        others = " and ".join("other segments" if name == "segments" else f"another {name}" for name in names)
+        raise ConversationError(f"{folder} holds results that were made from {others}. {_ADVICE}")
     return True
 
 

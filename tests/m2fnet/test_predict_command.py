@@ -143,6 +143,25 @@ def test_control_characters_in_a_name_do_not_reach_the_terminal(predict, clip, t
         assert "\nline.wav" not in out
 
 
+def test_control_characters_in_a_name_do_not_reach_the_terminal_in_errors_either(predict, tmp_path):
+    folder = tmp_path / "clips\x1b[2J"
+    folder.mkdir()
+    for name in ("a\x1b[31m\nb.mp4", "c.mp4"):
+        (folder / name).write_bytes(b"words " * 100)
+    for arguments in (
+        [folder],
+        [folder / "c.mp4"],
+        [folder / "gone\n.mp4"],
+        ["--segments", folder / "gone\n.mp4"],
+    ):
+        code, _, err = predict(*arguments)
+        assert code != cli.DONE
+        assert "clips [2J" in err
+        assert "\x1b" not in err
+        assert "\n.mp4" not in err
+        assert "\nb.mp4" not in err
+
+
 def test_progress_is_told_in_lines_where_there_is_no_terminal(predict, tmp_path, monkeypatch):
     monkeypatch.setattr("m2fnet.predict_command._LINE_EVERY", 0)
     (tmp_path / "talk.txt").write_text("\n".join(f"Ann: number {n}" for n in range(12)), encoding="utf-8")
@@ -233,7 +252,9 @@ def test_results_of_another_model_or_clip_are_not_replaced_unasked(predict, clip
     assert code == cli.FAILED
     assert "holds results that were made from another model. Make the results again with --overwrite" in err
     write_wav(clip, 3)
-    assert "from another context and clip" in predict(clip, "--causal")[2]
+    assert "from another context and another clip. Make" in predict(clip, "--causal")[2]
+    given = predict(clip, "--segments", clip.with_suffix(".srt"))[2]
+    assert "from another clip and other segments. Make" in given
 
 
 @pytest.mark.parametrize(

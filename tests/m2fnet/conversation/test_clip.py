@@ -198,6 +198,20 @@ def test_what_is_no_clip_is_refused_by_a_sentence(tmp_path, name, content):
         assert str(caught.value).endswith("playlists and archives are not opened.")
 
 
+@pytest.mark.parametrize("kept", [0.0, 0.5])
+def test_of_a_clip_that_was_cut_off_it_is_said_once_what_it_may_be(clip, kept):
+    clip.write_bytes(clip.read_bytes()[: int(kept * clip.stat().st_size)])
+    with pytest.raises(ConversationError) as caught:
+        segments_of(clip)
+    assert str(caught.value).count("it is no clip of sound or pictures, or was cut off while it was copied.") == 1
+
+
+def test_a_clip_that_is_not_there_was_not_cut_off(tmp_path):
+    with pytest.raises(ConversationError) as caught:
+        segments_of(tmp_path / "none.mp4")
+    assert "cut off" not in str(caught.value)
+
+
 def test_folders_devices_pipes_and_names_of_nothing_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path, Path("/dev/zero"), tmp_path / "pipe"):
