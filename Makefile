@@ -19,7 +19,7 @@ fast: .venv/ready
 	$(BIN)/pytest -n 2 -m "not slow"
 
 slow: .venv/ready
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n 2 -m slow
 
 # Reads the sources without running them and needs no network.
 docs: .venv/ready
