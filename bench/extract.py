@@ -42,7 +42,7 @@ import numpy as np
 import torch
 from _table import Row, finish, parser
 from facenet_pytorch import MTCNN
-from faces import HEIGHT, WIDTH, clip, drawings
+from faces import MIXED, clip, drawings
 from PIL import Image
 
 import extractors.audio.waveform
@@ -279,7 +279,7 @@ def corpus(folder: Path, count: int, different: int) -> Manifest:
     lengths = [MEDIAN * np.exp(SPREAD * statistics.NormalDist().inv_cdf(quantile)) for quantile in quantiles]
     faces = drawings(rng)
     for number, seconds in enumerate(lengths):
-        frames = clip(faces, np.random.default_rng(number), actors=(number + 2) % 5)
+        frames = clip(faces, np.random.default_rng(number), MIXED, actors=(number + 2) % 5)
         write_clip(folder / f"{number}.mp4", frames.numpy(), float(seconds), rng)
     utterances = []
     for number in range(count):
@@ -302,17 +302,17 @@ def part_of(manifest: Manifest, count: int, folder: Path) -> Manifest:
 
 def write_clip(path: Path, frames: np.ndarray, seconds: float, rng: np.random.Generator) -> None:
     """The frames to and fro for some seconds, with a camera's noise, and a sound that swells."""
-    noise = rng.normal(0, 3, (HEIGHT + 64, WIDTH + 64, 3)).astype(np.int16)
+    noise = rng.normal(0, 3, (MIXED.height + 64, MIXED.width + 64, 3)).astype(np.int16)
     order = [*range(len(frames)), *range(len(frames) - 2, 0, -1)]
     time_s = np.arange(round(seconds * RATE)) / RATE
     sound = (0.2 * np.sin(4 * time_s) * rng.normal(0, 1, (2, len(time_s)))).astype(np.float32)
     with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=FPS, options={"preset": "veryfast"})
-        video.width, video.height, video.pix_fmt, video.bit_rate = WIDTH, HEIGHT, "yuv420p", BITS
+        video.width, video.height, video.pix_fmt, video.bit_rate = MIXED.width, MIXED.height, "yuv420p", BITS
         audio = out.add_stream("aac", rate=RATE, layout="stereo")
         for number in range(round(seconds * FPS)):
             down, right = rng.integers(0, 64, 2)
-            grain = noise[down : down + HEIGHT, right : right + WIDTH]
+            grain = noise[down : down + MIXED.height, right : right + MIXED.width]
             picture = np.clip(frames[order[number % len(order)]] + grain, 0, 255).astype(np.uint8)
             out.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         out.mux(video.encode())
