@@ -65,7 +65,7 @@ R = TypeVar("R")
 FPS, RATE, HEARD = 24, 48_000, 16_000
 BITS = 1_500_000  # of the picture, a second
 MEDIAN, SPREAD = 2.4, 0.75  # of the lengths, log-normal, so that the mean is 3.2 s as in MELD
-BUDGET, BATCH = 512, 64
+BUDGET, BATCH = 512, 8
 STAGES = ("decode", "detect", "network", "write", "rest")
 
 

@@ -44,8 +44,9 @@ def main(argv: list[str]) -> None:
     from m2fnet.store.parts import tidy
 
     manifest = Manifest.load(given.manifest)
-    loading = Loading(given.batch_size, given.workers)
     trainer = trainer_for(given.accelerator, given.devices, given.nodes, given.precision)
+    usual = 8 if trainer.strategy.root_device.type == "cpu" else 64  # more than 8 do not fit into a CPU's cache
+    loading = Loading(given.batch_size or usual, given.workers)
     run = _run(given, keys, manifest, loading, trainer)
     store: Store | None
     if is_store_of(given.out, made_with(run.provenance, trainer), manifest, given.dtype) and not _has_work(given):
@@ -87,7 +88,9 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     source.add_argument("--config", type=Path, metavar="FILE", help="configuration of an extractor to fit if needed")
     parser.add_argument("--manifest", type=Path, required=True, metavar="DIR", help="folder of `m2fnet prepare`")
     parser.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder for the embeddings")
-    parser.add_argument("--batch-size", type=_positive, default=64, help="utterances per forward pass (default 64)")
+    parser.add_argument(
+        "--batch-size", type=_positive, help="utterances per forward pass (default: 8 on a CPU, elsewhere 64)"
+    )
     parser.add_argument("--workers", type=_count, help="processes that read media (default: one per core)")
     parser.add_argument(
         "--dtype", choices=["float32", "float16", "bfloat16"], default="float32", help="of the store (default float32)"
