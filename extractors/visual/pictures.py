@@ -1,7 +1,6 @@
 """The pictures of an utterance in its manifest."""
 
 import hashlib
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,10 +9,9 @@ from torch import Tensor
 
 from extractors.base import Turn
 from m2fnet.errors import MediaError
-from m2fnet.media.container import open_video
-from m2fnet.media.frames import rate_of
+from m2fnet.media.container import bounds_of, open_video
 from m2fnet.media.picture import is_picture
-from m2fnet.media.video import Place, frame_times, read_frames
+from m2fnet.media.video import Place, read_frames, times_in
 
 
 @dataclass(frozen=True)
@@ -63,12 +61,9 @@ def utterance_times(turn: Turn, which: Frames) -> Tensor:
     """
     if is_picture(_path(turn)):
         return torch.zeros(which.count)
-    start, stop = turn.utterance.video_span or (0.0, math.inf)
+    start, stop = bounds_of(turn.utterance.video_span)
     with open_video(_path(turn)) as media:
-        stop = max(start, min(stop, media.likely_end))
-        rate = rate_of(media)
-    generator = which.generator(turn)
-    times = frame_times(start, stop, rate=rate, count=which.count, place=which.place, generator=generator)
+        times = times_in(media, start, stop, count=which.count, place=which.place, generator=which.generator(turn))
     return torch.tensor(times) - start
 
 

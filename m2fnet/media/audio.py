@@ -13,7 +13,7 @@ from av.audio.stream import AudioStream
 from torch import Tensor
 
 from m2fnet.errors import MediaError
-from m2fnet.media.container import Media, is_clearly_short, open_audio
+from m2fnet.media.container import Media, bounds_of, is_clearly_short, open_audio
 
 RATE = 16_000
 _SILENCE = 1e-4  # -80 dB of full scale: the noise of a coder that was given nothing
@@ -47,27 +47,17 @@ def read_audio(
         MediaError: if there is no sound, it cannot be decoded, it is clearly shorter than the file or the span says,
             or it is empty, silent or not finite.
     """
-    start, stop = span or (0.0, math.inf)
-    if not 0 <= start < stop:
-        raise MediaError("span", "the span is empty")
+    start, stop = bounds_of(span)
     limit = start + max_seconds
     with open_audio(path) as media:
-        end = media.end
-        if span is not None and end is not None:
-            _check_span(start, stop, end)
+        if span is not None:
+            media.check_span(span)
         samples = _decode(media, start, min(stop, limit), rate)
-        expected = min(end, stop, limit) - max(start, media.begin) if end is not None else 0.0
+        expected = min(media.end, stop, limit) - max(start, media.begin) if media.end is not None else 0.0
         cut_s = max(0.0, min(stop, media.likely_end) - limit)
     if is_clearly_short(len(samples) / rate, expected):
         raise MediaError("decode", "the sound is shorter than declared")
     return Sound(_checked(samples).clamp_(-1, 1), cut_s)
-
-
-def _check_span(start: float, stop: float, end: float) -> None:
-    if start >= end:
-        raise MediaError("span", "the span begins after the end of the sound")
-    if is_clearly_short(end - start, stop - start):
-        raise MediaError("span", "the sound ends before the span does")
 
 
 def _checked(samples: Tensor) -> Tensor:

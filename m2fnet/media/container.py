@@ -1,5 +1,6 @@
 """The one border to FFmpeg: files are opened here, and whatever is wrong with one leaves as `MediaError`."""
 
+import math
 import re
 import struct
 from collections.abc import Iterator, Sequence
@@ -78,6 +79,21 @@ class Media(Generic[S]):
         except av.FFmpegError as error:  # "Operation not permitted"
             raise MediaError("decode", "the index of the file is damaged") from error
 
+    def check_span(self, span: tuple[float, float]) -> None:
+        """Do nothing if the stream, as the file declares it, covers ``span`` in seconds.
+
+        Raises:
+            MediaError: if it ends before the span begins, or clearly before the span ends.
+        """
+        if self.end is None:
+            return
+        start, stop = span
+        what = {"audio": "sound", "video": "pictures"}[self.stream.type]
+        if start >= self.end:
+            raise MediaError("span", f"the span begins after the end of the {what}")
+        if is_clearly_short(self.end - start, stop - start):
+            raise MediaError("span", f"the span goes on after the end of the {what}")
+
     def _stamp(self, time: float) -> int:
         assert self.stream.time_base is not None, "FFmpeg gives every stream a time base"
         return int((self.origin + time) / self.stream.time_base)
@@ -89,6 +105,28 @@ def is_clearly_short(found: float, expected: float) -> bool:
     That much is usual: headers are rounded, coders pad, and spans were measured in other copies of a clip.
     """
     return found < 0.9 * expected - 0.1
+
+
+def bounds_of(span: tuple[float, float] | None) -> tuple[float, float]:
+    """Start and end in seconds of the part of a file that is wanted: those of ``span``, or without one all there is.
+
+    Raises:
+        MediaError: if the span is empty.
+    """
+    start, stop = span or (0.0, math.inf)
+    if not 0 <= start < stop:
+        raise MediaError("span", "the span is empty")
+    return start, stop
+
+
+def require_file(path: Path) -> None:
+    """Do nothing if ``path`` is a regular file; a pipe would be waited on, and a device may have no end.
+
+    Raises:
+        MediaError: if it is anything else, or nothing.
+    """
+    if not path.is_file():
+        raise MediaError("open", "it is no regular file" if path.exists() else "the file does not exist")
 
 
 @contextmanager
@@ -131,9 +169,8 @@ def _first(streams: Sequence[S], what: str) -> S:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[InputContainer]:
+    require_file(path)
     stage: Literal["open", "decode"] = "open"
-    if not path.is_file():
-        raise MediaError(stage, "it is no regular file" if path.exists() else "the file does not exist")
     try:
         _check_riff(path)
         with av.open(

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from m2fnet.errors import MediaError
-from m2fnet.media.container import MAX_PIXELS
+from m2fnet.media.container import MAX_PIXELS, require_file
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _FORMATS = ("JPEG", "PNG", "WEBP", "BMP")  # decoders that read one picture and follow no reference to elsewhere
@@ -23,8 +23,7 @@ def read_picture(path: Path, max_side: int | None = None) -> np.ndarray:
     Raises:
         MediaError: if it is no picture, is damaged, or has more pixels than a frame may have.
     """
-    if not path.is_file():
-        raise MediaError("open", "it is no regular file" if path.exists() else "the file does not exist")
+    require_file(path)
     try:
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:

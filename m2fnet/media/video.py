@@ -1,6 +1,5 @@
 """A few frames of a clip."""
 
-import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -9,10 +8,11 @@ import numpy as np
 import torch
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 from torch import Tensor
 
 from m2fnet.errors import MediaError
-from m2fnet.media.container import is_clearly_short, open_video
+from m2fnet.media.container import Media, bounds_of, open_video
 from m2fnet.media.frames import end_of, frames_at, rate_of
 from m2fnet.media.picture import is_picture, read_picture
 from m2fnet.records import Crop
@@ -44,27 +44,31 @@ def read_frames(
     Raises:
         MediaError: if there is no picture, it cannot be decoded, or it clearly ends before the file or the span does.
     """
-    start, stop = span or (0.0, math.inf)
-    if not 0 <= start < stop:
-        raise MediaError("span", "the span is empty")
+    start, stop = bounds_of(span)
     if is_picture(path):
         return torch.from_numpy(_half(read_picture(path, max_side)[None], crop))
     with open_video(path) as media:
-        if span is not None and media.end is not None:
-            _check_span(start, stop, media.end)
-        stop = max(start, min(stop, end_of(media)))
-        times = frame_times(start, stop, rate=rate_of(media), count=count, place=place, generator=generator)
+        if span is not None:
+            media.check_span(span)
+        times = times_in(media, start, stop, count=count, place=place, generator=generator)
         pictures = list(_upright(frames_at(media, times, start), max_side))
     if not pictures:
         raise MediaError("decode", "there is no frame")
     return torch.from_numpy(_half(np.stack(pictures), crop))
 
 
-def _check_span(start: float, stop: float, end: float) -> None:
-    if start >= end:
-        raise MediaError("span", "the span begins after the end of the pictures")
-    if is_clearly_short(end - start, stop - start):
-        raise MediaError("span", "the pictures end before the span does")
+def times_in(
+    media: Media[VideoStream],
+    start: float,
+    stop: float,
+    *,
+    count: int,
+    place: Place,
+    generator: torch.Generator | None = None,
+) -> list[float]:
+    """Times in seconds to look at an open clip at, from ``start`` to ``stop`` or to its end if that is earlier."""
+    stop = max(start, min(stop, end_of(media)))
+    return frame_times(start, stop, rate=rate_of(media), count=count, place=place, generator=generator)
 
 
 def frame_times(

@@ -60,7 +60,7 @@ def test_a_span_behind_the_end_is_named(tmp_path):
 def test_a_span_that_the_pictures_do_not_cover_is_named(tmp_path):
     path = write_pictures(tmp_path / "a.mp4", [100] * 30)
     assert len(read_frames(path, count=3, span=(1.0, 3.1))) == 3  # a small deviation
-    with pytest.raises(MediaError, match="span: the pictures end before the span does"):
+    with pytest.raises(MediaError, match="span: the span goes on after the end of the pictures"):
         read_frames(path, count=3, span=(1.0, 4.0))
 
 

@@ -1,0 +1,55 @@
+"""Where an utterance is looked at: the times told are those of the frames that are read."""
+
+import runpy
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from extractors.embedding import turns
+from extractors.visual.pictures import Frames, utterance_frames, utterance_times
+from m2fnet.errors import MediaError
+from m2fnet.manifest import Manifest
+from m2fnet.records import LabelSet, Utterance
+
+MEDIA = runpy.run_path(str(Path(__file__).parents[2] / "m2fnet" / "media" / "tiny_media.py"))
+SHADES = [10 + i for i in range(200)]  # 20 s at 10 frames a second
+
+
+def turn_of(root, **fields):
+    utterance = Utterance("u", "own", "train", "d", 0, **fields)
+    (turn,) = turns(Manifest("own", LabelSet("two", ("joy", "anger")), (utterance,), root))
+    return turn
+
+
+def times_of(frames):
+    """When the frames are shown, from their shades."""
+    return [(round(float(frame[:, :12].float().mean())) - 10) / 10 for frame in frames]
+
+
+@pytest.mark.parametrize("place", ["spread", "centre", "start", "random"])
+@pytest.mark.parametrize("tells_its_length", [True, False])
+def test_the_times_are_those_of_the_frames(tmp_path, place, tells_its_length):
+    options = {} if tells_its_length else {"live": "1"}  # as browsers record
+    MEDIA["write_pictures"](tmp_path / "a.mkv", SHADES, codec="ffv1", container_options=options)
+    turn, which = turn_of(tmp_path, video="a.mkv"), Frames(4, place, 640)
+    times, frames = utterance_times(turn, which), utterance_frames(turn, which)
+    assert len(times) == len(frames) == 4
+    assert times_of(frames) == pytest.approx(times.tolist(), abs=0.25)  # a frame lasts 0.1 s, and shades are rounded
+
+
+def test_the_times_of_a_span_begin_with_the_span(tmp_path):
+    MEDIA["write_pictures"](tmp_path / "a.mkv", SHADES, codec="ffv1")
+    turn, which = turn_of(tmp_path, video="a.mkv", video_span=(10.0, 14.0)), Frames(2, "spread", 640)
+    assert utterance_times(turn, which).tolist() == [1.0, 3.0]
+    assert times_of(utterance_frames(turn, which)) == pytest.approx([11.0, 13.0], abs=0.15)
+
+
+def test_a_still_image_is_looked_at_once(tmp_path):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    assert utterance_times(turn_of(tmp_path, video="a.png"), Frames(3, "spread", 640)).tolist() == [0, 0, 0]
+
+
+def test_without_a_picture_there_are_no_times():
+    with pytest.raises(MediaError, match="video: the manifest names no picture"):
+        utterance_times(turn_of(None), Frames(1, "spread", 640))
