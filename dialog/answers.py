@@ -4,18 +4,18 @@ from typing import cast
 
 from dialog.data import DialogueData
 from dialog.task import DialogueTask
-from m2fnet.metrics.report import Prediction
+from m2fnet.metrics.report import ScoredPrediction
 from m2fnet.records import Split
 
 
-def predictions(task: DialogueTask, data: DialogueData, name: str, split: Split | str) -> list[Prediction]:
+def predictions(task: DialogueTask, data: DialogueData, name: str, split: Split | str) -> list[ScoredPrediction]:
     """What the network said about the utterances of ``split``, as it was kept under ``name``."""
     rows, probabilities = task.probabilities(name)
     utterances = data.dialogues(cast(Split, split)).utterances
     classes = data.problem.label_set.classes
     winners = probabilities.argmax(-1).tolist()
     return [
-        Prediction(
+        ScoredPrediction(
             utterances[row].id,
             utterances[row].dialogue,
             utterances[row].label,

@@ -16,7 +16,7 @@ from extractors.task import ExtractorTask, of_all_processes
 from extractors.trained import NET
 from m2fnet.callbacks import say
 from m2fnet.files import write_json
-from m2fnet.metrics.report import Prediction, as_markdown, write_report
+from m2fnet.metrics.report import ScoredPrediction, as_markdown, write_report
 from m2fnet.records import Split
 from m2fnet.training import RunCLI
 
@@ -142,11 +142,11 @@ def _table(scores: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
-def _predictions(data: ExtractorData, split: Split, judged: Embedded) -> list[Prediction]:
+def _predictions(data: ExtractorData, split: Split, judged: Embedded) -> list[ScoredPrediction]:
     classes = data.manifest.label_set.classes
     turns = data.utterances(split).turns
     return [
-        Prediction(
+        ScoredPrediction(
             turns[row].utterance.id,
             turns[row].dialogue.id,
             turns[row].utterance.label,

@@ -11,7 +11,7 @@ from m2fnet.manifest import Manifest
 from m2fnet.metrics.calibration import Floats
 from m2fnet.metrics.label_errors import likely_label_errors
 from m2fnet.metrics.markdown import percent, plain, table
-from m2fnet.metrics.report import Prediction
+from m2fnet.metrics.report import ScoredPrediction
 from m2fnet.metrics.tested import Run, read_predictions
 from m2fnet.records import Utterance
 
@@ -130,7 +130,7 @@ def likely_errors(mistakes: Sequence[Mistake]) -> list[Mistake]:
     return sorted((m for m in mistakes if m.margin is not None), key=lambda m: (m.margin, m.utterance.id))
 
 
-def _averaged(runs: Sequence[Run], split: str, classes: Sequence[str]) -> tuple[tuple[Prediction, ...], Floats]:
+def _averaged(runs: Sequence[Run], split: str, classes: Sequence[str]) -> tuple[tuple[ScoredPrediction, ...], Floats]:
     """The turns of a split sorted by id, and their probabilities (N, C) averaged over the runs."""
     first, *others = ((run, read_predictions(run.folder, split, classes)) for run in runs)
     turns = [(turn.id, turn.label) for turn in first[1]]

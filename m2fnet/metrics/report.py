@@ -16,8 +16,8 @@ PICTURE = "confusion.png"
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """What a network said about one utterance.
+class ScoredPrediction:
+    """What a network said about one utterance beside its true emotion; `m2fnet.records.Prediction` has none.
 
     Attributes:
         id: of the utterance.
@@ -35,7 +35,7 @@ class Prediction:
 
 
 def summarise(
-    predictions: Sequence[Prediction], training_labels: Sequence[str], classes: Sequence[str]
+    predictions: Sequence[ScoredPrediction], training_labels: Sequence[str], classes: Sequence[str]
 ) -> dict[str, Any]:
     """All scores of the labelled ``predictions``, with the majority class beside and a 95 % interval."""
     labels, predicted, dialogues = _columns(predictions)
@@ -47,9 +47,9 @@ def summarise(
     }
 
 
-def per_dialogue(predictions: Sequence[Prediction], classes: Sequence[str]) -> dict[str, dict[str, float]]:
+def per_dialogue(predictions: Sequence[ScoredPrediction], classes: Sequence[str]) -> dict[str, dict[str, float]]:
     """Weighted F1, accuracy and n of every dialogue that has a labelled turn."""
-    groups: dict[str, list[Prediction]] = {}
+    groups: dict[str, list[ScoredPrediction]] = {}
     for prediction in predictions:
         if prediction.label is not None:
             groups.setdefault(prediction.dialogue, []).append(prediction)
@@ -60,7 +60,7 @@ def per_dialogue(predictions: Sequence[Prediction], classes: Sequence[str]) -> d
 def write_report(
     run: Path,
     facts: dict[str, Any],
-    predictions: Mapping[str, Sequence[Prediction]],
+    predictions: Mapping[str, Sequence[ScoredPrediction]],
     training_labels: Sequence[str],
     classes: Sequence[str],
 ) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def draw_confusion(path: Path, table: Sequence[Sequence[int]], classes: Sequence
         figure.savefig(temporary, dpi=150)
 
 
-def _columns(predictions: Sequence[Prediction]) -> tuple[list[str], list[str], list[str]]:
+def _columns(predictions: Sequence[ScoredPrediction]) -> tuple[list[str], list[str], list[str]]:
     labelled = [(p.label, p.predicted, p.dialogue) for p in predictions if p.label is not None]
     return [row[0] for row in labelled], [row[1] for row in labelled], [row[2] for row in labelled]
 

@@ -13,7 +13,7 @@ from m2fnet.errors import M2FNetError, UsageError
 from m2fnet.files import read_json, read_jsonl
 from m2fnet.manifest import Manifest
 from m2fnet.metrics.markdown import percent
-from m2fnet.metrics.report import Prediction
+from m2fnet.metrics.report import ScoredPrediction
 from m2fnet.metrics.scores import Tables, confusion_tables, weighted_f1
 from m2fnet.run_folder import differences, settings_of_a_run
 
@@ -36,7 +36,7 @@ class Run:
     folder: Path
     config: dict[str, Any]
     report: dict[str, Any]
-    predictions: tuple[Prediction, ...]
+    predictions: tuple[ScoredPrediction, ...]
 
     @classmethod
     def read(cls, folder: Path) -> "Run":
@@ -142,7 +142,7 @@ def manifest_of(settings: Sequence[Setting], folder: Path | None = None) -> Mani
     return manifest
 
 
-def read_predictions(folder: Path, split: str, classes: Sequence[str]) -> tuple[Prediction, ...]:
+def read_predictions(folder: Path, split: str, classes: Sequence[str]) -> tuple[ScoredPrediction, ...]:
     """The predictions of a run for the labelled turns of ``"dev"`` or ``"test"``, sorted by id.
 
     Raises:
@@ -156,7 +156,7 @@ def read_predictions(folder: Path, split: str, classes: Sequence[str]) -> tuple[
     return tuple(sorted(found, key=lambda p: p.id))
 
 
-def _prediction(row: dict[str, Any], where: str, classes: Sequence[str]) -> Prediction:
+def _prediction(row: dict[str, Any], where: str, classes: Sequence[str]) -> ScoredPrediction:
     probabilities = row.get("probabilities")
     is_good = (
         all(isinstance(row.get(key), str) for key in ("id", "dialogue", "label", "predicted"))
@@ -171,7 +171,7 @@ def _prediction(row: dict[str, Any], where: str, classes: Sequence[str]) -> Pred
             f"{where} is not a prediction; expected id, dialogue, label, predicted and probabilities that add up to 1, "
             f"one for each of {', '.join(classes)}. {_advice(Path(where).parent)}"
         )
-    return Prediction(row["id"], row["dialogue"], row["label"], row["predicted"], row["probabilities"])
+    return ScoredPrediction(row["id"], row["dialogue"], row["label"], row["predicted"], row["probabilities"])
 
 
 def _is_number(value: object) -> bool:

@@ -49,7 +49,8 @@ def answers(manifest, split, seed, right):
                 scores[classes.index(utterance.label)] += 1
             probabilities = dict(zip(classes, (scores / scores.sum()).tolist(), strict=True))
             answer = max(probabilities, key=probabilities.get)
-            rows.append(report.Prediction(utterance.id, utterance.dialogue, utterance.label, answer, probabilities))
+            told = (utterance.id, utterance.dialogue, utterance.label, answer, probabilities)
+            rows.append(report.ScoredPrediction(*told))
     return rows
 
 

@@ -6,7 +6,7 @@ from matplotlib.image import imread
 from sklearn.metrics import accuracy_score, f1_score
 
 from m2fnet.metrics.markdown import percent
-from m2fnet.metrics.report import Prediction, draw_confusion, per_dialogue, summarise, write_report
+from m2fnet.metrics.report import ScoredPrediction, draw_confusion, per_dialogue, summarise, write_report
 
 CLASSES = ("neutral", "joy", "anger")
 FACTS = {"seed": 3, "corpus": "tiny", "manifest_sha256": "ab", "modalities": ["text", "audio"], "select": "dev"}
@@ -21,7 +21,7 @@ def predictions(count=40, seed=0):
         label = CLASSES[draw.integers(3)]
         predicted = label if draw.random() < 0.66 else CLASSES[draw.integers(3)]
         probabilities = {name: 0.5 if name == predicted else 0.25 for name in CLASSES}
-        rows.append(Prediction(f"u{n}", f"d{n // 4}", None if n % 7 == 6 else label, predicted, probabilities))
+        rows.append(ScoredPrediction(f"u{n}", f"d{n // 4}", None if n % 7 == 6 else label, predicted, probabilities))
     return rows
 
 
@@ -72,7 +72,7 @@ def test_every_test_dialogue_has_its_own_scores(written):
 
 
 def test_a_dialogue_without_a_label_has_no_scores():
-    context = Prediction("x", "empty", None, "joy", {})
+    context = ScoredPrediction("x", "empty", None, "joy", {})
     assert "empty" not in per_dialogue([*predictions(), context], CLASSES)
     assert summarise([*predictions(), context], TRAINING, CLASSES) == summarise(predictions(), TRAINING, CLASSES)
 
