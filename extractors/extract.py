@@ -63,9 +63,9 @@ def extract(
     loading, trainer = loading or Loading(), trainer or trainer_for()
     meta = _meta(extractor, made_with(provenance, trainer), manifest, dtype)
     task = EmbeddingTask(extractor, turns(manifest), loading)
-    trainer.callbacks += [KeepParts(out, meta, save_every), *([Progress()] if progress else [])]  # type: ignore[attr-defined]
+    callbacks = [KeepParts(out, meta, save_every), *([Progress()] if progress else [])]
     if not trainer.is_global_zero:
-        _predict(trainer, task)
+        _predict(trainer, task, callbacks)
         return None
     with locked(out, StoreError):
         kept = _kept(out, meta, overwrite=overwrite, retry_failed=retry_failed)
@@ -73,7 +73,7 @@ def extract(
         if progress and len(parts):
             say(f"{len(parts)} utterances were finished by an earlier run and are not embedded again.")
         task.left = _left(task, loading.batch_size, parts, kept)
-        _predict(trainer, task)
+        _predict(trainer, task, callbacks)
         _put_together(out, manifest, meta, task.wanted, kept)
         drop_parts(out)
     return Store(out)
@@ -127,12 +127,16 @@ def _left(task: EmbeddingTask, batch_size: int, parts: Parts, kept: Store | None
     return [batch for batch in batches if batch]
 
 
-def _predict(trainer: pl.Trainer, task: EmbeddingTask) -> None:
-    """Embed, until all processes are done."""
+def _predict(trainer: Any, task: EmbeddingTask, callbacks: Sequence[pl.Callback]) -> None:  # noqa: ANN401
+    """Embed until all processes are done, with ``callbacks`` for this once beside the trainer's own."""
+    own = list(trainer.callbacks)  # an attribute that its class does not declare
+    trainer.callbacks = [*own, *callbacks]
     try:
         trainer.predict(task, return_predictions=False)
     except SystemExit:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from None
+    finally:
+        trainer.callbacks = own
     trainer.strategy.barrier()
 
 

@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from m2fnet.errors import RunError, UsageError
 
@@ -37,7 +37,7 @@ def main(argv: list[str]) -> None:
     """Run ``m2fnet extract {--ckpt RUN | --config FILE} --manifest DIR --out STORE``."""
     given, keys = _parse(argv)
     from extractors.embedding import Loading
-    from extractors.extract import extract, is_store_of, made_with
+    from extractors.extract import extract, made_with
     from extractors.predicting import trainer_for
     from m2fnet.manifest import Manifest
     from m2fnet.store import Store
@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
     loading = Loading(given.batch_size or usual, given.workers)
     run = _run(given, keys, manifest, loading, trainer)
     store: Store | None
-    if is_store_of(given.out, made_with(run.provenance, trainer), manifest, given.dtype) and not _has_work(given):
+    if _is_done(given, made_with(run.provenance, trainer), manifest):
         if trainer.is_global_zero:
             tidy(given.out)
             print(f"{given.out} already holds these embeddings of this manifest; nothing to do.")
@@ -119,11 +119,14 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     return given, keys
 
 
-def _has_work(given: argparse.Namespace) -> bool:
-    """Whether something is to be done even if the store is there."""
+def _is_done(given: argparse.Namespace, provenance: dict[str, Any], manifest: "Manifest") -> bool:
+    """Whether the store is there and nothing of it is asked for again; one that is replaced may be damaged."""
+    from extractors.extract import is_store_of
     from m2fnet.store import Store
 
-    return bool(given.overwrite or (given.retry_failed and Store(given.out).missing))
+    if given.overwrite or not is_store_of(given.out, provenance, manifest, given.dtype):
+        return False
+    return not (given.retry_failed and Store(given.out).missing)
 
 
 def _interruptible(work: Callable[[], T]) -> T:

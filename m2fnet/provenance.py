@@ -16,10 +16,12 @@ import torch
 import m2fnet
 from m2fnet.errors import M2FNetError, ManifestError, RunError, StoreError
 from m2fnet.files import read_json, write_json
-from m2fnet.manifest import ADVICE, Manifest
+from m2fnet.manifest import ADVICE as PREPARE
 from m2fnet.manifest import META as MANIFEST
+from m2fnet.manifest import Manifest
 from m2fnet.run_folder import PROVENANCE
 from m2fnet.store import Store
+from m2fnet.store.layout import ADVICE as EXTRACT
 from m2fnet.store.layout import META as STORE
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -185,15 +187,14 @@ def store_sha256(folder: Path) -> str:
     Raises:
         StoreError: if the folder is no store.
     """
-    advice = "Make it again with `m2fnet extract` (or `m2fnet import` for a feature pickle)."
-    hashes = read_json(folder / STORE, StoreError, advice).get("sha256")
+    hashes = read_json(folder / STORE, StoreError, EXTRACT).get("sha256")
     if not isinstance(hashes, dict):
-        raise StoreError(f"{folder / STORE} notes no hashes of its files. {advice}")
+        raise StoreError(f"{folder / STORE} notes no hashes of its files. {EXTRACT}")
     return hashlib.sha256("\n".join(sorted(map(str, hashes.values()))).encode()).hexdigest()
 
 
 def _manifest_sha256(folder: Path) -> str:
-    return str(read_json(folder / MANIFEST, ManifestError, ADVICE).get("sha256"))
+    return str(read_json(folder / MANIFEST, ManifestError, PREPARE).get("sha256"))
 
 
 def _packages() -> dict[str, str]:

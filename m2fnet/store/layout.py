@@ -27,6 +27,9 @@ from m2fnet.records import MODALITIES
 META = "meta.json"
 VECTORS = "vectors"
 FORMAT = 1
+ADVICE = (
+    "Make it with `m2fnet extract` (or `m2fnet import` from a feature pickle); --overwrite replaces what lies there."
+)
 
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,

@@ -15,6 +15,7 @@ from m2fnet.files import read_json, read_jsonl, sha256_of
 from m2fnet.manifest import Manifest
 from m2fnet.records import MODALITIES
 from m2fnet.store.layout import (
+    ADVICE,
     DTYPES,
     FORMAT,
     META,
@@ -28,7 +29,6 @@ from m2fnet.store.layout import (
 )
 
 _BLOCK = 256  # rows that are gathered at a time, few enough to stay in the processor's cache
-_ADVICE = "Make it again with `m2fnet extract` (or `m2fnet import` for a feature pickle)."
 
 
 class Store:
@@ -47,9 +47,9 @@ class Store:
 
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
-        content = read_json(self.folder / META, StoreError, _ADVICE)
+        content = read_json(self.folder / META, StoreError, ADVICE)
         if content.get("format") != FORMAT:
-            raise StoreError(f"{self.folder} has store format {content.get('format')!r}, expected {FORMAT}. {_ADVICE}")
+            raise StoreError(f"{self.folder} has store format {content.get('format')!r}, expected {FORMAT}. {ADVICE}")
         try:
             self.meta = self._meta(content)
             self.missing = {m["id"]: Missing(m["stage"], m["reason"]) for m in content["missing"]}
@@ -58,20 +58,20 @@ class Store:
             generation = generation_of(self._hashes)
             index = self.folder / index_name(generation)
             self._verify(index.name)
-            entries = read_jsonl(index, StoreError, _ADVICE)
+            entries = read_jsonl(index, StoreError, ADVICE)
             self._places = {e["id"]: (int(e["shard"]), int(e["row"]), int(e["rows"])) for e in entries}
             shards, count = int(content["shards"]), int(content["count"])
         except StoreError:
             raise
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as problem:
-            raise StoreError(f"{self.folder} is damaged ({problem!r}). {_ADVICE}") from problem
+            raise StoreError(f"{self.folder} is damaged ({problem!r}). {ADVICE}") from problem
         if len(self._places) != count:
-            raise StoreError(f"{self.folder} lists {len(self._places)} embeddings, expected {count}. {_ADVICE}")
+            raise StoreError(f"{self.folder} lists {len(self._places)} embeddings, expected {count}. {ADVICE}")
         self._files = [shard_name(number, generation) for number in range(shards)]
         self._shards = [self._map(self.folder / name) for name in self._files]
         for name, (shard, row, rows) in self._places.items():
             if not (0 <= shard < shards and row >= 0 and rows > 0 and row + rows <= len(self._shards[shard])):
-                raise StoreError(f"{index} sends {name!r} outside shard {shard}. {_ADVICE}")
+                raise StoreError(f"{index} sends {name!r} outside shard {shard}. {ADVICE}")
 
     def __len__(self) -> int:
         """Number of utterances that have an embedding."""
@@ -149,9 +149,9 @@ class Store:
         try:
             found = sha256_of(path)
         except OSError as problem:
-            raise StoreError(f"Cannot read {path}: {problem}. {_ADVICE}") from problem
+            raise StoreError(f"Cannot read {path}: {problem}. {ADVICE}") from problem
         if found != self._hashes.get(name):
-            raise StoreError(f"{path} is not as it was written: its SHA-256 differs from {META}. {_ADVICE}")
+            raise StoreError(f"{path} is not as it was written: its SHA-256 differs from {META}. {ADVICE}")
 
     def _meta(self, content: dict[str, Any]) -> StoreMeta:
         meta = StoreMeta(**{f.name: content[f.name] for f in dataclasses.fields(StoreMeta)})
@@ -159,10 +159,10 @@ class Store:
         for value, expected in zip((meta.modality, meta.resolution, meta.dtype), known, strict=True):
             if value not in expected:
                 raise StoreError(
-                    f"{self.folder / META} says {value!r}, expected one of {', '.join(expected)}. {_ADVICE}"
+                    f"{self.folder / META} says {value!r}, expected one of {', '.join(expected)}. {ADVICE}"
                 )
         if not isinstance(meta.manifest_sha256, str) or not isinstance(meta.corpus, str):
-            raise StoreError(f"{self.folder / META} does not name its manifest and corpus. {_ADVICE}")
+            raise StoreError(f"{self.folder / META} does not name its manifest and corpus. {ADVICE}")
         return meta
 
     def _refuse_unknown(self, utterance_ids: Sequence[str]) -> None:
@@ -170,7 +170,7 @@ class Store:
         if unknown:
             raise StoreError(
                 f"The store {self.folder} knows nothing of {len(unknown)} utterances, the first is {unknown[0]!r}. "
-                f"{_ADVICE}"
+                f"{ADVICE}"
             )
 
     def _map(self, path: Path) -> Tensor:
@@ -178,10 +178,10 @@ class Store:
             with safe_open(path, framework="pt") as file:
                 vectors: Tensor = file.get_tensor(VECTORS)
         except (OSError, SafetensorError) as problem:
-            raise StoreError(f"Cannot read {path}: {problem}. {_ADVICE}") from problem
+            raise StoreError(f"Cannot read {path}: {problem}. {ADVICE}") from problem
         if vectors.ndim != 2 or vectors.shape[1] != self.meta.width or vectors.dtype != DTYPES[self.meta.dtype]:
             raise StoreError(
                 f"{path} holds {vectors.dtype} of shape {tuple(vectors.shape)}, expected {self.meta.dtype} "
-                f"of width {self.meta.width}. {_ADVICE}"
+                f"of width {self.meta.width}. {ADVICE}"
             )
         return vectors

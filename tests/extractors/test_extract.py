@@ -120,3 +120,22 @@ def test_a_store_of_other_precision_is_not_taken_for_it(config, corpus):
     assert run([*command, "--precision", "bf16-mixed"]) == 1
     assert run([*command, "--precision", "bf16-mixed", "--overwrite"]) == 0
     assert Store("store").meta.extractor["precision"] == "bf16-mixed"
+
+
+@pytest.mark.parametrize("victim", ["index.jsonl", "shard-00000.safetensors", "meta.json"])
+def test_a_damaged_store_is_refused_and_can_be_replaced(config, corpus, capsys, victim):
+    command = ["extract", "--config", "tiny.yaml", "--manifest", str(corpus.root / "manifest"), "--out", "store"]
+    assert run(command) == 0
+    (config.parent / "store" / victim).write_text("{")
+    assert run(command) == 1
+    assert "--overwrite replaces what lies there" in capsys.readouterr().err
+    assert run([*command, "--overwrite"]) == 0
+    assert len(Store("store")) == len(corpus.utterances)
+
+
+def test_a_trainer_can_be_used_for_several_stores(corpus, tmp_path):
+    trainer, net = trainer_for(), ToyNetwork(width=4)
+    for name in ("one", "two"):
+        extract(net, {}, corpus, tmp_path / name, loading=Loading(workers=0), trainer=trainer)
+    assert trainer.callbacks == trainer_for().callbacks == []
+    assert {path.name for path in (tmp_path / "one").iterdir()} == {path.name for path in (tmp_path / "two").iterdir()}
