@@ -17,6 +17,7 @@ from m2fnet.records import Dialogue, Modality, Utterance
 from m2fnet.store.layout import Resolution
 
 FITTED = "fitted.safetensors"
+FIT_AGAIN = "Take another copy of the folder, or remove it and fit again with `m2fnet extractor fit`."
 Sample = dict[str, Any]
 
 
@@ -122,6 +123,4 @@ class FittedExtractor(Extractor):
         try:
             self.load_state_dict(load_file(folder / FITTED), assign=True)
         except (OSError, SafetensorError, RuntimeError) as problem:
-            raise RunError(
-                f"Cannot load {folder / FITTED}: {problem}. Fit again with `m2fnet extractor fit`."
-            ) from problem
+            raise RunError(f"Cannot load {folder / FITTED}: {problem}. {FIT_AGAIN}") from problem

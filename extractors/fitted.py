@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 import yaml
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from extractors.base import FittedExtractor, Sample, Turn
+from extractors.base import FIT_AGAIN, FittedExtractor, Sample, Turn
 from extractors.embedding import Loading, embed, embed_samples, names_dead_workers, read, turns
 from extractors.probe import linear_probe
 from extractors.settings import Settings, read_settings
@@ -24,7 +25,6 @@ from m2fnet.store import Missing
 CONFIG = "config.yaml"
 REPORT = "report.json"
 TRAINING = "train_embeddings.safetensors"  # what a probe learns from, so that judging never reads train again
-_ADVICE = "Fit again with `m2fnet extractor fit`."
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ def load(run: Path) -> FittedRun:
     Raises:
         RunError: if the folder holds no whole fit, or its files were changed after the fit.
     """
-    provenance = read_json(run / REPORT, RunError, _ADVICE).get("extractor")
+    provenance = read_json(run / REPORT, RunError, FIT_AGAIN).get("extractor")
     settings = read_settings(["--config", str(run / CONFIG)], "")
     if not isinstance(provenance, dict) or provenance.get("weights_sha256") != _weights_sha256(run):
-        raise RunError(f"The files in {run} are not the ones {REPORT} was written for. {_ADVICE}")
+        raise RunError(f"The files in {run} are not the ones {REPORT} was written for. {FIT_AGAIN}")
     extractor = _fitted_extractor(settings)
     extractor.load(run)
     return FittedRun(extractor, provenance)
@@ -103,7 +103,7 @@ def is_fit_of(run: Path, settings: Settings, manifest: Manifest) -> bool:
     """Whether folder ``run`` already holds the fit of these settings on this manifest."""
     if not (run / REPORT).is_file():
         return False
-    found = read_json(run / REPORT, RunError, _ADVICE).get("extractor")
+    found = read_json(run / REPORT, RunError, FIT_AGAIN).get("extractor")
     wanted = {**settings.extractor, "seed": settings.seed, "fitted_on": manifest.sha256}
     return isinstance(found, dict) and {name: found.get(name) for name in wanted} == wanted
 
@@ -113,7 +113,7 @@ def judge(run: Path, fitted: FittedRun, manifest: Manifest, split: Split, loadin
     """Scores of a linear probe on ``split``, also written into the report of ``run``.
 
     Raises:
-        RunError: if there are no labelled embeddings to learn or to judge.
+        RunError: if there are no labelled embeddings to learn or to judge, or those of training cannot be read.
     """
     if manifest.label_set.kind != "single":
         raise RunError("The linear probe judges single labels, but this manifest has several per utterance.")
@@ -123,7 +123,7 @@ def judge(run: Path, fitted: FittedRun, manifest: Manifest, split: Split, loadin
         *_labelled(*_training_embeddings(run, manifest)),
         *_labelled([turn for turn, _ in found], [v for _, v in found]),
     )
-    write_json(run / REPORT, {**read_json(run / REPORT, RunError, _ADVICE), split: scores})
+    write_json(run / REPORT, {**read_json(run / REPORT, RunError, FIT_AGAIN), split: scores})
     return scores
 
 
@@ -146,9 +146,12 @@ def _save_training_embeddings(run: Path, places: Sequence[int], embeddings: Tens
 
 def _training_embeddings(run: Path, manifest: Manifest) -> tuple[list[Turn], list[Tensor]]:
     """The training turns that have an embedding, with it."""
-    content = load_file(run / TRAINING)
     wanted = turns(manifest, "train")
-    return [wanted[place] for place in content["places"].tolist()], list(content["embeddings"])
+    try:
+        content = load_file(run / TRAINING)
+        return [wanted[place] for place in content["places"].tolist()], list(content["embeddings"])
+    except (OSError, SafetensorError, KeyError, IndexError) as problem:
+        raise RunError(f"Cannot read {run / TRAINING}: {problem}. {FIT_AGAIN}") from problem
 
 
 def _labelled(wanted: Sequence[Turn], embeddings: Sequence[Tensor]) -> tuple[Tensor, list[str]]:

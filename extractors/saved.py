@@ -16,6 +16,7 @@ from m2fnet.errors import M2FNetError, RunError, UsageError
 from m2fnet.files import read_json, replaced
 
 WEIGHTS = "model.safetensors"
+_TOLD_BY = ("class_path", "weights_sha256")
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def is_run_of(run: Path, made_with: Mapping[str, Any]) -> bool:
         noted = read_json(run / fitted.REPORT, RunError, "").get("extractor")
     except M2FNetError:
         return False  # whatever it is, it is not that
-    return isinstance(noted, dict) and noted.get("weights_sha256") == made_with.get("weights_sha256")
+    return isinstance(noted, dict) and all(noted.get(key) == made_with.get(key) for key in _TOLD_BY)
 
 
 def save(extractor: Extractor, folder: Path) -> None:

@@ -102,7 +102,10 @@ class ExtractorCLI(RunCLI):
         if data.cut:
             amounts = ", ".join(f"{amount} {kind}" for kind, amount in _sums(data.cut).items())
             say(f"Cut from {len(data.cut)} utterances: {amounts}.")
-        if not missing or not self.trainer.is_global_zero:
+        if not self.trainer.is_global_zero:
+            return
+        if not missing:
+            (self.run / MISSING).unlink(missing_ok=True)  # of a training before this one
             return
         write_json(self.run / MISSING, {name: asdict(why) for name, why in sorted(missing.items())})
         say(f"{len(missing)} utterances could not be read and are left out; {self.run / MISSING} names them.")

@@ -17,14 +17,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor
 from torch.nn.parameter import UninitializedBuffer
 
-from extractors.base import FittedExtractor, Sample, Turn
+from extractors.base import FIT_AGAIN, FittedExtractor, Sample, Turn
 from extractors.scaling import Scaler, Scaling
 from m2fnet.errors import MediaError, RunError
 from m2fnet.files import read_json, write_json
 from m2fnet.records import Modality
 
 VOCABULARY = "vocabulary.json"
-_ADVICE = "Fit again with `m2fnet extractor fit`."
 _WORD_OR_MARK = r"\w+|[^\w\s]"  # punctuation is kept: "!" and "?" carry emotion
 
 
@@ -134,16 +133,16 @@ class LSA(FittedExtractor):
             RunError: if a file is absent, damaged, or does not fit the other or the settings.
         """
         super().load(folder)
-        content = read_json(folder / VOCABULARY, RunError, _ADVICE)
+        content = read_json(folder / VOCABULARY, RunError, FIT_AGAIN)
         try:
             for name, vectorizer in self.vectorizers.items():
                 vectorizer.set_params(vocabulary=list(content[name]))
                 vectorizer.idf_ = np.array(list(content[name].values()), dtype=np.float32)
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
-            raise RunError(f"{folder / VOCABULARY} is no vocabulary of these settings. {_ADVICE}") from problem
+            raise RunError(f"{folder / VOCABULARY} is no vocabulary of these settings. {FIT_AGAIN}") from problem
         ngrams = sum(len(vectorizer.idf_) for vectorizer in self.vectorizers.values())
         if len(self.components) != ngrams:
-            raise RunError(f"{folder} has {ngrams} n-grams and {len(self.components)} directions for them. {_ADVICE}")
+            raise RunError(f"{folder} has {ngrams} n-grams and {len(self.components)} directions for them. {FIT_AGAIN}")
 
     def _tfidf(self, samples: Sequence[Sample], *, fit: bool) -> scipy.sparse.csr_matrix:
         texts = [sample["text"] for sample in samples]

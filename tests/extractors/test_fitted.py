@@ -62,8 +62,16 @@ def test_changed_weights_are_refused(corpus, tmp_path):
     fitted.fit(settings_of(LSA, tmp_path), corpus, Loading())
     vocabulary = tmp_path / "run" / "vocabulary.json"
     vocabulary.write_text(vocabulary.read_text().replace("table", "cable"))
-    with pytest.raises(RunError, match="not the ones"):
+    with pytest.raises(RunError, match=r"not the ones .* or remove it and fit again"):
         fitted.load(tmp_path / "run")
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"no tensors"), lambda path: path.unlink()])
+def test_damaged_training_embeddings_are_refused_in_one_sentence(damage, corpus, tmp_path):
+    run_ = fitted.fit(settings_of(LSA, tmp_path), corpus, Loading())
+    damage(tmp_path / "run" / fitted.TRAINING)
+    with pytest.raises(RunError, match=rf"Cannot read .*{fitted.TRAINING}.* or remove it and fit again"):
+        fitted.judge(tmp_path / "run", run_, corpus, "dev", Loading())
 
 
 def test_a_fit_is_taken_again_and_never_replaced_by_another(corpus, tmp_path):

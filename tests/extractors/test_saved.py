@@ -65,6 +65,13 @@ def test_a_run_is_told_by_the_hash_of_its_weights(network_run, corpus, tmp_path)
     assert not saved.is_run_of(corpus.root, made_with)
 
 
+def test_a_fit_is_told_by_its_class_and_the_hash_of_its_weights(corpus, tmp_path):
+    made_with = fitted.fit(settings_of(MEL, tmp_path), corpus, Loading(workers=0)).provenance
+    assert saved.is_run_of(tmp_path / "run", made_with)
+    assert not saved.is_run_of(tmp_path / "run", {**made_with, "weights_sha256": "0" * 64})
+    assert not saved.is_run_of(tmp_path / "run", {**made_with, "class_path": SCENE["class_path"]})
+
+
 @pytest.mark.parametrize("name", ["weights", "detections"])
 def test_a_place_of_this_machine_is_not_passed_on(name, tmp_path):
     settings = {**SCENE, "init_args": {**SCENE["init_args"], name: str(tmp_path / "faces")}}
