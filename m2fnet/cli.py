@@ -64,15 +64,11 @@ def run(argv: Sequence[str]) -> int:
 def _run_command(name: str, arguments: list[str]) -> int:
     try:
         _imported(COMMANDS[name][0]).main(arguments)
-    except UsageError as error:
-        print(f"m2fnet {name}: {error}", file=sys.stderr)
-        return WRONG_USE
     except M2FNetError as error:
-        print(f"m2fnet {name}: {error}", file=sys.stderr)
-        return FAILED
+        _tell(name, *str(error).split("\n"))  # some show the tree of files that they expect
+        return WRONG_USE if isinstance(error, UsageError) else FAILED
     except OSError as error:  # a full disk, a folder that cannot be made or written
-        place = f": {error.filename}" if error.filename else ""
-        print(f"m2fnet {name}: {error.strerror or error}{place}", file=sys.stderr)
+        _tell(name, f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error))
         return FAILED
     except KeyboardInterrupt:
         print(f"\nm2fnet {name}: interrupted", file=sys.stderr)
@@ -80,6 +76,13 @@ def _run_command(name: str, arguments: list[str]) -> int:
     except SystemExit as stop:  # argparse: 0 after --help, 2 after wrong arguments
         return stop.code if isinstance(stop.code, int) else FAILED
     return DONE
+
+
+def _tell(name: str, *lines: str) -> None:
+    """Print what went wrong; names of files and what was read from them may hold what a terminal obeys."""
+    from m2fnet.metrics.markdown import plain
+
+    print(f"m2fnet {name}: " + "\n".join(map(plain, lines)), file=sys.stderr)
 
 
 def _imported(module: str) -> ModuleType:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -103,6 +104,24 @@ def test_exit_codes_of_a_command(raised, code, monkeypatch, tmp_path, capsys):
     assert cli.run(["made-up"]) == code
     if isinstance(raised, UsageError | CorpusError):
         assert capsys.readouterr().err == f"m2fnet made-up: {raised}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (CorpusError("clips/red\x1b[31m\u202e.mp4"), "m2fnet check: clips/red [31m .mp4\n"),
+        (FileNotFoundError(2, "No such file", "red\x1b[31m\n.mp4"), "m2fnet check: No such file: red [31m .mp4\n"),
+        (OSError("no room\x07"), "m2fnet check: no room \n"),
+        (CorpusError("Expected this tree:\n  a.csv"), "m2fnet check: Expected this tree:\n  a.csv\n"),
+    ],
+)
+def test_an_error_sends_no_control_character_to_the_terminal(error, told, monkeypatch, capsys):
+    def fail(argv):
+        raise error
+
+    monkeypatch.setattr(cli, "_imported", lambda module: SimpleNamespace(main=fail))
+    assert cli.run(["check"]) == cli.FAILED
+    assert capsys.readouterr().err == told
 
 
 def test_our_own_bugs_are_not_hidden_behind_a_message(monkeypatch):
