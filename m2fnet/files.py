@@ -89,26 +89,25 @@ def read_json(path: Path, error: type[M2FNetError], advice: str) -> dict[str, An
         error: if the file is absent, is no JSON or holds something else than an object; ``advice`` says what to do.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as problem:
+        content = path.read_bytes()
+    except OSError as problem:
         raise error(f"Cannot read {path}: {problem}. {advice}") from problem
-    return _object(text, str(path), error, advice)
+    return _object(content, str(path), error, advice)
 
 
 def read_jsonl(path: Path, error: type[M2FNetError], advice: str) -> Iterator[dict[str, Any]]:
     """Read one JSON object per line from ``path``, one at a time; errors name the line."""
-    name, number = str(path), 0
     try:
-        with path.open(encoding="utf-8", newline="\n") as file:  # str.splitlines would also cut at U+2028 in a text
+        with path.open("rb") as file:  # str.splitlines would also cut at U+2028 in a text
             for number, line in enumerate(file, start=1):
-                yield _object(line, f"{name}:{number}", error, advice)
-    except (OSError, UnicodeDecodeError) as problem:
-        raise error(f"Cannot read {name} after line {number}: {problem}. {advice}") from problem
+                yield _object(line, f"{path}:{number}", error, advice)
+    except OSError as problem:
+        raise error(f"Cannot read {path}: {problem}. {advice}") from problem
 
 
-def _object(text: str, where: str, error: type[M2FNetError], advice: str) -> dict[str, Any]:
+def _object(line: bytes, where: str, error: type[M2FNetError], advice: str) -> dict[str, Any]:
     try:
-        content = json.loads(text)
+        content = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as problem:
         raise error(f"{where} is not valid JSON ({problem}). {advice}") from problem
     if not isinstance(content, dict):

@@ -1,3 +1,4 @@
+import re
 import stat
 
 import pytest
@@ -63,7 +64,7 @@ def test_nan_is_not_written_as_json(tmp_path, value):
     [
         (b"{", "is not valid JSON"),
         (b"[1]", "holds a list, expected a JSON object"),
-        (b"\xff\xfe", "Cannot read"),
+        (b"\xff\xfe", "is not valid JSON ('utf-8' codec can't decode"),
         (b"[" * 100_000, "is not valid JSON"),
     ],
 )
@@ -75,7 +76,7 @@ def test_damaged_json_is_refused_with_place_and_advice(tmp_path, content, told):
     assert str(tmp_path / "a") in str(refused.value)
     assert str(refused.value).endswith(ADVICE)
     (tmp_path / "a").write_bytes(b'{"ok": 1}\n' + content)
-    with pytest.raises(ManifestError, match=r"a:2|after line 0"):
+    with pytest.raises(ManifestError, match=rf"a:2 {re.escape(told)}"):
         list(read_jsonl(tmp_path / "a", ManifestError, ADVICE))
 
 
