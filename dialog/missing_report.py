@@ -11,7 +11,7 @@ from dialog.data import DialogueData
 from dialog.missing import Condition, MissingModalities, random_shares, subsets
 from dialog.task import SCORED, DialogueTask
 from m2fnet.metrics.bootstrap import Resampling, bootstrap_intervals
-from m2fnet.metrics.markdown import percent, table
+from m2fnet.metrics.markdown import escaped, percent, table
 from m2fnet.metrics.scores import Tables, accuracy, confusion_tables, weighted_f1
 from m2fnet.metrics.summary import FEWEST_DIALOGUES
 from m2fnet.records import Split
@@ -58,7 +58,7 @@ def as_markdown(content: dict[str, Any]) -> str:
     """The scores as a page of two tables, in per cent."""
     columns = ["missing", "dev weighted F1", "test weighted F1", "95 % interval", "test accuracy"]
     lines = [
-        f"# {content['corpus']}: {' + '.join(content['modalities'])}, seed {content['seed']}, parts missing",
+        f"# {escaped(content['corpus'])}: {' + '.join(content['modalities'])}, seed {content['seed']}, parts missing",
         "",
         "The same weights, answering every turn; “missing” is the share of all test embeddings that was not there.",
         "",

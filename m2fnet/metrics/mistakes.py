@@ -10,7 +10,7 @@ from m2fnet.errors import UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.metrics.calibration import Floats
 from m2fnet.metrics.label_errors import likely_label_errors
-from m2fnet.metrics.markdown import percent, plain, table
+from m2fnet.metrics.markdown import escaped, percent, plain, table
 from m2fnet.metrics.report import ScoredPrediction
 from m2fnet.metrics.tested import Run, read_predictions
 from m2fnet.records import Utterance
@@ -109,7 +109,7 @@ def as_page(mistakes: Sequence[Mistake], runs: Sequence[Run], splits: Sequence[s
     """Both lists as Markdown, the ``top`` first of each."""
     suspects = likely_errors(mistakes)
     lines = [
-        f"# {plain(runs[0].report['corpus'])}: mistakes and likely label errors on {' and '.join(splits)}",
+        f"# {escaped(runs[0].report['corpus'])}: mistakes and likely label errors on {' and '.join(splits)}",
         "",
         f"From the probabilities of {len(runs)} run{'s' * (len(runs) > 1)}, averaged; no run has trained on these "
         f"turns. {len(mistakes)} turns are wrong; {len(suspects)} of them have a label that confident learning doubts "
@@ -155,12 +155,13 @@ def _line(turn: Utterance) -> str:
 def _block(number: int, mistake: Mistake) -> list[str]:
     turn = mistake.utterance
     clip = mistake.video or mistake.audio
+    label, answer = escaped(str(turn.label)), escaped(mistake.predicted)
     return [
-        f"{number}. `{plain(turn.id)}` ({turn.split}): labelled **{turn.label}**, answered **{mistake.predicted}** "
+        f"{number}. {escaped(turn.id)} ({turn.split}): labelled **{label}**, answered **{answer}** "
         f"with {percent(mistake.confidence)} %, its label {percent(mistake.label_probability)} %",
-        *(f"   - {_line(before)}" for before in mistake.before),
-        f"   - **{_line(turn)}**",
-        *([f"   - `{plain(clip)}`"] if clip else []),
+        *(f"   - {escaped(_line(before))}" for before in mistake.before),
+        f"   - **{escaped(_line(turn))}**",
+        *([f"   - {escaped(clip)}"] if clip else []),
         "",
     ]
 

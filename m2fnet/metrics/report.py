@@ -9,10 +9,11 @@ import numpy as np
 
 from m2fnet.files import replaced, write_json, write_jsonl, write_text
 from m2fnet.metrics.bootstrap import bootstrap_interval
-from m2fnet.metrics.markdown import percent
+from m2fnet.metrics.markdown import escaped, percent, table
 from m2fnet.metrics.scores import confusion_tables, majority, score
 
 PICTURE = "confusion.png"
+_SCORES = ("weighted_f1", "accuracy", "macro_f1", "majority_weighted_f1")
 
 
 @dataclass(frozen=True)
@@ -98,19 +99,21 @@ def as_markdown(report: dict[str, Any]) -> str:
     quartiles = ", ".join(percent(value) for value in np.quantile(per, [0.25, 0.5, 0.75]))
     chosen = "The last epoch was kept" if report.get("select") == "last" else "The epoch was chosen on dev"
     head = [
-        f"# {report['corpus']}: {' + '.join(report['modalities'])}, seed {report['seed']}",
+        f"# {escaped(report['corpus'])}: {' + '.join(report['modalities'])}, seed {report['seed']}",
         "",
         f"Weighted F1 on test **{percent(test['weighted_f1'])}** (95 % interval over dialogues {low} to {high}), "
         f"majority class {percent(test['majority_weighted_f1'])}. "
         f"{chosen}; dev {percent(dev['weighted_f1'])}.",
         "",
-        "| split | n | weighted F1 | accuracy | macro F1 | majority class weighted F1 |",
-        "|---|---|---|---|---|---|",
-        *(_split_row(name, report[name]) for name in ("dev", "test")),
+        *table(
+            ["split", "n", "weighted F1", "accuracy", "macro F1", "majority class weighted F1"],
+            [_row(name, report[name], "n", _SCORES) for name in ("dev", "test")],
+        ),
         "",
-        "| test, per class | n | F1 | precision | recall |",
-        "|---|---|---|---|---|",
-        *(_class_row(name, row) for name, row in test["per_class"].items()),
+        *table(
+            ["test, per class", "n", "F1", "precision", "recall"],
+            [_row(name, of, "support", ("f1", "precision", "recall")) for name, of in test["per_class"].items()],
+        ),
         "",
         f"Weighted F1 per dialogue, quartiles over {len(per)} test dialogues: {quartiles}.",
         "",
@@ -149,10 +152,5 @@ def _columns(predictions: Sequence[ScoredPrediction]) -> tuple[list[str], list[s
     return [row[0] for row in labelled], [row[1] for row in labelled], [row[2] for row in labelled]
 
 
-def _split_row(name: str, scores: dict[str, Any]) -> str:
-    keys = ("weighted_f1", "accuracy", "macro_f1", "majority_weighted_f1")
-    return f"| {name} | {scores['n']} | " + " | ".join(percent(scores[key]) for key in keys) + " |"
-
-
-def _class_row(name: str, row: dict[str, float]) -> str:
-    return f"| {name} | {row['support']} | " + " | ".join(percent(row[k]) for k in ("f1", "precision", "recall")) + " |"
+def _row(name: str, scores: Mapping[str, Any], count: str, keys: Sequence[str]) -> list[str]:
+    return [name, str(scores[count]), *(percent(scores[key]) for key in keys)]

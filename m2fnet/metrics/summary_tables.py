@@ -1,14 +1,18 @@
 """A summary of settings as a page of Markdown tables, and as rows for a spreadsheet."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from m2fnet.metrics.markdown import percent, plain, table, upright
+from m2fnet.metrics.markdown import bounds, escaped, percent, spread, table, upright
 from m2fnet.metrics.summary import FEWEST_DIALOGUES, SHORT
 
 COLUMNS = ("table", "setting", "item", "score", "value", "sd", "low", "high", "turns", "dialogues")
+PAIRED = (
+    "Paired: each draw takes the same dialogues for both sides, and draws the seeds too. An interval that holds 0 "
+    "leaves open which is better. Many comparisons at once find some difference by chance."
+)
 _TITLES = {"weighted_f1": "weighted F1", "accuracy": "accuracy", "macro_f1": "macro F1"}
 
 
@@ -21,7 +25,7 @@ def as_page(summary: dict[str, Any], *, selected_on_test: bool = False) -> str:
     """
     names = _short_names(summary)
     lines = [
-        f"# {plain(summary['corpus'])}: {summary['turns']} test turns in {summary['dialogues']} dialogues",
+        f"# {escaped(summary['corpus'])}: {summary['turns']} test turns in {summary['dialogues']} dialogues",
         "",
         *_headline(summary, names, selected_on_test),
         *_differences(summary, names),
@@ -105,19 +109,16 @@ def _headline(summary: dict[str, Any], names: dict[str, str], selected_on_test: 
     header += ["dev weighted F1", *(["best seed, selected on test"] if selected_on_test else [])]
     rows = []
     for row in summary["majority"]:
-        scores = [_mean(row["weighted_f1"]), _interval(row["weighted_f1"]), _mean(row["accuracy"])]
-        rows.append([f"majority class ({row['class']})", "–", "–", *scores, _mean(row["macro_f1"]), "–"])
+        scores = [spread(row["weighted_f1"]), bounds(row["weighted_f1"]), spread(row["accuracy"])]
+        rows.append([f"majority class ({row['class']})", "–", "–", *scores, spread(row["macro_f1"]), "–"])
     for row in summary["settings"]:
-        scores = [_mean(row["test.weighted_f1"]), _interval(row["test.weighted_f1"]), _mean(row["test.accuracy"])]
-        scores += [_mean(row["test.macro_f1"]), _mean(row["dev.weighted_f1"])]
+        scores = [spread(row["test.weighted_f1"]), bounds(row["test.weighted_f1"]), spread(row["test.accuracy"])]
+        scores += [spread(row["test.macro_f1"]), spread(row["dev.weighted_f1"])]
         rows.append([names[row["setting"]], " + ".join(row["modalities"]), str(len(row["seeds"])), *scores])
     if selected_on_test:
         best = [percent(row["best_seed_selected_on_test"]) for row in summary["settings"]]
         rows = [[*row, cell] for row, cell in zip(rows, ["–"] * len(summary["majority"]) + best, strict=True)]
-    notes = [
-        f"± is the standard deviation over seeds. Intervals: percentile bootstrap over dialogues, {draw['draws']} "
-        f"draws, seed {draw['seed']}, mean over the seeds within each draw (none below {FEWEST_DIALOGUES} dialogues)."
-    ]
+    notes = [how_drawn(summary)]
     if selected_on_test:
         notes.append(
             "“Best seed, selected on test” is the highest test weighted F1 among the seeds of the row: a score that "
@@ -128,14 +129,30 @@ def _headline(summary: dict[str, Any], names: dict[str, str], selected_on_test: 
     return [*table(header, rows), "", *(line for note in notes for line in (note, "")), *_what_differs(summary, names)]
 
 
-def _what_differs(summary: dict[str, Any], names: dict[str, str]) -> list[str]:
-    """What the settings are, as far as they are not the same: their folders are named by a hash of it."""
-    keys = list(summary["settings"][0]["differs"])
-    if not keys:
-        return []
+def how_drawn(summary: Mapping[str, Any]) -> str:
+    """What ± and the intervals of a summary are, for the line under a table."""
+    draw = summary["bootstrap"]
+    return (
+        f"± is the standard deviation over seeds. The interval holds the middle {100 * draw['level']:g} % of "
+        f"{draw['draws']} bootstrap draws (seed {draw['seed']}) of the {summary['dialogues']} test dialogues, each the "
+        "mean over the seeds: how far other dialogues of the kind may move the score. Below "
+        f"{FEWEST_DIALOGUES} dialogues there is none."
+    )
+
+
+def what_differs(summary: Mapping[str, Any], names: Mapping[str, str]) -> list[list[str]]:
+    """A table, header first, of what the settings are as far as they are not the same; empty if they are.
+
+    Their folders are named by a hash of it.
+    """
+    keys = list(summary["settings"][0]["differs"]) if summary["settings"] else []
     rows = [[names[row["setting"]], *(row["differs"][key] for key in keys)] for row in summary["settings"]]
-    header, *rows = upright([["setting", *keys], *rows])  # two networks differ in more than fits in a line
-    return [*table(header, rows), ""]
+    return upright([["setting", *keys], *rows]) if keys else []  # two networks differ in more than fits in a line
+
+
+def _what_differs(summary: dict[str, Any], names: dict[str, str]) -> list[str]:
+    rows = what_differs(summary, names)
+    return [*table(rows[0], rows[1:]), ""] if rows else []
 
 
 def _differences(summary: dict[str, Any], names: dict[str, str]) -> list[str]:
@@ -151,8 +168,7 @@ def _differences(summary: dict[str, Any], names: dict[str, str]) -> list[str]:
         "",
         *table(["", *titles], rows),
         "",
-        "Paired: each draw takes the same dialogues for both sides, and draws the seeds too. An interval that holds 0 "
-        "leaves open which is better. Many comparisons at once find some difference by chance.",
+        PAIRED,
         "",
     ]
 
@@ -208,14 +224,6 @@ def _group_table(part: dict[str, Any], names: dict[str, str]) -> list[str]:
         "Groups differ in their mix of emotions: compare each with its own majority class.",
         "",
     ]
-
-
-def _mean(score: dict[str, Any]) -> str:
-    return percent(score["mean"]) + (f" ± {percent(score['sd'])}" if score["sd"] is not None else "")
-
-
-def _interval(score: dict[str, Any]) -> str:
-    return "–" if score["low"] is None else f"{percent(score['low'])} to {percent(score['high'])}"
 
 
 def _with_interval(score: dict[str, Any]) -> str:

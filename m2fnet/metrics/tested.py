@@ -107,13 +107,17 @@ def collect(folders: Sequence[Path]) -> list[Setting]:
 
 
 def what_differs(settings: Sequence[Setting]) -> dict[str, dict[str, str]]:
-    """Name of a setting -> dotted key -> value, of the keys whose values are not the same in all of ``settings``."""
+    """Name of a setting -> dotted key -> value, of the keys whose values are not the same in all of ``settings``.
+
+    A setting without a key, because its network has none of that name or leaves it open, has a dash there.
+    """
     first = settings[0].runs[0]
     found = [_what_differs(first, setting.runs[0]) for setting in settings]
-    same = {key: str(before) for some in found for key, (before, _) in some.items()}
+    same = {key: before for some in found for key, (before, _) in some.items()}
+    values = [same | {key: after for key, (_, after) in some.items()} for some in found]
     return {
-        setting.name: same | {key: str(after) for key, (_, after) in some.items()}
-        for setting, some in zip(settings, found, strict=True)
+        setting.name: {key: "–" if value is None else str(value) for key, value in its.items()}
+        for setting, its in zip(settings, values, strict=True)
     }
 
 

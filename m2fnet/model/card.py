@@ -93,7 +93,7 @@ def _header(title: str, tested: Run, model: Model) -> str:
 def _summary(model: Model) -> str:
     classes = ", ".join(plain(name) for name in model.label_set.classes)
     parts = [("network", model.config["network"]), *model.config["extractors"].items()]
-    rows = [(name, f"`{part['class_path']}`", plain(part.get("started_from") or "–")) for name, part in parts]
+    rows = [(name, part["class_path"], part.get("started_from") or "–") for name, part in parts]
     inputs = " and ".join(model.extractors)
     text = (
         f"For each utterance of a conversation one of {classes}, from its {inputs} and from the utterances around it."

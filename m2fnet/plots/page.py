@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from m2fnet.files import replaced, write_text
-from m2fnet.metrics.markdown import percent, plain, upright
+from m2fnet.metrics.markdown import bounds, plain, spread
+from m2fnet.metrics.summary_tables import how_drawn, what_differs
 from m2fnet.plots.pictures import LeftOut, Picture
 from m2fnet.plots.style import rendered
 
@@ -74,7 +75,8 @@ def as_html(summary: Mapping[str, Any], drawn: Sequence[Picture | LeftOut], imag
 
 def _scores(summary: Mapping[str, Any]) -> list[str]:
     """The head of the printed page; all other numbers stand there."""
-    header = ["setting", "modalities", "seeds", "weighted F1 (%)", "accuracy (%)", "macro F1 (%)"]
+    columns = ("weighted F1", "accuracy", "macro F1")
+    header = ["setting", "modalities", "seeds", *(f"{name} (%), with interval" for name in columns)]
     keys = ("weighted_f1", "accuracy", "macro_f1")
     rows = [
         [
@@ -85,20 +87,13 @@ def _scores(summary: Mapping[str, Any]) -> list[str]:
         ]
         for row in summary["settings"]
     ]
+    differs = what_differs(summary, {row["setting"]: row["setting"] for row in summary["settings"]})
     rows += [[f"always {row['class']}", "–", "–", *(_score(row[key]) for key in keys)] for row in summary["majority"]]
     return [
         *_table(header, rows),
-        "<p>Mean ± s.d. over seeds, and the 95 % bootstrap interval over dialogues in brackets.</p>",
-        *_what_differs(summary),
+        f"<p>{_text(how_drawn(summary))}</p>",
+        *(_table(differs[0], differs[1:]) if differs else []),
     ]
-
-
-def _what_differs(summary: Mapping[str, Any]) -> list[str]:
-    """What tells the settings apart."""
-    keys = sorted({key for row in summary["settings"] for key in row["differs"]})
-    rows = [[row["setting"], *(row["differs"].get(key, "–") for key in keys)] for row in summary["settings"]]
-    header, *rows = upright([["setting", *keys], *rows])
-    return _table(header, rows) if keys else []
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -111,10 +106,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _score(score: Mapping[str, float | None]) -> str:
-    mean, sd, low, high = (score[key] for key in ("mean", "sd", "low", "high"))
-    spread = "" if sd is None else f" ± {percent(sd)}"
-    bounds = "" if low is None or high is None else f" [{percent(low)}, {percent(high)}]"
-    return f"{percent(mean or 0)}{spread}{bounds}"
+    return spread(score) if score["low"] is None else f"{spread(score)} ({bounds(score)})"
 
 
 def _section(picture: Picture, svg: bytes) -> str:

@@ -137,7 +137,7 @@ def test_the_page_says_what_the_numbers_say(three, corpus):
     assert f"| a | text + audio | 3 | {percent(score['mean'])} ± {percent(score['sd'])} |" in row
     assert f"| {percent(score['low'])} to {percent(score['high'])} |" in row
     assert f"| majority class ({summary['majority'][0]['class']}) |" in page
-    assert "2000 draws, seed 0" in page
+    assert "the middle 95 % of 2000 bootstrap draws (seed 0) of the 12 test dialogues" in page
     assert "## Weighted F1 by place of the turn in its dialogue" in page
     assert "selected on test" not in page
 
@@ -166,13 +166,13 @@ def test_rows_of_the_spreadsheet_hold_every_number_once(three, corpus):
 
 
 def test_every_row_of_a_table_has_as_many_cells(three, corpus):
-    """Also with class names and settings that contain the sign that ends a cell."""
+    """Also with names of classes that contain the sign that ends a cell, code, HTML or what a terminal obeys."""
     summary = summarise_settings(
         collect(three), by=["shift"], dialogues=Manifest.load(corpus).dialogues("test"), resampling=QUICK
     )
-    summary["settings"][0]["per_class_f1"]["a | b\x1b[31m\nc"] = summary["settings"][0]["per_class_f1"].pop("joy")
+    summary["settings"][0]["per_class_f1"]["a | `b`\x1b[31m\n<i>"] = summary["settings"][0]["per_class_f1"].pop("joy")
     page = as_page(summary, selected_on_test=True)
-    assert "a \\| b [31m c" in page
+    assert "| a \\| \\`b\\` [31m \\<i> |" in page
     assert "\x1b" not in page
     for block in page.split("\n\n"):
         if block.startswith("|"):
@@ -227,7 +227,7 @@ def test_settings_that_differ_in_many_keys_stand_side_by_side(tested, capsys):
     assert run(["report", *map(str, runs)]) == DONE
     page = capsys.readouterr().out
     assert "| setting | a | b |\n|---|---|---|\n" in page
-    assert "| model.net.init_args.cell | None | lstm |\n" in page
+    assert "| model.net.init_args.cell | – | lstm |\n" in page
 
 
 def test_exit_codes_of_the_command(tested, tmp_path, capsys):
