@@ -14,6 +14,7 @@ from m2fnet.files import read_json
 from m2fnet.plots.style import GREY, colour, marker, short, styled
 
 FILE = "missing.json"
+_CHANCE = "chance of each modality to be left out of an utterance (%),\nwhich keeps at least one"
 
 
 @dataclass(frozen=True)
@@ -81,8 +82,10 @@ def missing_curves(settings: Mapping[str, Sequence[MissingScores]], majority: fl
         if majority is not None:
             curve.axhline(100 * majority, color=GREY, lw=1.2, ls="--", label="majority class")
             points.axvline(100 * majority, color=GREY, lw=1.2, ls="--")
-        curve.set(xlabel="left out of every utterance, at random (%)", ylabel="weighted F1 on test (%)", ylim=(0, 100))
-        points.set(xlabel="weighted F1 on test (%)", xlim=(0, 100), ylim=(len(subsets) - 0.5, -0.5))
+        curve.set(xlabel=_CHANCE, ylabel="weighted F1 on test (%)", ylim=(0, 100))
+        points.set(
+            xlabel="weighted F1 on test (%)", ylabel="modalities", xlim=(0, 100), ylim=(len(subsets) - 0.5, -0.5)
+        )
         points.set_yticks(np.arange(len(subsets)), subsets, parse_math=False)
         curve.set(title="a growing share of the inputs missing")
         points.set(title="what is given of every dialogue")

@@ -112,6 +112,7 @@ def test_curves_of_settings_lie_in_one_picture_as_means_over_their_runs(tested):
     assert [container.has_yerr for container in curve.containers] == [True, False]  # one run has no deviation
     assert [tick.get_text() for tick in points.get_yticklabels()] == ["text + audio", "text", "audio"]
     assert "majority class" in drawn_texts(figure)
+    assert curve.get_xlabel() == "chance of each modality to be left out of an utterance (%),\nwhich keeps at least one"
 
 
 def test_the_page_says_what_tells_two_settings_apart(tested, tmp_path):
@@ -165,7 +166,8 @@ def test_text_from_strangers_is_escaped(tmp_path):
     from m2fnet.plots.pictures import LeftOut, Picture
 
     hostile = "<script>alert(1)</script>\"'"
-    summary = {"corpus": hostile, "turns": 1, "dialogues": 1, "settings": [], "majority": []}
+    draw = {"draws": 1, "level": 0.95, "seed": 0}
+    summary = {"corpus": hostile, "turns": 1, "dialogues": 1, "settings": [], "majority": [], "bootstrap": draw}
     drawn = [Picture("p", hostile, hostile, confusion(np.eye(2), ["a", "b"], "turns")), LeftOut(hostile, hostile)]
     page = as_html(summary, drawn, {"p": b"<svg/>"})
     assert "<script" not in page
