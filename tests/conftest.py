@@ -1,6 +1,7 @@
-"""A real browser for the tests of pages: Debian's chromium, headless, that reaches nothing but this machine."""
+"""For all tests: torch on one thread, and a real browser, headless, that reaches nothing but this machine."""
 
 import shutil
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +9,19 @@ import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 NOWHERE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """On inputs as small as those of the tests, threads only wait for each other."""
+    torch = sys.modules.get("torch")  # not imported for a test that does without it
+    if torch is None:
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @dataclass

@@ -3,20 +3,11 @@
 import dataclasses
 
 import pytest
-import torch
 import yaml
 from tiny_clips import LSA, WORDS, tiny_utterances
 
 from m2fnet.manifest import Manifest
 from m2fnet.records import LabelSet
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # on inputs this small, threads only wait for each other
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

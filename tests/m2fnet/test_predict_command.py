@@ -21,13 +21,6 @@ from m2fnet.records import LabelSet, Utterance
 FILES = {"predictions.jsonl", "predictions.csv", "predictions.srt", "timeline.svg", "timeline.png", "about.json"}
 
 
-@pytest.fixture(autouse=True)
-def _threads():
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def predict(tmp_path, monkeypatch, capsys):
     """``predict(*arguments)`` -> exit code, standard output, standard error; with the model that was made up."""
@@ -326,7 +319,6 @@ def test_a_trained_run_predicts_what_it_said_of_the_same_dialogue(tmp_path, monk
     """From a corpus to one's own transcript, with the commands a user types."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["m2fnet"])
-    torch.set_num_threads(1)
     classes = ("neutral", "joy", "anger")
     turns = [
         Utterance(

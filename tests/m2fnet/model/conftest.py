@@ -20,14 +20,6 @@ TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "in
 QUIET = {"accelerator": "cpu", "max_epochs": 1, "enable_progress_bar": False, "enable_model_summary": False}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # on inputs this small, threads only wait for each other
-    yield
-    torch.set_num_threads(before)
-
-
 def write_corpus(root):
     """A manifest whose utterances share three clips, one per emotion, with a dozen test dialogues."""
     for number, label in enumerate(CLIPS["WORDS"]):

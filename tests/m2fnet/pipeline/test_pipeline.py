@@ -24,14 +24,6 @@ from m2fnet.records import Segment
 CLOSE = 1e-5
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # on inputs this small, threads only wait for each other
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     """Six seconds of sound and picture."""
