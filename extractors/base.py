@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -33,6 +34,12 @@ class Turn:
     def utterance(self) -> Utterance:
         """The utterance itself."""
         return self.dialogue.utterances[self.position]
+
+    def seconds(self, modality: Modality) -> float | None:
+        """How long it is, by its span in its file or else by the clock of its source; None if that is unknown."""
+        spans = {"audio": self.utterance.audio_span, "visual": self.utterance.video_span}
+        start, end = spans.get(modality) or (self.utterance.start_s, self.utterance.end_s)
+        return None if start is None or end is None else max(0.0, end - start)
 
 
 class Extractor(nn.Module, ABC):
@@ -96,6 +103,16 @@ class Extractor(nn.Module, ABC):
     def kept(cls, folder: Path) -> dict[str, Any]:
         """Settings that build it from what `keep` wrote instead of from where that first came, such as a hub."""
         return {}
+
+
+def next_generator(step: Tensor, device: torch.device | str = "cpu") -> torch.Generator:
+    """Random numbers of the run's seed and the training ``step`` alone, which is counted up.
+
+    So a resumed run draws what it would have drawn; ``step`` is a buffer of the network.
+    """
+    seed = (torch.initial_seed() % 2**31 << 31) + int(step)
+    step += 1
+    return torch.Generator(device).manual_seed(seed)
 
 
 class FittedExtractor(Extractor):

@@ -3,7 +3,7 @@
 import functools
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import active_children
 from typing import Any, ParamSpec, TypedDict, TypeVar
@@ -82,9 +82,8 @@ def embed(extractor: Extractor, wanted: Sequence[Turn], loading: Loading) -> lis
     batches = plan(extractor, wanted, loading.batch_size)
     found: dict[int, Tensor | Missing] = {}
     for batch in Reading(extractor, wanted, batches, loading.workers_for(extractor)):
-        embeddings = iter(_forward(extractor, batch["inputs"], loading.device) if batch["inputs"] is not None else ())
-        for place, why in zip(batch["places"], batch["missing"], strict=True):
-            found[place] = next(embeddings) if why is None else Missing(*why)
+        embeddings = _forward(extractor, batch["inputs"], loading.device) if batch["inputs"] is not None else []
+        found |= zip(batch["places"], results(batch, embeddings), strict=True)
     return [(turn, found[place]) for place, turn in enumerate(wanted)]
 
 
@@ -137,6 +136,17 @@ class EmbeddingBatch(TypedDict):
     places: list[int]
     missing: list[tuple[str, str] | None]
     cut: list[dict[str, int]]
+
+
+def results(batch: EmbeddingBatch, embeddings: Iterable[Tensor]) -> list[Tensor | Missing]:
+    """What became of each utterance of a batch: the next of the ``embeddings`` of its inputs, or why it has none."""
+    in_order = iter(embeddings)
+    return [next(in_order) if why is None else Missing(*why) for why in batch["missing"]]
+
+
+def on_cpu(embeddings: Tensor | list[Tensor]) -> list[Tensor]:
+    """One embedding per utterance in single precision; those in one tensor travel together."""
+    return list(embeddings.cpu().float()) if isinstance(embeddings, Tensor) else [v.cpu().float() for v in embeddings]
 
 
 class Reading:
@@ -230,7 +240,7 @@ def _read_by(batches: DataLoader[Any]) -> Iterator[Any]:
 @torch.inference_mode()
 def _forward(extractor: Extractor, batch: Sample, device: str) -> list[Tensor]:
     on_device = {name: v.to(device) if isinstance(v, Tensor) else v for name, v in batch.items()}
-    return [embedding.cpu() for embedding in extractor(on_device)]
+    return on_cpu(extractor(on_device))
 
 
 def _owned(outcome: Sample | Missing) -> Sample | Missing:

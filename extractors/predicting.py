@@ -1,9 +1,7 @@
 """Embedding by Lightning's predict loop: one process or many, each keeping what it has finished."""
 
-import logging
 import signal
 import threading
-import warnings
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -12,12 +10,12 @@ from typing import Literal
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.strategies import DDPStrategy
-from torch import Tensor
 
 from extractors.base import Extractor, Turn
-from extractors.embedding import EmbeddingBatch, Loading, Reading
+from extractors.embedding import EmbeddingBatch, Loading, Reading, on_cpu, results
 from m2fnet.errors import UsageError
-from m2fnet.store.layout import Missing, Outcome, StoreMeta
+from m2fnet.quiet import keep_lightning_to_the_point
+from m2fnet.store.layout import Outcome, StoreMeta
 from m2fnet.store.parts import PartWriter
 
 _SLOWEST = timedelta(days=7)  # how long a process that has finished its share waits for the others
@@ -52,12 +50,9 @@ class EmbeddingTask(pl.LightningModule):
 
     def predict_step(self, batch: EmbeddingBatch, batch_idx: int) -> list[Outcome]:
         """What became of the utterances of a batch, embeddings on the CPU."""
-        embeddings = iter(_on_cpu(self.extractor(batch["inputs"])) if batch["inputs"] is not None else ())
+        embeddings = on_cpu(self.extractor(batch["inputs"])) if batch["inputs"] is not None else []
         ids = [self.wanted[place].utterance.id for place in batch["places"]]
-        return [
-            Outcome(name, next(embeddings) if why is None else Missing(*why), cut)
-            for name, why, cut in zip(ids, batch["missing"], batch["cut"], strict=True)
-        ]
+        return list(map(Outcome, ids, results(batch, embeddings), batch["cut"]))
 
 
 class KeepParts(pl.Callback):
@@ -126,10 +121,7 @@ def trainer_for(
     Raises:
         UsageError: if Lightning does not accept that.
     """
-    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in _MEANT:
-        warnings.filterwarnings("ignore", message)
+    keep_lightning_to_the_point(_MEANT)
     try:
         return pl.Trainer(
             accelerator=accelerator,
@@ -147,8 +139,3 @@ def trainer_for(
         raise UsageError(
             f"--accelerator {accelerator} --devices {devices} --nodes {nodes}: {' '.join(str(error).split())}"
         ) from error
-
-
-def _on_cpu(embeddings: Tensor | list[Tensor]) -> list[Tensor]:
-    """One embedding per utterance in single precision; those in one tensor travel together."""
-    return list(embeddings.cpu().float()) if isinstance(embeddings, Tensor) else [v.cpu().float() for v in embeddings]

@@ -8,7 +8,6 @@ from tqdm import tqdm
 
 from extractors.embedding import EmbeddingBatch
 from extractors.predicting import EmbeddingTask
-from m2fnet.records import Utterance
 from m2fnet.store.layout import Missing, Outcome
 
 _LINE = "{desc}: {n_fmt} of {total_fmt} utterances, {rate_fmt}, {remaining} left{postfix}"
@@ -54,7 +53,7 @@ class Progress(pl.Callback):
         self._done += len(outputs)
         self._missing += sum(isinstance(outcome.result, Missing) for outcome in outputs)
         for place in batch["places"]:
-            length = seconds_of(pl_module.wanted[place].utterance, pl_module.extractor.modality)
+            length = pl_module.wanted[place].seconds(pl_module.extractor.modality)
             self._seconds = None if self._seconds is None or length is None else self._seconds + length
         self._bar.set_postfix_str(self._note(), refresh=False)
         self._bar.update(len(outputs))
@@ -88,14 +87,3 @@ class Progress(pl.Callback):
             postfix=self._note(),
             bar_format=_LINE,
         )
-
-
-def seconds_of(utterance: Utterance, modality: str) -> float | None:
-    """How long an utterance is, from its span in its file or else on the clock of its source; None if that is unknown.
-
-    >>> seconds_of(Utterance("u", "toy", "train", "d", 0, start_s=60.0, end_s=62.5), "audio")
-    2.5
-    """
-    spans = {"audio": utterance.audio_span, "visual": utterance.video_span}
-    start, end = spans.get(modality) or (utterance.start_s, utterance.end_s)
-    return None if start is None or end is None else max(0.0, end - start)

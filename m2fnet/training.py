@@ -4,10 +4,8 @@ A run folder holds ``config.yaml``, ``provenance.json``, ``checkpoints/{best,las
 ``logs/`` for every time it was started or resumed and, once training is done, ``fit.json``.
 """
 
-import logging
 import shlex
 import sys
-import warnings
 from argparse import ArgumentError
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -28,6 +26,7 @@ from m2fnet.errors import M2FNetError, RunError, UsageError
 from m2fnet.files import locked, read_json, write_json, write_text
 from m2fnet.loggers import fit_loggers
 from m2fnet.provenance import Environment, Provenance, manifest_input, store_input
+from m2fnet.quiet import keep_lightning_to_the_point
 from m2fnet.run_folder import (
     CONFIG,
     FIT,
@@ -70,7 +69,7 @@ class RunCLI(LightningCLI):
     trained_by: ClassVar[type[pl.Trainer]] = pl.Trainer
 
     def __init__(self, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]) -> None:
-        _keep_lightning_to_the_point()
+        keep_lightning_to_the_point(_MEANT)
         self.typed = shlex.join([*self.prog.split(), *argv])
         super().__init__(
             task,
@@ -333,14 +332,6 @@ class RunCLI(LightningCLI):
         if not self.clock.seconds:  # resumed after the last epoch: nothing was scored this time
             self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
         return self.trainer.callback_metrics.get(MONITOR)
-
-
-def _keep_lightning_to_the_point() -> None:
-    """Leave out Lightning's banners (devices, tips, model summary) and warnings of what is meant here."""
-    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.seed", "pytorch_lightning"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for message in _MEANT:
-        warnings.filterwarnings("ignore", message)
 
 
 def _checkpoints(run: Path, select: str) -> list[ModelCheckpoint]:

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from extractors.audio.augment import Augment, played, training_sound
 from extractors.audio.sound import utterance_sound
-from extractors.base import Extractor, Sample, Turn
+from extractors.base import Extractor, Sample, Turn, next_generator
 from m2fnet.media.audio import RATE
 from m2fnet.records import Modality
 
@@ -79,9 +79,7 @@ class WaveformExtractor(Extractor):
 
     def size(self, turn: Turn) -> float:
         """Seconds by the span in the file, or else by the clock of the source; 0 where the manifest knows neither."""
-        utterance = turn.utterance
-        start, end = utterance.audio_span or (utterance.start_s, utterance.end_s)
-        return 0 if start is None or end is None else min(self.max_seconds, end - start)
+        return min(self.max_seconds, turn.seconds(self.modality) or 0.0)
 
     def length(self, sample: Sample) -> int:
         """Whole seconds, so that among clips of like length batches are still mixed."""
@@ -103,7 +101,7 @@ class WaveformExtractor(Extractor):
     @torch.no_grad()
     def hear(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What `represent` gives of samples (B, N) with lengths (B,), in training of augmented parts of them."""
-        generator = self._next_generator(samples.device) if self.training else None
+        generator = next_generator(self.step, samples.device) if self.training else None
         together = _FEW if samples.device.type == "cpu" else len(samples)
         parts = zip(torch.split(samples, together), torch.split(lengths, together), strict=True)
         signals, sizes = zip(*(self._hear_some(*part, generator) for part in parts), strict=True)
@@ -114,9 +112,3 @@ class WaveformExtractor(Extractor):
             return self.represent(samples, lengths)
         sound, tempos = training_sound(samples, lengths, self.crop, self.augment, generator)
         return self.represent_played(sound, tempos, generator)
-
-    def _next_generator(self, device: torch.device) -> Generator:
-        """Random numbers of the run's seed and the step alone, so that a resumed run draws what it would have drawn."""
-        seed = (torch.initial_seed() % 2**31 << 31) + int(self.step)
-        self.step += 1
-        return Generator(device).manual_seed(seed)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2.functional import resize
 
 from extractors.audio.sound import utterance_sound
-from extractors.base import Extractor, Sample, Turn
+from extractors.base import Extractor, Sample, Turn, next_generator
 from extractors.visual.augmentation import Augmentation, augmented
 from extractors.visual.encoder import Backbone, ImageEncoder
 from extractors.visual.pictures import Frames, utterance_frames, utterance_times
@@ -63,6 +63,7 @@ class FaceScene(Extractor):
 
     modality: ClassVar[Modality] = "visual"
     local_settings: ClassVar[tuple[str, ...]] = ("detections",)
+    step: Tensor
 
     def __init__(
         self,
@@ -97,7 +98,6 @@ class FaceScene(Extractor):
         self.which = Frames(frames, place, max_side, seed)
         self.side, self.margin, self.max_faces, self.faces = side, margin, max_faces, faces
         self.augmentation = augmentation or Augmentation()
-        self.step: Tensor
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
         detector = FaceDetector(min_side=min_face, min_confidence=min_confidence, border=border)
         self.detector = CachedFaceDetector(detector, Path(detections)) if detections is not None else detector
@@ -216,11 +216,8 @@ class FaceScene(Extractor):
     def _augmented(self, pictures: Tensor, batch: Sample) -> Tensor:
         if self.augmentation == Augmentation():
             return pictures
-        # of the run's seed and the step alone, so that a resumed run draws what it would have drawn
-        generator = torch.Generator().manual_seed((torch.initial_seed() % 2**31 << 31) + int(self.step))
-        self.step += 1
         clip = torch.cat([batch["clip_of_scene"], batch["clip_of_frame"][batch["frame_of_face"]]])
-        return augmented(pictures, self.augmentation, clip, len(batch["has_face"]), generator)
+        return augmented(pictures, self.augmentation, clip, len(batch["has_face"]), next_generator(self.step))
 
 
 def face_weights(faces: Sequence[Face], area: Area, frame_area: int) -> Tensor:
