@@ -15,17 +15,7 @@ from typing import Any, get_args
 from m2fnet import __version__
 from m2fnet.errors import ManifestError, MediaError
 from m2fnet.files import read_json, read_jsonl, sha256_of, write_json, write_jsonl
-from m2fnet.records import (
-    MODALITIES,
-    SPLITS,
-    Crop,
-    Defect,
-    Dialogue,
-    LabelSet,
-    Split,
-    Utterance,
-    group_dialogues,
-)
+from m2fnet.records import SPLITS, Crop, Defect, Dialogue, LabelSet, Split, Utterance, group_dialogues
 
 TABLE = "manifest.jsonl"
 META = "manifest.meta.json"
@@ -266,5 +256,3 @@ _FIELDS: dict[str, tuple[Callable[[object], bool], str]] = {
     "crop": (lambda value: value is None or value in get_args(Crop), "left or right"),
 }
 _SEQUENCES = ("labels", "defects", "audio_span", "video_span")
-
-__all__ = ["META", "MODALITIES", "TABLE", "Manifest", "media_path"]

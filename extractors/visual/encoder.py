@@ -19,11 +19,7 @@ Backbone = Literal["resnet18", "inception_resnet_v1"]
 # What published weights were trained on: ImageNet's mean and deviation, and facenet-pytorch's (x - 127.5) / 128.
 _MEAN = {"resnet18": (123.675, 116.28, 103.53), "inception_resnet_v1": (127.5, 127.5, 127.5)}
 _DEVIATION = {"resnet18": (58.395, 57.12, 57.375), "inception_resnet_v1": (128.0, 128.0, 128.0)}
-_HEADS = ("fc.", "logits.", "last_linear.", "last_bn.")  # classes and identities: nothing that emotions need
-_SMALLEST = {
-    "resnet18": 33,
-    "inception_resnet_v1": 107,
-}  # below, the last map is one cell: no batch norm of one picture
+_SMALLEST = {"resnet18": 33, "inception_resnet_v1": 107}  # below, the last map is one cell: no norm of one picture
 
 
 class ImageEncoder(nn.Module):
