@@ -71,11 +71,11 @@ def _train_again(run: Path, into: Path) -> "list[Comparison]":
 
 
 def _fit_again(run: Path, into: Path) -> "list[Comparison]":
-    """Repeat a fit in closed form."""
+    """Repeat a fit in closed form, which is judged on dev at once, and its test if it was tested."""
     import yaml
 
     from m2fnet.manifest import Manifest
-    from m2fnet.reproduction import REPORT, compare_values
+    from m2fnet.reproduction import REPORT, compare_fits
 
     before = read_json(run / REPORT, RunError, "Fit it again.")
     folder = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))["manifest"]
@@ -84,9 +84,9 @@ def _fit_again(run: Path, into: Path) -> "list[Comparison]":
         raise RunError(f"{folder} has SHA-256 {now[:12]}…, but the extractor was fitted on {then[:12]}…")
     (into / REPORT).unlink(missing_ok=True)  # a fit that is there would be taken for this one
     _command("extractor", "fit", "--config", str(run / CONFIG), "--run", str(into))
-    after = read_json(into / REPORT, RunError, "Fit it again.")
-    weights = ({"weights_sha256": report["extractor"]["weights_sha256"]} for report in (before, after))
-    return [compare_values("weights", *weights), compare_values("dev", before.get("dev", {}), after.get("dev", {}))]
+    if "test" in before:
+        _command("extractor", "test", "--config", str(into / CONFIG))
+    return compare_fits(run, into)
 
 
 def _is_fitted(run: Path) -> bool:

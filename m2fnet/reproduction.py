@@ -70,23 +70,45 @@ def compare_weights(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -
     )
 
 
-def compare_reports(before: Path, after: Path) -> Comparison:
-    """All scores on dev and test that both reports have."""
+def compare_fits(before: Path, after: Path) -> list[Comparison]:
+    """The files that two fits in closed form wrote, and the scores of the splits that the first was judged on.
+
+    Raises:
+        RunError: if a report is missing or damaged.
+    """
     reports = [read_json(run / REPORT, RunError, _ADVICE) for run in (before, after)]
-    shared = [key for key in reports[0] if key in reports[1] and key.startswith(("dev.", "test."))]
-    return compare_values("report", *({key: report[key] for key in shared} for report in reports))
+    hashes = dict.fromkeys(str(report["extractor"]["weights_sha256"]) for report in reports)
+    named = " and ".join(f"{one[:12]}…" for one in hashes)
+    files = Comparison("weights", len(hashes) == 1, f"SHA-256 of all fitted files: {named}")
+    return [files, compare_reports(before, after)] if scores_of(reports[0]) else [files]
+
+
+def compare_reports(before: Path, after: Path) -> Comparison:
+    """All scores on dev and test that the first report has."""
+    return compare_values("report", *(scores_of(read_json(run / REPORT, RunError, _ADVICE)) for run in (before, after)))
+
+
+def scores_of(report: Mapping[str, Any]) -> dict[str, Any]:
+    """The scores of a report by name.
+
+    >>> scores_of({"dev": {"weighted_f1": 0.5}, "test": {"n": 5}, "seed": 3})
+    {'dev.weighted_f1': 0.5, 'test.n': 5}
+    """
+    return {f"{split}.{key}": value for split in ("dev", "test") for key, value in report.get(split, {}).items()}
 
 
 def compare_values(what: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Comparison:
-    """Plain values by name; if they differ, the first that does.
+    """Plain values by name, all of which are named if they are the same, and else the first that differs.
 
+    >>> compare_values("report", {"test.weighted_f1": 0.5, "test.n": 5}, {"test.weighted_f1": 0.5, "test.n": 5}).detail
+    'test.weighted_f1 50.00, test.n'
     >>> compare_values("report", {"test.n": 5}, {"test.n": 6}).detail
     '1 of 1 values differ, the first is test.n: 5 and 6'
     """
     differ = [key for key in before if before[key] != after.get(key)]
     if not differ:
-        scores = [f"{key} {100 * before[key]:.2f}" for key in before if key.endswith(".weighted_f1")]
-        return Comparison(what, True, ", ".join([f"{len(before)} values", *scores]))
+        names = (f"{key} {100 * before[key]:.2f}" if key.endswith(".weighted_f1") else key for key in before)
+        return Comparison(what, True, ", ".join(names))
     first = f"{differ[0]}: {before[differ[0]]} and {after.get(differ[0])}"
     return Comparison(what, False, f"{len(differ)} of {len(before)} values differ, the first is {first}")
 

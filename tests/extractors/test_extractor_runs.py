@@ -1,6 +1,7 @@
 """Runs of extractors can be repeated and swept over like those of dialogue networks."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,11 @@ def test_a_sweep_sees_that_the_configuration_is_of_an_extractor(network, monkeyp
 
 def test_an_extractor_fitted_in_closed_form_comes_out_the_same(config, capsys):
     assert run(["extractor", "fit", "--config", "tiny.yaml"]) == DONE
+    assert run(["extractor", "test", "--config", "runs/tiny/config.yaml"]) == DONE
     assert run(["reproduce", "runs/tiny"]) == DONE, capsys.readouterr().err
-    assert "weights   equal" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert re.search(r"weights +equal +SHA-256 of all fitted files: \w{12}…\n", told)
+    assert re.search(r"report +equal +dev\.weighted_f1 .*test\.weighted_f1 ", told)
     report = Path("runs/tiny/report.json")
     content = json.loads(report.read_text(encoding="utf-8"))
     content["extractor"]["weights_sha256"] = "0" * 64

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from m2fnet.cli import DONE, FAILED, WRONG_USE, run
-from m2fnet.reproduction import compare_values, compare_weights
+from m2fnet.files import write_json
+from m2fnet.reproduction import compare_reports, compare_values, compare_weights
 
 
 def test_a_run_comes_out_the_same(dialog, capsys):
@@ -96,4 +97,11 @@ def test_weights_of_other_shape_or_name_are_different(other):
 def test_values_show_the_scores_in_per_cent():
     found = compare_values("training", {"dev.weighted_f1": 0.5, "epoch": 2}, {"dev.weighted_f1": 0.5, "epoch": 2})
     assert found.is_equal
-    assert found.detail == "2 values, dev.weighted_f1 50.00"
+    assert found.detail == "dev.weighted_f1 50.00, epoch"
+
+
+def test_a_score_that_only_the_first_report_has_is_no_equal_one(tmp_path):
+    for name, test in (("a", {"accuracy": 0.5, "n": 4}), ("b", {"n": 4})):
+        write_json(tmp_path / name / "report.json", {"test": test})
+    found = compare_reports(tmp_path / "a", tmp_path / "b")
+    assert (found.is_equal, found.detail) == (False, "1 of 2 values differ, the first is test.accuracy: 0.5 and None")
