@@ -1,14 +1,12 @@
 """How much emotion a linear model finds in embeddings: the yardstick of every extractor."""
 
-from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score
 from torch import Tensor
 
 from m2fnet.errors import RunError
+from m2fnet.metrics.scores import majority, score
 
 
 def linear_probe(
@@ -31,13 +29,10 @@ def linear_probe(
     scale = (train.float() - centre).square().mean().sqrt().clamp_min(1e-6)
     model = LogisticRegression(C=0.03, max_iter=1000)  # ours, chosen on dev splits
     model.fit(((train.float() - centre) / scale).numpy(), train_labels)
-    majority = Counter(train_labels).most_common(1)[0][0]
+    predicted = model.predict(((judged.float() - centre) / scale).numpy()).tolist()
+    classes = sorted({*train_labels, *judged_labels})
     return {
-        "weighted_f1": _weighted_f1(judged_labels, model.predict(((judged.float() - centre) / scale).numpy())),
-        "majority_weighted_f1": _weighted_f1(judged_labels, np.full(len(judged), majority)),
+        "weighted_f1": score(judged_labels, predicted, classes)["weighted_f1"],
+        "majority_weighted_f1": majority(train_labels, judged_labels, classes)["majority_weighted_f1"],
         "n": len(judged),
     }
-
-
-def _weighted_f1(truth: Sequence[str], predicted: np.ndarray) -> float:
-    return float(f1_score(truth, predicted, average="weighted", zero_division=0.0))

@@ -43,7 +43,7 @@ UNUSABLE = frozenset({"train_dia125_utt3", "dev_dia110_utt7", "test_dia38_utt4",
 COLUMNS = (
     "Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID", "Season", "Episode", "StartTime", "EndTime",
 )  # fmt: skip
-_CLIPS: dict[Split, str] = {
+CLIP_FOLDERS: dict[Split, str] = {
     "train": "train_splits",
     "dev": "dev_splits_complete",
     "test": "output_repeated_splits_test",
@@ -210,7 +210,7 @@ def _find_clips(root: Path, turns: Sequence[_Turn], unusable: frozenset[str], lo
     clips: dict[str, str] = {}
     for split in dict.fromkeys(turn.split for turn in turns):
         members = [turn for turn in turns if turn.split == split]
-        folder = _find(root, _CLIPS[split], (split,))
+        folder = _find(root, CLIP_FOLDERS[split], (split,))
         if folder is None or not folder.is_dir():
             log.add("split without a folder of clips", "its utterances are text only", [split])
             continue

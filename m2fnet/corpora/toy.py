@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from m2fnet.corpora.meld import CLIP_FOLDERS
 from m2fnet.corpora.toy_clip import shoot
 from m2fnet.corpora.toy_defects import FEWEST_DIALOGUES, Planted, plant, spoil
-from m2fnet.corpora.toy_script import FOLDERS, Line, Script, write_script
+from m2fnet.corpora.toy_script import Line, Script, write_script
 from m2fnet.errors import CorpusError, UsageError
 from m2fnet.files import read_json, write_json
 from m2fnet.records import SPLITS, Split
@@ -155,7 +156,7 @@ def _clock(seconds: float, hour_digits: int) -> str:
 
 def _shoot_all(root: Path, script: Script, workers: int, progress: bool) -> None:
     jobs = [(root / line.clip, line.shot) for scenes in script.values() for scene in scenes for line in scene]
-    for folder in FOLDERS.values():
+    for folder in CLIP_FOLDERS.values():
         (root / folder).mkdir()
     paths, shots = zip(*jobs, strict=True)
     bar = tqdm(total=len(jobs), desc="writing toy clips", unit="clip", disable=not progress)

@@ -6,7 +6,8 @@ from typing import Any
 
 from numpy.random import Generator
 
-from m2fnet.corpora.toy_script import FOLDERS, Line, Script
+from m2fnet.corpora.meld import CLIP_FOLDERS
+from m2fnet.corpora.toy_script import Line, Script
 from m2fnet.corpora.toy_text import typographic
 from m2fnet.records import Split
 
@@ -71,7 +72,7 @@ class _Planter:
         """Skip one dialogue id of training, and one utterance id in every split."""
         train = self.script["train"]
         middle = len(train) // 2
-        self.planted["gap in Dialogue_ID"] = [f"{FOLDERS['train']}/dia{train[middle][0].dialogue}"]
+        self.planted["gap in Dialogue_ID"] = [f"{CLIP_FOLDERS['train']}/dia{train[middle][0].dialogue}"]
         for scene in train[middle:]:
             scene[:] = [replace(line, dialogue=line.dialogue + 1) for line in scene]
         for split in self.script:

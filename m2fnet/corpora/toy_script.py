@@ -4,17 +4,13 @@ from dataclasses import dataclass
 
 from numpy.random import Generator
 
+from m2fnet.corpora.meld import CLIP_FOLDERS, TOY_LABELS
 from m2fnet.corpora.toy_face import HairStyle, Look
 from m2fnet.corpora.toy_text import sentence
 from m2fnet.corpora.toy_voice import Voice
 from m2fnet.records import Split
 
-EMOTIONS = ("neutral", "joy", "anger", "sadness", "surprise")
-FOLDERS: dict[Split, str] = {
-    "train": "train_splits",
-    "dev": "dev_splits_complete",
-    "test": "output_repeated_splits_test",
-}
+EMOTIONS = TOY_LABELS.classes
 _PRIOR = (0.46, 0.15, 0.13, 0.13, 0.13)
 
 # Before a turn, the speaker keeps the own last emotion, or catches one from the turn before, or starts afresh.
@@ -94,7 +90,7 @@ class Line:
     @property
     def clip(self) -> str:
         """Path of the clip under the corpus root."""
-        return f"{FOLDERS[self.split]}/dia{self.dialogue}_utt{self.utterance}.mp4"
+        return f"{CLIP_FOLDERS[self.split]}/dia{self.dialogue}_utt{self.utterance}.mp4"
 
 
 Scene = list[Line]
