@@ -3,14 +3,13 @@
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from m2fnet.errors import UsageError
 from m2fnet.pipeline import Pipeline
 from m2fnet.web.app import make_server
 from m2fnet.web.example import write_example
 from m2fnet.web.limits import Limits
+from m2fnet.web.place import own_folder
 from m2fnet.web.uploads import Uploads
 from m2fnet.web.worker import Worker
 
@@ -21,7 +20,7 @@ LOCAL = "127.0.0.1"
 def open_page(
     load: Callable[[], Pipeline], name: str, limits: Limits, *, host: str = LOCAL, port: int = 7860
 ) -> Iterator[str]:
-    """The address of the page while the block lasts; nothing of it is left behind.
+    """The address of the page while the block lasts; nothing is left behind, or by the next one if this is killed.
 
     Args:
         load: makes the pipeline, see `Worker`.
@@ -36,8 +35,10 @@ def open_page(
     """
     _check_port(host, port)
     with ExitStack() as ends:
-        uploads = Path(ends.enter_context(TemporaryDirectory(prefix="m2fnet-uploads-")))
-        example = Path(ends.enter_context(TemporaryDirectory(prefix="m2fnet-example-")))
+        place = ends.enter_context(own_folder())
+        uploads, example = place / "uploads", place / "example"
+        for folder in (uploads, example):
+            folder.mkdir()
         worker = Worker(load, limits)
         ends.callback(worker.stop)
         facts = {**worker.start(), "name": name}

@@ -18,12 +18,12 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def folders(what):
-    """The folders of this kind that pages have made and not removed."""
-    return sorted(Path(tempfile.gettempdir()).glob(f"m2fnet-{what}-*"))
+def folders():
+    """The folders that pages have made and not removed."""
+    return sorted(Path(tempfile.gettempdir()).glob("m2fnet-serve-*"))
 
 
 def uploaded():
     """The files that wait for their answer."""
-    (folder,) = folders("uploads")
-    return list(folder.iterdir())
+    (folder,) = folders()
+    return list((folder / "uploads").iterdir())

@@ -5,7 +5,7 @@ import re
 import time
 
 import pytest
-from served_page import IGNORE, folders, uploaded
+from served_page import IGNORE, uploaded
 from small_clips import write_sound, write_subtitles
 
 pytestmark = [pytest.mark.slow, IGNORE]
@@ -265,4 +265,3 @@ def test_the_page_works_in_the_dark_and_on_a_phone(open_here, tmp_path):
     answered(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.screenshot(path=tmp_path / "phone.png", full_page=True)
-    assert folders("example")
