@@ -37,8 +37,10 @@ class MelStatistics(FittedExtractor):
         self, width: int = 48, mels: int = 40, max_seconds: float = 30.0, scaling: Scaling = "variance"
     ) -> None:
         super().__init__()
-        if mels < 2 or max_seconds <= 0:
-            raise ValueError(f"Expected mels >= 2 and max_seconds > 0, but got mels={mels}, max_seconds={max_seconds}.")
+        if mels < 2 or not 0 < max_seconds < math.inf:
+            raise ValueError(
+                f"Expected mels >= 2 and 0 < max_seconds < infinity, but got mels={mels}, max_seconds={max_seconds}."
+            )
         self.max_seconds = max_seconds
         self.projection = Projection(width, scaling)
         # a plain attribute of a plain list: it has no weights to save, and it works in the reading process

@@ -36,9 +36,9 @@ class WaveformExtractor(Extractor):
         self, features: int, *, width: int, crop_seconds: float, max_seconds: float, augment: Augment | None
     ) -> None:
         super().__init__()
-        if width < 1 or not 0.1 <= crop_seconds <= max_seconds:
+        if width < 1 or not 0.1 <= crop_seconds <= max_seconds < math.inf:
             raise ValueError(
-                "Expected width >= 1 and 0.1 <= crop_seconds <= max_seconds, "
+                "Expected width >= 1 and 0.1 <= crop_seconds <= max_seconds < infinity, "
                 f"but got width={width}, crop_seconds={crop_seconds}, max_seconds={max_seconds}."
             )
         self.crop = round(crop_seconds * RATE)

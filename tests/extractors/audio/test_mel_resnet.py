@@ -211,7 +211,10 @@ def test_the_manifest_s_clock_tells_about_how_long_a_turn_is():
     assert [small().size(turn) for turn in wanted] == [2.5, small().max_seconds, 0]
 
 
-@pytest.mark.parametrize("settings", [{"width": 0}, {"crop_seconds": 0.01}, {"crop_seconds": 9, "max_seconds": 5}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"width": 0}, {"crop_seconds": 0.01}, {"crop_seconds": 9, "max_seconds": 5}, {"max_seconds": math.inf}],
+)
 def test_senseless_settings_are_refused(settings):
     with pytest.raises(ValueError, match="crop_seconds <= max_seconds"):
         small(**settings)

@@ -42,7 +42,7 @@ def test_what_is_cut_off_is_counted_in_seconds_rounded_up(tmp_path, max_seconds,
         assert extractor.preprocess(turn)["cut_seconds"] == cut
 
 
-@pytest.mark.parametrize("settings", [{"width": 0}, {"mels": 1}, {"max_seconds": 0.0}])
+@pytest.mark.parametrize("settings", [{"width": 0}, {"mels": 1}, {"max_seconds": 0.0}, {"max_seconds": math.inf}])
 def test_senseless_settings_are_refused(settings):
     with pytest.raises(ValueError, match="Expected"):
         MelStatistics(**settings)
