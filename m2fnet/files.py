@@ -30,7 +30,7 @@ def replaced(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         _flush_to_disk(temporary)
-        umask = os.umask(0)
+        umask = os.umask(0)  # it cannot be read without being set
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 would hide results from colleagues
         temporary.replace(path)

@@ -19,7 +19,8 @@ from torch.nn.parameter import UninitializedBuffer
 
 from extractors.base import FIT_AGAIN, FittedExtractor, Sample, Turn
 from extractors.scaling import Scaler, Scaling
-from m2fnet.errors import MediaError, RunError
+from extractors.text.transcript import utterance_text
+from m2fnet.errors import RunError
 from m2fnet.files import read_json, write_json
 from m2fnet.records import Modality
 
@@ -81,10 +82,7 @@ class LSA(FittedExtractor):
         Raises:
             MediaError: if it has none.
         """
-        text = turn.utterance.text
-        if text is None or not text.strip():
-            raise MediaError("text", "there is no transcript" if text is None else "the transcript is empty")
-        return {"text": text}
+        return {"text": utterance_text(turn.utterance)}
 
     def collate(self, samples: Sequence[Sample]) -> Sample:
         """The n-grams of all samples as one list with a start per sample, the form of an embedding bag."""

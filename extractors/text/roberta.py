@@ -16,6 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from extractors.base import Extractor, Sample, Turn
 from extractors.hub import fetch, load_encoder, load_tokenizer, write_files
+from extractors.text.transcript import has_text, utterance_text
 from m2fnet.errors import MediaError, RunError
 from m2fnet.records import Modality, Utterance
 
@@ -147,8 +148,6 @@ class TextEncoder(Extractor):
 
     def _current(self, utterance: Utterance) -> tuple[list[int], int]:
         """Tokens of the current turn that fit, and the number of those that do not: first the name goes, then text."""
-        if not has_text(utterance):
-            raise MediaError("text", "there is no transcript" if utterance.text is None else "the transcript is empty")
         name, text = self._name_and_text(utterance, "")
         if not text:
             raise MediaError("text", "the transcript holds no character that the tokenizer knows")
@@ -164,7 +163,7 @@ class TextEncoder(Extractor):
 
     def _name_and_text(self, utterance: Utterance, gap: str) -> tuple[list[int], list[int]]:
         """Tokens of the speaker's name, if it is asked for and known, and of what was said; ``gap`` goes before."""
-        text = (utterance.text or "").strip()
+        text = utterance_text(utterance).strip()
         if not self.speakers or utterance.speaker is None:
             return [], self._tokens(gap + text)
         name = self.names.get(utterance.speaker, utterance.speaker).upper()
@@ -201,11 +200,6 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     weights = mask.to(x.dtype)[..., None]
     mean: Tensor = (x * weights).sum(1) / weights.sum(1)
     return mean
-
-
-def has_text(utterance: Utterance) -> bool:
-    """Whether there is a transcript with something in it."""
-    return bool(utterance.text and utterance.text.strip())
 
 
 def _around(turn: Turn, past: int | None, future: int | None) -> tuple[list[Utterance], list[Utterance]]:

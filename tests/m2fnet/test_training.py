@@ -231,3 +231,9 @@ def test_a_clock_without_an_epoch_has_no_median():
     summary = Clock().summary()
     assert summary["epoch_seconds"] is None
     assert summary["peak_memory_mib"] > 0
+
+
+def test_peak_memory_is_known_where_the_system_does_not_list_it(tmp_path, monkeypatch):
+    (tmp_path / "status").write_text("Name:\tpython\nVmRSS:\t7 kB\n", encoding="utf-8")
+    monkeypatch.setattr("m2fnet.callbacks.Path", lambda _: tmp_path / "status")
+    assert Clock().summary()["peak_memory_mib"] > 10
