@@ -1,6 +1,6 @@
 """``m2fnet dialog {fit,validate,test,missing,predict}``: LightningCLI with this project's Task and Data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -94,6 +94,13 @@ class DialogueCLI(RunCLI):
             "select": self.config[self.subcommand].select,
             "fit": self.fitted(),
         }
+
+
+def data_of(argv: Sequence[str]) -> dict[str, Any]:
+    """The settings of the data that ``m2fnet dialog fit`` with ``argv`` would train on; nothing is trained."""
+    fit = ["fit", *argv, "--plan=true", "--overwrite=true", "--quiet=true"]
+    settings: dict[str, Any] = DialogueCLI(DialogueTask, DialogueData, fit).config.fit.data.as_dict()
+    return settings
 
 
 def main(argv: list[str]) -> Path:

@@ -1,6 +1,7 @@
-"""``m2fnet ablate``: the paper's tables for one configuration of M2FNet, by sweeps over its settings."""
+"""``m2fnet ablate``: the paper's tables for one configuration of M2FNet, by runs over its settings."""
 
 import argparse
+import importlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -8,32 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from m2fnet import sweep_command
-from m2fnet.ablation import (
-    PAPER_CORPORA,
-    STORE_QUESTIONS,
-    Part,
-    Row,
-    Table,
-    depth_tables,
-    fusion_table,
-    modality_table,
-    store_table,
-)
-from m2fnet.config import resolve_config_arguments
-from m2fnet.errors import RunError, UsageError
-from m2fnet.files import read_json, write_json, write_text
-from m2fnet.metrics.markdown import percent, table
+from m2fnet.ablation import PAPER_CORPORA, STORE_QUESTIONS, Row, Table, store_table, tables
+from m2fnet.errors import UsageError
+from m2fnet.files import write_json, write_text
 from m2fnet.records import MODALITIES
+from m2fnet.sweep import Run, Setting
+from m2fnet.sweep_command import parse_many_runs, parser_of_many_runs, run_left, tell_failed
+from m2fnet.sweep_plan import REPORT, Sweep, folder_of_all, stage_of
 
 DESCRIPTION = """\
 Train and test every row of the paper's tables (arXiv:2206.02187, Tables 2 to 5) and print them with the paper's numbers
 beside ours: modality subsets, concatenation against fusion, 1 to 6 encoders, 1 to 6 fusion layers. Scene, face or both
 and the extractor's losses compare stores, which --visual and --losses name; without, the page tells what makes them.
-Each part is an `m2fnet sweep`; rows that are the same settings are trained once, what is done is not done again, and a
-run that fails does not stop the others. Depths are to be chosen by the dev column.
+Rows that are the same settings are trained once, what is done is not done again, and a run that fails does not stop the
+others. Depths are to be chosen by the dev column.
 """
 EPILOG = """\
 Any other key is a setting of all runs: --trainer.max_epochs 5 ...
@@ -43,81 +32,65 @@ Any other key is a setting of all runs: --trainer.max_epochs 5 ...
   m2fnet ablate --config conf/dialog/m2fnet_meld.yaml --visual scene=DIR face=DIR both=DIR
 """
 NAMES = ("modalities", "fusion", "encoders", "fusion_layers", "visual", "losses")
-_COLUMNS = (
-    "",
-    "weighted F1",
-    "paper",
-    "95 % interval",
-    "accuracy",
-    "paper's accuracy",
-    "dev weighted F1",
-    "seeds",
-)
 
 
 @dataclass(frozen=True)
 class Line:
-    """A row with the runs that belong to it."""
+    """A row with the runs that belong to it, one for each seed."""
 
     row: Row
-    runs: tuple[Path, ...]
+    runs: tuple[Run, ...]
+
+    @property
+    def tested(self) -> list[Path]:
+        """Folders of the runs that have a score."""
+        return [run.folder for run in self.runs if (run.folder / REPORT).exists()]
+
+
+Planned = dict[str, list[list[Line]]]  # name of a table -> the rows of each of its parts
 
 
 def main(argv: list[str]) -> None:
     """Run what is left of every table, print the tables and write them.
 
     Raises:
-        UsageError: if a setting is wrong.
+        UsageError: if a setting is wrong, or something asked for has no store; nothing is trained then.
         RunError: if runs failed; their tables are written without them.
     """
-    arguments, settings = _parser().parse_known_args(argv)
-    out: Path = arguments.out or Path("runs") / f"{Path(arguments.config).stem}-ablation"
-    data = _data(arguments.config)
-    modalities = arguments.modalities or [name for name in MODALITIES if name in data["stores"]]
-    tables = _tables(arguments, modalities)
-    common = [f"--data.modalities={json.dumps(modalities)}", *settings]
-    failures: list[str] = []
-    found = {}
-    for one in tables:
-        lines = []
-        for number, part in enumerate(one.parts, start=1):
-            folder = out / "sweeps" / f"{one.name}-{number}"
-            failures += _sweep(arguments, common, part, folder)
-            lines.append(_lines(part, folder))
-        found[one.name] = lines
+    arguments, options = parse_many_runs(_parser(), argv)
+    if stage_of(arguments.config) != "dialog":
+        raise UsageError(f"{arguments.config} names no data.stores; expected the configuration of a dialogue network.")
+    data = importlib.import_module("dialog.cli").data_of(["--config", arguments.config, *options])
+    modalities = _modalities(arguments, data)
+    chosen = _tables(arguments, modalities)
+    sweep = Sweep(arguments.config, "dialog", arguments.seeds)
+    planned = _plan(sweep, chosen, [*options, f"--data.modalities={json.dumps(modalities)}"])
+    # rows of several tables may be the same settings
+    runs = list(
+        {run.folder: run for parts in planned.values() for part in parts for line in part for run in line.runs}.values()
+    )
+    out = arguments.out or folder_of_all(arguments.config, runs, "ablation")
+    failed = run_left(runs, arguments.jobs, sweep.module)
     content = {
         "config": arguments.config,
-        "seeds": arguments.seeds,
-        "tables": [_summary(one, found[one.name]) for one in tables],
-        "left_out": _left_out(arguments, str(data.get("manifest"))),
+        "seeds": ", ".join(map(str, arguments.seeds)),
+        "tables": [_summary(one, planned[one.name]) for one in chosen],
+        "left_out": _left_out(arguments, modalities, data["manifest"]),
     }
-    page = as_markdown(content)
-    print(f"\n{page}")
-    write_json(out / "ablation.json", content)
-    write_text(out / "ablation.md", page)
-    print(f"Wrote {out / 'ablation.md'}, {out / 'ablation.json'}")
-    if failures:
-        raise RunError("\n".join(failures))
+    _deliver(content, out)
+    tell_failed(failed, len(runs))
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="m2fnet ablate",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--config", required=True, metavar="FILE", help="of M2FNet on any corpus")
-    parser.add_argument("--seeds", default="0-2", help="such as 0-9 or 0-3,7 (default 0-2)")
+    parser = parser_of_many_runs("ablate", DESCRIPTION, EPILOG, seeds="0-2")
     parser.add_argument(
-        "--only", type=_list_of(NAMES), default=list(NAMES), metavar="TABLES", help=f"any of {','.join(NAMES)}"
+        "--only", type=_list_of(NAMES), metavar="TABLES", help=f"any of {','.join(NAMES)} (default: all)"
     )
     parser.add_argument(
         "--modalities",
         type=_list_of(MODALITIES),
         metavar="NAMES",
-        help="those to combine (default: all that the configuration has stores of)",
+        help="those to combine (default: all that the configuration reads)",
     )
     parser.add_argument(
         "--visual",
@@ -135,8 +108,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=DIR",
         help="stores of one modality, whose extractor was trained with the losses so named",
     )
-    parser.add_argument("--jobs", type=int, default=1, help="processes at a time (default 1)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the tables (default runs/FILE-ablation)")
     return parser
 
 
@@ -158,67 +129,80 @@ def _store(text: str) -> tuple[str, str]:
     return name, folder
 
 
-def _data(config: str) -> dict[str, Any]:
-    """What the configuration says of its data."""
-    path = Path(resolve_config_arguments(["--config", config])[1])
-    data = yaml.safe_load(path.read_text(encoding="utf-8")).get("data")
-    if isinstance(data, str):
-        data = yaml.safe_load((path.parent / data).read_text(encoding="utf-8"))
-    if not isinstance(data, dict) or not isinstance(data.get("stores"), dict):
-        raise UsageError(f"{config} names no data.stores; expected the configuration of a dialogue network.")
-    return data
+def _modalities(arguments: argparse.Namespace, data: Mapping[str, Any]) -> list[str]:
+    """The modalities to combine."""
+    stores = [name for name in MODALITIES if name in data["stores"]]
+    asked = arguments.modalities or data["modalities"] or stores
+    if absent := [name for name in asked if name not in stores]:
+        raise UsageError(
+            f"{absent[0]} is to be combined, but {arguments.config} has stores of {' and '.join(stores)} alone. Add "
+            f"one with --data.stores.{absent[0]} DIR, or name others with --modalities."
+        )
+    return [name for name in MODALITIES if name in asked]
 
 
 def _tables(arguments: argparse.Namespace, modalities: Sequence[str]) -> list[Table]:
-    every = [modality_table(modalities), fusion_table(modalities), *depth_tables()]
+    """The tables that were asked for and have rows."""
+    every = tables(modalities)
     for asked in STORE_QUESTIONS:
         if stores := getattr(arguments, asked.name):
-            every.append(store_table(asked.name, asked.title, _modality_of(stores, asked.name), dict(stores)))
-    return [one for one in every if one.name in arguments.only and one.rows]
+            modality = _modality_of(stores, asked.name, arguments, modalities)
+            every.append(store_table(asked.name, asked.title, modality, dict(stores)))
+    only = arguments.only or NAMES
+    if arguments.only and (empty := [one.name for one in every if one.name in only and not one.rows]):
+        raise UsageError(f"--only names {empty[0]}, but {_nothing_to_fuse(modalities)}")
+    return [one for one in every if one.name in only and one.rows]
 
 
-def _modality_of(stores: Sequence[tuple[str, str]], option: str) -> str:
+def _modality_of(
+    stores: Sequence[tuple[str, str]], option: str, arguments: argparse.Namespace, modalities: Sequence[str]
+) -> str:
+    """The modality that the stores of an option have in common."""
     from m2fnet.store import Store
 
+    if arguments.only and option not in arguments.only:
+        raise UsageError(f"--{option} names stores, but --only leaves their table out; add {option} to it.")
+    if any(len(set(part)) < len(stores) for part in zip(*stores, strict=True)):
+        raise UsageError(f"--{option} gives one name or one store twice; expected each once.")
     found = {Store(folder).meta.modality for _, folder in stores}
     if len(found) > 1 or (option == "visual" and found != {"visual"}):
         raise UsageError(f"--{option} names stores of {', '.join(sorted(found))} embeddings; expected one modality.")
-    return found.pop()
+    (modality,) = found
+    if modality not in modalities:
+        raise UsageError(
+            f"--{option} compares stores of {modality} embeddings, but the runs read {' and '.join(modalities)} alone, "
+            f"so all its rows would be the same. Add --data.stores.{modality} DIR to {arguments.config}'s stores, or "
+            f"{modality} to --modalities."
+        )
+    return str(modality)
 
 
-def _left_out(arguments: argparse.Namespace, manifest: str) -> list[dict[str, str]]:
-    """The tables that were asked for but need stores, and what makes those."""
+def _nothing_to_fuse(modalities: Sequence[str]) -> str:
+    return f"fusion needs text and another modality, and the runs read {' and '.join(modalities)}."
+
+
+def _left_out(arguments: argparse.Namespace, modalities: Sequence[str], manifest: str) -> list[dict[str, str]]:
+    """The tables of all that were asked for that cannot be made, why, and the commands that help."""
+    only = arguments.only or NAMES
     given = {"config": shlex.quote(arguments.config), "manifest": shlex.quote(manifest)}
+    empty = [one for one in tables(modalities) if one.name in only and not one.rows]
+    unmade = [asked for asked in STORE_QUESTIONS if asked.name in only and not getattr(arguments, asked.name)]
+    why = "it compares stores that have to be made first:"
     return [
-        {"title": asked.title, "commands": asked.commands.format(**given)}
-        for asked in STORE_QUESTIONS
-        if asked.name in arguments.only and not getattr(arguments, asked.name)
+        *({"title": one.title, "why": _nothing_to_fuse(modalities), "commands": ""} for one in empty),
+        *({"title": asked.title, "why": why, "commands": asked.commands.format(**given)} for asked in unmade),
     ]
 
 
-def _sweep(arguments: argparse.Namespace, common: Sequence[str], part: Part, out: Path) -> list[str]:
-    """Run a part; return what is to be said of runs that failed."""
-    values = ",".join(row.value if row.value.startswith("[") else json.dumps(row.value) for row in part.rows)
-    fixed = [f"--{key}={value}" for key, value in part.fixed.items()]
-    command = ["--config", arguments.config, "--seeds", arguments.seeds, "--grid", f"{part.key}={values}", *fixed]
-    command += [*common, "--jobs", str(arguments.jobs), "--out", str(out), "--no-report"]
-    print(f"\n$ m2fnet sweep {shlex.join(command)}", flush=True)
-    try:
-        sweep_command.main(command)
-    except RunError as failed:
-        return [str(failed)]
-    return []
-
-
-def _lines(part: Part, folder: Path) -> list[Line]:
-    """The rows with the runs that a sweep has made for them and that could be tested."""
-    planned = read_json(folder / "sweep.json", RunError, "Run the same command again.")["runs"]
-    seeds = len(planned) // len(part.rows)  # a sweep lists every seed of a value, value after value
-    runs = [Path(run["run"]) for run in planned]
-    return [
-        Line(row, tuple(run for run in runs[n * seeds : (n + 1) * seeds] if (run / sweep_command.REPORT).exists()))
-        for n, row in enumerate(part.rows)
-    ]
+def _plan(sweep: Sweep, chosen: Sequence[Table], options: Sequence[str]) -> Planned:
+    """The runs of every row; nothing is trained."""
+    return {
+        one.name: [
+            [Line(row, tuple(sweep.runs(Setting({part.key: row.value, **part.fixed}), options))) for row in part.rows]
+            for part in one.parts
+        ]
+        for one in chosen
+    }
 
 
 def _summary(asked: Table, parts: Sequence[Sequence[Line]]) -> dict[str, Any]:
@@ -227,88 +211,44 @@ def _summary(asked: Table, parts: Sequence[Sequence[Line]]) -> dict[str, Any]:
     from m2fnet.metrics.tested import collect
 
     lines = [line for part in parts for line in part]
-    settings = collect([run for line in lines for run in line.runs])
+    settings = collect([run for line in lines for run in line.tested])
+    if not settings:
+        rows = [_scored(line.row, None, None) for line in lines]
+        return {"name": asked.name, "title": asked.title, "rows": rows, "differences": [], "summary": None}
     of = {run.folder: setting for setting in settings for run in setting.runs}
     pairs = zip(*parts, strict=True) if asked.is_paired else []
-    compare = [(of[a.runs[0]], of[b.runs[0]]) for a, b in pairs if a.runs and b.runs]
-    summary = summarise_settings(settings, compare=compare) if settings else {"settings": [], "differences": []}
-    names = {of[line.runs[0]].name: line.row.name for line in lines if line.runs}
+    compare = [(of[a.tested[0]], of[b.tested[0]]) for a, b in pairs if a.tested and b.tested]
+    summary = summarise_settings(settings, compare=compare)
+    names = {of[line.tested[0]].name: line.row.name for line in lines if line.tested}
     scores = {names[score["setting"]]: score for score in summary["settings"]}
-    corpus = PAPER_CORPORA.get((summary["corpus"], summary["turns"])) if settings else None
+    corpus = PAPER_CORPORA.get((summary["corpus"], summary["turns"]))
     return {
         "name": asked.name,
         "title": asked.title,
-        "rows": [_scored(line, scores.get(line.row.name), corpus) for line in lines],
+        "rows": [_scored(line.row, scores.get(line.row.name), corpus) for line in lines],
         "differences": [
             {"first": names[found["first"]], "second": names[found["second"]], **found["scores"]["weighted_f1"]}
             for found in summary["differences"]
         ],
+        "summary": {key: summary[key] for key in ("corpus", "turns", "dialogues", "bootstrap", "majority")},
     }
 
 
-def _scored(line: Line, score: Mapping[str, Any] | None, corpus: str | None) -> dict[str, Any]:
-    paper = line.row.paper.get(corpus) if corpus is not None else None
+def _scored(row: Row, score: Mapping[str, Any] | None, corpus: str | None) -> dict[str, Any]:
+    paper = row.paper.get(corpus) if corpus is not None else None
     kept = ("setting", "seeds", "test.weighted_f1", "test.accuracy", "test.macro_f1", "dev.weighted_f1", "runs")
     return {
-        "row": line.row.name,
+        "row": row.name,
         "paper": {"accuracy": paper[0], "weighted_f1": paper[1]} if paper is not None else None,
         "scores": {key: score[key] for key in kept} if score is not None else None,
     }
 
 
-def as_markdown(content: Mapping[str, Any]) -> str:
-    """The tables as a page, in per cent; the paper's columns only where a row has its numbers."""
-    lines = [
-        f"# Ablation of {content['config']}, seeds {content['seeds']}",
-        "",
-        "Test scores, mean ± standard deviation over seeds, with 95 % bootstrap intervals over dialogues. Weights are "
-        "selected as configured; choose among rows by dev, whose best is bold, not by test.",
-    ]
-    if not any(row["paper"] for part in content["tables"] for row in part["rows"]):
-        lines += ["", "The paper's numbers are of the test sets of MELD (2610 turns) and IEMOCAP (1622) alone."]
-    for part in content["tables"]:
-        lines += ["", f"## {part['title']}", "", *_table(part["rows"])]
-        if part["differences"]:
-            lines += ["", *map(_difference, part["differences"])]
-    for one in content["left_out"]:
-        lines += ["", f"## {one['title']}", "", "Left out, because it compares stores that have to be made first:"]
-        lines += ["", "```bash", one["commands"].rstrip(), "```"]
-    return "\n".join(lines) + "\n"
+def _deliver(content: Mapping[str, Any], out: Path) -> None:
+    from m2fnet.ablation_page import as_markdown
 
-
-def _table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    has_paper = any(row["paper"] for row in rows)
-    best = max((row["scores"]["dev.weighted_f1"]["mean"] for row in rows if row["scores"]), default=None)
-    columns = [_cells(row, best) for row in rows]
-    kept = [name for name in _COLUMNS if has_paper or not name.startswith("paper")]
-    return table(kept, [[cells[name] for name in kept] for cells in columns])
-
-
-def _cells(row: Mapping[str, Any], best_dev: float | None) -> dict[str, str]:
-    """Column of `_COLUMNS` -> what stands there."""
-    scores, paper = row["scores"], row["paper"]
-    cells = dict.fromkeys(_COLUMNS, "–") | {"": row["row"], "seeds": "0"}
-    if paper is not None:
-        cells |= {"paper": f"{paper['weighted_f1']:.2f}", "paper's accuracy": f"{paper['accuracy']:.2f}"}
-    if scores is not None:
-        f1, dev = scores["test.weighted_f1"], scores["dev.weighted_f1"]
-        cells |= {
-            "weighted F1": _spread(f1),
-            "95 % interval": _bounds(f1),
-            "accuracy": _spread(scores["test.accuracy"]),
-        }
-        cells["dev weighted F1"] = f"**{_spread(dev)}**" if dev["mean"] == best_dev else _spread(dev)
-        cells["seeds"] = str(len(scores["seeds"]))
-    return cells
-
-
-def _difference(found: Mapping[str, Any]) -> str:
-    return f"- {found['first']} minus {found['second']}: {100 * found['difference']:+.2f} ({_bounds(found)})"
-
-
-def _spread(score: Mapping[str, Any]) -> str:
-    return percent(score["mean"]) + (f" ± {percent(score['sd'])}" if score["sd"] is not None else "")
-
-
-def _bounds(score: Mapping[str, Any]) -> str:
-    return "–" if score["low"] is None else f"{percent(score['low'])} to {percent(score['high'])}"
+    page = as_markdown(content)
+    print(f"\n{page}")
+    write_json(out / "ablation.json", content)
+    write_text(out / "ablation.md", page)
+    print(f"Wrote {out / 'ablation.md'}, {out / 'ablation.json'}")

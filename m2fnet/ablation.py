@@ -117,6 +117,11 @@ m2fnet ablate --config {config} --only losses \\
 )
 
 
+def tables(modalities: Sequence[str]) -> list[Table]:
+    """The tables that need no other stores; one that has nothing to compare in these modalities has no rows."""
+    return [modality_table(modalities), fusion_table(modalities), *depth_tables(modalities)]
+
+
 def modality_table(modalities: Sequence[str]) -> Table:
     """Every subset of ``modalities``, side by side, and all of them with the fusion layers."""
     rows = [Row(_concat(chosen), _list(chosen), _SUBSETS.get(chosen, {})) for chosen in _subsets(modalities)]
@@ -136,11 +141,12 @@ def fusion_table(modalities: Sequence[str]) -> Table:
     )
 
 
-def depth_tables() -> list[Table]:
-    """One to six encoders per modality, and one to six fusion layers."""
+def depth_tables(modalities: Sequence[str]) -> list[Table]:
+    """One to six encoders per modality, and one to six fusion layers where there is something to fuse."""
+    layers = (_depths("fusion_layers", "m", _FUSION_LAYERS),) if _can_fuse(modalities) else ()
     return [
         Table("encoders", "Encoders per modality, N", (_depths("encoders", "N", _ENCODERS),)),
-        Table("fusion_layers", "Fusion layers, m", (_depths("fusion_layers", "m", _FUSION_LAYERS),)),
+        Table("fusion_layers", "Fusion layers, m", layers),
     ]
 
 

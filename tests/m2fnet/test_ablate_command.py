@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from m2fnet.ablate_command import as_markdown
+from m2fnet.ablation_page import as_markdown
 from m2fnet.cli import DONE, FAILED, WRONG_USE
 
 
@@ -17,14 +17,15 @@ def ablate(content, tiny_data, many, trained):
     return lambda *options: many("ablate", "--seeds", "0", *options)
 
 
-def tables():
-    content = json.loads(Path("runs/tiny-ablation/ablation.json").read_text(encoding="utf-8"))
+def tables(out):
+    content = json.loads((Path(out) / "ablation.json").read_text(encoding="utf-8"))
     return content, {table["name"]: table for table in content["tables"]}
 
 
 def test_fusion_against_concatenation_is_trained_once_and_compared(ablate, trained, capsys):
     assert ablate("--only", "modalities,fusion") == DONE
-    content, found = tables()
+    (out,) = Path("runs").glob("tiny-*-ablation")
+    content, found = tables(out)
     names = ["text", "audio", "text + audio, concat", "text + audio, fusion"]
     assert [row["row"] for row in found["modalities"]["rows"]] == names
     assert sum(command[1] == "fit" for command in trained) == len(names)
@@ -40,21 +41,25 @@ def test_fusion_against_concatenation_is_trained_once_and_compared(ablate, train
     (difference,) = found["fusion"]["differences"]
     scores = {row["row"]: row["scores"]["test.weighted_f1"]["mean"] for row in found["modalities"]["rows"]}
     assert difference["difference"] == pytest.approx(scores[names[3]] - scores[names[2]])
-    page, printed = Path("runs/tiny-ablation/ablation.md").read_text(encoding="utf-8"), capsys.readouterr().out
+    page, printed = (out / "ablation.md").read_text(encoding="utf-8"), capsys.readouterr().out
     assert page in printed
-    assert "F1 per class" not in printed  # the reports of the sweeps
+    assert "| majority class (" in page
+    assert "of 2000 bootstrap draws (seed 0) of the 5 test dialogues" in page
+    assert "Paired: each draw takes the same dialogues for both sides" in page
     assert "paper's accuracy" not in page
     assert "The paper's numbers are of the test sets of MELD" in page
     assert content["left_out"] == []
     before = len(trained)
     assert ablate("--only", "modalities,fusion") == DONE
     assert len(trained) == before
+    assert ablate("--only", "modalities", "--modalities", "text") == DONE  # tables of its own
+    assert (out / "ablation.md").read_text(encoding="utf-8") == page
 
 
 def test_stores_are_compared_if_they_are_named_and_else_said_to_be_left_out(ablate, tiny_data, capsys):
     audio = tiny_data / "audio"
-    assert ablate("--only", "visual,losses", "--losses", f"one={audio}") == DONE
-    content, found = tables()
+    assert ablate("--only", "visual,losses", "--losses", f"one={audio}", "--out", "out") == DONE
+    content, found = tables("out")
     assert [row["row"] for row in found["losses"]["rows"]] == ["one"]
     (left_out,) = content["left_out"]
     assert left_out["title"] == "Scene, face or both"
@@ -72,7 +77,8 @@ def test_the_papers_numbers_stand_beside_ours_and_the_best_on_dev_is_bold():
         return {"row": name, "paper": paper, "scores": scores | {"seeds": [0, 1]}}
 
     paper = {"accuracy": 67.85, "weighted_f1": 66.71}
-    tables = [{"title": "t", "rows": [row("N = 1", 0.6, paper), row("N = 2", 0.7, None)], "differences": []}]
+    rows = [row("N = 1", 0.6, paper), row("N = 2", 0.7, None)]
+    tables = [{"title": "t", "rows": rows, "differences": [], "summary": None}]
     page = as_markdown({"config": "c", "seeds": "0-1", "tables": tables, "left_out": []})
     assert "| N = 1 | 50.00 ± 1.00 | 66.71 | 40.00 to 60.00 | 50.00 ± 1.00 | 67.85 | 60.00 ± 1.00 | 2 |" in page
     assert "| N = 2 | 50.00 ± 1.00 | – | 40.00 to 60.00 | 50.00 ± 1.00 | – | **70.00 ± 1.00** | 2 |" in page
@@ -80,11 +86,39 @@ def test_the_papers_numbers_stand_beside_ours_and_the_best_on_dev_is_bold():
 
 
 def test_runs_that_fail_leave_their_rows_empty(ablate, capsys):
-    assert ablate("--only", "modalities", "--modalities", "text", "--model.optimizer.lr", "1e30") == FAILED
-    (row,) = tables()[1]["modalities"]["rows"]
+    options = ("--modalities", "text", "--model.optimizer.lr", "1e30", "--out", "out")
+    assert ablate("--only", "modalities", *options) == FAILED
+    (row,) = tables("out")[1]["modalities"]["rows"]
     assert (row["row"], row["scores"]) == ("text", None)
     assert "1 of 1 runs failed" in capsys.readouterr().err
-    assert "| text | – | – | – | – | 0 |" in Path("runs/tiny-ablation/ablation.md").read_text(encoding="utf-8")
+    assert "| text | – | – | – | – | 0 |" in Path("out/ablation.md").read_text(encoding="utf-8")
+
+
+def test_stores_that_the_runs_would_not_read_are_refused(ablate, content, tiny_data, trained, capsys):
+    visual = f"scene={tiny_data / 'visual'}"
+    assert ablate("--only", "visual", "--visual", visual) == WRONG_USE
+    told = capsys.readouterr().err
+    assert "--visual compares stores of visual embeddings, but the runs read text and audio alone" in told
+    content["data"]["stores"]["visual"] = str(tiny_data / "visual")
+    assert ablate("--visual", visual, "--modalities", "text,audio") == WRONG_USE
+    assert "but the runs read text and audio alone" in capsys.readouterr().err
+    assert ablate("--losses", f"one={tiny_data / 'audio'}", "--data.modalities", "[text]") == WRONG_USE
+    assert "--losses compares stores of audio embeddings, but the runs read text alone" in capsys.readouterr().err
+    assert ablate("--only", "visual", "--visual", visual, visual.replace("scene", "face")) == WRONG_USE
+    assert "--visual gives one name or one store twice" in capsys.readouterr().err
+    assert ablate("--only", "encoders", "--visual", visual) == WRONG_USE
+    assert "but --only leaves their table out; add visual to it" in capsys.readouterr().err
+    assert trained == []
+
+
+def test_what_has_nothing_to_fuse_is_refused_if_asked_for_and_else_left_out(ablate, monkeypatch, capsys):
+    monkeypatch.setattr("m2fnet.ablate_command.run_left", lambda *_: [])
+    assert ablate("--only", "modalities,fusion_layers", "--modalities", "text") == WRONG_USE
+    assert "--only names fusion_layers, but fusion needs text and another modality" in capsys.readouterr().err
+    assert ablate("--modalities", "text", "--out", "out") == DONE
+    page = Path("out/ablation.md").read_text(encoding="utf-8")
+    assert page.count("Left out: fusion needs text and another modality, and the runs read text.") == 2
+    assert list(tables("out")[1]) == ["modalities", "encoders"]
 
 
 @pytest.mark.parametrize(
@@ -92,6 +126,10 @@ def test_runs_that_fail_leave_their_rows_empty(ablate, capsys):
     [
         (["--only", "layers"], "'layers' is not one of modalities, fusion"),
         (["--modalities", "smell"], "'smell' is not one of text, audio, visual"),
+        (["--modalities", "text,visual"], "visual is to be combined, but tiny.yaml has stores of text and audio alone"),
+        (["--config", "conf/extractors/audio_mel.yaml"], "audio_mel.yaml names no data.stores"),
+        (["--jobs", "0"], "--jobs is 0, expected at least 1"),
+        (["--run", "x"], "--run cannot be given to a sweep"),
         (["--visual", "scene"], "expected NAME=DIR, got 'scene'"),
         (["--model.net.hedas", "2"], "hedas"),
     ],

@@ -31,8 +31,8 @@ def test_a_sweep_trains_tests_and_reports_every_seed_of_every_setting(sweep, tra
     assert re.search(rf"hidden=6, heads=2 +runs/{other} +2 +0\n", printed)
     assert "[4/4] hidden=6, heads=2, seed 1: weighted F1 dev " in printed
     assert "m2fnet report runs/tiny/seed-0 runs/tiny/seed-1" in printed
-    assert Path("runs/tiny-sweep/summary.md").is_file()
-    rows = json.loads(Path("runs/tiny-sweep/sweep.json").read_text(encoding="utf-8"))["runs"]
+    (summary,) = Path("runs").glob("tiny-*-sweep/summary.md")
+    rows = json.loads(summary.with_name("sweep.json").read_text(encoding="utf-8"))["runs"]
     assert rows[3] == {
         "settings": {"model.net.hidden": "6", "model.net.init_args.heads": "2"},
         "seed": 1,
@@ -50,6 +50,20 @@ def test_what_is_done_is_not_done_again(sweep, trained, capsys):
     assert sweep("--seeds", "0-1") == DONE
     assert len(trained) == 4
     assert re.search(r"as configured +runs/tiny +2 +2\n", capsys.readouterr().out)
+
+
+def test_every_choice_of_settings_has_a_summary_of_its_own_and_more_seeds_renew_it(sweep, monkeypatch):
+    monkeypatch.setattr("m2fnet.sweep_command.run_all", lambda *_: (_ for _ in ()))
+    for seeds, widths in (("0", "4,6"), ("0", "6,8"), ("0-1", "4,6"), ("0", "4")):
+        assert sweep("--seeds", seeds, "--grid", f"model.net.hidden={widths}", "--no-report") == DONE
+    found = [json.loads(path.read_text(encoding="utf-8"))["runs"] for path in Path("runs").glob("*-sweep/sweep.json")]
+    assert sorted(sorted({run["settings"]["model.net.hidden"] for run in runs}) for runs in found) == [
+        ["4"],
+        ["4", "6"],
+        ["6", "8"],
+    ]
+    assert max(map(len, found)) == 4
+    assert Path("runs/tiny-sweep/sweep.json").is_file()  # of one setting: as its runs are called
 
 
 def test_settings_of_all_runs_are_passed_on(sweep):
