@@ -129,10 +129,9 @@ class StoreMeta:
             )
         rows = rows.detach().to("cpu", DTYPES[self.dtype], copy=True)  # the caller may fill its buffer again
         if not torch.isfinite(rows).all():
-            raise StoreError(
-                f"The embedding of {utterance_id!r} holds NaN or infinity as {self.dtype}; find out why, "
-                "or record the utterance as missing."
-            )
+            is_too_large = bool(torch.isfinite(embedding).all())
+            advice = "store float32 or bfloat16" if is_too_large else "find out why, or record the utterance as missing"
+            raise StoreError(f"The embedding of {utterance_id!r} holds NaN or infinity as {self.dtype}; {advice}.")
         return rows
 
 

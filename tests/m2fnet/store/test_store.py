@@ -182,7 +182,7 @@ def test_nan_and_infinity_are_refused_by_name(tmp_path, manifest, value):
 
 
 def test_a_number_too_large_for_the_stored_type_is_refused(tmp_path, manifest):
-    with pytest.raises(StoreError, match="infinity as float16"):
+    with pytest.raises(StoreError, match="infinity as float16; store float32 or bfloat16"):
         writer(tmp_path / "s", manifest, dtype="float16").add("u0", torch.full((WIDTH,), 70000.0))
     writer(tmp_path / "t", manifest, dtype="bfloat16").add("u0", torch.full((WIDTH,), 70000.0))
 
