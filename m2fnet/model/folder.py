@@ -8,6 +8,7 @@ from typing import Any
 from m2fnet.config import refuse_untrusted
 from m2fnet.errors import M2FNetError, ModelError
 from m2fnet.files import write_json, write_text
+from m2fnet.model.bounds import WithinWeights, refuse_absurd
 from m2fnet.model.layout import (
     ADVICE,
     CARD,
@@ -23,7 +24,7 @@ from m2fnet.model.layout import (
     sealed,
 )
 from m2fnet.model.onnx import export_onnx
-from m2fnet.model.record import Model, stage
+from m2fnet.model.record import Extractor, Model, stage
 from m2fnet.records import MODALITIES, LabelSet, Problem
 
 # A model comes from elsewhere and names its classes, so fewer packages will do than a configuration may name.
@@ -78,15 +79,15 @@ def read_model(folder: Path, root: Path | None = None) -> Model:
     where = str(folder / CONFIG)
     problem = _problem(config, where)
     _refuse_foreign_classes(config, where)
+    for part in (config["network"], *config["extractors"].values()):
+        refuse_absurd(part, where)
     try:
-        network = stage("dialog.saved").load(config["network"], problem, folder / NETWORK, f"{where}: network")
+        with WithinWeights([folder / NETWORK], f"{where}: network"):
+            network = stage("dialog.saved").load(config["network"], problem, folder / NETWORK, f"{where}: network")
         extractors = {
-            modality: stage("extractors.saved").load(settings, folder / modality, f"{where}: {modality}")
-            for modality, settings in config["extractors"].items()
+            name: _extractor(settings, folder / name, where) for name, settings in config["extractors"].items()
         }
-    except ModelError:
-        raise
-    except (M2FNetError, KeyError, TypeError, AttributeError, RuntimeError) as refusal:
+    except Exception as refusal:  # what settings from elsewhere make a class raise is of any kind
         raise ModelError(f"{folder} cannot be loaded: {refusal} {ADVICE}") from refusal
     for modality, extractor in extractors.items():
         if (extractor.modality, extractor.width) != (modality, problem.widths[modality]):
@@ -98,25 +99,30 @@ def read_model(folder: Path, root: Path | None = None) -> Model:
     return Model(problem.label_set, extractors, network, config)
 
 
+def _extractor(settings: dict[str, Any], folder: Path, where: str) -> Extractor:
+    with WithinWeights(sorted(folder.glob("*.safetensors")), f"{where}: {folder.name}"):
+        return stage("extractors.saved").load(settings, folder, f"{where}: {folder.name}")
+
+
 def _problem(config: dict[str, Any], where: str) -> Problem:
     """Emotions and widths out of ``model.json``, where every value is of the kind that the rest relies on."""
     try:
         names, widths, extractors = config["label_set"], config["network"]["widths"], config["extractors"]
         parts = (config["network"], *extractors.values())
         is_good = (
-            all(isinstance(text, str) for text in (names["name"], *names["classes"]))
+            all(isinstance(text, str) and text.isprintable() for text in (names["name"], *names["classes"]))
             and names["kind"] == "single"
             and list(widths) == list(extractors) == [name for name in MODALITIES if name in widths]
             and bool(widths)
             and all(type(width) is int and width > 0 for width in widths.values())
             and all(isinstance(part["class_path"], str) and isinstance(part["init_args"], dict) for part in parts)
             and type(config["temperature"]) in (int, float)
-            and 0 < config["temperature"] < inf
+            and 0 < float(config["temperature"]) < inf
         )
         if not is_good:
             raise ValueError("a value is not of the kind that belongs there")
         return Problem(LabelSet(names["name"], tuple(names["classes"])), widths)
-    except (KeyError, TypeError, AttributeError, ValueError) as damage:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as damage:
         raise ModelError(f"{where} is damaged ({damage!r}). {ADVICE}") from damage
 
 

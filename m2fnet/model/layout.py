@@ -30,6 +30,7 @@ SEAL = "sha256"
 FORMAT = 1
 KINDS = (".json", ".model", ".onnx", ".safetensors", ".txt")  # settings, vocabularies, tensors; no pickle, no code
 ADVICE = "Get the model again from where it came, or make it with `m2fnet export`."
+_MOST_BYTES = 10 * 2**20  # of model.json, which has a few thousand
 _UNLISTED = (CONFIG, CARD, ".gitattributes")
 _NOT_OURS = (".git", ".cache")  # of a folder that was cloned, or downloaded by the hub's own command
 
@@ -42,9 +43,11 @@ def read_folder(folder: Path, root: Path) -> dict[str, Any]:
         root: where its files have to lie, links followed: the folder itself, or for a download the hub's cache of it.
 
     Raises:
-        ModelError: if a file is missing, surplus, changed, or somewhere else.
+        ModelError: if a file is missing, surplus, changed, or somewhere else, or ``model.json`` is too large.
     """
     _refuse_elsewhere(folder, CONFIG, root)
+    if (folder / CONFIG).stat().st_size > _MOST_BYTES:
+        raise ModelError(f"{folder / CONFIG} is larger than {_MOST_BYTES // 2**20} MiB, expected settings. {ADVICE}")
     content = read_json(folder / CONFIG, ModelError, ADVICE)
     if content.get("format") != FORMAT:
         raise ModelError(
