@@ -27,19 +27,19 @@ import runpy
 import statistics
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 from unittest.mock import patch
 
 import av
 import librosa
 import numpy as np
 import torch
+from _clock import Clock
 from _table import Row, finish, parser
 from facenet_pytorch import MTCNN
 from faces import MIXED, clip, drawings
@@ -60,36 +60,11 @@ from m2fnet.media.faces import FaceDetector
 from m2fnet.records import LabelSet, Utterance
 from m2fnet.store.parts import PartWriter
 
-P = ParamSpec("P")
-R = TypeVar("R")
 FPS, RATE, HEARD = 24, 48_000, 16_000
 BITS = 1_500_000  # of the picture, a second
 MEDIAN, SPREAD = 2.4, 0.75  # of the lengths, log-normal, so that the mean is 3.2 s as in MELD
 BUDGET, BATCH = 512, 8
 STAGES = ("decode", "detect", "network", "write", "rest")
-
-
-@dataclass
-class Clock:
-    """Seconds of each stage: of this process on a core, or on the wall."""
-
-    now: Callable[[], float] = time.process_time
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start = self.now()
-        yield
-        self.seconds[stage] += self.now() - start
-
-    def on(self, stage: str, function: Callable[P, R]) -> Callable[P, R]:
-        """``function``, timed."""
-
-        def timed(*args: P.args, **kwargs: P.kwargs) -> R:
-            with self(stage):
-                return function(*args, **kwargs)
-
-        return timed
 
 
 @dataclass(frozen=True)
@@ -142,7 +117,7 @@ def rows_of(
 def parts_of(job: Job, once: Manifest, folder: Path, args: argparse.Namespace) -> tuple[Clock, Clock]:
     """What every stage costs a single core: ours and the naive way."""
     torch.set_num_threads(1)
-    ours, naive = Clock(), Clock()
+    ours, naive = Clock(time.process_time), Clock(time.process_time)
     with ours("all"), stages(job.net, ours):
         embed(job.net, once, folder / "once", args, workers=0)
     with naive("all"):
@@ -154,7 +129,7 @@ def parts_of(job: Job, once: Manifest, folder: Path, args: argparse.Namespace) -
 def speeds_of(job: Job, manifest: Manifest, folder: Path, args: argparse.Namespace) -> tuple[float, float]:
     """Seconds on the wall per utterance: the naive way and ours, with as many cores as there may be."""
     torch.set_num_threads(args.threads)
-    naive, ours = Clock(time.perf_counter), Clock(time.perf_counter)
+    naive, ours = Clock(), Clock()
     wanted = turns(manifest)
     clips = clips_of(wanted)
     embed(job.net, part_of(manifest, 1, folder), folder / "warm", args, workers=0)

@@ -21,42 +21,18 @@ import runpy
 import subprocess
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from _clock import Clock
 from _table import Row, finish, parser
 
 EXTRACTORS = {"text": "text_lsa", "audio": "audio_mel_statistics", "visual": "visual_face_gradients"}
 START, VOICE = "load libraries and model", "voice activity, without subtitles"  # beside the rest
 EMOTIONS = ("neutral", "joy", "anger", "sadness", "surprise")
 MIB = 1024  # in kB
-
-
-@dataclass
-class Clock:
-    """Seconds on the wall of each stage."""
-
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] += time.perf_counter() - start
-
-    def on(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """``function``, timed."""
-
-        def timed(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-            with self(stage):
-                return function(*args, **kwargs)
-
-        return timed
 
 
 def main() -> None:
@@ -138,7 +114,7 @@ def measure(clip: Path, model: Path, out: Path, threads: int | None, causal: boo
             found = segments_of(clip)
         predictions = pipeline(clip, segments=found.segments)
         with clock("write"):
-            write_results(out, predictions, found.source, {})
+            write_results(out, predictions, found, {})
     most, cores = peak(), {"load": loaded, "the rest": time.process_time() - loaded}
     with clock(VOICE):
         voice_activity(clip)
