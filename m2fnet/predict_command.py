@@ -213,7 +213,7 @@ def _run(job: Job, pipeline: "Pipeline", made_with: dict[str, str], arguments: a
     _check_length(name, found.segments, arguments.max_minutes)
     with _owned(folder), _progress(name, len(found.segments)) as progress:
         predictions = pipeline(clip, segments=found.segments, progress=progress)
-        files = write_results(folder, predictions, found.source, made_from)
+        files = write_results(folder, predictions, found, made_from)
     print(f"\n{name}: {_turns(len(predictions))}, told by {found.source}")
     for line in (*_left_out(found.left_out), *_table(predictions), *_without(predictions, missing(predictions))):
         print(line)

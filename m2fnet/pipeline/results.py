@@ -9,6 +9,7 @@ from typing import Any
 
 from safetensors.torch import save
 
+from m2fnet.conversation.segments import Found
 from m2fnet.conversation.writing import write_csv, write_jsonl, write_srt
 from m2fnet.errors import ConversationError
 from m2fnet.files import read_json, replaced, write_json
@@ -39,14 +40,14 @@ def is_done(folder: Path, made_from: Mapping[str, Any]) -> bool:
 
 
 def write_results(
-    folder: Path, predictions: Sequence[Prediction], source: str, made_from: Mapping[str, Any]
+    folder: Path, predictions: Sequence[Prediction], found: Found, made_from: Mapping[str, Any]
 ) -> list[str]:
     """Write everything into ``folder`` and return the names of the files.
 
     Args:
         folder: made if it is not there; what lay there under the same names is replaced.
         predictions: of one conversation; without times there are no subtitles.
-        source: what told the turns, such as ``"voice activity"``.
+        found: the turns, what told them, and which cues and lines are none.
         made_from: what the results depend on, for `is_done`.
     """
     (folder / ABOUT).unlink(missing_ok=True)
@@ -61,8 +62,9 @@ def write_results(
             temporary.write_bytes(rendered(figure, kind))
     about = {
         "made_from": dict(made_from),
-        "segments": source,
+        "segments": found.source,
         "turns": len(predictions),
+        "left_out": list(found.left_out),
         "missing": {name: dict(reasons) for name, reasons in missing(predictions).items()},
     }
     write_json(folder / ABOUT, about)

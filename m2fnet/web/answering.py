@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from m2fnet.conversation.clip import streams_of
-from m2fnet.conversation.segments import read_segments, segments_of
 from m2fnet.conversation.writing import write_srt
 from m2fnet.errors import M2FNetError, PredictionError
-from m2fnet.pipeline import Pipeline
+from m2fnet.pipeline import Pipeline, conversation_of
 from m2fnet.records import Prediction
 from m2fnet.web.limits import Limits
 
@@ -49,11 +48,15 @@ def work(load: Callable[[], Pipeline], limits: Limits, connection: Connection) -
             request = json.loads(connection.recv_bytes())
         except EOFError:
             return
-        files = {name: Path(path) if path else None for name, path in request.items()}
+        clip, subtitles = (Path(request[name]) if request[name] else None for name in ("clip", "subtitles"))
+        names = {"the clip": clip, "the subtitles" if clip else "the transcript": subtitles}
         try:
-            send(_answer(pipeline, limits, **files, progress=_now_and_then(send)))
+            answer = _answer(pipeline, limits, clip, subtitles, _now_and_then(send))
+            answer["source"] = _without_places(answer["source"], names)
+            answer["left_out"] = [_without_places(sentence, names) for sentence in answer["left_out"]]
+            send(answer)
         except M2FNetError as problem:
-            send({"refused": _without_places(str(problem), files)})
+            send({"refused": _without_places(str(problem), names)})
         except Exception:
             traceback.print_exc()  # for who runs the page; the sender gets no inside of it
             send({"refused": "The model failed over this file; the server's output says how."})
@@ -86,18 +89,14 @@ def _answer(
     file = clip or subtitles
     if file is None:
         raise PredictionError("Neither a clip nor subtitles came. Choose a file.")
-    end_s = None
-    if clip is not None:
-        end_s = _told_end(clip)
-        limits.check_length(end_s or 0.0)
-        found = segments_of(clip, subtitles)
-        spoken, source = found.segments, "the subtitles" if subtitles is not None else found.source
-    else:
-        spoken, source = read_segments(file), "the transcript"
-    predictions = pipeline(clip, segments=spoken, progress=progress)
+    end_s = _told_end(clip) if clip is not None else None
+    limits.check_length(end_s or 0.0)
+    clip, found = conversation_of(clip, subtitles)
+    predictions = pipeline(clip, segments=found.segments, progress=progress)
     return {
         "turns": [asdict(prediction) for prediction in predictions],
-        "source": source,
+        "source": found.source,
+        "left_out": list(found.left_out),
         "end_s": end_s,
         "srt": _as_srt(predictions, file.with_suffix(".answer")),
     }
@@ -120,9 +119,9 @@ def _as_srt(predictions: Sequence[Prediction], path: Path) -> str | None:
         path.unlink(missing_ok=True)
 
 
-def _without_places(sentence: str, files: dict[str, Path | None]) -> str:
-    """The sentence with files called by what they are; where they lie here concerns nobody."""
-    for what, path in files.items():
+def _without_places(sentence: str, names: dict[str, Path | None]) -> str:
+    """The sentence with files called by their ``names``; where they lie here concerns nobody."""
+    for name, path in names.items():
         if path is not None:
-            sentence = sentence.replace(str(path), f"the {what}").replace(path.name, f"the {what}")
+            sentence = sentence.replace(str(path), name).replace(path.name, name)
     return sentence

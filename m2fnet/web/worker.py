@@ -51,7 +51,7 @@ class Worker:
         return facts
 
     def ask(self, clip: Path | None, subtitles: Path | None) -> Iterator[Answer]:
-        """Messages ``{"done": 3, "of": 9}``, and last the answer ``{"turns": [...], "source": ..., "srt": ...}``.
+        """Messages ``{"done": 3, "of": 9}``, and last the answer ``{"turns": [...], "left_out": [...], ...}``.
 
         Args:
             clip: video or sound, if there is any.

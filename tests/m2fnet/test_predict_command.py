@@ -60,7 +60,7 @@ def test_a_clip_becomes_a_table_and_a_folder(predict, clip, tmp_path):
     assert lines[3] == "Without visual in all turns (there is no picture: 2)"
     assert lines[4].startswith("Written to predictions/talk.wav: predictions.jsonl, ")
     about = json.loads((folder / "about.json").read_text())
-    assert (about["segments"], about["turns"]) == ("talk.srt", 2)
+    assert (about["segments"], about["turns"], about["left_out"]) == ("talk.srt", 2, [])
     assert about["missing"] == {"visual": {"there is no picture": 2}}
 
 
@@ -110,6 +110,9 @@ def test_cues_that_are_no_turns_are_counted_and_the_first_named(predict, clip, t
     assert code == cli.DONE
     assert "talk.wav: 2 turns" in out
     assert out.count(f"Left out 4 that are no turns: {told}; …\n") == 1
+    about = json.loads((tmp_path / "predictions" / "talk.wav" / "about.json").read_text())
+    assert about["left_out"][:3] == told.split("; ")
+    assert len(about["left_out"]) == 4
 
 
 def test_turns_without_anything_are_counted(predict, tmp_path):

@@ -2,6 +2,7 @@
 
 const ROWS = 500; // turns in the list; the timeline and the files have all
 const DETAILED = 500; // turns up to which the timeline shows the weaker emotions too
+const NAMED = 3; // cues that are no turns; the JSON has all
 const LANE = 20; // height in the timeline, as in page.css
 const SUBTITLES = ["srt", "vtt", "rttm", "csv", "txt"];
 
@@ -194,11 +195,20 @@ function drawFacts(answer) {
   const name = (chosen.clip ?? chosen.subtitles).name;
   $("summary").textContent = `${count(turns.length, "turn")}, told by ${answer.source}`;
   $("streams").textContent = model.modalities.map((stream) => describe(stream, turns)).join(" · ");
-  const kept = { clip: name, model: model.name, classes: model.classes, source: answer.source, turns };
+  drawLeftOut(answer.left_out);
+  const { source, left_out } = answer;
+  const kept = { clip: name, model: model.name, classes: model.classes, source, left_out, turns };
   const stem = name.replace(/\.[^.]*$/, "");
   offer($("json"), `${stem}.emotions.json`, JSON.stringify(kept, null, 2), "application/json");
   $("srt").hidden = answer.srt === null;
   offer($("srt"), `${stem}.emotions.srt`, answer.srt ?? "", "application/x-subrip");
+}
+
+/** What of the subtitles is no turn: how many cues, and the first ones. */
+function drawLeftOut(sentences) {
+  $("left-out").hidden = !sentences.length;
+  const first = [...sentences.slice(0, NAMED), ...(sentences.length > NAMED ? ["…"] : [])].join("; ");
+  $("left-out").textContent = `Left out ${sentences.length.toLocaleString("en")} that are no turns: ${first}`;
 }
 
 function describe(stream, turns) {

@@ -157,6 +157,23 @@ def test_a_file_dropped_on_the_page_is_chosen(open_here):
     assert page.locator("#go").is_enabled()
 
 
+def test_cues_that_are_no_turns_are_counted_named_and_kept(open_here, tmp_path):
+    page = open_here().page
+    send(page, write_subtitles(tmp_path / "talk.srt", ["Ann: Hello.", "<i></i>", "", "", "{\\an8}"]))
+    answered(page)
+    assert page.locator(".turn").count() == 1
+    told = "Left out 4 that are no turns: the transcript:6 says nothing; the transcript:10 says nothing; "
+    assert page.locator("#left-out").inner_text() == told + "the transcript:14 says nothing; …"
+    with page.expect_download() as download:
+        page.click("#json")
+    kept = json.loads(download.value.path().read_text(encoding="utf-8"))
+    assert kept["left_out"][-1] == "the transcript:18 says nothing"
+    page.click("#again")
+    send(page, write_subtitles(tmp_path / "whole.srt", ["Ann: Hello."]))
+    answered(page)
+    assert page.locator("#left-out").is_hidden()
+
+
 def test_markup_from_strangers_stays_text(open_here, address, tmp_path):
     visited = open_here()
     page = visited.page

@@ -63,6 +63,14 @@ def test_a_transcript_needs_no_clip(worker, tmp_path):
         list(worker.ask(None, None))
 
 
+def test_cues_that_are_no_turns_are_told_without_the_place_of_their_file(worker, tmp_path):
+    clip, subtitles = write_sound(tmp_path / "talk.clip"), write_subtitles(tmp_path / "talk.srt", ["Ann: One.", "", ""])
+    for asked, name in (((clip, subtitles), "the subtitles"), ((None, subtitles), "the transcript")):
+        *_, answer = worker.ask(*asked)
+        assert [turn["text"] for turn in answer["turns"]] == ["One."]
+        assert answer["left_out"] == [f"{name}:6 says nothing", f"{name}:10 says nothing"]
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
