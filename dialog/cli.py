@@ -14,9 +14,13 @@ from dialog.missing import DialogueTrainer
 from dialog.task import SCORED, DialogueTask
 from m2fnet.callbacks import say
 from m2fnet.files import write_json, write_jsonl, write_text
+from m2fnet.metrics.markdown import plain
 from m2fnet.metrics.report import as_markdown, write_report
 from m2fnet.store import Store
 from m2fnet.training import RunCLI
+
+LEAK = "leak"  # how the defect of a manifest begins whose turns stand in two splits
+_NAMED = 3  # of such turns; `defects.md` beside the manifest has all
 
 
 class DialogueCLI(RunCLI):
@@ -33,6 +37,14 @@ class DialogueCLI(RunCLI):
     def stores(self) -> Mapping[str, Store]:
         """The embeddings of each modality."""
         return cast(DialogueData, self.datamodule).stores
+
+    def before_fit(self) -> None:
+        """Name the turns that training and scores have in common."""
+        self._say_leaks()
+
+    def before_test(self) -> None:
+        """Name the turns that training and scores have in common."""
+        self._say_leaks()
 
     def after_fit(self) -> None:
         """Say where the run lies and what comes next."""
@@ -83,6 +95,12 @@ class DialogueCLI(RunCLI):
         if self.trainer.is_global_zero:
             write_jsonl(path, [asdict(row) for row in rows])
             say(f"Labelled {len(rows)} utterances: {path}")
+
+    def _say_leaks(self) -> None:
+        for defect in cast(DialogueData, self.datamodule).manifest.defects:
+            if defect.what.startswith(LEAK):
+                named = ", ".join([*defect.ids[:_NAMED], *(["…"] if len(defect.ids) > _NAMED else [])])
+                say(plain(f"{defect.what}: {len(defect.ids)} turns ({named}); {defect.done}"))
 
     def _facts(self, data: DialogueData) -> dict[str, object]:
         return {

@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ from tiny_corpus import tiny_manifest, with_other_test_labels, write_stores
 
 from dialog.task import DialogueTask
 from m2fnet.cli import DONE, FAILED, WRONG_USE, run
+from m2fnet.records import Defect
 
 
 @pytest.fixture
@@ -55,6 +57,18 @@ def test_fit_then_test_writes_a_report_that_scikit_learn_agrees_with(dialog, tmp
     assert report["dev.weighted_f1"] == pytest.approx(fitted["dev.weighted_f1"], abs=1e-6)  # torchmetrics = sklearn
     assert (tmp_path / "run" / "confusion.png").stat().st_size > 1000
     assert "majority class" in capsys.readouterr().out
+
+
+def test_turns_that_stand_in_two_splits_are_named_when_they_are_loaded(dialog, tiny, capsys):
+    leak = Defect("leak: same recording", tuple(f"test-{n}-0" for n in range(4)), "kept; scores are flattered")
+    shutil.rmtree(tiny / "manifest")
+    replace(tiny_manifest(), defects=(leak, Defect("clip missing", ("dev-0-0",), "text kept"))).save(tiny / "manifest")
+    told = "leak: same recording: 4 turns (test-0-0, test-1-0, test-2-0, …); kept; scores are flattered\n"
+    for command in ("fit", "test"):
+        assert dialog(command) == DONE
+        printed = capsys.readouterr().out
+        assert told in printed
+        assert "clip missing" not in printed
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(dialog, tmp_path):
