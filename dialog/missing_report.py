@@ -57,10 +57,13 @@ def _tables(task: DialogueTask, data: DialogueData, split: str, condition: Condi
 def as_markdown(content: dict[str, Any]) -> str:
     """The scores as a page of two tables, in per cent."""
     columns = ["missing", "dev weighted F1", "test weighted F1", "95 % interval", "test accuracy"]
+    draw = content["bootstrap"]
     lines = [
         f"# {escaped(content['corpus'])}: {' + '.join(content['modalities'])}, seed {content['seed']}, parts missing",
         "",
-        "The same weights, answering every turn; “missing” is the share of all test embeddings that was not there.",
+        "The same weights, answering every turn; “missing” is the share of all test embeddings that was not there. The "
+        f"interval holds the middle {100 * draw['level']:g} % of {draw['draws']} bootstrap draws of the test "
+        f"dialogues; below {FEWEST_DIALOGUES} dialogues there is none.",
         "",
         *table(["given", *columns], [[" + ".join(row["present"]), *_cells(row)] for row in content["subsets"]]),
         "",

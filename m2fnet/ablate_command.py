@@ -166,7 +166,8 @@ def _modality_of(
         raise UsageError(f"--{option} gives one name or one store twice; expected each once.")
     found = {Store(folder).meta.modality for _, folder in stores}
     if len(found) > 1 or (option == "visual" and found != {"visual"}):
-        raise UsageError(f"--{option} names stores of {', '.join(sorted(found))} embeddings; expected one modality.")
+        expected = "visual ones alone" if option == "visual" else "those of one modality"
+        raise UsageError(f"--{option} names stores of {' and '.join(sorted(found))} embeddings; expected {expected}.")
     (modality,) = found
     if modality not in modalities:
         raise UsageError(
