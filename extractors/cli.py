@@ -75,9 +75,11 @@ def _run_fitted(task: str, keys: Sequence[str]) -> None:
             f"{settings.run} holds no fit of these settings on this manifest; run `m2fnet extractor fit` with the "
             "same configuration first."
         )
+    print(f"kept in {settings.run}")
+    if task == "fit" and manifest.label_set.kind != "single":
+        return  # fitting needs no labels, the probe one per utterance
     split = _SPLITS[task]
     scores = fitted.judge(settings.run, run, manifest, split, loading)
     print(f"{split} ({scores['n']} utterances)   weighted F1")
     print(f"  linear probe       {100 * scores['weighted_f1']:6.2f}")
     print(f"  majority class     {100 * scores['majority_weighted_f1']:6.2f}")
-    print(f"kept in {settings.run}")

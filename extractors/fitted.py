@@ -113,10 +113,14 @@ def judge(run: Path, fitted: FittedRun, manifest: Manifest, split: Split, loadin
     """Scores of a linear probe on ``split``, also written into the report of ``run``.
 
     Raises:
-        RunError: if there are no labelled embeddings to learn or to judge, or those of training cannot be read.
+        RunError: if utterances have several emotions, there are no labelled embeddings to learn or to judge, or those of
+            training cannot be read.
     """
     if manifest.label_set.kind != "single":
-        raise RunError("The linear probe judges single labels, but this manifest has several per utterance.")
+        raise RunError(
+            f"The linear probe judges one emotion per utterance, but {manifest.label_set.name!r} has several; embed "
+            "without judging by `m2fnet extract`."
+        )
     wanted = turns(manifest, split)
     found = [(turn, v) for turn, v in embed(fitted.extractor, wanted, loading) if isinstance(v, Tensor)]
     scores = linear_probe(

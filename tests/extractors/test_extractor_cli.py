@@ -1,5 +1,6 @@
 """`m2fnet extractor` and its configuration files, wrong and hostile ones included."""
 
+import dataclasses
 import json
 
 import pytest
@@ -19,6 +20,17 @@ def test_fit_validate_test_report_the_probe(config, capsys):
     report = json.loads((config.parent / "runs/tiny/report.json").read_text())
     assert report["test"]["n"] == 6
     assert "majority class" in capsys.readouterr().out
+
+
+def test_a_fit_needs_no_single_labels_and_a_probe_does(config, corpus, capsys):
+    labels = dataclasses.replace(corpus.label_set, kind="multi")
+    dataclasses.replace(corpus, label_set=labels).save(config.parent / "multi")
+    command = ["--config", "tiny.yaml", "--manifest", "multi"]
+    assert run(["extractor", "fit", *command]) == 0
+    assert capsys.readouterr().out == "kept in runs/tiny\n"
+    assert run(["extractor", "validate", *command]) == 1
+    assert "one emotion per utterance, but 'tiny' has several; embed without judging" in capsys.readouterr().err
+    assert run(["extract", *command, "--out", "store"]) == 0
 
 
 def test_judging_without_a_fit_says_what_to_run(config, capsys):
