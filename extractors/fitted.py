@@ -113,8 +113,8 @@ def judge(run: Path, fitted: FittedRun, manifest: Manifest, split: Split, loadin
     """Scores of a linear probe on ``split``, also written into the report of ``run``.
 
     Raises:
-        RunError: if utterances have several emotions, there are no labelled embeddings to learn or to judge, or those of
-            training cannot be read.
+        RunError: if utterances have several emotions, there are no labelled embeddings to learn from or to judge, or
+            those of training cannot be read.
     """
     if manifest.label_set.kind != "single":
         raise RunError(
