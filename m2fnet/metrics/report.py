@@ -124,27 +124,12 @@ def as_markdown(report: dict[str, Any]) -> str:
 
 
 def draw_confusion(path: Path, table: Sequence[Sequence[int]], classes: Sequence[str]) -> None:
-    """Draw a confusion matrix (rows true, columns predicted): share of the row as colour and text, count below."""
-    from matplotlib.figure import Figure  # the object interface: no global state, no display
+    """Draw a confusion matrix (rows true, columns predicted) into a PNG file."""
+    from m2fnet.plots.confusion import confusion  # matplotlib, which nobody needs who only reads a report
+    from m2fnet.plots.style import rendered
 
-    counts = np.asarray(table)
-    totals = counts.sum(1, keepdims=True)
-    shares = counts / np.maximum(totals, 1)
-    size = 2.2 + 0.75 * len(classes)
-    figure = Figure(figsize=(size, size), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(shares, vmin=0, vmax=1, cmap="Blues")
-    for (row, column), count in np.ndenumerate(counts):
-        where: dict[str, Any] = {"x": column, "ha": "center", "color": "white" if shares[row, column] > 0.5 else "0.15"}
-        axes.text(y=row - 0.04, s=f"{shares[row, column]:.0%}", va="bottom", fontsize=11, **where)
-        axes.text(y=row + 0.06, s=f"{count}", va="top", fontsize=8, **where)
-    rows = [f"{name}\nn = {total}" for name, total in zip(classes, totals[:, 0], strict=True)]
-    tilted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-    axes.set_xticks(range(len(classes)), classes, parse_math=False, **tilted)  # a class may be called "$"
-    axes.set_yticks(range(len(classes)), rows, parse_math=False)
-    axes.set(xlabel="predicted emotion", ylabel="true emotion", title=f"Test utterances (n = {counts.sum()})")
     with replaced(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+        temporary.write_bytes(rendered(confusion(table, classes), "png"))
 
 
 def _columns(predictions: Sequence[ScoredPrediction]) -> tuple[list[str], list[str], list[str]]:
