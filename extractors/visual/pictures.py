@@ -54,13 +54,13 @@ def utterance_frames(turn: Turn, which: Frames) -> Tensor:
 
 
 def utterance_times(turn: Turn, which: Frames) -> Tensor:
-    """Seconds (``count``,) from the utterance's start at which `utterance_frames` looks; zeros for a still image.
+    """Seconds (T,) from the start of the utterance at which `utterance_frames` looks; 0 for a still image.
 
     Raises:
         MediaError: if it has no picture that can be decoded.
     """
     if is_picture(_path(turn)):
-        return torch.zeros(which.count)
+        return torch.zeros(1)
     start, stop = bounds_of(turn.utterance.video_span)
     with open_video(_path(turn)) as media:
         times = times_in(media, start, stop, count=which.count, place=which.place, generator=which.generator(turn))

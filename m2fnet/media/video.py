@@ -82,10 +82,15 @@ def frame_times(
 ) -> list[float]:
     """Times in seconds at which to look at a clip from ``start`` to ``stop`` with ``rate`` frames per second.
 
+    Fewer than ``count`` where so many successive frames would go beyond ``stop``, where somebody else may speak; if
+    that is no later than ``start``, nobody knows the end.
+
     >>> frame_times(0.0, 6.0, rate=25, count=3, place="spread")
     [1.0, 3.0, 5.0]
     >>> frame_times(0.0, 6.0, rate=2, count=3, place="centre")
     [2.5, 3.0, 3.5]
+    >>> frame_times(0.0, 1.0, rate=2, count=3, place="centre")
+    [0.0, 0.5]
     """
     if count < 1:
         raise ValueError(f"Expected at least one frame, but got count={count}.")
@@ -95,7 +100,8 @@ def frame_times(
     if share is None:
         share = float(torch.rand((), generator=generator))
     first = start + share * max(0.0, stop - start - (count - 1) / rate)
-    return [first + i / rate for i in range(count)]
+    times = [first + i / rate for i in range(count)]
+    return [time for time in times if time < stop] if stop > start else times
 
 
 def _upright(frames: Iterable[VideoFrame], max_side: int | None) -> Iterator[np.ndarray]:

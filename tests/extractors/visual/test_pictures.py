@@ -45,9 +45,17 @@ def test_the_times_of_a_span_begin_with_the_span(tmp_path):
     assert times_of(utterance_frames(turn, which)) == pytest.approx([11.0, 13.0], abs=0.15)
 
 
+@pytest.mark.parametrize("place", ["centre", "start", "random"])
+def test_a_short_turn_is_not_looked_at_beyond_its_end(tmp_path, place):
+    MEDIA["write_pictures"](tmp_path / "a.mkv", SHADES, codec="ffv1")
+    turn, which = turn_of(tmp_path, video="a.mkv", video_span=(10.0, 10.45)), Frames(15, place, 640)
+    assert utterance_times(turn, which).tolist() == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4], abs=1e-5)
+    assert times_of(utterance_frames(turn, which)) == pytest.approx([10.0, 10.1, 10.2, 10.3, 10.4], abs=0.25)
+
+
 def test_a_still_image_is_looked_at_once(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    assert utterance_times(turn_of(tmp_path, video="a.png"), Frames(3, "spread", 640)).tolist() == [0, 0, 0]
+    assert utterance_times(turn_of(tmp_path, video="a.png"), Frames(3, "spread", 640)).tolist() == [0]
 
 
 def test_without_a_picture_there_are_no_times():
