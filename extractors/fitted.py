@@ -20,11 +20,13 @@ from m2fnet.errors import RunError, UsageError
 from m2fnet.files import read_json, replaced, sha256_of, write_json, write_text
 from m2fnet.manifest import Manifest
 from m2fnet.records import Split
+from m2fnet.run_folder import REPRODUCTION
 from m2fnet.store import Missing
 
 CONFIG = "config.yaml"
 REPORT = "report.json"
 TRAINING = "train_embeddings.safetensors"  # what a probe learns from, so that judging never reads train again
+_NOT_FITTED = (CONFIG, REPORT, TRAINING, REPRODUCTION)
 
 
 @dataclass(frozen=True)
@@ -177,6 +179,6 @@ def _fitted_extractor(settings: Settings) -> FittedExtractor:
 
 def _weights_sha256(run: Path) -> str:
     """One hash over all fitted files."""
-    files = sorted(path for path in run.glob("*") if path.name not in (CONFIG, REPORT, TRAINING) and path.is_file())
+    files = sorted(path for path in run.glob("*") if path.name not in _NOT_FITTED and path.is_file())
     listing = "\n".join(f"{path.name} {sha256_of(path)}" for path in files)
     return hashlib.sha256(listing.encode()).hexdigest()

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 from m2fnet import cli
 from m2fnet.errors import RunError, UsageError
 from m2fnet.files import read_json, write_json
-from m2fnet.run_folder import CONFIG, FIT
+from m2fnet.run_folder import CONFIG, FIT, REPRODUCTION
 
 if TYPE_CHECKING:
     from m2fnet.reproduction import Comparison
 
-RESULT = "reproduction.json"
 DESCRIPTION = """\
 Train a run again into a folder beside it and compare: kept weights bit for bit, dev score, and the report if it has
 one. First the manifest and the stores are read and compared with the hashes that the run noted. On the machine and CPU
@@ -99,7 +98,7 @@ def _tell(found: "Sequence[Comparison]", run: Path, into: Path) -> None:
     print(f"\n{run} and {into}:")
     for one in found:
         print(f"  {one.what:<9} {'equal    ' if one.is_equal else 'DIFFERENT'}  {one.detail}")
-    write_json(into / RESULT, {"run": str(run), "compared": [asdict(one) for one in found]})
+    write_json(into / REPRODUCTION, {"run": str(run), "compared": [asdict(one) for one in found]})
     different = [one.what for one in found if not one.is_equal]
     if different:
         raise RunError(f"{into} is not equal to {run}: {', '.join(different)}.")

@@ -18,6 +18,7 @@ from m2fnet.errors import RunError, UsageError
 CONFIG = "config.yaml"
 FIT = "fit.json"
 PROVENANCE = "provenance.json"
+REPRODUCTION = "reproduction.json"
 _OTHER_FOLDER = "Delete this folder, or name another one with --run."
 # How a command is run, in contrast to what it makes: these may change from one start of a run to the next.
 _NOT_PART_OF_A_RUN = (

@@ -54,6 +54,8 @@ def test_an_extractor_fitted_in_closed_form_comes_out_the_same(config, capsys):
     assert run(["extractor", "fit", "--config", "tiny.yaml"]) == DONE
     assert run(["extractor", "test", "--config", "runs/tiny/config.yaml"]) == DONE
     assert run(["reproduce", "runs/tiny"]) == DONE, capsys.readouterr().err
+    assert run(["reproduce", "runs/tiny"]) == DONE, capsys.readouterr().err  # into the same folder once more
+    assert run(["extractor", "validate", "--config", "runs/reproduced-tiny/config.yaml"]) == DONE  # it is a fit too
     told = capsys.readouterr().out
     assert re.search(r"weights +equal +SHA-256 of all fitted files: \w{12}…\n", told)
     assert re.search(r"report +equal +dev\.weighted_f1 .*test\.weighted_f1 ", told)
