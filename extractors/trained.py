@@ -1,6 +1,5 @@
 """Runs of extractors that were trained by `ExtractorTask`: load them again, ready to embed."""
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,5 +85,5 @@ def _load_weights(extractor: Extractor, path: Path) -> str:
         own = {name.removeprefix("net."): v for name, v in checkpoint["state_dict"].items() if name.startswith("net.")}
         extractor.load_state_dict(own)
         return str(checkpoint["manifest_sha256"])
-    except (OSError, RuntimeError, KeyError, AttributeError, pickle.UnpicklingError) as problem:
+    except Exception as problem:  # a damaged file raises whatever it likes
         raise RunError(f"Cannot load {path}: {' '.join(str(problem).split())[:300]}. {_ADVICE}") from problem

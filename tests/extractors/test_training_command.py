@@ -211,7 +211,7 @@ class Bomb:
         return (print, ("exploded",))
 
 
-@pytest.mark.parametrize("damage", ["pickle", "cut", "absent", "other network"])
+@pytest.mark.parametrize("damage", ["pickle", "cut", "empty", "absent", "other network"])
 def test_damaged_weights_fail_in_one_message_and_execute_nothing(extractor, corpus, tmp_path, capsys, damage):
     assert extractor("fit") == DONE
     weights = tmp_path / "run" / "checkpoints" / "best.ckpt"
@@ -219,6 +219,8 @@ def test_damaged_weights_fail_in_one_message_and_execute_nothing(extractor, corp
         weights.write_bytes(pickle.dumps({"state_dict": Bomb()}))
     elif damage == "cut":
         weights.write_bytes(weights.read_bytes()[:500])
+    elif damage == "empty":
+        weights.write_bytes(b"")
     elif damage == "absent":
         weights.unlink()
     else:
