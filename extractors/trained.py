@@ -86,4 +86,5 @@ def _load_weights(extractor: Extractor, path: Path) -> str:
         extractor.load_state_dict(own)
         return str(checkpoint["manifest_sha256"])
     except Exception as problem:  # a damaged file raises whatever it likes
-        raise RunError(f"Cannot load {path}: {' '.join(str(problem).split())[:300]}. {_ADVICE}") from problem
+        told = " ".join(f"{type(problem).__name__}: {problem}".split())
+        raise RunError(f"Cannot load {path} ({told[:300]}). {_ADVICE}") from problem
