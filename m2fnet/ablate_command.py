@@ -12,6 +12,7 @@ from typing import Any
 from m2fnet.ablation import PAPER_CORPORA, STORE_QUESTIONS, Row, Table, store_table, tables
 from m2fnet.errors import UsageError
 from m2fnet.files import write_json, write_text
+from m2fnet.options import list_of
 from m2fnet.records import MODALITIES
 from m2fnet.sweep import Run, Setting
 from m2fnet.sweep_command import parse_many_runs, parser_of_many_runs, run_left, tell_failed
@@ -84,11 +85,11 @@ def main(argv: list[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of_many_runs("ablate", DESCRIPTION, EPILOG, seeds="0-2")
     parser.add_argument(
-        "--only", type=_list_of(NAMES), metavar="TABLES", help=f"any of {','.join(NAMES)} (default: all)"
+        "--only", type=list_of(NAMES), metavar="TABLES", help=f"any of {','.join(NAMES)} (default: all)"
     )
     parser.add_argument(
         "--modalities",
-        type=_list_of(MODALITIES),
+        type=list_of(MODALITIES),
         metavar="NAMES",
         help="those to combine (default: all that the configuration reads)",
     )
@@ -109,17 +110,6 @@ def _parser() -> argparse.ArgumentParser:
         help="stores of one modality, whose extractor was trained with the losses so named",
     )
     return parser
-
-
-def _list_of(choices: Sequence[str]) -> Any:  # noqa: ANN401
-    def parse(text: str) -> list[str]:
-        names = text.split(",")
-        for name in names:
-            if name not in choices:
-                raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(choices)}")
-        return [name for name in choices if name in names]
-
-    return parse
 
 
 def _store(text: str) -> tuple[str, str]:

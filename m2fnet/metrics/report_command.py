@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from m2fnet.files import write_json, write_text
+from m2fnet.options import list_of
 
 GROUPS = ("position", "length", "speakers", "shift")
 SPLITS = ("dev", "test")
@@ -45,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--by",
-        type=_list_of(GROUPS),
+        type=list_of(GROUPS),
         default=[],
         metavar="WHAT",
         help=f"weighted F1 of groups of turns: any of {','.join(GROUPS)}; needs the manifest",
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--split",
-        type=_list_of(SPLITS),
+        type=list_of(SPLITS),
         default=list(SPLITS),
         metavar="SPLIT",
         help="with --errors: dev, test or dev,test (default). No run has trained on either, so their probabilities are "
@@ -167,17 +168,6 @@ def _as_csv(columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> str:
         }
         writer.writerow({key: f"'{value}" if is_formula[key] else value for key, value in row.items()})
     return text.getvalue()
-
-
-def _list_of(choices: Sequence[str]) -> Any:  # noqa: ANN401
-    def parse(text: str) -> list[str]:
-        names = text.split(",")
-        wrong = [name for name in names if name not in choices]
-        if wrong:
-            raise argparse.ArgumentTypeError(f"{wrong[0]!r} is not one of {', '.join(choices)}")
-        return list(dict.fromkeys(names))
-
-    return parse
 
 
 def _positive(text: str) -> int:
