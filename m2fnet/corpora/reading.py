@@ -59,8 +59,9 @@ class Row:
         """
         if not self[column]:
             return None
+        is_plain = self[column].isascii() and "_" not in self[column]  # Python reads 1_0 and other scripts' digits too
         try:
-            seconds = float(self[column])
+            seconds = float(self[column]) if is_plain else math.nan
         except ValueError:
             seconds = math.nan
         if not (math.isfinite(seconds) and seconds >= 0):

@@ -117,6 +117,8 @@ def test_one_clip_in_two_splits_is_a_leak_but_two_spans_of_it_are_not(tmp_path: 
         ),
         ("dialogue,split,text,label,start_s\na,train,x,joy,nan\n", r"csv:2: start_s is 'nan', expected seconds"),
         ("dialogue,split,text,label,start_s\na,train,x,joy,-1\n", r"csv:2: start_s is '-1', expected seconds"),
+        ("dialogue,split,text,label,start_s\na,train,x,joy,1_0\n", r"csv:2: start_s is '1_0', expected seconds"),
+        ("dialogue,split,text,label,start_s\na,train,x,joy,٣\n", r"csv:2: start_s is '٣', expected seconds"),
         ("dialogue,split,text,label,crop\na,train,x,joy,top\n", r"csv:2: crop is 'top', expected left or right"),
         ("dialogue,split,label,audio\na,train,joy,../x.wav\n", r"csv:2: audio is '../x.wav', expected a file inside"),
         (
