@@ -10,10 +10,9 @@ from dialog.answers import predictions
 from dialog.data import DialogueData
 from dialog.missing import Condition, MissingModalities, random_shares, subsets
 from dialog.task import SCORED, DialogueTask
-from m2fnet.metrics.bootstrap import Resampling, bootstrap_intervals
+from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, Resampling, bootstrap_intervals
 from m2fnet.metrics.markdown import escaped, percent, table
 from m2fnet.metrics.scores import Tables, accuracy, confusion_tables, weighted_f1
-from m2fnet.metrics.summary import FEWEST_DIALOGUES
 from m2fnet.records import Split
 
 FILE = "missing.json"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from m2fnet.files import replaced, write_json, write_jsonl, write_text
-from m2fnet.metrics.bootstrap import bootstrap_interval
+from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, bootstrap_interval
 from m2fnet.metrics.markdown import escaped, percent, table
 from m2fnet.metrics.scores import confusion_tables, majority, score
 
@@ -38,12 +38,13 @@ class ScoredPrediction:
 def summarise(
     predictions: Sequence[ScoredPrediction], training_labels: Sequence[str], classes: Sequence[str]
 ) -> dict[str, Any]:
-    """All scores of the labelled ``predictions``, with the majority class beside and a 95 % interval."""
+    """All scores of the labelled ``predictions``, the majority class beside; no interval for few dialogues."""
     labels, predicted, dialogues = _columns(predictions)
-    interval = bootstrap_interval(confusion_tables(labels, predicted, dialogues, classes))
+    tables = confusion_tables(labels, predicted, dialogues, classes)
+    interval = bootstrap_interval(tables) if len(tables) >= FEWEST_DIALOGUES else None
     return {
         **score(labels, predicted, classes),
-        "weighted_f1_interval": [interval.low, interval.high],
+        "weighted_f1_interval": [interval.low, interval.high] if interval is not None else None,
         **majority(training_labels, labels, classes),
     }
 
@@ -94,14 +95,15 @@ def write_report(
 def as_markdown(report: dict[str, Any]) -> str:
     """The report as a page: headline, table of classes, spread over dialogues, picture."""
     test, dev = report["test"], report["dev"]
-    low, high = (percent(bound) for bound in test["weighted_f1_interval"])
+    ends = " to ".join(percent(bound) for bound in test["weighted_f1_interval"] or ())
+    interval = f"95 % interval over dialogues {ends}" if ends else "too few dialogues for an interval"
     per = np.array([row["weighted_f1"] for row in report["per_dialogue"].values()])
     quartiles = ", ".join(percent(value) for value in np.quantile(per, [0.25, 0.5, 0.75]))
     chosen = "The last epoch was kept" if report.get("select") == "last" else "The epoch was chosen on dev"
     head = [
         f"# {escaped(report['corpus'])}: {' + '.join(report['modalities'])}, seed {report['seed']}",
         "",
-        f"Weighted F1 on test **{percent(test['weighted_f1'])}** (95 % interval over dialogues {low} to {high}), "
+        f"Weighted F1 on test **{percent(test['weighted_f1'])}** ({interval}), "
         f"majority class {percent(test['majority_weighted_f1'])}. "
         f"{chosen}; dev {percent(dev['weighted_f1'])}.",
         "",

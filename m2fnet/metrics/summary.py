@@ -9,6 +9,7 @@ import numpy as np
 
 from m2fnet.errors import UsageError
 from m2fnet.metrics.bootstrap import (
+    FEWEST_DIALOGUES,
     Interval,
     Resampling,
     Statistic,
@@ -21,7 +22,6 @@ from m2fnet.metrics.tested import Run, Setting, what_differs
 from m2fnet.records import Dialogue
 
 STATISTICS: dict[str, Statistic] = {"weighted_f1": weighted_f1, "accuracy": accuracy, "macro_f1": macro_f1}
-FEWEST_DIALOGUES = 10  # percentile intervals from fewer dialogues say less than they seem to, and are left out
 SHORT = 4  # labelled turns, below which a dialogue's own weighted F1 takes few values
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES
 from m2fnet.metrics.markdown import bounds, escaped, percent, spread, table, upright
-from m2fnet.metrics.summary import FEWEST_DIALOGUES, SHORT
+from m2fnet.metrics.summary import SHORT
 
 COLUMNS = ("table", "setting", "item", "score", "value", "sd", "low", "high", "turns", "dialogues")
 PAIRED = (

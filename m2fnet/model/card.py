@@ -6,9 +6,9 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from m2fnet.metrics.bootstrap import Interval, bootstrap_intervals
+from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, Interval, bootstrap_intervals
 from m2fnet.metrics.markdown import percent, plain, table
-from m2fnet.metrics.summary import FEWEST_DIALOGUES, STATISTICS
+from m2fnet.metrics.summary import STATISTICS
 from m2fnet.metrics.tested import Run
 from m2fnet.model.record import Model
 from m2fnet.records import SPLITS

@@ -77,6 +77,13 @@ def test_a_dialogue_without_a_label_has_no_scores():
     assert summarise([*predictions(), context], TRAINING, CLASSES) == summarise(predictions(), TRAINING, CLASSES)
 
 
+def test_few_dialogues_have_no_interval(tmp_path):
+    few = predictions(20)  # five dialogues
+    report = write_report(tmp_path, FACTS, {"dev": few, "test": few}, TRAINING, CLASSES)
+    assert report["test.weighted_f1_interval"] is None
+    assert "(too few dialogues for an interval)" in (tmp_path / "report.md").read_text(encoding="utf-8")
+
+
 def test_the_page_says_what_the_numbers_say(written):
     report = json.loads((written / "report.json").read_text(encoding="utf-8"))
     page = (written / "report.md").read_text(encoding="utf-8")
