@@ -300,6 +300,10 @@ def _without(predictions: Sequence[Prediction], missing: Mapping[Modality, Mappi
         turns = sum(reasons.values())
         how_many = f"{turns} of {_turns(len(predictions))}" if turns < len(predictions) else "all turns"
         yield f"Without {modality} in {how_many} ({', '.join(f'{reason}: {n}' for reason, n in reasons.items())})"
+    looked = [prediction for prediction in predictions if prediction.frames]
+    if looked:
+        shown = sum(any(frame.faces for frame in prediction.frames) for prediction in looked)
+        yield f"Faces found in {shown} of {_turns(len(predictions))}"
     empty = sum(not prediction.modalities for prediction in predictions)
     if empty:
         yield f"Without anything in {_turns(empty)}; what is said there comes from the turns around alone"

@@ -107,6 +107,20 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class SeenFrame:
+    """A frame of a clip in which the visual extractor looked for faces.
+
+    Attributes:
+        time_s: when it is on the screen, in seconds from the beginning of the clip.
+        faces: left, top, right, bottom of each face found, as shares 0..1 of the frame's width and height, the largest
+            face first; empty where none was found.
+    """
+
+    time_s: float
+    faces: tuple[tuple[float, float, float, float], ...] = ()
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What a model says of one turn of a conversation.
 
@@ -119,6 +133,7 @@ class Prediction:
         probabilities: emotion -> probability, all emotions in class order; they sum to 1.
         modalities: what the model saw of the turn.
         missing: modality -> why the model did not see it, e.g. ``"no face"``.
+        frames: in which the model looked for faces, by time; empty where it did not.
     """
 
     start_s: float | None
@@ -129,6 +144,7 @@ class Prediction:
     probabilities: dict[str, float]
     modalities: tuple[Modality, ...]
     missing: dict[Modality, str] = field(default_factory=dict)
+    frames: tuple[SeenFrame, ...] = ()
 
     @property
     def confidence(self) -> float:

@@ -4,13 +4,14 @@ import csv
 import io
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from m2fnet import files
 from m2fnet.errors import ConversationError
 from m2fnet.metrics.markdown import plain
-from m2fnet.records import MODALITIES, Prediction
+from m2fnet.records import MODALITIES, Prediction, SeenFrame
 
 _MOST = 1e9  # seconds, thirty years; NaN is not smaller either
 _ADVICE = "Make it again with `m2fnet predict`."
@@ -20,7 +21,7 @@ _HARMLESS = str.maketrans("<>{}", "‹›()")  # players take the left ones for 
 
 def write_jsonl(predictions: Sequence[Prediction], path: Path) -> None:
     """Write one prediction per line, with everything in it; `load` gives the same predictions back."""
-    files.write_jsonl(path, [vars(prediction) for prediction in predictions])
+    files.write_jsonl(path, [asdict(prediction) for prediction in predictions])
 
 
 def load(path: Path) -> tuple[Prediction, ...]:
@@ -111,13 +112,30 @@ def _prediction(row: dict[str, Any], where: str) -> Prediction:
         "missing": isinstance(missing, dict)
         and all(name in MODALITIES for name in missing)
         and all(isinstance(reason, str) for reason in missing.values()),
+        "frames": isinstance(row.get("frames"), list) and all(map(_is_frame, row["frames"])),
     }
     wrong = next((name for name, good in is_good.items() if not good or name not in row), None)
     surplus = next((name for name in row if name not in is_good), None)
     if wrong is not None or surplus is not None:
         problem = f"the field {wrong!r} is {row.get(wrong)!r}" if wrong is not None else f"{surplus!r} is unknown"
         raise ConversationError(f"{where} is no prediction: {problem[:200]}. {_ADVICE}")
-    return Prediction(**{**row, "modalities": tuple(row["modalities"])})
+    frames = tuple(SeenFrame(frame["time_s"], tuple(map(tuple, frame["faces"]))) for frame in row["frames"])
+    return Prediction(**{**row, "modalities": tuple(row["modalities"]), "frames": frames})
+
+
+def _is_frame(value: object) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"time_s", "faces"}
+        and _is_number(value["time_s"])
+        and isinstance(value["faces"], list)
+        and all(map(_is_box, value["faces"]))
+    )
+
+
+def _is_box(value: Any) -> bool:  # noqa: ANN401
+    is_box = isinstance(value, list) and len(value) == 4 and all(_is_number(side) and 0 <= side <= 1 for side in value)
+    return is_box and value[0] < value[2] and value[1] < value[3]
 
 
 def _is_number(value: object) -> bool:

@@ -174,7 +174,7 @@ def conversation_of(
 
 
 def _prediction(model: Model, utterance: Utterance, embedded: Embedded, probabilities: Tensor) -> Prediction:
-    classes = model.label_set.classes
+    classes, vectors = model.label_set.classes, embedded.vectors
     return Prediction(
         start_s=utterance.start_s,
         end_s=utterance.end_s,
@@ -182,8 +182,9 @@ def _prediction(model: Model, utterance: Utterance, embedded: Embedded, probabil
         text=utterance.text,
         emotion=classes[int(probabilities.argmax())],
         probabilities=dict(zip(classes, probabilities.tolist(), strict=True)),
-        modalities=tuple(name for name, found in embedded.items() if not isinstance(found, Missing)),
-        missing={name: _why(name, utterance, v) for name, v in embedded.items() if isinstance(v, Missing)},
+        modalities=tuple(name for name, found in vectors.items() if not isinstance(found, Missing)),
+        missing={name: _why(name, utterance, v) for name, v in vectors.items() if isinstance(v, Missing)},
+        frames=embedded.frames,
     )
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,14 +12,26 @@ from m2fnet.errors import UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.model import Model
 from m2fnet.model.record import stage
-from m2fnet.records import Dialogue, Modality, Utterance
+from m2fnet.pipeline.looking import embed_and_watch, looks_for_faces
+from m2fnet.records import Dialogue, Modality, SeenFrame, Utterance
 from m2fnet.store import Missing
 
 WINDOW = 256  # turns that see each other; MELD's longest dialogue has 33, IEMOCAP's 110
 TOGETHER = 8  # turns that are read and embedded at once
 _UNLABELLED = -100
 
-Embedded = Mapping[Modality, Tensor | Missing]  # one turn: each embedding (D,), or why there is none
+
+@dataclass(frozen=True)
+class Embedded:
+    """One turn.
+
+    Attributes:
+        vectors: modality -> its embedding (D,), or why there is none.
+        frames: in which faces were looked for.
+    """
+
+    vectors: Mapping[Modality, Tensor | Missing]
+    frames: tuple[SeenFrame, ...]
 
 
 class Stages:
@@ -50,12 +63,16 @@ class Stages:
         """
         turns = [self._in_its_place(manifest, utterances, place) for place in wanted]
         loading = self._embedding.Loading(TOGETHER, workers=0, device=self.device)
+        columns: dict[Modality, list[Tensor | Missing]] = {}
+        frames: list[tuple[SeenFrame, ...]] = [()] * len(turns)
         with self._lock:
-            columns = {
-                name: [found for _, found in self._embedding.embed(extractor, turns, loading)]
-                for name, extractor in self.model.extractors.items()
-            }
-        return [{name: column[row] for name, column in columns.items()} for row in range(len(turns))]
+            for name, extractor in self.model.extractors.items():
+                if looks_for_faces(extractor):
+                    columns[name], frames = embed_and_watch(extractor, turns, loading)
+                else:
+                    columns[name] = [found for _, found in self._embedding.embed(extractor, turns, loading)]
+        rows = ({name: column[row] for name, column in columns.items()} for row in range(len(turns)))
+        return list(map(Embedded, rows, frames))
 
     def judge(self, turns: Sequence[Embedded]) -> Tensor:
         """Probabilities (U, C) of the turns of a conversation.
@@ -100,7 +117,7 @@ def windows(turns: int, size: int) -> Iterator[tuple[range, range]]:
 def batch_of(turns: Sequence[Embedded], widths: Mapping[Modality, int], device: str) -> dict[str, Any]:
     """The turns as a batch of one dialogue: what a dialogue network takes, a ``DialogueBatch`` of `dialog`."""
     count = len(turns)
-    columns = {name: [turn[name] for turn in turns] for name in widths}
+    columns = {name: [turn.vectors[name] for turn in turns] for name in widths}
     vectors = {
         name: [torch.zeros(widths[name]) if isinstance(v, Missing) else v for v in column]
         for name, column in columns.items()

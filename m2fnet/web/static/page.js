@@ -3,6 +3,7 @@
 const ROWS = 500; // turns in the list; the timeline and the files have all
 const DETAILED = 500; // turns up to which the timeline shows the weaker emotions too
 const NAMED = 3; // cues that are no turns; the JSON has all
+const HELD = 0.4; // seconds around a frame in which its faces are framed by full lines
 const LANE = 20; // height in the timeline, as in page.css
 const SUBTITLES = ["srt", "vtt", "rttm", "csv", "txt"];
 
@@ -10,7 +11,7 @@ const $ = (id) => document.getElementById(id);
 const model = await (await fetch("model")).json();
 const tone = (emotion) => model.colours[model.classes.indexOf(emotion)];
 const chosen = { clip: null, subtitles: null };
-let shown = null; // the answer on the page: {turns, spans, length, rows, current}
+let shown = null; // the answer on the page: {turns, spans, length, isTimed, rows, current}
 
 introduce();
 
@@ -61,7 +62,7 @@ function introduce() {
   $("track").onclick = (event) => clickTrack(event);
   $("player").ontimeupdate = $("player").onseeked = () => moveTo($("player").currentTime);
   $("player").onplay = follow;
-  $("player").onloadedmetadata = () => $("player").classList.toggle("sound", !$("player").videoWidth);
+  $("player").onloadedmetadata = showPicture;
   $("player").onerror = () => $("player").src && ([$("mute").hidden, $("player").hidden] = [false, true]);
   document.ondragover = (event) => (event.preventDefault(), $("drop").classList.add("over"));
   document.ondragleave = () => $("drop").classList.remove("over");
@@ -190,11 +191,20 @@ function showPlayer() {
   if (chosen.clip) $("player").src = URL.createObjectURL(chosen.clip);
 }
 
+/** Give the faces the place of the picture, which stands in the middle of the player and keeps its shape. */
+function showPicture() {
+  const { videoWidth, videoHeight } = $("player");
+  $("player").classList.toggle("sound", !videoWidth);
+  $("faces").setAttribute("viewBox", `0 0 ${videoWidth} ${videoHeight}`);
+  moveTo($("player").currentTime);
+}
+
 function drawFacts(answer) {
   const { turns } = shown;
   const name = (chosen.clip ?? chosen.subtitles).name;
   $("summary").textContent = `${count(turns.length, "turn")}, told by ${answer.source}`;
-  $("streams").textContent = model.modalities.map((stream) => describe(stream, turns)).join(" · ");
+  const streams = model.modalities.map((stream) => describe(stream, turns));
+  $("streams").textContent = [...streams, describeFaces(turns)].join(" · ");
   drawLeftOut(answer.left_out);
   const { source, left_out } = answer;
   const kept = { clip: name, model: model.name, classes: model.classes, source, left_out, turns };
@@ -218,6 +228,13 @@ function describe(stream, turns) {
   return missing.length === turns.length
     ? `${stream} missing (${why})`
     : `${stream} used in ${turns.length - missing.length} of ${turns.length} turns (${why})`;
+}
+
+function describeFaces(turns) {
+  if (!model.modalities.includes("visual")) return "no faces: the model takes no pictures";
+  if (!turns.some((turn) => turn.frames.length)) return "no faces: they were not looked for";
+  const found = turns.filter((turn) => turn.frames.some(({ faces }) => faces.length)).length;
+  return found ? `faces found in ${found} of ${count(turns.length, "turn")}` : "no face was found";
 }
 
 function drawTimeline() {
@@ -249,7 +266,8 @@ function drawTimeline() {
 function drawAxis() {
   const { length, isTimed } = shown;
   const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 3000, 6000];
-  const step = steps.find((candidate) => length / candidate <= 8) ?? length / 6;
+  const most = $("track").clientWidth / 56; // marks that have room beside each other
+  const step = steps.find((candidate) => length / candidate <= most) ?? length / 6;
   const marks = [];
   for (let at = 0; at <= length; at += step) {
     const mark = make("span", { textContent: isTimed ? clock(at) : `turn ${Math.round(at) + 1}` });
@@ -345,6 +363,7 @@ function moveTo(time) {
   $("cursor").hidden = false;
   $("cursor").style.left = `${Math.min(100, (100 * time) / shown.length)}%`;
   const i = turnAt(time);
+  drawFaces(shown.turns[i], time);
   if (i === shown.current) return;
   shown.rows[shown.current]?.classList.remove("here");
   shown.current = i;
@@ -360,7 +379,30 @@ function reveal(row) {
   if (top < list.scrollTop || bottom > list.scrollTop + list.clientHeight) list.scrollTop = top - list.clientHeight / 3;
 }
 
+/** The faces of the frame that the model looked at and that is nearest in time, as long as its turn goes on. */
+function drawFaces(turn, time) {
+  const { videoWidth, videoHeight } = $("player");
+  const away = ({ time_s }) => Math.abs(time_s - time);
+  const nearest = turn.frames.reduce((best, frame) => (best && away(best) <= away(frame) ? best : frame), null);
+  const faces = nearest && time <= turn.end_s && !$("player").hidden ? nearest.faces : [];
+  $("faces").classList.toggle("later", nearest !== null && away(nearest) > HELD);
+  $("faces").replaceChildren(
+    ...faces.map(([left, top, right, bottom]) => {
+      const place = { x: left * videoWidth, y: top * videoHeight };
+      const size = { width: (right - left) * videoWidth, height: (bottom - top) * videoHeight };
+      return makeSvg("rect", { ...place, ...size, stroke: tone(turn.emotion) });
+    }),
+  );
+}
+
+function describeLook({ frames }) {
+  if (!frames.length) return "No face was looked for in this turn.";
+  const found = frames.filter(({ faces }) => faces.length).length;
+  return `Looked for faces in ${count(frames.length, "frame")}: ${found ? `found in ${found}` : "none was found"}.`;
+}
+
 function showTurn(turn) {
+  $("looked").textContent = describeLook(turn);
   $("said").textContent = [turn.speaker, turn.text ?? "no transcript"].filter(Boolean).join(": ");
   const [names, values] = [$("odds").querySelectorAll("dt"), $("odds").querySelectorAll("dd:not(.gauge)")];
   $("odds").querySelectorAll(".gauge i").forEach((gauge, lane) => {

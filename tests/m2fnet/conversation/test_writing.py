@@ -2,18 +2,27 @@
 
 import csv
 import json
+from dataclasses import asdict
 
 import pytest
 
 from m2fnet.conversation.segments import MAX_TURNS, read_segments
 from m2fnet.conversation.writing import load, write_csv, write_jsonl, write_srt
 from m2fnet.errors import ConversationError
-from m2fnet.records import Prediction
+from m2fnet.records import Prediction, SeenFrame
 
 HOSTILE = "<script>alert(1)</script> {\\an8} --> 00:00:09,000"
 TURNS = (
     Prediction(
-        0.0, 1.25, "Ann", "Well, no.", "joy", {"joy": 0.87, "anger": 0.13}, ("text", "audio"), {"visual": "no face"}
+        0.0,
+        1.25,
+        "Ann",
+        "Well, no.",
+        "joy",
+        {"joy": 0.87, "anger": 0.13},
+        ("text", "audio"),
+        {"visual": "no face"},
+        (SeenFrame(0.25), SeenFrame(0.75, ((0.1, 0.0, 0.5, 1.0), (0.6, 0.2, 0.7, 0.3)))),
     ),
     Prediction(3601.0015, 3602.5, None, None, "anger", {"joy": 0.1, "anger": 0.9}, ("audio",)),
     Prediction(3603.0, 3604.0, "=cmd()", HOSTILE, "joy", {"joy": 1.0, "anger": 0.0}, ("text",)),
@@ -50,11 +59,17 @@ def test_probabilities_keep_the_order_of_the_classes(tmp_path):
         ({"modalities": [[]]}, "the field 'modalities' is [[]]"),
         ({"missing": {"smell": "none"}}, "the field 'missing' is"),
         ({"missing": {"text": None}}, "the field 'missing' is"),
+        ({"frames": None}, "the field 'frames' is None"),
+        ({"frames": [{"time_s": 1.0}]}, "the field 'frames' is"),
+        ({"frames": [{"time_s": "1", "faces": []}]}, "the field 'frames' is"),
+        ({"frames": [{"time_s": 1.0, "faces": [[0, 0, 1]]}]}, "the field 'frames' is"),
+        ({"frames": [{"time_s": 1.0, "faces": [[0, 0, 1, 1.5]]}]}, "the field 'frames' is"),
+        ({"frames": [{"time_s": 1.0, "faces": [[0.5, 0, 0.5, 1]]}]}, "the field 'frames' is"),
         ({"surplus": 1}, "'surplus' is unknown"),
     ],
 )
 def test_what_is_no_prediction_is_refused_with_its_line(tmp_path, change, told):
-    rows = [vars(TURNS[0]), {**vars(TURNS[0]), **change}]
+    rows = [asdict(TURNS[0]), {**asdict(TURNS[0]), **change}]
     (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     with pytest.raises(ConversationError) as caught:
         load(tmp_path / "p.jsonl")

@@ -5,27 +5,33 @@ import time
 from types import SimpleNamespace
 
 from m2fnet.errors import MediaError, RunError
-from m2fnet.records import LabelSet, Prediction
+from m2fnet.records import LabelSet, Prediction, SeenFrame
 
 EMOTIONS = ("neutral", "joy", "anger")
 
 
 class FakePipeline:
-    """Answers turn number i with emotion i; a turn that says ``!crash``, ``!hang`` or ``!fail`` does that."""
+    """Answers turn number i with emotion i; a turn that says ``!crash``, ``!hang`` or ``!fail`` does that.
+
+    Where there is a clip it looks for faces in the middle of each turn, and finds them in every other one.
+    """
 
     model = SimpleNamespace(label_set=LabelSet("fake", EMOTIONS), extractors={"text": None, "visual": None})
 
     def __call__(self, clip, *, segments, progress):
-        return [self._answer(i, segment, progress, len(segments)) for i, segment in enumerate(segments)]
+        return [self._answer(i, segment, progress, len(segments), clip) for i, segment in enumerate(segments)]
 
-    def _answer(self, i, segment, progress, count):
+    def _answer(self, i, segment, progress, count, clip):
         act(segment.text or "")
         progress(i + 1, count)
         emotion = EMOTIONS[i % len(EMOTIONS)]
         odds = {name: 0.8 if name == emotion else 0.1 for name in EMOTIONS}
         missing = {"visual": "no face"} if i % 2 else {}
         there = ("text",) if missing else ("text", "visual")
-        return Prediction(segment.start_s, segment.end_s, segment.speaker, segment.text, emotion, odds, there, missing)
+        faces = () if missing else ((0.25, 0.5, 0.5, 0.75), (0.75, 0.0, 1.0, 0.25))
+        frames = (SeenFrame((segment.start_s + segment.end_s) / 2, faces),) if clip is not None else ()
+        turn = (segment.start_s, segment.end_s, segment.speaker, segment.text)
+        return Prediction(*turn, emotion, odds, there, missing, frames)
 
 
 def act(text):

@@ -77,6 +77,49 @@ def test_the_example_becomes_a_player_a_timeline_and_a_transcript(open_here, add
     assert uploaded() == []
 
 
+def boxes(page):
+    """Left, top, right, bottom of each face that is framed, as shares of the player's picture."""
+    return page.eval_on_selector_all(
+        "#faces rect",
+        """all => all.map(rect => {
+            const [video, box] = [document.querySelector("#player"), rect.getBoundingClientRect()];
+            const [player, { videoWidth, videoHeight }] = [video.getBoundingClientRect(), video];
+            const scale = Math.min(player.width / videoWidth, player.height / videoHeight);
+            const x = (at) => 0.5 + (at - (player.left + player.right) / 2) / (videoWidth * scale);
+            const y = (at) => 0.5 + (at - (player.top + player.bottom) / 2) / (videoHeight * scale);
+            return [x(box.left), y(box.top), x(box.right), y(box.bottom)];
+        })""",
+    )
+
+
+def test_faces_are_framed_where_they_were_found(open_here, tmp_path):
+    visited = open_here()
+    page = visited.page
+    page.click("#example")
+    answered(page)
+    turns = page.locator(".turn").count()
+    assert f"faces found in {(turns + 1) // 2} of {turns} turns" in page.locator("#streams").inner_text()
+    page.wait_for_function("document.querySelector('#player').videoWidth")
+    page.locator(".turn").nth(2).click()
+    assert page.locator("#looked").inner_text() == "Looked for faces in 1 frame: found in 1."
+    first, second = boxes(page)
+    assert first == pytest.approx([0.25, 0.5, 0.5, 0.75], abs=0.02)
+    assert second == pytest.approx([0.75, 0, 1, 0.25], abs=0.02)
+    page.locator(".turn").nth(1).click()
+    assert boxes(page) == []
+    assert page.locator("#looked").inner_text() == "Looked for faces in 1 frame: none was found."
+    assert visited.complaints == []
+
+
+def test_without_a_picture_no_face_is_looked_for(open_here, tmp_path):
+    page = open_here().page
+    send(page, write_subtitles(tmp_path / "a.srt", ["Ann: One.", "Bob: Two."]))
+    answered(page)
+    assert "no faces: they were not looked for" in page.locator("#streams").inner_text()
+    assert page.locator("#looked").inner_text() == "No face was looked for in this turn."
+    assert boxes(page) == []
+
+
 def test_a_click_on_a_turn_seeks_and_the_cursor_moves_with_the_player(open_here):
     page = open_here().page
     page.click("#example")
