@@ -300,6 +300,11 @@ class ExtractorTask(pl.LightningModule):
             self.judged[name], self.scores[name] = judged, scores
             self.log_dict({f"{name}/{kind}_f1": value for kind, value in scores.items()})
             self.log(f"{name}/cross_entropy", F.cross_entropy(judged.logits, judged.label))
+        if self.monitor not in self.scores["dev"]:
+            raise RunError(
+                f"model.monitor is {self.monitor!r}, which needs two emotions among the training utterances that dev "
+                "is compared with, but got fewer; raise data.references or set model.monitor: head."
+            )
         self.log(MONITOR, self.scores["dev"][self.monitor], prog_bar=True)
 
 

@@ -12,7 +12,7 @@ from extractors.data import ExtractorData
 from extractors.judging import Embedded, join, judge, nearest_neighbour
 from extractors.task import ExtractorTask, LossWeights
 from m2fnet.callbacks import MONITOR
-from m2fnet.errors import UsageError
+from m2fnet.errors import RunError, UsageError
 from m2fnet.losses.covariance import covariance_penalty
 from m2fnet.losses.triplet import TripletLoss
 from m2fnet.losses.variance import variance_penalty
@@ -142,6 +142,11 @@ def test_the_three_scores_of_dev_are_logged_and_the_monitored_one_is_named(fit):
         metrics = fit(ExtractorTask(ToyNetwork, monitor=monitor)).callback_metrics
         assert metrics[MONITOR] == metrics[f"dev/{monitor}_f1"]
         assert all(0 <= metrics[f"dev/{name}_f1"] <= 1 for name in ("head", "nearest", "probe"))
+
+
+def test_references_of_one_emotion_cannot_feed_the_probe_that_selects(fit):
+    with pytest.raises(RunError, match=r"monitor is 'probe', which needs two emotions .* raise data\.references"):
+        fit(ExtractorTask(ToyNetwork, monitor="probe"), data={"references": 1})
 
 
 def test_frozen_parts_learn_from_the_given_epoch_on(fit):
