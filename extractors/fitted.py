@@ -76,6 +76,11 @@ def load(run: Path) -> FittedRun:
     Raises:
         RunError: if the folder holds no whole fit, or its files were changed after the fit.
     """
+    if not (run / REPORT).is_file():
+        raise RunError(
+            f"{run} holds no finished extractor; run `m2fnet extractor fit` with its configuration first, which also "
+            "goes on with a training that was stopped."
+        )
     provenance = read_json(run / REPORT, RunError, FIT_AGAIN).get("extractor")
     settings = read_settings(["--config", str(run / CONFIG)], "")
     if not isinstance(provenance, dict) or provenance.get("weights_sha256") != _weights_sha256(run):

@@ -58,6 +58,13 @@ def test_a_training_split_without_the_modality_is_refused(corpus, changed, tmp_p
         fitted.fit(settings_of(LSA, tmp_path), silent, Loading())
 
 
+def test_a_folder_without_a_finished_extractor_says_what_to_run(tmp_path):
+    with pytest.raises(
+        RunError, match=r"no finished extractor; run `m2fnet extractor fit` .* training that was stopped"
+    ):
+        fitted.load(tmp_path)
+
+
 def test_changed_weights_are_refused(corpus, tmp_path):
     fitted.fit(settings_of(LSA, tmp_path), corpus, Loading())
     vocabulary = tmp_path / "run" / "vocabulary.json"
