@@ -7,7 +7,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, Interval, bootstrap_intervals
-from m2fnet.metrics.markdown import percent, plain, table
+from m2fnet.metrics.markdown import escaped, percent, plain, table
 from m2fnet.metrics.summary import STATISTICS
 from m2fnet.metrics.tested import Run
 from m2fnet.model.record import Model
@@ -51,7 +51,7 @@ def model_card(run: Path, model: Model) -> str:
     title = f"Emotion recognition in conversation on {plain(tested.report['corpus'])}"
     parts = [
         f"---\n{_header(title, tested, model)}\n---",
-        f"# {title}",
+        f"# {escaped(title)}",
         _summary(model),
         _use(),
         f"## Corpus and protocol\n\n{_corpus(tested, model)}",
@@ -91,7 +91,7 @@ def _header(title: str, tested: Run, model: Model) -> str:
 
 
 def _summary(model: Model) -> str:
-    classes = ", ".join(plain(name) for name in model.label_set.classes)
+    classes = ", ".join(escaped(name) for name in model.label_set.classes)
     parts = [("network", model.config["network"]), *model.config["extractors"].items()]
     rows = [(name, part["class_path"], part.get("started_from") or "–") for name, part in parts]
     inputs = " and ".join(model.extractors)
@@ -112,8 +112,8 @@ def _use() -> str:
 def _corpus(tested: Run, model: Model) -> str:
     trained = model.config["trained"]
     chosen = "of the last epoch" if trained["select"] == "last" else "of the epoch with the best weighted F1 on dev"
-    protocol = ", ".join(f"{key} {plain(str(value))}" for key, value in (trained["protocol"] or {}).items())
-    corpus = plain(tested.report["corpus"])
+    protocol = ", ".join(f"{escaped(key)} {escaped(str(value))}" for key, value in (trained["protocol"] or {}).items())
+    corpus = escaped(tested.report["corpus"])
     lines = [
         f"Trained on the train split of {corpus}; the weights are those {chosen}. The test split chose nothing.",
         f"Protocol: {protocol}." if protocol else "",
