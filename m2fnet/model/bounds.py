@@ -11,12 +11,11 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from m2fnet.errors import ModelError
-from m2fnet.model.layout import ADVICE
 
 # What making a part may take beside its weights: the networks that find faces, bands of spectrograms, counters.
 _VALUES, _VALUES_EACH = 2**23, 4
 _STEPS, _STEPS_EACH = 2_000, 40
-_LARGEST = 1_000_000  # setting; sizes that only matter when the part is used, such as numbers of frames, are below too
+_LARGEST = 1_000_000  # of settings that only matter when the part is used, such as a number of frames
 
 
 class WithinWeights(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -62,7 +61,7 @@ def refuse_absurd(settings: object, where: str) -> None:
     """
     absurd = next((number for number in _numbers(settings) if abs(number) > _LARGEST), None)
     if absurd is not None:
-        raise ModelError(f"{where} has a setting of {str(absurd)[:20]}, expected none beyond {_LARGEST:,}. {ADVICE}")
+        raise ModelError(f"{where} has a setting of {str(absurd)[:20]}, expected none beyond {_LARGEST:,}.")
 
 
 def _numbers(settings: object) -> Iterator[int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from m2fnet.config import refuse_untrusted
-from m2fnet.errors import M2FNetError, ModelError
+from m2fnet.errors import ModelError
 from m2fnet.files import write_json, write_text
 from m2fnet.model.bounds import WithinWeights, refuse_absurd
 from m2fnet.model.layout import (
@@ -78,10 +78,9 @@ def read_model(folder: Path, root: Path | None = None) -> Model:
     config = read_folder(folder, root or folder)
     where = str(folder / CONFIG)
     problem = _problem(config, where)
-    _refuse_foreign_classes(config, where)
-    for part in (config["network"], *config["extractors"].values()):
-        refuse_absurd(part, where)
     try:
+        refuse_untrusted({"network": config["network"], **config["extractors"]}, where, PACKAGES)
+        refuse_absurd([config["network"], *config["extractors"].values()], where)
         with WithinWeights([folder / NETWORK], f"{where}: network"):
             network = stage("dialog.saved").load(config["network"], problem, folder / NETWORK, f"{where}: network")
         extractors = {
@@ -124,11 +123,3 @@ def _problem(config: dict[str, Any], where: str) -> Problem:
         return Problem(LabelSet(names["name"], tuple(names["classes"])), widths)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as damage:
         raise ModelError(f"{where} is damaged ({damage!r}). {ADVICE}") from damage
-
-
-def _refuse_foreign_classes(config: dict[str, Any], where: str) -> None:
-    parts = {"network": config["network"], **config["extractors"]}
-    try:
-        refuse_untrusted(parts, where, PACKAGES)
-    except M2FNetError as refusal:
-        raise ModelError(str(refusal)) from refusal

@@ -49,6 +49,7 @@ def refused(folder):
         ({"hidden": 10**9}, "has a setting of 1000000000, expected none beyond 1,000,000."),
         ({"heads": -(10**30)}, "has a setting of -1000000000000000000, expected"),
         ({"position": {"deep": [10**9]}}, "has a setting of 1000000000"),
+        ({"position": json.loads("[" * 900 + "]" * 900)}, "cannot be loaded: "),
     ],
 )
 def test_a_network_that_is_larger_than_its_weights_is_refused(settings, told, refused):
