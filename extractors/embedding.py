@@ -3,7 +3,7 @@
 import functools
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import active_children
 from typing import Any, ParamSpec, TypedDict, TypeVar
@@ -210,12 +210,21 @@ def plan(extractor: Extractor, wanted: Sequence[Turn], batch_size: int) -> list[
 
 
 def cuts(sample: Sample) -> dict[str, int]:
-    """What an extractor says it left out of a sample: its whole numbers whose names begin with ``cut_``.
+    """What an extractor says it left out of a sample, or what lacked: whole numbers named ``cut_...``, ``without_...``.
 
     >>> cuts({"cut_turns": 2, "cut_tokens": 0, "tokens": [1, 2]})
     {'cut_turns': 2}
     """
-    return {name: v for name, v in sample.items() if name.startswith("cut_") and isinstance(v, int) and v}
+    return {name: v for name, v in sample.items() if name.startswith(("cut_", "without_")) and isinstance(v, int) and v}
+
+
+def as_words(cut: Mapping[str, int]) -> str:
+    """What `cuts` counted, summed up, as it is told.
+
+    >>> as_words({"cut_turns": 2, "without_face": 1})
+    '2 cut turns, 1 without face'
+    """
+    return ", ".join(f"{amount} {kind.replace('_', ' ')}" for kind, amount in cut.items())
 
 
 def _as_it_is(batch: Any) -> Any:  # noqa: ANN401

@@ -155,6 +155,8 @@ def _run(
 
 
 def _report(store: "Store", total: int, max_failures: int | None) -> None:
+    from extractors.embedding import as_words
+
     failures = len(store.missing)
     print(f"{len(store)} of {total} utterances embedded in {store.folder}, {failures} missing")
     reasons = Counter(store.missing.values()).most_common()
@@ -162,8 +164,8 @@ def _report(store: "Store", total: int, max_failures: int | None) -> None:
         print(f"  {count:6d}  {why.stage}: {why.reason}")
     if len(reasons) > _REASONS:
         print(f"  and {len(reasons) - _REASONS} other reasons; {store.folder / 'meta.json'} names every one")
-    for kind, amount in store.cut.items():
-        print(f"cut: {amount} {kind.removeprefix('cut_')}")
+    if store.cut:
+        print(as_words(store.cut))
     if max_failures is not None and failures > max_failures:
         raise RunError(f"{failures} utterances are missing, more than --max-failures {max_failures} allows.")
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import pytorch_lightning as pl
 import torch
@@ -27,6 +27,7 @@ from m2fnet.losses.variance import variance_penalty
 T = TypeVar("T")
 NetworkFactory = Callable[[], Extractor]
 Judge = Literal["head", "nearest", "probe"]
+Printed = Literal["triplet", "covariance", "variance"]
 Decay = Literal["none", "linear", "cosine"]
 _SETS = 3  # M2FNet sums variance and covariance over anchors, positives and negatives: mined online, each is the batch
 
@@ -65,7 +66,8 @@ class ExtractorTask(pl.LightningModule):
         optimizer: makes the optimizer from the parameters.
         losses: weights of the terms.
         mining: which triplets of a batch count, see `m2fnet.losses.mining`.
-        literal: take triplet, variance and covariance as printed in the paper instead of as they work.
+        literal: the terms taken as printed in the paper instead of as they work, ``[triplet, covariance, variance]`` or
+            some of them; ``true`` is all three.
         monitor: which of the three scores selects the epoch.
         backbone_lr: learning rate of the network's pretrained parts; by default that of the rest.
         freeze_epochs: epochs at the beginning in which the pretrained parts do not learn.
@@ -81,7 +83,7 @@ class ExtractorTask(pl.LightningModule):
         optimizer: OptimizerCallable = adam,
         losses: LossWeights = LossWeights(),
         mining: Mining = "semi-hard",
-        literal: bool = False,
+        literal: bool | list[Printed] = False,
         monitor: Judge = "head",
         backbone_lr: float | None = None,
         freeze_epochs: int = 0,
@@ -99,8 +101,8 @@ class ExtractorTask(pl.LightningModule):
         self.make_net = net
         self.make_optimizer = optimizer
         self.weights = losses
-        self.triplet = TripletLoss(mining, literal=literal)
-        self.literal = literal
+        self.literal = (get_args(Printed) if literal else ()) if isinstance(literal, bool) else tuple(literal)
+        self.triplet = TripletLoss(mining, literal="triplet" in self.literal)
         self.monitor: Judge = monitor
         self.backbone_lr = backbone_lr
         self.freeze_epochs = freeze_epochs
@@ -253,7 +255,7 @@ class ExtractorTask(pl.LightningModule):
             self._log("batches_without_triplet", float(found == 0), len(z), reduce_fx="sum")
         for name, penalty in (("covariance", covariance_penalty), ("variance", variance_penalty)):
             if getattr(weights, name):  # one embedding has no variance
-                terms[name] = _SETS * penalty(z, literal=self.literal) if len(z) > 1 else z.new_zeros(())
+                terms[name] = _SETS * penalty(z, literal=name in self.literal) if len(z) > 1 else z.new_zeros(())
         for name, value in terms.items():
             self._log(name, value, len(z))
         loss = sum((getattr(weights, name) * value for name, value in terms.items()), z.new_zeros(()))

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytorch_lightning as pl
 
 from extractors.data import ExtractorData
-from extractors.embedding import names_dead_workers
+from extractors.embedding import as_words, names_dead_workers
 from extractors.judging import Embedded
 from extractors.settings import extractor_class
 from extractors.task import ExtractorTask, of_all_processes
@@ -100,8 +100,7 @@ class ExtractorCLI(RunCLI):
         missing = data.missing = {name: why for found in of_all_processes(data.missing) for name, why in found.items()}
         data.cut = {name: cut for found in of_all_processes(data.cut) for name, cut in found.items()}
         if data.cut:
-            amounts = ", ".join(f"{amount} {kind}" for kind, amount in _sums(data.cut).items())
-            say(f"Cut from {len(data.cut)} utterances: {amounts}.")
+            say(f"In {len(data.cut)} utterances: {as_words(_sums(data.cut))}.")
         if not self.trainer.is_global_zero:
             return
         if not missing:
@@ -132,9 +131,9 @@ def train(argv: Sequence[str]) -> Path:
 
 
 def _sums(cut: dict[str, dict[str, int]]) -> dict[str, int]:
-    """How much of each kind was cut, in all utterances together."""
+    """How much of each kind was cut, or lacked, in all utterances together."""
     kinds = sorted({kind for of_one in cut.values() for kind in of_one})
-    return {kind.removeprefix("cut_"): sum(of_one.get(kind, 0) for of_one in cut.values()) for kind in kinds}
+    return {kind: sum(of_one.get(kind, 0) for of_one in cut.values()) for kind in kinds}
 
 
 def _table(scores: dict[str, dict[str, float]]) -> str:

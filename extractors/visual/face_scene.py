@@ -119,7 +119,7 @@ class FaceScene(Extractor):
         return {"weights": None}
 
     def preprocess(self, turn: Turn) -> Sample:
-        """Frames (T, 3, S, S), faces (N, 3, S, S), for each face its weight and its frame (N,), and how many were cut.
+        """Frames (T, 3, S, S), faces (N, 3, S, S), their weights and frames (N,), what was cut, what lacks.
 
         Raises:
             MediaError: if the utterance has no picture that can be decoded, or no face and ``branches`` is ``face``.
@@ -139,6 +139,7 @@ class FaceScene(Extractor):
             "faces": torch.stack(cuts) if cuts else none,
             "weight": torch.cat(weights) if weights else torch.empty(0),
             "cut_faces": sum(map(len, found)) - sum(map(len, wanted)),
+            "without_face": int(self.branches != "scene" and not shown),  # half of the embedding is then 0
             "frame": torch.repeat_interleave(torch.tensor([len(faces) for _, faces in shown], dtype=torch.long)),
         }
 

@@ -71,15 +71,18 @@ def built(**settings):
 
 @pytest.mark.filterwarnings("ignore:.*trainer. reference is not registered")
 class TestLoss:
-    @pytest.mark.parametrize("literal", [False, True])
-    def test_it_is_the_weighted_sum_of_its_terms(self, literal):
+    @pytest.mark.parametrize(
+        ("literal", "printed"),
+        [(False, ()), (True, ("triplet", "covariance", "variance")), (["triplet"], ("triplet",)), (["variance"],) * 2],
+    )
+    def test_it_is_the_weighted_sum_of_its_terms(self, literal, printed):
         task, batch = built(losses=LossWeights(0.5, 20, 5, 1), literal=literal), batch_of()
         z = task(batch["inputs"])
         expected = (
             0.5 * torch.nn.functional.cross_entropy(task.head(z), batch["label"])
-            + 20 * TripletLoss("semi-hard", literal=literal)(z, batch["label"])[0]
-            + 5 * 3 * covariance_penalty(z, literal=literal)  # over anchors, positives and negatives
-            + 1 * 3 * variance_penalty(z, literal=literal)
+            + 20 * TripletLoss("semi-hard", literal="triplet" in printed)(z, batch["label"])[0]
+            + 5 * 3 * covariance_penalty(z, literal="covariance" in printed)  # over anchors, positives and negatives
+            + 1 * 3 * variance_penalty(z, literal="variance" in printed)
         )
         torch.testing.assert_close(task.training_step(batch, 0), expected)
 

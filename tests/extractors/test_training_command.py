@@ -135,8 +135,8 @@ def test_what_is_cut_is_counted(extractor, corpus, tmp_path, capsys, in_memory):
     marks = sum(u.text.count("!") for u in corpus.utterances if u.label is not None)
     assert marks > 0
     assert extractor("fit", "--data.in_memory", in_memory) == extractor("test", "--data.in_memory", in_memory) == DONE
-    assert f": {marks} marks." in capsys.readouterr().out
-    assert report_of(tmp_path / "run")["cut"] == {"marks": marks}
+    assert f": {marks} cut marks." in capsys.readouterr().out
+    assert report_of(tmp_path / "run")["cut"] == {"cut_marks": marks}
 
 
 @pytest.mark.parametrize("in_memory", ["true", "false"])

@@ -176,6 +176,8 @@ def test_of_a_crowd_the_largest_count(samples, photographs):
 def test_faces_left_out_are_counted(samples, photographs):
     everybody = small(max_faces=50).preprocess(photographs[3])
     assert [sample["cut_faces"] for sample in samples] == [0, 0, 0, len(everybody["faces"]) - 10]
+    assert [sample["without_face"] for sample in samples] == [int(not len(sample["faces"])) for sample in samples]
+    assert small(branches="scene").preprocess(photographs[0])["without_face"] == 0  # nobody looked
     assert small().collate(samples)["cut_faces"].tolist() == [sample["cut_faces"] for sample in samples]
 
 
