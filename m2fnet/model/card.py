@@ -94,9 +94,10 @@ def _summary(model: Model) -> str:
     classes = ", ".join(escaped(name) for name in model.label_set.classes)
     parts = [("network", model.config["network"]), *model.config["extractors"].items()]
     rows = [(name, part["class_path"], part.get("started_from") or "–") for name, part in parts]
-    inputs = " and ".join(model.extractors)
+    *others, last = model.extractors
+    inputs = f"{', '.join(others)} and {last}" if others else last
     text = (
-        f"For each utterance of a conversation one of {classes}, from its {inputs} and from the utterances around it."
+        f"For each utterance of a conversation one of {classes}, from its {inputs}, and from the utterances around it."
     )
     return "\n".join([text, "", *table(("part", "class", "started from"), rows)])
 

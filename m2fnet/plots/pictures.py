@@ -168,8 +168,11 @@ def _missing(settings: Sequence[Setting], names: Mapping[str, str]) -> Picture:
     """The settings that have been tested with parts of their inputs missing."""
     tested = {names[s.name]: [run for run in s.runs if (run.folder / MISSING).exists()] for s in settings}
     tested = {name: runs for name, runs in tested.items() if runs}
+    several = [run for s in settings for run in s.runs if len(run.report["modalities"]) > 1]
+    if not several:
+        raise RunError("Every run reads one modality, so there is nothing to leave out.")
     if not tested:
-        config = settings[0].runs[0].folder / CONFIG
+        config = several[0].folder / CONFIG
         raise RunError(f"No run has a {MISSING}; `m2fnet dialog missing --config {config}` writes it.")
     scores = {name: [_missing_scores(run) for run in runs] for name, runs in tested.items()}
     counts = ", ".join(f"{name}: {len(runs)}" for name, runs in scores.items())

@@ -95,6 +95,12 @@ def test_what_cannot_be_drawn_is_named_with_the_reason(tested, tmp_path, capsys)
     assert "Not drawn" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
+def test_of_a_run_with_one_modality_nothing_can_be_left_out(tested, tmp_path, capsys):
+    folder = tested("a/seed-0", modalities=("text",))
+    assert run(["report", "--plots", str(folder), "--out", str(tmp_path / "out")]) == DONE
+    assert "Not drawn: Missing modalities. Every run reads one modality" in capsys.readouterr().out
+
+
 def drawn_texts(figure):
     return " ".join(text.get_text() for text in figure.findobj(Text))
 
