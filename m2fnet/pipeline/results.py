@@ -19,6 +19,7 @@ from m2fnet.plots.style import rendered
 from m2fnet.records import Modality, Prediction
 
 ABOUT = "about.json"  # written last: a folder without it holds no whole results
+_OTHERS = {"segments": "other segments", "context": "other turns as context (--causal or not)"}
 _ADVICE = "Make the results again with --overwrite, or name another folder with --out."
 
 
@@ -34,7 +35,7 @@ def is_done(folder: Path, made_from: Mapping[str, Any]) -> bool:
     found = found if isinstance(found, dict) else {}
     names = [name for name, value in made_from.items() if found.get(name) != value]
     if names:
-        others = " and ".join("other segments" if name == "segments" else f"another {name}" for name in names)
+        others = " and ".join(_OTHERS.get(name, f"another {name}") for name in names)
         raise ConversationError(f"{folder} holds results that were made from {others}. {_ADVICE}")
     return True
 

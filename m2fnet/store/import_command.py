@@ -184,6 +184,9 @@ def _remove_stores(folder: Path) -> None:
 def _report(published: Published, manifest: Manifest, folder: Path, stores: dict[str, int]) -> None:
     print(f"layout: {published.layout}; dev: {manifest.provenance['dev']}")
     print(counts_table(manifest))
+    seen = {utterance.label for utterance in manifest.utterances}
+    if absent := [name for name in manifest.label_set.classes if name not in seen]:
+        print(f"never in it: {', '.join(absent)}; are these the labels of the pickle?")
     for store, reason in published.empty.items():
         print(f"not stored: {store}, {reason}")
     for defect in manifest.defects:

@@ -248,7 +248,7 @@ def test_results_of_another_model_or_clip_are_not_replaced_unasked(predict, clip
     assert code == cli.FAILED
     assert "holds results that were made from another model. Make the results again with --overwrite" in err
     write_wav(clip, 3)
-    assert "from another context and another clip. Make" in predict(clip, "--causal")[2]
+    assert "from other turns as context (--causal or not) and another clip. Make" in predict(clip, "--causal")[2]
     given = predict(clip, "--segments", clip.with_suffix(".srt"))[2]
     assert "from another clip and other segments. Make" in given
 

@@ -58,6 +58,13 @@ def imported(tmp_path):
     return imported
 
 
+def test_classes_that_never_occur_are_told(imported, capsys):
+    imported(pack("9-tuple", make_parts()), labels="no,yes,perhaps")
+    assert "never in it: perhaps; are these the labels of the pickle?" in capsys.readouterr().out
+    imported(pack("9-tuple", make_parts()), "--overwrite")
+    assert "never in it" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_layout_is_recognised_and_every_value_arrives(imported, name, capsys):
     parts = make_parts()
