@@ -56,7 +56,9 @@ class Media(Generic[S]):
         if self.stream.duration is not None:
             return self.seconds((self.stream.start_time or 0) + self.stream.duration)
         tag = _TAG.fullmatch(self.stream.metadata.get("DURATION", ""))
-        return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) if tag is not None else None
+        if tag is None:
+            return None
+        return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) - self.origin  # FFmpeg writes the last time stamp
 
     @property
     def likely_end(self) -> float:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -105,13 +105,22 @@ def frame_times(
 
 
 def _upright(frames: Iterable[VideoFrame], max_side: int | None) -> Iterator[np.ndarray]:
-    """RGB pictures (H, W, 3) of one size, turned as the camera was held."""
+    """RGB pictures (H, W, 3) of one size, turned as the camera was held, and mirrored where the file says so."""
     scaler = VideoReformatter()  # one for all: it keeps its tables
     size: tuple[int, int] | None = None
     for frame in frames:
         size = size or _scaled(frame.width, frame.height, max_side)
         picture = scaler.reformat(frame, *size, "rgb24").to_ndarray()
-        yield np.rot90(picture, round(frame.rotation / 90))
+        yield np.rot90(picture[::-1] if _is_mirrored(frame) else picture, round(frame.rotation / 90))
+
+
+def _is_mirrored(frame: VideoFrame) -> bool:
+    """Whether the frame is to be shown as its own mirror image: the angle of a rotation does not tell."""
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")  # a buffer, which its type does not say
+    if matrix is None:
+        return False
+    a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32).tolist()
+    return bool(a * d < b * c)
 
 
 def _scaled(width: int, height: int, max_side: int | None) -> tuple[int, int]:

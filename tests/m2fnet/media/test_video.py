@@ -1,5 +1,9 @@
 """Which frames are picked, and what becomes of them."""
 
+import struct
+
+import av
+import numpy as np
 import pytest
 import torch
 from tiny_media import write_clip, write_pictures
@@ -87,6 +91,45 @@ def test_a_phone_s_clip_stands_upright(tmp_path, codec, rotation, bright):
         "bottom": frames[:, height:],
     }
     assert max(halves, key=lambda name: halves[name].float().mean()) == bright
+
+
+@pytest.mark.parametrize(
+    ("matrix", "bright"),
+    [((-1, 0, 0, 1), "right"), ((1, 0, 0, -1), "left"), ((0, 1, 1, 0), "top"), ((0, -1, -1, 0), "bottom")],
+)
+def test_a_mirrored_clip_is_mirrored_and_not_turned(tmp_path, matrix, bright):
+    picture = np.zeros((32, 64, 3), np.uint8)
+    picture[:, :32] = 200  # left, as in `write_pictures`
+    picture[:8, :32] = 255  # brightest at the top
+    path = write_pictures(tmp_path / "a.mp4", [picture] * 5, size=(64, 32), codec="libx264")
+    content = bytearray(path.read_bytes())
+    place = content.index(b"tkhd") + 4 + 40  # ISO/IEC 14496-12, 8.3.2: its matrix in a box of version 0
+    a, b, c, d = (65536 * number for number in matrix)
+    content[place : place + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    shown = read_frames(path, count=1)[0].float().mean(-1)
+    expected = torch.from_numpy(picture).float().mean(-1)
+    if matrix[0] == 0:
+        expected = expected.T if matrix[1] == 1 else expected.T.flip(0, 1)
+    else:
+        expected = expected.flip(1) if matrix[0] == -1 else expected.flip(0)
+    assert (shown - expected).abs().mean() < 10
+    halves = {"left": shown[:, :16], "right": shown[:, -16:], "top": shown[:16], "bottom": shown[-16:]}
+    assert max(halves, key=lambda name: halves[name].mean()) == bright
+
+
+def test_a_clip_whose_clock_starts_late_ends_where_it_ends(tmp_path):
+    path = write_pictures(tmp_path / "a.mkv", range(0, 250, 10), codec="mpeg4")
+    with av.open(str(path)) as source, av.open(str(tmp_path / "late.mkv"), "w") as out:
+        stream = out.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux():
+            if packet.dts is not None:
+                shift = round(3 / packet.time_base)
+                packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
+                out.mux(packet)
+    assert torch.equal(read_frames(tmp_path / "late.mkv", count=5), read_frames(path, count=5))
+    with pytest.raises(MediaError, match="the span goes on after the end of the pictures"):
+        read_frames(tmp_path / "late.mkv", count=5, span=(1.0, 4.0))
 
 
 def test_a_crop_is_of_the_upright_picture(tmp_path):
