@@ -72,12 +72,12 @@ def measure(faces: Photographs, args: argparse.Namespace) -> list[Row]:
     rows = mixed_rows(faces, 2 if args.quick else 24)
     for scene in OTHERS:
         contest = Contest({"ours": ours_on("cpu"), "stock": stock_detector("cpu", 20)})
-        contest.run(scene, faces, 2 if args.quick else 12)
+        contest.run(scene, faces, 1 if args.quick else 12)
         rows += [
             against_stock(contest, scene),
             *agreement(scene, "MTCNN", contest.boxes["ours"], contest.boxes["stock"]),
         ]
-    rows.append(memory_row(faces, 100 if args.quick else 1000))
+    rows.append(memory_row(faces, 60 if args.quick else 1000))
     if torch.cuda.is_available():
         on_gpu = Contest({"ours": ours_on("cuda"), "stock": stock_detector("cuda", 20)})
         on_gpu.run(MIXED, faces, 2 if args.quick else 24)
