@@ -8,13 +8,13 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from dialog.batch import UNLABELLED, DialogueBatch
 from dialog.presence import ModalityDropout
 from m2fnet.errors import UsageError
+from m2fnet.losses.class_weights import class_weights, weighted_cross_entropy
 from m2fnet.records import LabelSet, Problem
 
 NetworkFactory = Callable[[Problem], nn.Module]
@@ -37,9 +37,11 @@ class DialogueTask(pl.LightningModule):
         optimizer: makes the optimizer from the parameters.
         scheduler: makes the learning-rate schedule, stepped once per epoch; none by default.
         modality_dropout: leaves modalities out at random while training; none by default.
+        class_weight: how much more rare emotions count in training than their number gives them: 0 not at all, 1 as
+            much as frequent ones, see `m2fnet.losses.class_weights`.
 
     Raises:
-        UsageError: if the modality dropout's numbers are out of range.
+        UsageError: if the class weight or the modality dropout's numbers are out of range.
     """
 
     def __init__(
@@ -48,8 +50,11 @@ class DialogueTask(pl.LightningModule):
         optimizer: OptimizerCallable = adamw,
         scheduler: LRSchedulerCallable | None = None,
         modality_dropout: ModalityDropout | None = None,
+        class_weight: float = 0.0,
     ) -> None:
         super().__init__()
+        if not 0 <= class_weight <= 1:
+            raise UsageError(f"model.class_weight is {class_weight}, expected 0 to 1.")
         if modality_dropout is not None:
             modality_dropout.check()
         self.save_hyperparameters(logger=False)
@@ -57,6 +62,8 @@ class DialogueTask(pl.LightningModule):
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.modality_dropout = modality_dropout
+        self.class_weight = class_weight
+        self.class_weights: Tensor | None = None
         self.problem: Problem | None = None
         self.net: nn.Module | None = None
         self.outputs: dict[str, list[tuple[Tensor, Tensor]]] = {}
@@ -97,11 +104,19 @@ class DialogueTask(pl.LightningModule):
         logits: Tensor = self.net(batch)
         return logits
 
+    def on_fit_start(self) -> None:
+        """Weigh the emotions by their number in the training split, if asked to."""
+        if self.class_weight and self.problem is not None:
+            trainer: Any = self.trainer
+            train = trainer.datamodule.dialogues("train").utterances
+            labels = [utterance.label for utterance in train]
+            self.class_weights = class_weights(labels, self.problem.label_set.classes, self.class_weight)
+
     def training_step(self, batch: DialogueBatch, batch_idx: int) -> Tensor:
         """Mean cross-entropy over the labelled utterances of the batch."""
         if self.modality_dropout is not None:
             batch = self.modality_dropout(batch, self.current_epoch)
-        loss = self._loss(self(batch), batch)
+        loss = self._loss(self(batch), batch, self.class_weights)
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=max(batch["labelled"], 1))
         return loss
 
@@ -169,8 +184,8 @@ class DialogueTask(pl.LightningModule):
         order = rows.argsort()
         return rows[order], torch.cat([values for _, values in parts])[order]
 
-    def _loss(self, logits: Tensor, batch: DialogueBatch) -> Tensor:
-        total = F.cross_entropy(logits.flatten(0, 1), batch["label"].flatten(), reduction="sum")
+    def _loss(self, logits: Tensor, batch: DialogueBatch, weights: Tensor | None = None) -> Tensor:
+        total = weighted_cross_entropy(logits.flatten(0, 1), batch["label"].flatten(), weights, ignored=UNLABELLED)
         return total / max(batch["labelled"], 1)  # a batch of context turns alone has loss 0, not NaN
 
     def _score(self, batch: DialogueBatch, split: str) -> Tensor:

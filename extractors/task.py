@@ -19,6 +19,7 @@ from extractors.data import REFERENCES, TESTED, VALIDATED, ExtractorBatch
 from extractors.judging import Embedded, join, judge
 from m2fnet.callbacks import MONITOR
 from m2fnet.errors import M2FNetError, RunError, UsageError
+from m2fnet.losses.class_weights import class_weights, weighted_cross_entropy
 from m2fnet.losses.covariance import covariance_penalty
 from m2fnet.losses.mining import Mining
 from m2fnet.losses.triplet import TripletLoss
@@ -74,6 +75,9 @@ class ExtractorTask(pl.LightningModule):
         warmup: share of all steps over which the learning rate rises to its value.
         decay: how it falls to 0 over the rest.
         head_dropout: share of the embedding that the head does not see in training.
+        class_weight: how much more rare emotions count in the cross-entropy than their number gives them: 0 not at all,
+            1 as much as frequent ones, see `m2fnet.losses.class_weights`. Not for batches of ``data.per_class``, which
+            have every emotion equally often.
         compiled: let ``torch.compile`` translate the network.
     """
 
@@ -90,6 +94,7 @@ class ExtractorTask(pl.LightningModule):
         warmup: float = 0.0,
         decay: Decay = "none",
         head_dropout: float = 0.0,
+        class_weight: float = 0.0,
         compiled: bool = False,
     ) -> None:
         super().__init__()
@@ -97,6 +102,8 @@ class ExtractorTask(pl.LightningModule):
             raise UsageError(f"Expected weights in model.losses of at least 0, one of them above 0, but got {losses}.")
         if not 0 <= warmup < 1 or not 0 <= head_dropout < 1:
             raise UsageError(f"Expected model.warmup and model.head_dropout in [0, 1), got {warmup}, {head_dropout}.")
+        if not 0 <= class_weight <= 1:
+            raise UsageError(f"model.class_weight is {class_weight}, expected 0 to 1.")
         self.save_hyperparameters(logger=False)
         self.make_net = net
         self.make_optimizer = optimizer
@@ -109,6 +116,8 @@ class ExtractorTask(pl.LightningModule):
         self.warmup = warmup
         self.decay: Decay = decay
         self.head_dropout = head_dropout
+        self.class_weight = class_weight
+        self.class_weights: Tensor | None = None
         self.compiled = compiled
         self.net: Extractor | None = None
         self.kept: dict[str, Any] = {}  # settings in place of the given ones, see `Extractor.kept`
@@ -159,6 +168,19 @@ class ExtractorTask(pl.LightningModule):
         assert self.net is not None, "the network is built by `build`"
         embeddings: Tensor = self.net(inputs)
         return embeddings
+
+    def on_fit_start(self) -> None:
+        """Weigh the emotions by their number in the training split, if asked to.
+
+        Raises:
+            UsageError: if the batches have every emotion equally often already.
+        """
+        if self.class_weight:
+            trainer: Any = self.trainer
+            if trainer.datamodule.per_class is not None:
+                raise UsageError("model.class_weight and data.per_class both even out the emotions; set one of them.")
+            labels = [turn.utterance.label for turn in trainer.datamodule.utterances("train").turns]
+            self.class_weights = class_weights(labels, self.classes, self.class_weight)
 
     def on_train_start(self) -> None:
         """Refuse what would end in the middle of the first epoch.
@@ -248,7 +270,7 @@ class ExtractorTask(pl.LightningModule):
         weights = self.weights
         heard = z if weights.cross_entropy else z.detach()
         logits = self.head(F.dropout(heard, self.head_dropout, self.training))
-        terms = {"cross_entropy": F.cross_entropy(logits, label)}
+        terms = {"cross_entropy": weighted_cross_entropy(logits, label, self.class_weights) / len(z)}
         if weights.triplet:
             terms["triplet"], found = self.triplet(z, label)
             self._log("triplets", float(found), len(z))

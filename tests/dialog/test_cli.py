@@ -144,6 +144,16 @@ def test_testing_before_training_says_what_to_do(dialog, capsys):
     assert re.search(r"no weights at .*best\.ckpt; train first with `fit`", capsys.readouterr().err)
 
 
+def test_rare_emotions_weigh_more_only_if_asked_to_and_only_in_training(dialog, tmp_path):
+    for name, options in {"run": (), "zero": ("0",), "full": ("1",)}.items():
+        assert (
+            dialog("fit", *(part for value in options for part in ("--model.class_weight", value)), into=name) == DONE
+        )
+    assert equal(weights(tmp_path / "run"), weights(tmp_path / "zero"))
+    assert not equal(weights(tmp_path / "run"), weights(tmp_path / "full"))
+    assert dialog("test", "--model.class_weight", "1", into="full") == DONE
+
+
 def test_the_last_epoch_can_be_selected(dialog, tmp_path):
     assert dialog("fit", "--select", "last") == dialog("test", "--select", "last") == DONE
     assert json.loads((tmp_path / "run" / "report.json").read_text())["fit"]["epoch"] == 3
@@ -161,6 +171,7 @@ def test_the_last_epoch_can_be_selected(dialog, tmp_path):
         (["--trainer.accelerator", "abacus"], "trainer: .*accelerator"),
         (["--model.net.width", "7"], "2 heads do not divide 7"),
         (["--data.modalities", "[smell]"], "data.modalities is .*smell"),
+        (["--model.class_weight", "1.5"], "model.class_weight is 1.5, expected 0 to 1"),
         (["--select", "test"], "select: expected dev, last, but got 'test'"),
     ],
 )

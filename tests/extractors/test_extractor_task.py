@@ -13,6 +13,7 @@ from extractors.judging import Embedded, join, judge, nearest_neighbour
 from extractors.task import ExtractorTask, LossWeights
 from m2fnet.callbacks import MONITOR
 from m2fnet.errors import RunError, UsageError
+from m2fnet.losses.class_weights import class_weights
 from m2fnet.losses.covariance import covariance_penalty
 from m2fnet.losses.triplet import TripletLoss
 from m2fnet.losses.variance import variance_penalty
@@ -115,6 +116,15 @@ class TestLoss:
         task.training_step({**one, "inputs": {"counts": torch.ones(1, 26)}}, 0).backward()
         assert all(torch.isfinite(p.grad).all() for p in task.parameters() if p.grad is not None)
 
+    def test_rare_emotions_weigh_more_in_the_cross_entropy_alone(self):
+        task, batch = built(losses=LossWeights(cross_entropy=1.0)), batch_of()
+        task.class_weights = torch.tensor([1.0, 2.0, 3.0])
+        z = task(batch["inputs"])
+        head = torch.nn.functional.cross_entropy(task.head(z), batch["label"], reduction="none")
+        exact = 20 * TripletLoss()(z, batch["label"])[0] + 15 * covariance_penalty(z) + 3 * variance_penalty(z)
+        expected = exact + (task.class_weights[batch["label"]] * head).mean()
+        torch.testing.assert_close(task.training_step(batch, 0), expected)
+
     def test_a_batch_in_which_nothing_can_be_read_is_passed_over(self):
         assert built().training_step({**batch_of(), "inputs": None}, 0) is None
 
@@ -138,6 +148,20 @@ def test_every_term_is_logged_by_its_name_and_batches_without_a_triplet_are_coun
     trainer = fit(ExtractorTask(ToyNetwork), data={"batch_size": 2, "in_memory": False})
     assert trainer.callback_metrics["train/batches_without_triplet"] == 9  # pairs give no triplet, 18 utterances
     assert trainer.callback_metrics["train/triplet"] == 0
+
+
+def test_class_weights_are_those_of_the_training_split(fit):
+    task = ExtractorTask(ToyNetwork, class_weight=0.5)
+    trainer = fit(task)
+    labels = [task.classes[n] for n in trainer.datamodule.utterances("train").labels]
+    assert torch.equal(task.class_weights, class_weights(labels, task.classes, 0.5))
+
+
+def test_class_weights_are_refused_where_they_would_count_twice_or_make_no_sense(fit):
+    with pytest.raises(UsageError, match=r"data\.per_class both even out"):
+        fit(ExtractorTask(ToyNetwork, class_weight=0.5), data={"per_class": 2})
+    with pytest.raises(UsageError, match=r"model\.class_weight is -1, expected 0 to 1"):
+        ExtractorTask(ToyNetwork, class_weight=-1)
 
 
 def test_the_three_scores_of_dev_are_logged_and_the_monitored_one_is_named(fit):
