@@ -134,9 +134,9 @@ class RunCLI(LightningCLI):
         settings.trainer.default_root_dir = str(self.run)
         trained = trained_settings(self.run)
         if trained is not None and self.subcommand != "fit":
-            refuse_other_settings(self.run, trained, self._settings(self.config), only="model")
+            self._refuse_other_settings(trained, only="model")
         elif trained is not None and not settings.overwrite:
-            refuse_other_settings(self.run, trained, self._settings(self.config))
+            self._refuse_other_settings(trained)
             _refuse_other_data(self.run)
 
     def instantiate_classes(self) -> None:
@@ -256,6 +256,20 @@ class RunCLI(LightningCLI):
         parser = self._parser(self.subcommand)
         return settings_of_a_run(yaml.safe_load(parser.dump(config[self.subcommand], skip_none=False)))
 
+    def _refuse_other_settings(self, trained: dict[str, Any], only: str = "") -> None:
+        now = self._settings(self.config)
+        if differences(trained, now):  # a setting may be younger than the run: it was trained with what is the default
+            whole = self._parsed(self.run / CONFIG)
+            trained = trained if whole is None else whole
+        refuse_other_settings(self.run, trained, now, only)
+
+    def _parsed(self, file: Path) -> dict[str, Any] | None:
+        """The settings of a configuration file, defaults included; None if it is not whole by itself."""
+        try:
+            return self._settings(self.parser.parse_args([str(self.subcommand), "--config", str(file)]))
+        except ArgumentError:
+            return None
+
     def _run_folder(self) -> Path:
         settings = self.config[self.subcommand]
         file = Path(str(settings.config[0])) if settings.config else None
@@ -268,13 +282,8 @@ class RunCLI(LightningCLI):
 
     def _overrides(self, file: Path | None) -> dict[str, Any]:
         """The settings that the configuration ``file`` does not have; all of them if it is not whole by itself."""
-        now = self._settings(self.config)
-        try:
-            alone = self.parser.parse_args([str(self.subcommand), "--config", str(file)]) if file is not None else None
-        except ArgumentError:
-            alone = None
-        before = self._settings(alone) if alone is not None else {}
-        return {key: value for key, (_, value) in differences(before, now).items()}
+        alone = self._parsed(file) if file is not None else None
+        return {key: value for key, (_, value) in differences(alone or {}, self._settings(self.config)).items()}
 
     def _provenance(self, *, resumes: bool) -> Provenance:
         environment = Environment.of(self.trainer.strategy.root_device)

@@ -119,6 +119,18 @@ def test_other_settings_in_the_same_folder_are_refused(dialog, capsys):
     assert dialog("test", "--model.net.hidden", "6") == WRONG_USE
 
 
+def test_a_run_that_is_older_than_a_setting_was_trained_with_its_default(dialog, tmp_path, capsys):
+    assert dialog("fit") == DONE
+    config = tmp_path / "run" / "config.yaml"
+    older = "".join(line for line in config.read_text().splitlines(keepends=True) if "class_weight" not in line)
+    assert older != config.read_text()
+    config.write_text(older)
+    assert run(["dialog", "test", "--config", str(config)]) == DONE
+    assert dialog("fit") == DONE
+    assert dialog("test", "--model.class_weight", "0.5") == WRONG_USE
+    assert "was trained with model.class_weight = 0.0, but now it is 0.5" in capsys.readouterr().err
+
+
 def test_the_configuration_in_a_run_means_that_run(dialog, tmp_path):
     assert dialog("fit") == DONE
     assert run(["dialog", "test", "--config", str(tmp_path / "run" / "config.yaml"), "--ckpt_path", "best"]) == DONE
