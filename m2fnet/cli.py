@@ -98,7 +98,17 @@ def _imported(module: str) -> ModuleType:
 
 def main() -> None:
     """Entry point of the ``m2fnet`` command."""
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if code == DONE:  # after a failure the others may still wait for this process, and closing would wait for them
+        _leave_other_processes()
+    sys.exit(code)
+
+
+def _leave_other_processes() -> None:
+    """End a distributed run: a thread of Gloo that outlives the interpreter aborts it (pytorch/pytorch 190489)."""
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
