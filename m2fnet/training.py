@@ -259,8 +259,7 @@ class RunCLI(LightningCLI):
     def _refuse_other_settings(self, trained: dict[str, Any], only: str = "") -> None:
         now = self._settings(self.config)
         if differences(trained, now):  # a setting may be younger than the run: it was trained with what is the default
-            whole = self._parsed(self.run / CONFIG)
-            trained = trained if whole is None else whole
+            trained = self._parsed(self.run / CONFIG) or trained
         refuse_other_settings(self.run, trained, now, only)
 
     def _parsed(self, file: Path) -> dict[str, Any] | None:
