@@ -49,10 +49,10 @@ from dialog.batch import UNLABELLED, DialogueBatch
 from dialog.data import DialogueData
 from dialog.models.m2fnet import M2FNet
 from dialog.task import DialogueTask
-from m2fnet.batches import LengthBatches
 from m2fnet.manifest import Manifest
 from m2fnet.records import LabelSet, Problem, Split, Utterance
 from m2fnet.store import Store, StoreWriter
+from m2fnet.training.samplers import LengthGroupedBatchSampler
 
 WIDTHS = {"text": 1024, "audio": 300, "visual": 600}
 CONF = Path(__file__).parents[1] / "conf"
@@ -181,9 +181,11 @@ class PlainDialogues(Dataset[dict[str, Tensor]]):
         return len(self.dialogues)
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
-        turns = self.dialogues[number].utterances
-        item = {name: torch.from_numpy(np.stack([table[u.id] for u in turns])) for name, table in self.tables.items()}
-        item["label"] = torch.tensor([self.numbers[cast(str, u.label)] for u in turns])
+        utterances = self.dialogues[number].utterances
+        item = {
+            name: torch.from_numpy(np.stack([table[u.id] for u in utterances])) for name, table in self.tables.items()
+        }
+        item["label"] = torch.tensor([self.numbers[cast(str, u.label)] for u in utterances])
         return item
 
 
@@ -217,7 +219,7 @@ def first_batches(loader: DataLoader[Any], count: int) -> Iterable[DialogueBatch
 def paddings(corpus: Corpus, epochs: int = 5) -> tuple[float, float]:
     """Share of padding in our batches and in the plain loader's, in percent."""
     lengths = torch.tensor(corpus.train)
-    sampler, generator = LengthBatches(lengths, corpus.batch_size, seed=0), torch.Generator().manual_seed(0)
+    sampler, generator = LengthGroupedBatchSampler(lengths, corpus.batch_size, seed=0), torch.Generator().manual_seed(0)
     ours = plain = 0
     for epoch in range(epochs):
         sampler.set_epoch(epoch)

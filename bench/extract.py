@@ -46,13 +46,13 @@ from faces import MIXED, clip, drawings
 from PIL import Image
 
 import extractors.audio.waveform
-import extractors.extract
+import extractors.extraction.extract
 import extractors.visual.face_scene
 from extractors.audio.mel_resnet import MelResNet
-from extractors.base import Extractor, Turn
-from extractors.embedding import Loading, plan, turns
-from extractors.extract import extract
-from extractors.predicting import trainer_for
+from extractors.base import Extractor, PlacedUtterance
+from extractors.extraction.embedding import Loading, place_utterances, plan
+from extractors.extraction.extract import extract
+from extractors.extraction.lightning import trainer_for
 from extractors.text.roberta import TextEncoder
 from extractors.visual.face_scene import FaceScene
 from m2fnet.manifest import Manifest
@@ -72,7 +72,7 @@ class Job:
     """An extractor and the naive way to the same embeddings."""
 
     net: Extractor
-    naive: Callable[[Turn, Clock], object]
+    naive: Callable[[PlacedUtterance, Clock], object]
 
 
 def main() -> None:
@@ -99,9 +99,9 @@ def main() -> None:
 def rows_of(
     job: Job, manifest: Manifest, folder: Path, speeds: tuple[float, float], args: argparse.Namespace
 ) -> list[Row]:
-    name, wanted = job.net.modality, turns(manifest)
+    name, wanted = job.net.modality, place_utterances(manifest)
     clips = clips_of(wanted)
-    media = statistics.mean(float(turn.utterance.end_s or 0) for turn in wanted)
+    media = statistics.mean(float(placed.utterance.end_s or 0) for placed in wanted)
     parts = parts_of(job, part_of(manifest, clips, folder), folder, args)
     naive_s, ours_s = speeds
     rows = [
@@ -121,8 +121,8 @@ def parts_of(job: Job, once: Manifest, folder: Path, args: argparse.Namespace) -
     with ours("all"), stages(job.net, ours):
         embed(job.net, once, folder / "once", args, workers=0)
     with naive("all"):
-        for turn in turns(once):
-            job.naive(turn, naive)
+        for placed in place_utterances(once):
+            job.naive(placed, naive)
     return ours, naive
 
 
@@ -130,13 +130,13 @@ def speeds_of(job: Job, manifest: Manifest, folder: Path, args: argparse.Namespa
     """Seconds on the wall per utterance: the naive way and ours, with as many cores as there may be."""
     torch.set_num_threads(args.threads)
     naive, ours = Clock(), Clock()
-    wanted = turns(manifest)
+    wanted = place_utterances(manifest)
     clips = clips_of(wanted)
     embed(job.net, part_of(manifest, 1, folder), folder / "warm", args, workers=0)
     job.naive(wanted[0], Clock())
     with naive("all"):
-        for turn in wanted[:clips]:
-            job.naive(turn, Clock())
+        for placed in wanted[:clips]:
+            job.naive(placed, Clock())
     with ours("all"):
         embed(job.net, manifest, folder / "all", args, workers=None)
     return naive.seconds["all"] / clips, ours.seconds["all"] / len(wanted)
@@ -156,7 +156,7 @@ def stages(net: Extractor, clock: Clock) -> Iterator[None]:
         ("detect", FaceDetector, "__call__"),
         ("network", type(net), "forward"),
         ("write", PartWriter, "flush"),
-        ("write", extractors.extract, "_put_together"),
+        ("write", extractors.extraction.extract, "_put_together"),
     ]
     with ExitStack() as stack:
         for stage, owner, name in parts:
@@ -164,8 +164,8 @@ def stages(net: Extractor, clock: Clock) -> Iterator[None]:
         yield
 
 
-def clips_of(wanted: Sequence[Turn]) -> int:
-    return len({turn.utterance.video for turn in wanted})
+def clips_of(wanted: Sequence[PlacedUtterance]) -> int:
+    return len({placed.utterance.video for placed in wanted})
 
 
 def per_thousand(clock: Clock, count: int) -> dict[str, float]:
@@ -182,9 +182,9 @@ def stage_rows(ours: dict[str, float], naive: dict[str, float]) -> list[Row]:
     ]
 
 
-def padding_row(net: Extractor, wanted: Sequence[Turn]) -> Row:
+def padding_row(net: Extractor, wanted: Sequence[PlacedUtterance]) -> Row:
     """Share of padding in batches of like length, against batches in the manifest's order."""
-    lengths = [net.length(net.preprocess(turn)) for turn in wanted]
+    lengths = [net.length(net.preprocess(placed)) for placed in wanted]
     in_order = [list(range(start, min(len(wanted), start + BATCH))) for start in range(0, len(wanted), BATCH)]
     ours, theirs = (
         sum(len(batch) * max(lengths[place] for place in batch) for batch in batches) / sum(lengths) - 1
@@ -198,15 +198,15 @@ def make_jobs(folder: Path) -> dict[str, Job]:
     text, audio, visual = TextEncoder(made_up_encoder(folder / "encoder"), budget=BUDGET), MelResNet(), FaceScene()
     mtcnn = MTCNN(keep_all=True)
     return {
-        "text": Job(text.eval(), lambda turn, clock: naive_text(text, turn, clock)),
-        "audio": Job(audio.eval(), lambda turn, clock: naive_audio(audio, turn, clock)),
-        "visual": Job(visual.eval(), lambda turn, clock: naive_visual(visual, mtcnn, turn, clock)),
+        "text": Job(text.eval(), lambda placed, clock: naive_text(text, placed, clock)),
+        "audio": Job(audio.eval(), lambda placed, clock: naive_audio(audio, placed, clock)),
+        "visual": Job(visual.eval(), lambda placed, clock: naive_visual(visual, mtcnn, placed, clock)),
     }
 
 
 @torch.inference_mode()
-def naive_text(net: TextEncoder, turn: Turn, clock: Clock) -> object:
-    tokens = net.preprocess(turn)["tokens"]
+def naive_text(net: TextEncoder, placed: PlacedUtterance, clock: Clock) -> object:
+    tokens = net.preprocess(placed)["tokens"]
     padded = torch.full((1, BUDGET), net.tokenizer.pad_token_id)
     padded[0, : len(tokens)] = tokens
     with clock("network"):
@@ -214,8 +214,8 @@ def naive_text(net: TextEncoder, turn: Turn, clock: Clock) -> object:
 
 
 @torch.inference_mode()
-def naive_audio(net: MelResNet, turn: Turn, clock: Clock) -> object:
-    with clock("decode"), av.open(str(path_of(turn))) as container:
+def naive_audio(net: MelResNet, placed: PlacedUtterance, clock: Clock) -> object:
+    with clock("decode"), av.open(str(path_of(placed))) as container:
         sound = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1).mean(0)
         sound = librosa.resample(sound, orig_sr=RATE, target_sr=HEARD)
     mel = librosa.feature.melspectrogram(y=sound, sr=HEARD, n_fft=1024, win_length=400, hop_length=160, n_mels=128)
@@ -227,8 +227,8 @@ def naive_audio(net: MelResNet, turn: Turn, clock: Clock) -> object:
 
 
 @torch.inference_mode()
-def naive_visual(net: FaceScene, mtcnn: MTCNN, turn: Turn, clock: Clock) -> object:
-    with clock("decode"), av.open(str(path_of(turn))) as container:
+def naive_visual(net: FaceScene, mtcnn: MTCNN, placed: PlacedUtterance, clock: Clock) -> object:
+    with clock("decode"), av.open(str(path_of(placed))) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     first = max(0, (len(frames) - net.which.count) // 2)
     pictures = []
@@ -243,8 +243,8 @@ def naive_visual(net: FaceScene, mtcnn: MTCNN, turn: Turn, clock: Clock) -> obje
         return net.encoder(batch).max(0)
 
 
-def path_of(turn: Turn) -> Path:
-    return turn.manifest.media_path(str(turn.utterance.video))
+def path_of(placed: PlacedUtterance) -> Path:
+    return placed.manifest.media_path(str(placed.utterance.video))
 
 
 def corpus(folder: Path, count: int, different: int) -> Manifest:

@@ -213,10 +213,10 @@ def made_up_corpus() -> Manifest:
     generator = np.random.default_rng(0)
     utterances = []
     for number in range(200):
-        for turn in range(1 + generator.poisson(8.6)):
+        for placed in range(1 + generator.poisson(8.6)):
             text = " ".join(map(str, generator.integers(0, 5000, 1 + generator.geometric(1 / 11))))
             label = EMOTIONS[generator.choice(len(EMOTIONS), p=SHARES)]
-            utterances.append(Utterance(f"{number}-{turn}", "bench", "train", str(number), turn, "A", text, label))
+            utterances.append(Utterance(f"{number}-{placed}", "bench", "train", str(number), placed, "A", text, label))
     return Manifest("bench", LabelSet("bench", EMOTIONS), tuple(utterances))
 
 

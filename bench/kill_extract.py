@@ -32,9 +32,9 @@ from safetensors import SafetensorError, safe_open
 
 import extractors.audio.mel_resnet
 import extractors.audio.mel_statistics
-import extractors.embedding
-import extractors.extract_command
-import extractors.training_command  # everything that an extraction imports, so that it is imported once
+import extractors.commands.extract
+import extractors.commands.train  # everything that an extraction imports, so that it is imported once
+import extractors.extraction.embedding
 from m2fnet import cli
 from m2fnet.errors import StoreError
 from m2fnet.store import Store
@@ -173,13 +173,16 @@ def run(arguments: list[str], log: Path) -> None:
     os.dup2(silence, 1)
     os.dup2(silence, 2)
     torch.set_num_threads(1)
-    read, notes = extractors.embedding.Outcomes.__getitem__, os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    read, notes = (
+        extractors.extraction.embedding.Outcomes.__getitem__,
+        os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT),
+    )
 
-    def noted(self: extractors.embedding.Outcomes, place: int) -> Any:  # noqa: ANN401
+    def noted(self: extractors.extraction.embedding.Outcomes, place: int) -> Any:  # noqa: ANN401
         os.write(notes, f"{self.wanted[place].utterance.id}\n".encode())
         return read(self, place)
 
-    extractors.embedding.Outcomes.__getitem__ = noted  # type: ignore[method-assign]
+    extractors.extraction.embedding.Outcomes.__getitem__ = noted  # type: ignore[method-assign]
     sys.argv = ["m2fnet"]
     sys.exit(cli.run(arguments))
 

@@ -118,7 +118,7 @@ def measure(clip: Path, model: Path, out: Path, threads: int | None, causal: boo
     most, cores = peak(), {"load": loaded, "the rest": time.process_time() - loaded}
     with clock(VOICE):
         voice_activity(clip)
-    length = max(float(turn.end_s or 0) for turn in found.segments)
+    length = max(float(placed.end_s or 0) for placed in found.segments)
     return {
         "seconds": clock.seconds,
         "cores": cores,

@@ -5,19 +5,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from dialog import missing_report
-from dialog.answers import predictions
-from dialog.attention import FILE as ATTENTION
-from dialog.attention import attention_in
+from dialog.attention_maps import FILE as ATTENTION
+from dialog.attention_maps import attention_in
 from dialog.data import DialogueData
-from dialog.missing import DialogueTrainer
+from dialog.missing import report as missing_report
+from dialog.missing.conditions import DialogueTrainer
+from dialog.predictions import predictions
 from dialog.task import SCORED, DialogueTask
-from m2fnet.callbacks import say
 from m2fnet.files import write_json, write_jsonl, write_text
-from m2fnet.metrics.markdown import plain
-from m2fnet.metrics.report import as_markdown, write_report
+from m2fnet.formatting import plain
+from m2fnet.reports.run_report import as_markdown, write_report
 from m2fnet.store import Store
-from m2fnet.training import RunCLI
+from m2fnet.training.callbacks import print_rank_zero
+from m2fnet.training.cli import RunCLI
 
 LEAK = "leak"  # how the defect of a manifest begins whose turns stand in two splits
 _NAMED = 3  # of such turns; `defects.md` beside the manifest has all
@@ -49,7 +49,7 @@ class DialogueCLI(RunCLI):
     def after_fit(self) -> None:
         """Say where the run lies and what comes next."""
         fitted = self.fitted()
-        say(
+        print_rank_zero(
             f"Trained {fitted['epochs']} epochs, kept epoch {fitted['epoch']} with dev weighted F1 "
             f"{100 * fitted['dev.weighted_f1']:.2f}.\nNext: m2fnet dialog test --config {self.run / 'config.yaml'}"
         )
@@ -67,8 +67,10 @@ class DialogueCLI(RunCLI):
         if looked := attention_in(task.float(), data.dialogues("test")):
             write_json(self.run / ATTENTION, {**self._facts(data), "dialogues": looked})
         if not self.config[self.subcommand].quiet:
-            say(as_markdown(report))
-        say(f"Report: {self.run / 'report.md'}, {self.run / 'report.json'}; predictions: predictions.jsonl beside.")
+            print_rank_zero(as_markdown(report))
+        print_rank_zero(
+            f"Report: {self.run / 'report.md'}, {self.run / 'report.json'}; predictions: predictions.jsonl beside."
+        )
 
     def missing(self, **kwargs: Any) -> None:  # noqa: ANN401
         """Test the selected weights with parts of their inputs missing."""
@@ -84,8 +86,10 @@ class DialogueCLI(RunCLI):
         write_json(self.run / missing_report.FILE, content)
         write_text((self.run / missing_report.FILE).with_suffix(".md"), page)
         if not self.config[self.subcommand].quiet:
-            say(page)
-        say(f"Wrote {self.run / 'missing.md'}, {self.run / missing_report.FILE}; `m2fnet report --plots` draws it.")
+            print_rank_zero(page)
+        print_rank_zero(
+            f"Wrote {self.run / 'missing.md'}, {self.run / missing_report.FILE}; `m2fnet report --plots` draws it."
+        )
 
     def after_predict(self) -> None:
         """Write the labels of every utterance of the chosen split, context turns included."""
@@ -94,13 +98,13 @@ class DialogueCLI(RunCLI):
         path = self.run / f"labels_{data.predict_split}.jsonl"
         if self.trainer.is_global_zero:
             write_jsonl(path, [asdict(row) for row in rows])
-            say(f"Labelled {len(rows)} utterances: {path}")
+            print_rank_zero(f"Labelled {len(rows)} utterances: {path}")
 
     def _say_leaks(self) -> None:
         for defect in cast(DialogueData, self.datamodule).manifest.defects:
             if defect.what.startswith(LEAK):
                 named = ", ".join([*defect.ids[:_NAMED], *(["…"] if len(defect.ids) > _NAMED else [])])
-                say(plain(f"{defect.what}: {len(defect.ids)} turns ({named}); {defect.done}"))
+                print_rank_zero(plain(f"{defect.what}: {len(defect.ids)} turns ({named}); {defect.done}"))
 
     def _facts(self, data: DialogueData) -> dict[str, object]:
         return {
@@ -121,6 +125,11 @@ def data_of(argv: Sequence[str]) -> dict[str, Any]:
     return settings
 
 
-def main(argv: list[str]) -> Path:
-    """Run ``m2fnet dialog`` and return the run folder."""
+def train(argv: Sequence[str]) -> Path:
+    """Run one command of a dialogue network and return its run folder."""
     return DialogueCLI(DialogueTask, DialogueData, argv).run
+
+
+def main(argv: list[str]) -> None:
+    """Run ``m2fnet dialog``."""
+    train(argv)

@@ -9,11 +9,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from dialog.batch import UNLABELLED, DialogueBatch
-from m2fnet.batches import LengthBatches
 from m2fnet.errors import StoreError, UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.records import MODALITIES, Dialogue, Problem, Split, Utterance
 from m2fnet.store import Store
+from m2fnet.training.samplers import LengthGroupedBatchSampler
 
 
 class Dialogues(Dataset[DialogueBatch]):
@@ -158,7 +158,7 @@ class DialogueData(pl.LightningDataModule):
 
     def _loader(self, split: Split, seed: int | None = None) -> DataLoader[DialogueBatch]:
         dialogues = self.dialogues(split)
-        batches = LengthBatches(dialogues.lengths, self.batch_size, seed)
+        batches = LengthGroupedBatchSampler(dialogues.lengths, self.batch_size, seed)
         # a generator of its own: otherwise each pass would draw from the network's random numbers
         return DataLoader(dialogues, batch_sampler=batches, collate_fn=_as_it_is, generator=torch.Generator())
 

@@ -1,6 +1,5 @@
 """Dialogue networks outside of training: out of a run folder, or out of settings and weights that were passed on."""
 
-import importlib
 import pickle
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
-from m2fnet.config import one_sentence, refuse_untrusted, resolve_config_arguments
+from m2fnet.config import named_class, one_sentence, refuse_untrusted, resolve_config_arguments
 from m2fnet.errors import RunError, UsageError
 from m2fnet.files import read_json, replaced
 from m2fnet.records import LabelSet, Problem
-from m2fnet.run_folder import CONFIG, FIT, trained_settings
+from m2fnet.runs.folder import CONFIG, FIT, trained_settings
 
 _ADVICE = "Train it again with `m2fnet dialog fit`."
 _PREFIX = "net."
@@ -74,7 +73,7 @@ def build(settings: dict[str, Any], problem: Problem, where: str) -> nn.Module:
     """
     refuse_untrusted(settings, where)
     resolve_config_arguments([])  # tells the parser below which packages are trusted
-    _network_class(settings["class_path"], where)
+    named_class(settings["class_path"], nn.Module, where)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--net", type=Callable[[Problem], nn.Module])
     net = {"class_path": settings["class_path"], "init_args": settings["init_args"]}
@@ -104,14 +103,3 @@ def load(settings: dict[str, Any], problem: Problem, path: Path, where: str) -> 
     except (OSError, RuntimeError, SafetensorError) as damage:
         raise RunError(f"{path} does not fit the network: {' '.join(str(damage).split())[:300]}.") from damage
     return network.eval()
-
-
-def _network_class(class_path: str, where: str) -> None:
-    """Refuse what is no network: the parser would take, and call, any function of a trusted package."""
-    module, _, name = class_path.rpartition(".")
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as problem:
-        raise UsageError(f"{where} names {class_path!r}, which cannot be imported: {problem}.") from problem
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
-        raise UsageError(f"{where} names {class_path!r}, which is no network; expected a subclass of torch.nn.Module.")

@@ -12,7 +12,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
 from dialog.batch import UNLABELLED, DialogueBatch
-from dialog.presence import ModalityDropout
+from dialog.missing.modality_dropout import ModalityDropout
 from m2fnet.errors import UsageError
 from m2fnet.losses.class_weights import class_weights, weighted_cross_entropy
 from m2fnet.records import LabelSet, Problem

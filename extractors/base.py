@@ -23,7 +23,7 @@ Sample = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Turn:
+class PlacedUtterance:
     """An utterance in its place: with its dialogue around it and the manifest that knows where its media lie."""
 
     manifest: Manifest
@@ -65,7 +65,7 @@ class Extractor(nn.Module, ABC):
         """Length D of the embeddings."""
 
     @abstractmethod
-    def preprocess(self, turn: Turn) -> Sample:
+    def preprocess(self, placed: PlacedUtterance) -> Sample:
         """Everything `forward` needs of one utterance.
 
         Raises:
@@ -81,7 +81,7 @@ class Extractor(nn.Module, ABC):
     def forward(self, batch: Sample) -> Tensor | list[Tensor]:
         """Embeddings (B, D), or for frame resolution one (T, D) per sample."""
 
-    def size(self, turn: Turn) -> float:
+    def size(self, placed: PlacedUtterance) -> float:
         """About what `length` will be, in any unit, from the manifest alone: nothing is read for it.
 
         Like ones are embedded together; where all are alike, in the manifest's order.
@@ -96,12 +96,12 @@ class Extractor(nn.Module, ABC):
         """The parts that come pretrained; they can have their own learning rate and stay frozen for some epochs."""
         return ()
 
-    def keep(self, folder: Path) -> None:
+    def save_assets(self, folder: Path) -> None:
         """Write what building it again takes beside its settings, such as a tokenizer, into ``folder``; no weights."""
 
     @classmethod
-    def kept(cls, folder: Path) -> dict[str, Any]:
-        """Settings that build it from what `keep` wrote instead of from where that first came, such as a hub."""
+    def asset_settings(cls, folder: Path) -> dict[str, Any]:
+        """Settings that build it from what `save_assets` wrote instead of from where that first came, such as a hub."""
         return {}
 
 

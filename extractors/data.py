@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from extractors.base import Extractor, Sample, Turn
-from extractors.embedding import Loading, Outcomes, cuts, read, turns
-from m2fnet.batches import Batches, ClassBatches, LengthBatches
+from extractors.base import Extractor, PlacedUtterance, Sample
+from extractors.extraction.embedding import Loading, Outcomes, cuts, place_utterances, read
 from m2fnet.errors import RunError, UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.records import Split
 from m2fnet.store import Missing
+from m2fnet.training.samplers import ClassBalancedBatchSampler, LengthGroupedBatchSampler, ShardedBatchSampler
 
 REFERENCES = "references"
 VALIDATED = ("dev", REFERENCES)  # the order of `ExtractorData.val_dataloader`
@@ -29,9 +29,9 @@ class ExtractorBatch(TypedDict):
     Attributes:
         inputs: what the extractor's ``collate`` made of them; None if none can be read.
         label: (B,) class numbers.
-        row: (B,) place of the utterance in `Utterances.turns`.
+        row: (B,) place of the utterance in `Utterances.placed`.
         missing: id and reason of those that cannot be read; taken out before the batch goes to the device.
-        cut: id of those of which something was left out, and what, see `extractors.embedding.cuts`; taken out too.
+        cut: id of those of which something was left out, and what, see `cuts`; taken out too.
     """
 
     inputs: Sample | None
@@ -64,27 +64,27 @@ class Utterances(Dataset[Item]):
     def __init__(
         self,
         extractor: Extractor,
-        turns: Sequence[Turn],
+        utterances: Sequence[PlacedUtterance],
         classes: Sequence[str],
         samples: Sequence[Sample] | None = None,
     ) -> None:
-        self.extractor, self.turns, self.classes, self.samples = extractor, turns, classes, samples
-        self.labels = torch.tensor([classes.index(str(turn.utterance.label)) for turn in turns])
-        lengths = [1] * len(turns) if samples is None else [extractor.length(sample) for sample in samples]
+        self.extractor, self.placed, self.classes, self.samples = extractor, utterances, classes, samples
+        self.labels = torch.tensor([classes.index(str(placed.utterance.label)) for placed in utterances])
+        lengths = [1] * len(utterances) if samples is None else [extractor.length(sample) for sample in samples]
         self.lengths = torch.tensor(lengths, dtype=torch.float)
-        self._outcomes = Outcomes(extractor, turns) if samples is None else samples
+        self._outcomes = Outcomes(extractor, utterances) if samples is None else samples
 
     def __len__(self) -> int:
-        return len(self.turns)
+        return len(self.placed)
 
     def __getitem__(self, row: int) -> Item:
-        return Item(row, self.turns[row].utterance.id, int(self.labels[row]), self._outcomes[row])
+        return Item(row, self.placed[row].utterance.id, int(self.labels[row]), self._outcomes[row])
 
     def some(self, count: int) -> "Utterances":
         """``count`` of them, always the same."""
         rows = torch.randperm(len(self), generator=torch.Generator().manual_seed(0))[:count].tolist()
         samples = None if self.samples is None else [self.samples[row] for row in rows]
-        return Utterances(self.extractor, [self.turns[row] for row in rows], self.classes, samples)
+        return Utterances(self.extractor, [self.placed[row] for row in rows], self.classes, samples)
 
     def collate(self, items: Sequence[Item]) -> ExtractorBatch:
         """One batch of several utterances."""
@@ -154,7 +154,7 @@ class ExtractorData(pl.LightningDataModule):
             RunError: if none can be read.
         """
         if split not in self._utterances:
-            wanted = [turn for turn in turns(self.manifest, split) if turn.utterance.label is not None]
+            wanted = [placed for placed in place_utterances(self.manifest, split) if placed.utterance.label is not None]
             if not wanted:
                 raise UsageError(f"The manifest of {self.manifest.corpus!r} has no labelled utterance in {split!r}.")
             self._utterances[split] = self._in_memory(wanted) if self.in_memory else self._as_asked_for(wanted)
@@ -166,9 +166,9 @@ class ExtractorData(pl.LightningDataModule):
         train = self.utterances("train")
         if self.per_class is None:
             blur = max(1.0, 0.25 * float(train.lengths.std(correction=0)))
-            return self._loader(train, LengthBatches(train.lengths, self.batch_size, seed, blur))
+            return self._loader(train, LengthGroupedBatchSampler(train.lengths, self.batch_size, seed, blur))
         try:
-            return self._loader(train, ClassBatches(train.labels, self.batch_size, self.per_class, seed))
+            return self._loader(train, ClassBalancedBatchSampler(train.labels, self.batch_size, self.per_class, seed))
         except ValueError as error:
             raise UsageError(f"data.per_class: {error}") from error
 
@@ -187,7 +187,7 @@ class ExtractorData(pl.LightningDataModule):
         self.cut |= batch["cut"]
         return {**batch, "missing": {}, "cut": {}}
 
-    def _in_memory(self, wanted: Sequence[Turn]) -> Utterances:
+    def _in_memory(self, wanted: Sequence[PlacedUtterance]) -> Utterances:
         extractor = self._extractor()
         outcomes = read(extractor, wanted, self.loading)
         pairs = [(t, outcome) for t, outcome in zip(wanted, outcomes, strict=True) if not isinstance(outcome, Missing)]
@@ -200,9 +200,9 @@ class ExtractorData(pl.LightningDataModule):
             )
         self.missing |= missing
         classes = self.manifest.label_set.classes
-        return Utterances(extractor, [turn for turn, _ in pairs], classes, [sample for _, sample in pairs])
+        return Utterances(extractor, [placed for placed, _ in pairs], classes, [sample for _, sample in pairs])
 
-    def _as_asked_for(self, wanted: Sequence[Turn]) -> Utterances:
+    def _as_asked_for(self, wanted: Sequence[PlacedUtterance]) -> Utterances:
         return Utterances(self._extractor(), wanted, self.manifest.label_set.classes)
 
     def _references(self, count: int) -> list[DataLoader[Any]]:
@@ -210,9 +210,9 @@ class ExtractorData(pl.LightningDataModule):
 
     def _in_order(self, utterances: Utterances) -> DataLoader[Any]:
         """Batches of like length in a fixed order."""
-        return self._loader(utterances, LengthBatches(utterances.lengths, self.batch_size, seed=None))
+        return self._loader(utterances, LengthGroupedBatchSampler(utterances.lengths, self.batch_size, seed=None))
 
-    def _loader(self, utterances: Utterances, batches: Batches) -> DataLoader[Any]:
+    def _loader(self, utterances: Utterances, batches: ShardedBatchSampler) -> DataLoader[Any]:
         workers = 0 if self.in_memory else self.loading.workers_for(utterances.extractor)
         return DataLoader(
             utterances,

@@ -16,14 +16,14 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from extractors.base import Extractor
 from extractors.data import REFERENCES, TESTED, VALIDATED, ExtractorBatch
-from extractors.judging import Embedded, join, judge
-from m2fnet.callbacks import MONITOR
+from extractors.evaluation.embedding_scores import Embedded, join, judge
 from m2fnet.errors import M2FNetError, RunError, UsageError
 from m2fnet.losses.class_weights import class_weights, weighted_cross_entropy
 from m2fnet.losses.covariance import covariance_penalty
 from m2fnet.losses.mining import Mining
 from m2fnet.losses.triplet import TripletLoss
 from m2fnet.losses.variance import variance_penalty
+from m2fnet.training.callbacks import MONITOR
 
 T = TypeVar("T")
 NetworkFactory = Callable[[], Extractor]
@@ -67,8 +67,8 @@ class ExtractorTask(pl.LightningModule):
         optimizer: makes the optimizer from the parameters.
         losses: weights of the terms.
         mining: which triplets of a batch count, see `m2fnet.losses.mining`.
-        literal: the terms taken as printed in the paper instead of as they work, ``[triplet, covariance, variance]`` or
-            some of them; ``true`` is all three.
+        as_printed: the terms taken as printed in the paper instead of as they work, some of ``[triplet, covariance,
+            variance]``; ``true`` is all three.
         monitor: which of the three scores selects the epoch.
         backbone_lr: learning rate of the network's pretrained parts; by default that of the rest.
         freeze_epochs: epochs at the beginning in which the pretrained parts do not learn.
@@ -87,7 +87,7 @@ class ExtractorTask(pl.LightningModule):
         optimizer: OptimizerCallable = adam,
         losses: LossWeights = LossWeights(),
         mining: Mining = "semi-hard",
-        literal: bool | list[Printed] = False,
+        as_printed: bool | list[Printed] = False,
         monitor: Judge = "head",
         backbone_lr: float | None = None,
         freeze_epochs: int = 0,
@@ -108,8 +108,11 @@ class ExtractorTask(pl.LightningModule):
         self.make_net = net
         self.make_optimizer = optimizer
         self.weights = losses
-        self.literal = (get_args(Printed) if literal else ()) if isinstance(literal, bool) else tuple(literal)
-        self.triplet = TripletLoss(mining, literal="triplet" in self.literal)
+        if isinstance(as_printed, bool):
+            as_printed = list(get_args(Printed)) if as_printed else []
+        self.as_printed = tuple(as_printed)
+
+        self.triplet = TripletLoss(mining, as_printed="triplet" in self.as_printed)
         self.monitor: Judge = monitor
         self.backbone_lr = backbone_lr
         self.freeze_epochs = freeze_epochs
@@ -120,7 +123,7 @@ class ExtractorTask(pl.LightningModule):
         self.class_weights: Tensor | None = None
         self.compiled = compiled
         self.net: Extractor | None = None
-        self.kept: dict[str, Any] = {}  # settings in place of the given ones, see `Extractor.kept`
+        self.kept: dict[str, Any] = {}  # settings in place of the given ones, see `Extractor.asset_settings`
         self.classes: tuple[str, ...] = ()
         self.manifest_sha256 = ""
         self.judged: dict[str, Embedded] = {}
@@ -179,7 +182,7 @@ class ExtractorTask(pl.LightningModule):
             trainer: Any = self.trainer
             if trainer.datamodule.per_class is not None:
                 raise UsageError("model.class_weight and data.per_class both even out the emotions; set one of them.")
-            labels = [turn.utterance.label for turn in trainer.datamodule.utterances("train").turns]
+            labels = [placed.utterance.label for placed in trainer.datamodule.utterances("train").placed]
             self.class_weights = class_weights(labels, self.classes, self.class_weight)
 
     def on_train_start(self) -> None:
@@ -277,7 +280,7 @@ class ExtractorTask(pl.LightningModule):
             self._log("batches_without_triplet", float(found == 0), len(z), reduce_fx="sum")
         for name, penalty in (("covariance", covariance_penalty), ("variance", variance_penalty)):
             if getattr(weights, name):  # one embedding has no variance
-                terms[name] = _SETS * penalty(z, literal=name in self.literal) if len(z) > 1 else z.new_zeros(())
+                terms[name] = _SETS * penalty(z, as_printed=name in self.as_printed) if len(z) > 1 else z.new_zeros(())
         for name, value in terms.items():
             self._log(name, value, len(z))
         loss = sum((getattr(weights, name) * value for name, value in terms.items()), z.new_zeros(()))

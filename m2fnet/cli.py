@@ -1,32 +1,31 @@
 """The command line. Only the standard library is imported here, so that ``m2fnet --help`` answers at once."""
 
-import importlib
 import signal
 import sys
 import threading
-from collections.abc import Sequence
-from types import ModuleType
+from collections.abc import Callable, Sequence
 
 from m2fnet.errors import M2FNetError, UsageError
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
-# command -> (module with a `main(argv)`, one line of help); stages are named by path, never imported from here
+Main = Callable[[list[str]], None]
+# command -> one line of help; `_main_of` imports it
 COMMANDS = {
-    "demo": ("m2fnet.demo", "the whole way on a made-up corpus, in minutes"),
-    "check": ("m2fnet.check", "versions, devices, what is missing and why"),
-    "prepare": ("m2fnet.corpora.command", "raw corpus -> manifest: toy, meld, iemocap, table"),
-    "import": ("m2fnet.store.import_command", "published feature pickle -> manifest + stores"),
-    "extractor": ("extractors.cli", "train an extractor: fit, validate, test"),
-    "extract": ("extractors.extract_command", "manifest -> store of embeddings"),
-    "dialog": ("dialog.cli", "train and judge a dialogue network: fit, validate, test, missing, predict"),
-    "sweep": ("m2fnet.sweep_command", "many seeds and settings of one configuration, in parallel"),
-    "ablate": ("m2fnet.ablate_command", "the paper's tables: modalities, fusion, encoders, fusion layers"),
-    "reproduce": ("m2fnet.reproduce_command", "train a run again and compare bit for bit"),
-    "report": ("m2fnet.metrics.report_command", "tested runs in a table: mean ± s.d., intervals, differences, errors"),
-    "predict": ("m2fnet.predict_command", "the emotions of your own clips, turn by turn"),
-    "export": ("m2fnet.export_command", "tested run + its extractors -> a model as one folder, to use and pass on"),
-    "serve": ("m2fnet.serve_command", "a page to drop a clip into: player, timeline of emotions, transcript"),
+    "demo": "the whole way on a made-up corpus, in minutes",
+    "check": "versions, devices, what is missing and why",
+    "prepare": "raw corpus -> manifest: toy, meld, iemocap, table",
+    "import": "published feature pickle -> manifest + stores",
+    "extractor": "train an extractor: fit, validate, test",
+    "extract": "manifest -> store of embeddings",
+    "dialog": "train and judge a dialogue network: fit, validate, test, missing, predict",
+    "sweep": "many seeds and settings of one configuration, in parallel",
+    "ablate": "the paper's tables: modalities, fusion, encoders, fusion layers",
+    "reproduce": "train a run again and compare bit for bit",
+    "report": "tested runs in a table: mean ± s.d., intervals, differences, errors",
+    "predict": "the emotions of your own clips, turn by turn",
+    "export": "tested run + its extractors -> a model as one folder, to use and pass on",
+    "serve": "a page to drop a clip into: player, timeline of emotions, transcript",
 }
 
 USAGE = """usage: m2fnet COMMAND ...
@@ -42,7 +41,7 @@ commands:
 
 def usage() -> str:
     """The text of ``m2fnet --help``."""
-    return USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()))
+    return USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items()))
 
 
 def run(argv: Sequence[str]) -> int:
@@ -63,7 +62,7 @@ def run(argv: Sequence[str]) -> int:
 
 def _run_command(name: str, arguments: list[str]) -> int:
     try:
-        _imported(COMMANDS[name][0]).main(arguments)
+        _imported(name)(arguments)
     except M2FNetError as error:
         _tell(name, *str(error).split("\n"))  # some show the tree of files that they expect
         return WRONG_USE if isinstance(error, UsageError) else FAILED
@@ -80,20 +79,56 @@ def _run_command(name: str, arguments: list[str]) -> int:
 
 def _tell(name: str, *lines: str) -> None:
     """Print what went wrong; names of files and what was read from them may hold what a terminal obeys."""
-    from m2fnet.metrics.markdown import plain
+    from m2fnet.formatting import plain
 
     print(f"m2fnet {name}: " + "\n".join(map(plain, lines)), file=sys.stderr)
 
 
-def _imported(module: str) -> ModuleType:
-    """The module; Ctrl-C meanwhile ends the process at once, because half-imported libraries cannot be left cleanly."""
+def _imported(name: str) -> Main:
+    """The command; Ctrl-C meanwhile ends the process at once: half-imported libraries cannot be left cleanly."""
     if threading.current_thread() is not threading.main_thread():
-        return importlib.import_module(module)
+        return _main_of(name)
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        return importlib.import_module(module)
+        return _main_of(name)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _main_of(name: str) -> Main:
+    """The ``main(argv)`` of a command. Only the one that is asked for is imported."""
+    match name:
+        case "demo":
+            from m2fnet.commands.demo import main
+        case "check":
+            from m2fnet.commands.check import main
+        case "prepare":
+            from m2fnet.commands.prepare import main
+        case "import":
+            from m2fnet.commands.import_features import main
+        case "extractor":
+            from extractors.commands.extractor import main
+        case "extract":
+            from extractors.commands.extract import main
+        case "dialog":
+            from dialog.cli import main
+        case "sweep":
+            from m2fnet.commands.sweep import main
+        case "ablate":
+            from m2fnet.commands.ablate import main
+        case "reproduce":
+            from m2fnet.commands.reproduce import main
+        case "report":
+            from m2fnet.commands.report import main
+        case "predict":
+            from m2fnet.commands.predict import main
+        case "export":
+            from m2fnet.commands.export import main
+        case "serve":
+            from m2fnet.commands.serve import main
+        case _:
+            raise KeyError(name)
+    return main
 
 
 def main() -> None:

@@ -1,10 +1,12 @@
 """Configuration files: finding them, refusing hostile ones, telling what is wrong in one sentence."""
 
+import importlib
 import os
 import re
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 from jsonargparse import set_parsing_settings
@@ -23,6 +25,7 @@ TRUSTED = (
     "pytorch_lightning.profilers",
     "pytorch_lightning.strategies",
 )
+T = TypeVar("T")
 _MAKES_AN_OBJECT = {"class_path", "net", "optimizer", "scheduler", "extractor"}
 _MAKES_AN_OBJECT |= {"callbacks", "logger", "profiler", "strategy", "plugins", "accelerator"}
 _TRUST = "M2FNET_TRUST"
@@ -95,6 +98,28 @@ def refuse_untrusted(content: object, where: str, packages: Sequence[str] = TRUS
                 f"{where} asks at {key} for {name!r}, which is outside the trusted packages ({', '.join(trusted)}). "
                 f"{_if_own(name)}"
             )
+
+
+def named_class(class_path: str, kind: type[T], where: str) -> type[T]:
+    """The class that settings name, which is imported for it.
+
+    Args:
+        class_path: its dotted name.
+        kind: what it has to be a subclass of; a parser would take, and call, any function of a trusted package.
+        where: the name is from.
+
+    Raises:
+        UsageError: if it is not trusted, cannot be imported or is of another kind.
+    """
+    refuse_untrusted({"class_path": class_path}, where)
+    module, _, name = class_path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as problem:
+        raise UsageError(f"{where} names {class_path!r}, which cannot be imported: {problem}.") from problem
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        raise UsageError(f"{where} names {class_path!r}; expected a subclass of {kind.__module__}.{kind.__name__}.")
+    return found
 
 
 def one_sentence(error: str) -> str:

@@ -142,14 +142,33 @@ class Prediction:
     text: str | None
     emotion: str
     probabilities: dict[str, float]
-    modalities: tuple[Modality, ...]
-    missing: dict[Modality, str] = field(default_factory=dict)
+    modalities: tuple[str, ...]
+    missing: dict[str, str] = field(default_factory=dict)
     frames: tuple[SeenFrame, ...] = ()
 
     @property
     def confidence(self) -> float:
         """Probability of the answer."""
         return self.probabilities[self.emotion]
+
+
+@dataclass(frozen=True)
+class ScoredPrediction:
+    """What a network said about one utterance beside its true emotion; a `Prediction` has none.
+
+    Attributes:
+        id: of the utterance.
+        dialogue: of its dialogue.
+        label: its true emotion; None for a context turn.
+        predicted: the emotion with the highest probability.
+        probabilities: emotion -> probability.
+    """
+
+    id: str
+    dialogue: str
+    label: str | None
+    predicted: str
+    probabilities: dict[str, float]
 
 
 @dataclass(frozen=True)

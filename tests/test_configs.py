@@ -2,11 +2,12 @@
 
 import json
 import re
-import runpy
 from pathlib import Path
 
 import pytest
 import yaml
+from tiny_clips import WORDS, tiny_utterances
+from tiny_corpus import tiny_manifest, write_stores
 
 from m2fnet.cli import DONE, FAILED, WRONG_USE, run
 from m2fnet.config import conf_folder
@@ -14,8 +15,6 @@ from m2fnet.manifest import Manifest
 from m2fnet.records import LabelSet
 
 REPOSITORY = Path(__file__).parents[1]
-TINY = runpy.run_path(str(REPOSITORY / "tests" / "dialog" / "tiny_corpus.py"))
-TINY_CLIPS = runpy.run_path(str(REPOSITORY / "tests" / "extractors" / "tiny_clips.py"))
 MARK = re.compile(r"#.*\[(P|E|ours)\]")  # the paper, EmoBERTa, ourselves
 UNMARKED = ("seed_everything", "devices")  # any would do
 
@@ -39,7 +38,7 @@ def extractors(key):
 def tiny(tmp_path_factory):
     """Folder with a tiny ``manifest/`` and a store for each modality."""
     folder = tmp_path_factory.mktemp("tiny")
-    TINY["write_stores"](folder, TINY["tiny_manifest"]().save(folder / "manifest"))
+    write_stores(folder, tiny_manifest().save(folder / "manifest"))
     return folder
 
 
@@ -47,8 +46,8 @@ def tiny(tmp_path_factory):
 def tiny_clips(tmp_path_factory):
     """Folder of the manifest of a few tiny clips."""
     root = tmp_path_factory.mktemp("clips")
-    label_set = LabelSet("tiny", tuple(TINY_CLIPS["WORDS"]))
-    Manifest("tiny", label_set, TINY_CLIPS["tiny_utterances"](root), root).save(root / "manifest")
+    label_set = LabelSet("tiny", tuple(WORDS))
+    Manifest("tiny", label_set, tiny_utterances(root), root).save(root / "manifest")
     return root / "manifest"
 
 

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from dialog.batch import DialogueBatch
-from dialog.models.side_by_side import SideBySide
+from dialog.fusion.concatenation import EarlyFusion
 from m2fnet.records import Problem
 
 
@@ -23,7 +23,7 @@ class PerUtterance(nn.Module):
         super().__init__()
         if hidden is not None and hidden < 1:
             raise ValueError(f"Expected `hidden` to be at least 1, or None for a linear classifier, but got {hidden}.")
-        self.inputs = SideBySide(problem, normalise=input_norm)
+        self.inputs = EarlyFusion(problem, normalise=input_norm)
         width, classes = self.inputs.width, len(problem.label_set.classes)
         layers: list[nn.Module] = [nn.Dropout(dropout)]
         if hidden is not None:

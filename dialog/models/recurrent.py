@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dialog.batch import DialogueBatch
-from dialog.models.side_by_side import SideBySide
+from dialog.fusion.concatenation import EarlyFusion
 from m2fnet.records import Problem
 
 _CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -43,7 +43,7 @@ class Recurrent(nn.Module):
         super().__init__()
         if min(width, layers) < 1:
             raise ValueError(f"Expected `width` and `layers` to be at least 1, but got {width} and {layers}.")
-        self.inputs = SideBySide(problem, normalise=input_norm)
+        self.inputs = EarlyFusion(problem, normalise=input_norm)
         self.dropout = nn.Dropout(dropout)
         self.recurrent = _CELLS[cell](
             self.inputs.width,

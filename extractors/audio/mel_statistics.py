@@ -9,9 +9,9 @@ from torch import Tensor
 from torchaudio.transforms import MelSpectrogram
 
 from extractors.audio.sound import utterance_sound
-from extractors.base import FittedExtractor, Sample, Turn
-from extractors.projection import Projection
-from extractors.scaling import Scaling
+from extractors.base import FittedExtractor, PlacedUtterance, Sample
+from extractors.layers.pca import Projection
+from extractors.layers.scaling import Scaling
 from m2fnet.media.audio import RATE
 from m2fnet.records import Modality
 
@@ -51,13 +51,13 @@ class MelStatistics(FittedExtractor):
         """Length D of the embeddings."""
         return self.projection.width
 
-    def preprocess(self, turn: Turn) -> Sample:
+    def preprocess(self, placed: PlacedUtterance) -> Sample:
         """The statistics (F,) of the utterance's sound, and how many seconds of it were cut off.
 
         Raises:
             MediaError: if it has none that can be heard.
         """
-        sound = utterance_sound(turn, self.max_seconds)
+        sound = utterance_sound(placed, self.max_seconds)
         return {"statistics": self.statistics(sound.samples), "cut_seconds": math.ceil(sound.cut_s)}
 
     def statistics(self, samples: Tensor) -> Tensor:

@@ -1,18 +1,18 @@
 """The sound of an utterance in its manifest."""
 
-from extractors.base import Turn
+from extractors.base import PlacedUtterance
 from m2fnet.errors import MediaError
 from m2fnet.media.audio import Sound, read_audio
 
 
-def utterance_sound(turn: Turn, max_seconds: float) -> Sound:
+def utterance_sound(placed: PlacedUtterance, max_seconds: float) -> Sound:
     """Sound at 16 kHz of the turn's utterance, of a long one the first ``max_seconds``.
 
     Raises:
         MediaError: if it has no sound that can be heard.
     """
-    utterance = turn.utterance
+    utterance = placed.utterance
     if utterance.audio is None:
         raise MediaError("audio", "the manifest names no sound")
-    path = turn.manifest.media_path(utterance.audio)
+    path = placed.manifest.media_path(utterance.audio)
     return read_audio(path, span=utterance.audio_span, max_seconds=max_seconds)

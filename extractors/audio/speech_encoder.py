@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from extractors.audio.augment import Augment
 from extractors.audio.waveform import WaveformExtractor
-from extractors.hub import fetch, load_encoder, write_files
+from extractors.pretrained import fetch, load_encoder, write_files
 from m2fnet.errors import RunError
 from m2fnet.files import read_json, write_json
 from m2fnet.media.audio import RATE
@@ -86,14 +86,14 @@ class SpeechEncoder(WaveformExtractor):
         """The encoder without its convolutions."""
         return [part for part in self.encoder.children() if part is not self.encoder.feature_extractor]
 
-    def keep(self, folder: Path) -> None:
+    def save_assets(self, folder: Path) -> None:
         """Write the encoder's architecture into ``folder``, so that the hub is not asked again."""
         write_files(folder / KEPT, self.encoder.config)
         write_json(folder / KEPT / _LISTENING, self.listening)
 
     @classmethod
-    def kept(cls, folder: Path) -> dict[str, Any]:
-        """Settings for the same network without pretrained weights from what `keep` wrote."""
+    def asset_settings(cls, folder: Path) -> dict[str, Any]:
+        """Settings for the same network without pretrained weights from what `save_assets` wrote."""
         return {"model": str(folder / KEPT), "pretrained": False}
 
     def _encode_equal(self, samples: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from extractors.audio.augment import Augment, played, training_sound
 from extractors.audio.sound import utterance_sound
-from extractors.base import Extractor, Sample, Turn, next_generator
+from extractors.base import Extractor, PlacedUtterance, Sample, next_generator
 from m2fnet.media.audio import RATE
 from m2fnet.records import Modality
 
@@ -68,18 +68,18 @@ class WaveformExtractor(Extractor):
         """Lengths (B,) of what is heard in training."""
         return torch.full((len(sound),), self.crop, device=sound.device)
 
-    def preprocess(self, turn: Turn) -> Sample:
+    def preprocess(self, placed: PlacedUtterance) -> Sample:
         """The utterance's samples (N,), and how many seconds of it were cut off.
 
         Raises:
             MediaError: if it has no sound that can be heard.
         """
-        sound = utterance_sound(turn, self.max_seconds)
+        sound = utterance_sound(placed, self.max_seconds)
         return {"samples": sound.samples, "cut_seconds": math.ceil(sound.cut_s)}
 
-    def size(self, turn: Turn) -> float:
+    def size(self, placed: PlacedUtterance) -> float:
         """Seconds by the span in the file, or else by the clock of the source; 0 where the manifest knows neither."""
-        return min(self.max_seconds, turn.seconds(self.modality) or 0.0)
+        return min(self.max_seconds, placed.seconds(self.modality) or 0.0)
 
     def length(self, sample: Sample) -> int:
         """Whole seconds, so that among clips of like length batches are still mixed."""

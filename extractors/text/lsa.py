@@ -17,8 +17,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor
 from torch.nn.parameter import UninitializedBuffer
 
-from extractors.base import FIT_AGAIN, FittedExtractor, Sample, Turn
-from extractors.scaling import Scaler, Scaling
+from extractors.base import FIT_AGAIN, FittedExtractor, PlacedUtterance, Sample
+from extractors.layers.scaling import Scaler, Scaling
 from extractors.text.transcript import utterance_text
 from m2fnet.errors import RunError
 from m2fnet.files import read_json, write_json
@@ -76,13 +76,13 @@ class LSA(FittedExtractor):
         """Length D of the embeddings."""
         return self._width if isinstance(self.components, UninitializedBuffer) else self.components.shape[1]
 
-    def preprocess(self, turn: Turn) -> Sample:
+    def preprocess(self, placed: PlacedUtterance) -> Sample:
         """The utterance's text.
 
         Raises:
             MediaError: if it has none.
         """
-        return {"text": utterance_text(turn.utterance)}
+        return {"text": utterance_text(placed.utterance)}
 
     def collate(self, samples: Sequence[Sample]) -> Sample:
         """The n-grams of all samples as one list with a start per sample, the form of an embedding bag."""

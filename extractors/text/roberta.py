@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
-from extractors.base import Extractor, Sample, Turn
-from extractors.hub import fetch, load_encoder, load_tokenizer, write_files
+from extractors.base import Extractor, PlacedUtterance, Sample
+from extractors.pretrained import fetch, load_encoder, load_tokenizer, write_files
 from extractors.text.transcript import has_text, utterance_text
 from m2fnet.errors import MediaError, RunError
 from m2fnet.records import Modality, Utterance
@@ -64,9 +64,9 @@ class TextEncoder(Extractor):
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        for name, turns in {"past": past, "future": future}.items():
-            if turns is not None and turns < 0:
-                raise ValueError(f"Expected {name} >= 0 turns, or None for all, but got {turns}.")
+        for name, utterances in {"past": past, "future": future}.items():
+            if utterances is not None and utterances < 0:
+                raise ValueError(f"Expected {name} >= 0 utterances, or None for all, but got {utterances}.")
         folder = fetch(model)
         self.tokenizer = load_tokenizer(folder)
         self.encoder = load_encoder(folder, pretrained=pretrained)
@@ -85,14 +85,14 @@ class TextEncoder(Extractor):
         """Length D of the embeddings."""
         return int(self.encoder.config.hidden_size)
 
-    def preprocess(self, turn: Turn) -> Sample:
+    def preprocess(self, placed: PlacedUtterance) -> Sample:
         """Token ids (T,) of the utterance in its context, where the current turn lies in them, and what was cut.
 
         Raises:
             MediaError: if the utterance has no text, or none that the tokenizer knows anything of.
         """
-        current, cut_tokens = self._current(turn.utterance)
-        before, after = _around(turn, self.past, self.future)
+        current, cut_tokens = self._current(placed.utterance)
+        before, after = _around(placed, self.past, self.future)
         past, future = fill(self._tokens_of(before), self._tokens_of(after), self.room - len(current))
         head = [*self.opening, *chain(*reversed(past)), *(self.joint if self.past != 0 else ())]
         tail = [*(self.joint if self.future != 0 else ()), *chain(*future), *self.closing]
@@ -104,10 +104,10 @@ class TextEncoder(Extractor):
             "cut_tokens": cut_tokens,
         }
 
-    def size(self, turn: Turn) -> int:
+    def size(self, placed: PlacedUtterance) -> int:
         """Characters of the utterance and of the turns around it, of which many may not fit into the budget."""
-        before, after = _around(turn, self.past, self.future)
-        return sum(len(u.text or "") for u in (turn.utterance, *before, *after))
+        before, after = _around(placed, self.past, self.future)
+        return sum(len(u.text or "") for u in (placed.utterance, *before, *after))
 
     def length(self, sample: Sample) -> int:
         """Number of tokens."""
@@ -137,13 +137,13 @@ class TextEncoder(Extractor):
         """The encoder; there is nothing else."""
         return (self.encoder,)
 
-    def keep(self, folder: Path) -> None:
+    def save_assets(self, folder: Path) -> None:
         """Write the encoder's architecture and its tokenizer into ``folder``, so that the hub is not asked again."""
         write_files(folder / KEPT, self.encoder.config, self.tokenizer)
 
     @classmethod
-    def kept(cls, folder: Path) -> dict[str, Any]:
-        """Settings for the same network without pretrained weights from what `keep` wrote."""
+    def asset_settings(cls, folder: Path) -> dict[str, Any]:
+        """Settings for the same network without pretrained weights from what `save_assets` wrote."""
         return {"model": str(folder / KEPT), "pretrained": False}
 
     def _current(self, utterance: Utterance) -> tuple[list[int], int]:
@@ -185,13 +185,13 @@ def fill(past: Iterable[list[int]], future: Iterable[list[int]], room: int) -> t
     sides = [(iter(past), taken[0]), (iter(future), taken[1])]
     while sides:
         for side in tuple(sides):
-            turns, chosen = side
-            turn = next(turns, None)
-            if turn is None or len(turn) > room:
+            utterances, chosen = side
+            placed = next(utterances, None)
+            if placed is None or len(placed) > room:
                 sides.remove(side)
             else:
-                chosen.append(turn)
-                room -= len(turn)
+                chosen.append(placed)
+                room -= len(placed)
     return taken
 
 
@@ -202,10 +202,10 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
     return mean
 
 
-def _around(turn: Turn, past: int | None, future: int | None) -> tuple[list[Utterance], list[Utterance]]:
+def _around(placed: PlacedUtterance, past: int | None, future: int | None) -> tuple[list[Utterance], list[Utterance]]:
     """Up to ``past`` turns with text before the current one and ``future`` after it, nearest first."""
-    before = turn.dialogue.utterances[: turn.position][::-1]
-    after = turn.dialogue.utterances[turn.position + 1 :]
+    before = placed.dialogue.utterances[: placed.position][::-1]
+    after = placed.dialogue.utterances[placed.position + 1 :]
     return [u for u in before[:past] if has_text(u)], [u for u in after[:future] if has_text(u)]
 
 

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from extractors.base import FittedExtractor, Sample, Turn
-from extractors.projection import Projection
-from extractors.scaling import Scaling
+from extractors.base import FittedExtractor, PlacedUtterance, Sample
+from extractors.layers.pca import Projection
+from extractors.layers.scaling import Scaling
 from extractors.visual.pictures import Frames, utterance_frames
 from m2fnet.media.faces import Face, FaceDetector
 from m2fnet.media.video import Place
@@ -68,13 +68,13 @@ class FaceGradients(FittedExtractor):
         """Length D of the embeddings."""
         return self.scene.width + self.face.width + 1
 
-    def preprocess(self, turn: Turn) -> Sample:
+    def preprocess(self, placed: PlacedUtterance) -> Sample:
         """Colours of the scene (S,), gradients of the faces (G,) and the share of frames with a face.
 
         Raises:
             MediaError: if the utterance has no picture that can be decoded.
         """
-        frames = utterance_frames(turn, self.which)
+        frames = utterance_frames(placed, self.which)
         seen = [
             face_gradients(frame, faces) for frame, faces in zip(frames, self.detector(frames), strict=True) if faces
         ]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2.functional import resize
 
 from extractors.audio.sound import utterance_sound
-from extractors.base import Extractor, Sample, Turn, next_generator
+from extractors.base import Extractor, PlacedUtterance, Sample, next_generator
 from extractors.visual.augmentation import Augmentation, augmented
 from extractors.visual.encoder import Backbone, ImageEncoder
 from extractors.visual.pictures import Frames, utterance_frames, utterance_times
@@ -114,20 +114,20 @@ class FaceScene(Extractor):
         return (self.encoder.backbone,) if self.is_pretrained else ()
 
     @classmethod
-    def kept(cls, folder: Path) -> dict[str, Any]:
+    def asset_settings(cls, folder: Path) -> dict[str, Any]:
         """A trained network holds its backbone itself; the file that it started from may be gone."""
         return {"weights": None}
 
-    def preprocess(self, turn: Turn) -> Sample:
+    def preprocess(self, placed: PlacedUtterance) -> Sample:
         """Frames (T, 3, S, S), faces (N, 3, S, S), their weights and frames (N,), what was cut, what lacks.
 
         Raises:
             MediaError: if the utterance has no picture that can be decoded, or no face and ``branches`` is ``face``.
         """
-        frames = utterance_frames(turn, self.which)
+        frames = utterance_frames(placed, self.which)
         pictures, size = frames.permute(0, 3, 1, 2), [self.side, self.side]
         found = self.detector(frames) if self.branches != "scene" else []
-        wanted = [faces[: self.max_faces] for faces in self._chosen(turn, frames, found)]
+        wanted = [faces[: self.max_faces] for faces in self._chosen(placed, frames, found)]
         shown = [(picture, faces) for picture, faces in zip(pictures, wanted, strict=False) if faces]
         if self.branches == "face" and not shown:
             raise MediaError("faces", "no face was found")
@@ -143,19 +143,23 @@ class FaceScene(Extractor):
             "frame": torch.repeat_interleave(torch.tensor([len(faces) for _, faces in shown], dtype=torch.long)),
         }
 
-    def _chosen(self, turn: Turn, frames: Tensor, found: Sequence[Sequence[Face]]) -> Sequence[Sequence[Face]]:
+    def _chosen(
+        self, placed: PlacedUtterance, frames: Tensor, found: Sequence[Sequence[Face]]
+    ) -> Sequence[Sequence[Face]]:
         """Of the faces in each frame those that ``faces`` asks for."""
         tracks = follow(found) if self.faces != "all" else []
         if not tracks:
             return found
-        chosen = largest(tracks) if self.faces == "largest" else speaking(tracks, frames, self._loudness(turn, frames))
+        chosen = (
+            largest(tracks) if self.faces == "largest" else speaking(tracks, frames, self._loudness(placed, frames))
+        )
         return [[chosen[number]] if number in chosen else [] for number in range(len(found))]
 
-    def _loudness(self, turn: Turn, frames: Tensor) -> Tensor:
+    def _loudness(self, placed: PlacedUtterance, frames: Tensor) -> Tensor:
         """How loud it is at each frame (T,); zeros for an utterance without sound that can be heard."""
-        times = utterance_times(turn, self.which)
+        times = utterance_times(placed, self.which)
         try:
-            sound = utterance_sound(turn, max_seconds=float(times.max()) + 1)
+            sound = utterance_sound(placed, max_seconds=float(times.max()) + 1)
         except MediaError:
             return torch.zeros(len(frames))
         if len(times) != len(frames):  # times that share a frame show it once

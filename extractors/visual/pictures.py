@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from extractors.base import Turn
+from extractors.base import PlacedUtterance
 from m2fnet.errors import MediaError
 from m2fnet.media.container import bounds_of, open_video
 from m2fnet.media.picture import is_picture
@@ -30,44 +30,44 @@ class Frames:
     max_side: int
     seed: int = 0
 
-    def generator(self, turn: Turn) -> torch.Generator:
+    def generator(self, placed: PlacedUtterance) -> torch.Generator:
         """Draws the random place in the turn's utterance, the same each time."""
-        digest = hashlib.sha256(f"{self.seed} {turn.utterance.id}".encode()).digest()
+        digest = hashlib.sha256(f"{self.seed} {placed.utterance.id}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:7]))
 
 
-def utterance_frames(turn: Turn, which: Frames) -> Tensor:
+def utterance_frames(placed: PlacedUtterance, which: Frames) -> Tensor:
     """RGB frames (T, H, W, 3) as uint8 of the turn's utterance.
 
     Raises:
         MediaError: if it has no picture that can be decoded.
     """
     return read_frames(
-        _path(turn),
+        _path(placed),
         count=which.count,
         place=which.place,
-        span=turn.utterance.video_span,
-        crop=turn.utterance.crop,
+        span=placed.utterance.video_span,
+        crop=placed.utterance.crop,
         max_side=which.max_side,
-        generator=which.generator(turn),
+        generator=which.generator(placed),
     )
 
 
-def utterance_times(turn: Turn, which: Frames) -> Tensor:
+def utterance_times(placed: PlacedUtterance, which: Frames) -> Tensor:
     """Seconds (T,) from the start of the utterance at which `utterance_frames` looks; 0 for a still image.
 
     Raises:
         MediaError: if it has no picture that can be decoded.
     """
-    if is_picture(_path(turn)):
+    if is_picture(_path(placed)):
         return torch.zeros(1)
-    start, stop = bounds_of(turn.utterance.video_span)
-    with open_video(_path(turn)) as media:
-        times = times_in(media, start, stop, count=which.count, place=which.place, generator=which.generator(turn))
+    start, stop = bounds_of(placed.utterance.video_span)
+    with open_video(_path(placed)) as media:
+        times = times_in(media, start, stop, count=which.count, place=which.place, generator=which.generator(placed))
     return torch.tensor(times) - start
 
 
-def _path(turn: Turn) -> Path:
-    if turn.utterance.video is None:
+def _path(placed: PlacedUtterance) -> Path:
+    if placed.utterance.video is None:
         raise MediaError("video", "the manifest names no picture")
-    return turn.manifest.media_path(turn.utterance.video)
+    return placed.manifest.media_path(placed.utterance.video)

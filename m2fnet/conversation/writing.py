@@ -10,7 +10,7 @@ from typing import Any
 
 from m2fnet import files
 from m2fnet.errors import ConversationError
-from m2fnet.metrics.markdown import plain
+from m2fnet.formatting import plain
 from m2fnet.records import MODALITIES, Prediction, SeenFrame
 
 _MOST = 1e9  # seconds, thirty years; NaN is not smaller either

@@ -3,14 +3,14 @@
 from torch import Tensor
 
 
-def covariance_penalty(z: Tensor, *, literal: bool = False) -> Tensor:
+def covariance_penalty(z: Tensor, *, as_printed: bool = False) -> Tensor:
     """Squared off-diagonal covariance of un-normalised embeddings ``(N, D)``, summed over pairs and divided by ``D``.
 
     c(Z) of VICReg, arXiv:2105.04906; facebookresearch/vicreg@4e12602 main_vicreg.py:209-218.
 
     Args:
         z: embeddings.
-        literal: as printed in M2FNet (arXiv:2206.02187, eq 13), without the square: unbounded below.
+        as_printed: as printed in M2FNet (arXiv:2206.02187, eq 13), without the square: unbounded below.
 
     Raises:
         ValueError: if there are fewer than two rows.
@@ -20,4 +20,4 @@ def covariance_penalty(z: Tensor, *, literal: bool = False) -> Tensor:
     z = z - z.mean(0)
     cov = z.T @ z / (len(z) - 1)  # (D, D)
     off_diagonal = cov - cov.diagonal().diag()
-    return (off_diagonal if literal else off_diagonal.square()).sum() / z.shape[1]
+    return (off_diagonal if as_printed else off_diagonal.square()).sum() / z.shape[1]

@@ -17,7 +17,7 @@ def adaptive_margin(d_ap: Tensor, d_an: Tensor) -> Tensor:
     return similar + dissimilar
 
 
-def adaptive_margin_triplet(d_ap: Tensor, d_an: Tensor, d_pn: Tensor, *, literal: bool = False) -> Tensor:
+def adaptive_margin_triplet(d_ap: Tensor, d_an: Tensor, d_pn: Tensor, *, as_printed: bool = False) -> Tensor:
     """Loss of each triplet ``(T,)`` from the distances of its anchor, positive and negative, ``(T,)`` each.
 
     ``D_ap - (D_an + D_pn) / 2 + m``; M2FNet, arXiv:2206.02187, eq 10, which prints no hinge.
@@ -26,11 +26,11 @@ def adaptive_margin_triplet(d_ap: Tensor, d_an: Tensor, d_pn: Tensor, *, literal
         d_ap: distance from anchor to positive.
         d_an: from anchor to negative.
         d_pn: from positive to negative.
-        literal: let gradients pass through the margin, as printed. It then grows with ``D_an`` faster than the rest
+        as_printed: let gradients pass through the margin, as printed. It then grows with ``D_an`` faster than the rest
             falls: above 0.307, the loss pulls negatives closer. By default the margin is a constant of each step.
     """
     margin = adaptive_margin(d_ap, d_an)
-    return d_ap - (d_an + d_pn) / 2 + (margin if literal else margin.detach())
+    return d_ap - (d_an + d_pn) / 2 + (margin if as_printed else margin.detach())
 
 
 def distances(z: Tensor) -> Tensor:
@@ -44,12 +44,12 @@ class TripletLoss(nn.Module):
 
     Args:
         mining: which triplets, see `m2fnet.losses.mining`.
-        literal: the form as printed, see `adaptive_margin_triplet`.
+        as_printed: the form as printed, see `adaptive_margin_triplet`.
     """
 
-    def __init__(self, mining: Mining = "semi-hard", *, literal: bool = False) -> None:
+    def __init__(self, mining: Mining = "semi-hard", *, as_printed: bool = False) -> None:
         super().__init__()
-        self.mining, self.literal = mining, literal
+        self.mining, self.as_printed = mining, as_printed
         self.mine = MINERS[mining]
 
     def forward(self, z: Tensor, labels: Tensor) -> tuple[Tensor, int]:
@@ -62,5 +62,5 @@ class TripletLoss(nn.Module):
         if len(found) == 0:
             return z.sum() * 0.0, 0
         a, p, n = found.T
-        losses = adaptive_margin_triplet(between[a, p], between[a, n], between[p, n], literal=self.literal)
+        losses = adaptive_margin_triplet(between[a, p], between[a, n], between[p, n], as_printed=self.as_printed)
         return losses.mean(), len(found)

@@ -4,20 +4,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dialog.saved import of_run as network_of_run
+from extractors.runs import portable
+from extractors.runs.portable import SavedExtractor
 from m2fnet.errors import ManifestError, ModelError, RunError, StoreError, UsageError
 from m2fnet.files import read_json
 from m2fnet.manifest import ADVICE
 from m2fnet.manifest import META as MANIFEST
-from m2fnet.model.record import Model, stage
-from m2fnet.provenance import Provenance, store_sha256
-from m2fnet.records import Modality
-from m2fnet.run_folder import FIT
+from m2fnet.model.record import Model
+from m2fnet.runs.folder import FIT
+from m2fnet.runs.provenance import Provenance, store_sha256
 from m2fnet.store.layout import META as STORE
 
 _DEPTHS = ("*", "*/*")  # runs/text_lsa, runs/text_roberta/seed-0
 
 
-def assemble(run: Path, extractors: Mapping[Modality, Path] | None = None) -> Model:
+def assemble(run: Path, extractors: Mapping[str, Path] | None = None) -> Model:
     """The network of the dialogue run ``run`` together with the extractors that made what it was trained on.
 
     Stores do not note where their extractor lies, only its class and the hash of its weights. So an extractor whose
@@ -35,11 +37,11 @@ def assemble(run: Path, extractors: Mapping[Modality, Path] | None = None) -> Mo
         UsageError: if ``extractors`` names a modality that the run does not have.
     """
     provenance = Provenance.read(run)
-    trained = stage("dialog.saved").of_run(run)
+    trained = network_of_run(run)
     given = dict(extractors or {})
     if unknown := [name for name in given if name not in trained.problem.widths]:
         raise UsageError(f"{run} takes {', '.join(trained.problem.widths)}, no {unknown[0]}; leave that extractor out.")
-    found: dict[Modality, Any] = {}
+    found: dict[str, SavedExtractor] = {}
     for modality in trained.problem.widths:
         store = _store(run, modality, provenance)
         found[modality] = _extractor(run, modality, _made_with(run, modality, store), given.get(modality))
@@ -83,20 +85,19 @@ def _made_with(run: Path, modality: str, store: dict[str, Any]) -> dict[str, Any
     return made_with
 
 
-def _extractor(run: Path, modality: str, made_with: dict[str, Any], given: Path | None) -> Any:  # noqa: ANN401
+def _extractor(run: Path, modality: str, made_with: dict[str, Any], given: Path | None) -> SavedExtractor:
     """The extractor with the class and weights of ``made_with``, out of ``given`` or of a neighbour of ``run``."""
-    saved = stage("extractors.saved")
     if given is None:
         root = run.resolve().parent.parent
         neighbours = sorted(path for depth in _DEPTHS for path in root.glob(depth) if path.is_dir())
-        given = next((path for path in neighbours if saved.is_run_of(path, made_with)), None)
+        given = next((path for path in neighbours if portable.is_run_of(path, made_with)), None)
     if given is None:
         raise ModelError(
             f"The extractor of the {modality} embeddings of {run} ({made_with['class_path']}, weights "
             f"{made_with['weights_sha256'][:12]}…) is in no run folder below {root}. "
             f"Name its run folder: --extractor {modality}=RUN."
         )
-    extractor = saved.of_run(given)
+    extractor = portable.of_run(given)
     if extractor.weights_sha256 != made_with["weights_sha256"]:
         raise ModelError(
             f"The weights in {given} have SHA-256 {extractor.weights_sha256[:12]}…, but the {modality} embeddings of "
@@ -113,7 +114,7 @@ def _temperature(run: Path, classes: tuple[str, ...]) -> float:
     import numpy as np
 
     from m2fnet.metrics.calibration import fit_temperature
-    from m2fnet.metrics.tested import read_predictions
+    from m2fnet.runs.tested import read_predictions
 
     rows = read_predictions(run, "dev", classes)
     probabilities = np.array([[row.probabilities[name] for name in classes] for row in rows])

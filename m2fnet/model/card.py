@@ -6,12 +6,12 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from m2fnet.formatting import escaped, percent, plain, table
 from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, Interval, bootstrap_intervals
-from m2fnet.metrics.markdown import escaped, percent, plain, table
-from m2fnet.metrics.summary import STATISTICS
-from m2fnet.metrics.tested import Run
 from m2fnet.model.record import Model
 from m2fnet.records import SPLITS
+from m2fnet.reports.summary import STATISTICS
+from m2fnet.runs.tested import Run
 
 _NAMES = {"weighted_f1": "weighted F1", "accuracy": "accuracy", "macro_f1": "macro F1"}
 

@@ -5,6 +5,9 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
+from dialog import saved as networks
+from extractors.base import Extractor
+from extractors.runs import portable
 from m2fnet.config import refuse_untrusted
 from m2fnet.errors import ModelError
 from m2fnet.files import write_json, write_text
@@ -24,7 +27,7 @@ from m2fnet.model.layout import (
     sealed,
 )
 from m2fnet.model.onnx import export_onnx
-from m2fnet.model.record import Extractor, Model, stage
+from m2fnet.model.record import Model
 from m2fnet.records import MODALITIES, LabelSet, Problem
 
 # A model comes from elsewhere and names its classes, so fewer packages will do than a configuration may name.
@@ -50,9 +53,9 @@ def save_model(model: Model, folder: str | Path, card: str, *, overwrite: bool =
     folder = Path(folder)
     refuse_used(folder, overwrite=overwrite)
     with new_folder(folder) as new:
-        stage("dialog.saved").save(model.network, new / NETWORK)
+        networks.save(model.network, new / NETWORK)
         for modality, extractor in model.extractors.items():
-            stage("extractors.saved").save(extractor, new / modality)
+            portable.save(extractor, new / modality)
         if onnx:
             export_onnx(model, new)
         write_text(new / CARD, card)
@@ -82,7 +85,7 @@ def read_model(folder: Path, root: Path | None = None) -> Model:
         refuse_untrusted({"network": config["network"], **config["extractors"]}, where, PACKAGES)
         refuse_absurd([config["network"], *config["extractors"].values()], where)
         with WithinWeights([folder / NETWORK], f"{where}: network"):
-            network = stage("dialog.saved").load(config["network"], problem, folder / NETWORK, f"{where}: network")
+            network = networks.load(config["network"], problem, folder / NETWORK, f"{where}: network")
         extractors = {
             name: _extractor(settings, folder / name, where) for name, settings in config["extractors"].items()
         }
@@ -100,7 +103,7 @@ def read_model(folder: Path, root: Path | None = None) -> Model:
 
 def _extractor(settings: dict[str, Any], folder: Path, where: str) -> Extractor:
     with WithinWeights(sorted(folder.glob("*.safetensors")), f"{where}: {folder.name}"):
-        return stage("extractors.saved").load(settings, folder, f"{where}: {folder.name}")
+        return portable.load(settings, folder, f"{where}: {folder.name}")
 
 
 def _problem(config: dict[str, Any], where: str) -> Problem:

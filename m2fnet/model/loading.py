@@ -8,7 +8,7 @@ from m2fnet.model.folder import read_model
 from m2fnet.model.hub import download, is_name
 from m2fnet.model.layout import CONFIG
 from m2fnet.model.record import Model
-from m2fnet.run_folder import is_run
+from m2fnet.runs.folder import is_run
 
 
 def load_model(place: str | Path) -> Model:

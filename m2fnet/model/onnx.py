@@ -9,9 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from extractors.audio.waveform import WaveformExtractor
 from m2fnet.errors import ModelError, UsageError
 from m2fnet.files import replaced
-from m2fnet.model.record import Extractor, Model, stage
+from m2fnet.model.record import Model
 
 NETWORK, AUDIO = "network.onnx", "audio.onnx"
 TOLERANCE = 1e-4
@@ -35,7 +36,7 @@ def export_onnx(model: Model, folder: Path) -> list[Path]:
     _require_packages()
     paths = [_export_network(model, folder / NETWORK)]
     audio = model.extractors.get("audio")
-    if isinstance(audio, stage("extractors.audio.waveform").WaveformExtractor):
+    if isinstance(audio, WaveformExtractor):
         paths.append(_export_audio(audio, folder / AUDIO))
     return paths
 
@@ -63,7 +64,7 @@ class _ByName(nn.Module):
 class _Hearing(nn.Module):
     """An audio network from samples to embeddings, for one utterance."""
 
-    def __init__(self, extractor: Extractor) -> None:
+    def __init__(self, extractor: WaveformExtractor) -> None:
         super().__init__()
         self.extractor = extractor
 
@@ -89,7 +90,7 @@ def _export_network(model: Model, path: Path) -> Path:
     return path
 
 
-def _export_audio(extractor: Extractor, path: Path) -> Path:
+def _export_audio(extractor: WaveformExtractor, path: Path) -> Path:
     samples = torch.randn(1, _SAMPLES, generator=torch.Generator().manual_seed(0)) / 10
     _export(_Hearing(extractor), (samples,), path, ["samples"], "embeddings", (1,))
     return path

@@ -1,15 +1,12 @@
 """What a model is in memory."""
 
-import importlib
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
 
-from m2fnet.records import LabelSet, Modality
-
-Extractor = Any  # an `extractors.base.Extractor`; the core does not import the stages
+from extractors.base import Extractor
+from m2fnet.records import LabelSet
 
 
 @dataclass(frozen=True)
@@ -24,7 +21,7 @@ class Model:
     """
 
     label_set: LabelSet
-    extractors: dict[Modality, Extractor]
+    extractors: dict[str, Extractor]
     network: nn.Module
     config: dict[str, Any]
 
@@ -36,8 +33,3 @@ class Model:
     def probabilities(self, logits: Tensor) -> Tensor:
         """Calibrated probabilities (..., C) of the network's logits (..., C)."""
         return (logits.float() / self.temperature).softmax(-1)
-
-
-def stage(module: str) -> ModuleType:
-    """The module of a stage by its name, as the command line names them: the core imports none."""
-    return importlib.import_module(module)

@@ -13,7 +13,7 @@ from m2fnet.errors import M2FNetError, PredictionError, UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.model import Model, load_model
 from m2fnet.pipeline.stages import TOGETHER, WINDOW, Embedded, Stages
-from m2fnet.records import Modality, Prediction, Segment, Utterance
+from m2fnet.records import Prediction, Segment, Utterance
 from m2fnet.store import Missing
 
 Progress = Callable[[int, int], None]
@@ -188,7 +188,7 @@ def _prediction(model: Model, utterance: Utterance, embedded: Embedded, probabil
     )
 
 
-def _why(modality: Modality, utterance: Utterance, missing: Missing) -> str:
+def _why(modality: str, utterance: Utterance, missing: Missing) -> str:
     """Why a turn lacks a modality, in the words of somebody who knows the clip and not its manifest."""
     kind, file = {"audio": ("sound", utterance.audio), "visual": ("picture", utterance.video)}.get(modality, ("", ""))
     if file is not None:

@@ -16,7 +16,7 @@ from m2fnet.files import read_json, replaced, write_json
 from m2fnet.model import Model
 from m2fnet.plots.emotion_timeline import emotion_timeline
 from m2fnet.plots.style import rendered
-from m2fnet.records import Modality, Prediction
+from m2fnet.records import Prediction
 
 ABOUT = "about.json"  # written last: a folder without it holds no whole results
 _OTHERS = {"segments": "other segments", "context": "other turns as context (--causal or not)"}
@@ -72,9 +72,9 @@ def write_results(
     return [*writers, "timeline.svg", "timeline.png", ABOUT]
 
 
-def missing(predictions: Sequence[Prediction]) -> dict[Modality, Counter[str]]:
+def missing(predictions: Sequence[Prediction]) -> dict[str, Counter[str]]:
     """Modality -> reason -> number of turns that lack it for that reason."""
-    counts: dict[Modality, Counter[str]] = {}
+    counts: dict[str, Counter[str]] = {}
     for prediction in predictions:
         for name, reason in prediction.missing.items():
             counts.setdefault(name, Counter())[reason] += 1

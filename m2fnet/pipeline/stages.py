@@ -3,22 +3,22 @@
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from dialog.batch import UNLABELLED, DialogueBatch
+from extractors.base import PlacedUtterance
+from extractors.extraction.embedding import Loading, embed
 from m2fnet.errors import UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.model import Model
-from m2fnet.model.record import stage
-from m2fnet.pipeline.looking import embed_and_watch, looks_for_faces
-from m2fnet.records import Dialogue, Modality, SeenFrame, Utterance
+from m2fnet.pipeline.face_frames import embed_and_watch, looks_for_faces
+from m2fnet.records import Dialogue, SeenFrame, Utterance
 from m2fnet.store import Missing
 
 WINDOW = 256  # turns that see each other; MELD's longest dialogue has 33, IEMOCAP's 110
 TOGETHER = 8  # turns that are read and embedded at once
-_UNLABELLED = -100
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Embedded:
         frames: in which faces were looked for.
     """
 
-    vectors: Mapping[Modality, Tensor | Missing]
+    vectors: Mapping[str, Tensor | Missing]
     frames: tuple[SeenFrame, ...]
 
 
@@ -48,10 +48,9 @@ class Stages:
     def __init__(self, model: Model, device: str) -> None:
         _check_device(device)
         self.model, self.device = model, device
-        self.widths: dict[Modality, int] = {name: extractor.width for name, extractor in model.extractors.items()}
+        self.widths: dict[str, int] = {name: extractor.width for name, extractor in model.extractors.items()}
         self._network = model.network.eval().to(device)
         self._lock = threading.Lock()  # tokenizers are not made for several threads, and one keeps all cores busy
-        self._embedding = stage("extractors.embedding")
 
     def embed(self, manifest: Manifest, utterances: Sequence[Utterance], wanted: range) -> list[Embedded]:
         """The embeddings of some of a dialogue's utterances.
@@ -62,15 +61,15 @@ class Stages:
             wanted: which of them are embedded.
         """
         turns = [self._in_its_place(manifest, utterances, place) for place in wanted]
-        loading = self._embedding.Loading(TOGETHER, workers=0, device=self.device)
-        columns: dict[Modality, list[Tensor | Missing]] = {}
+        loading = Loading(TOGETHER, workers=0, device=self.device)
+        columns: dict[str, list[Tensor | Missing]] = {}
         frames: list[tuple[SeenFrame, ...]] = [()] * len(turns)
         with self._lock:
             for name, extractor in self.model.extractors.items():
                 if looks_for_faces(extractor):
                     columns[name], frames = embed_and_watch(extractor, turns, loading)
                 else:
-                    columns[name] = [found for _, found in self._embedding.embed(extractor, turns, loading)]
+                    columns[name] = [found for _, found in embed(extractor, turns, loading)]
         rows = ({name: column[row] for name, column in columns.items()} for row in range(len(turns)))
         return list(map(Embedded, rows, frames))
 
@@ -88,10 +87,10 @@ class Stages:
                 parts.append(logits[counted.start - seen.start : counted.stop - seen.start])
         return self.model.probabilities(torch.cat(parts))
 
-    def _in_its_place(self, manifest: Manifest, utterances: Sequence[Utterance], place: int) -> Any:  # noqa: ANN401
+    def _in_its_place(self, manifest: Manifest, utterances: Sequence[Utterance], place: int) -> PlacedUtterance:
         first = max(0, place - WINDOW)
         near = tuple(utterances[first : place + WINDOW + 1])
-        return self._embedding.Turn(manifest, Dialogue(near[0].dialogue, near[0].split, near), place - first)
+        return PlacedUtterance(manifest, Dialogue(near[0].dialogue, near[0].split, near), place - first)
 
     @torch.inference_mode()
     def _logits(self, turns: Sequence[Embedded]) -> Tensor:
@@ -114,8 +113,8 @@ def windows(turns: int, size: int) -> Iterator[tuple[range, range]]:
         first = last
 
 
-def batch_of(turns: Sequence[Embedded], widths: Mapping[Modality, int], device: str) -> dict[str, Any]:
-    """The turns as a batch of one dialogue: what a dialogue network takes, a ``DialogueBatch`` of `dialog`."""
+def batch_of(turns: Sequence[Embedded], widths: Mapping[str, int], device: str) -> DialogueBatch:
+    """The turns as a batch of one dialogue: what a dialogue network takes."""
     count = len(turns)
     columns = {name: [turn.vectors[name] for turn in turns] for name in widths}
     vectors = {
@@ -127,7 +126,7 @@ def batch_of(turns: Sequence[Embedded], widths: Mapping[Modality, int], device: 
         "inputs": {name: torch.stack(rows)[None].to(device) for name, rows in vectors.items()},
         "present": {name: torch.tensor([row], device=device) for name, row in present.items()},
         "valid": torch.ones(1, count, dtype=torch.bool, device=device),
-        "label": torch.full((1, count), _UNLABELLED, device=device),
+        "label": torch.full((1, count), UNLABELLED, device=device),
         "row": torch.arange(count, device=device)[None],
         "labelled": 0,
     }

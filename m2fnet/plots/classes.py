@@ -37,7 +37,7 @@ def class_scores(settings: Mapping[str, Mapping[str, Score]], published: Mapping
 
     Args:
         settings: name -> emotion -> ``{"mean", "low", "high"}`` as fractions, the bounds None where there are none,
-            as `m2fnet.metrics.summary.summarise_settings` gives them in ``per_class_f1``.
+            as `m2fnet.reports.summary.summarise_settings` gives them in ``per_class_f1``.
         published: emotion -> F1 in percent.
     """
     classes = list(next(iter(settings.values())))

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from m2fnet.metrics.markdown import plain
+from m2fnet.formatting import plain
 
 # Paul Tol's "bright" scheme (SRON/EPS/TN/09-002, 2021): distinct for every kind of colour vision. A colour never
 # stands alone: each has a marker too, for print in grey.

@@ -13,12 +13,12 @@ from starlette.requests import ClientDisconnect
 
 from m2fnet.errors import M2FNetError
 from m2fnet.plots.style import colour
-from m2fnet.web.answering import Answer
 from m2fnet.web.example import CLIP, SUBTITLES
-from m2fnet.web.guard import Guard
 from m2fnet.web.limits import Limits
+from m2fnet.web.middleware import Guard
 from m2fnet.web.uploads import Uploads
 from m2fnet.web.worker import Worker
+from m2fnet.web.worker_process import Answer
 
 STATIC = {"page.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
 EXAMPLE = {CLIP: "video/mp4", SUBTITLES: "text/plain"}

@@ -9,7 +9,7 @@ from m2fnet.pipeline import Pipeline
 from m2fnet.web.app import make_server
 from m2fnet.web.example import write_example
 from m2fnet.web.limits import Limits
-from m2fnet.web.place import own_folder
+from m2fnet.web.temporary_folder import own_folder
 from m2fnet.web.uploads import Uploads
 from m2fnet.web.worker import Worker
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from m2fnet.errors import PredictionError, RunError
 from m2fnet.pipeline import Pipeline
-from m2fnet.web.answering import Answer, work
 from m2fnet.web.limits import Limits
+from m2fnet.web.worker_process import Answer, work
 
 
 class Worker:

@@ -8,9 +8,9 @@ from tiny_corpus import CLASSES, WIDTHS, tiny_manifest, write_stores
 
 from dialog.batch import UNLABELLED
 from dialog.data import DialogueData
-from m2fnet.batches import LengthBatches
 from m2fnet.errors import StoreError, UsageError
 from m2fnet.store import Store
+from m2fnet.training.samplers import LengthGroupedBatchSampler
 
 
 def data_of(folder, **settings):
@@ -46,7 +46,7 @@ def test_one_dialogue_is_a_batch_of_one(tiny):
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=80), st.integers(1, 9), st.integers(0, 5))
 def test_every_dialogue_comes_once_an_epoch(lengths, batch_size, epoch):
-    batches = LengthBatches(torch.tensor(lengths), batch_size, seed=7)
+    batches = LengthGroupedBatchSampler(torch.tensor(lengths), batch_size, seed=7)
     batches.set_epoch(epoch)
     drawn = list(batches)
     assert sorted(n for batch in drawn for n in batch) == list(range(len(lengths)))
@@ -57,11 +57,15 @@ def test_every_dialogue_comes_once_an_epoch(lengths, batch_size, epoch):
 
 def test_epochs_and_seeds_shuffle_differently_and_evaluation_does_not():
     lengths = torch.arange(1, 101)
-    first, second, other = LengthBatches(lengths, 8, 0), LengthBatches(lengths, 8, 0), LengthBatches(lengths, 8, 1)
+    first, second, other = (
+        LengthGroupedBatchSampler(lengths, 8, 0),
+        LengthGroupedBatchSampler(lengths, 8, 0),
+        LengthGroupedBatchSampler(lengths, 8, 1),
+    )
     second.set_epoch(1)
     assert list(first) != list(second)
     assert list(first) != list(other)
-    fixed = LengthBatches(lengths, 8, None)
+    fixed = LengthGroupedBatchSampler(lengths, 8, None)
     before = list(fixed)
     fixed.set_epoch(3)
     assert list(fixed) == before
@@ -69,7 +73,7 @@ def test_epochs_and_seeds_shuffle_differently_and_evaluation_does_not():
 
 def test_little_is_padding_at_the_lengths_of_a_real_corpus():
     lengths = 1 + torch.randint(0, 24, (1000,), generator=torch.Generator().manual_seed(0))
-    padded = sum(len(batch) * int(lengths[batch].max()) for batch in LengthBatches(lengths, 32, seed=0))
+    padded = sum(len(batch) * int(lengths[batch].max()) for batch in LengthGroupedBatchSampler(lengths, 32, seed=0))
     assert 1 - int(lengths.sum()) / padded < 0.10
 
 

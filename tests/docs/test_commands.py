@@ -3,7 +3,6 @@
 import argparse
 import ast
 import contextlib
-import importlib
 import os
 import re
 import subprocess
@@ -13,11 +12,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from m2fnet import cli, sweep_command
+from dialog import cli as dialog_cli
+from extractors.commands import train as extractor_train
+from m2fnet import cli
+from m2fnet.commands import sweep as sweep_command
 from m2fnet.config import find_config
 from m2fnet.errors import UsageError
 from m2fnet.manifest import Manifest
-from m2fnet.run_folder import settings_of_a_run
+from m2fnet.runs.folder import settings_of_a_run
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -30,7 +32,7 @@ RECORDER = r"""
 m2fnet() { printf '%s\0' "$@" >> "$LOG"; printf '\n\0' >> "$LOG"; }
 make() { :; }
 """
-LATER = {"dialog": ("dialog.cli", "main"), "extractor": ("extractors.training_command", "train")}
+LATER = {"dialog": dialog_cli.train, "extractor": extractor_train.train}
 
 
 class AcceptedError(Exception):
@@ -83,9 +85,9 @@ def accept(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
     monkeypatch.setattr(Manifest, "load", lambda folder: folder)
-    monkeypatch.setattr("extractors.fitted.fit_once", fit)
-    monkeypatch.setattr("extractors.fitted.is_fit_of", accepted)
-    monkeypatch.setattr("extractors.trained.is_trained", accepted)
+    monkeypatch.setattr("extractors.runs.closed_form.fit_once", fit)
+    monkeypatch.setattr("extractors.runs.closed_form.is_fit_of", accepted)
+    monkeypatch.setattr("extractors.runs.trained.is_trained", accepted)
 
     planned = {}
 
@@ -97,8 +99,7 @@ def accept(tmp_path, monkeypatch, capsys):
                 call(planned.pop(run))
         stage, *rest = arguments
         if stage in LATER and is_of_a_network(rest):
-            module, function = LATER[stage]
-            run = getattr(importlib.import_module(module), function)([*rest, "--plan=true", "--quiet=true"])
+            run = LATER[stage]([*rest, "--plan=true", "--quiet=true"])
             if rest[0] == "fit":
                 leave_settings(run, arguments)
             return

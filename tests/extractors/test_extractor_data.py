@@ -37,12 +37,12 @@ def test_an_epoch_holds_every_labelled_utterance_once_with_its_own_label(data, c
     assert changed(lambda u: u.id == "train2_1", label=None)
     module = data(tmp_path / "changed", in_memory=in_memory)
     loader = module.train_dataloader()
-    turns = module.utterances("train").turns
-    assert sorted(everything(loader, "row")) == list(range(len(turns))) == list(range(17))
+    utterances = module.utterances("train").placed
+    assert sorted(everything(loader, "row")) == list(range(len(utterances))) == list(range(17))
     for batch in loader:
-        texts = [turns[row].utterance.text for row in batch["row"].tolist()]
+        texts = [utterances[row].utterance.text for row in batch["row"].tolist()]
         labels = [corpus.label_set.classes[number] for number in batch["label"].tolist()]
-        assert labels == [turns[row].utterance.label for row in batch["row"].tolist()]
+        assert labels == [utterances[row].utterance.label for row in batch["row"].tolist()]
         expected = module.utterances("train").extractor.collate(
             [{"counts": torch.tensor([float(t.count(x)) for x in "abcdefghijklmnopqrstuvwxyz"])} for t in texts]
         )
@@ -51,8 +51,8 @@ def test_an_epoch_holds_every_labelled_utterance_once_with_its_own_label(data, c
 
 def test_an_unlabelled_turn_is_still_there_as_context(data, changed, tmp_path):
     assert changed(lambda u: u.id == "train2_1", label=None)
-    turns = data(tmp_path / "changed").utterances("train").turns
-    (after,) = [turn for turn in turns if turn.utterance.id == "train2_2"]
+    utterances = data(tmp_path / "changed").utterances("train").placed
+    (after,) = [placed for placed in utterances if placed.utterance.id == "train2_2"]
     assert after.dialogue.utterances[after.position - 1].id == "train2_1"
 
 
@@ -86,7 +86,7 @@ def test_dev_is_judged_by_the_same_training_utterances_and_test_by_all(data):
     dev, references = module.val_dataloader()
     assert sorted(everything(dev, "row")) == list(range(6))
     again = data(references=7).val_dataloader()[1]
-    assert [t.utterance.id for t in references.dataset.turns] == [t.utterance.id for t in again.dataset.turns]
+    assert [t.utterance.id for t in references.dataset.placed] == [t.utterance.id for t in again.dataset.placed]
     assert len(everything(references, "row")) == 7
     assert [len(loader.dataset) for loader in module.test_dataloader()] == [6, 6, 18]
     assert len(data(references=0).val_dataloader()) == 1

@@ -9,14 +9,14 @@ from sklearn.metrics import f1_score
 from toy_network import ToyNetwork
 
 from extractors.data import ExtractorData
-from extractors.judging import Embedded, join, judge, nearest_neighbour
+from extractors.evaluation.embedding_scores import Embedded, join, judge, nearest_neighbour
 from extractors.task import ExtractorTask, LossWeights
-from m2fnet.callbacks import MONITOR
 from m2fnet.errors import RunError, UsageError
 from m2fnet.losses.class_weights import class_weights
 from m2fnet.losses.covariance import covariance_penalty
 from m2fnet.losses.triplet import TripletLoss
 from m2fnet.losses.variance import variance_penalty
+from m2fnet.training.callbacks import MONITOR
 
 CLASSES = ("joy", "anger", "neutral")
 ONLY = {"cross_entropy": 0.0, "triplet": 0.0, "covariance": 0.0, "variance": 0.0}
@@ -73,17 +73,17 @@ def built(**settings):
 @pytest.mark.filterwarnings("ignore:.*trainer. reference is not registered")
 class TestLoss:
     @pytest.mark.parametrize(
-        ("literal", "printed"),
+        ("as_printed", "printed"),
         [(False, ()), (True, ("triplet", "covariance", "variance")), (["triplet"], ("triplet",)), (["variance"],) * 2],
     )
-    def test_it_is_the_weighted_sum_of_its_terms(self, literal, printed):
-        task, batch = built(losses=LossWeights(0.5, 20, 5, 1), literal=literal), batch_of()
+    def test_it_is_the_weighted_sum_of_its_terms(self, as_printed, printed):
+        task, batch = built(losses=LossWeights(0.5, 20, 5, 1), as_printed=as_printed), batch_of()
         z = task(batch["inputs"])
         expected = (
             0.5 * torch.nn.functional.cross_entropy(task.head(z), batch["label"])
-            + 20 * TripletLoss("semi-hard", literal="triplet" in printed)(z, batch["label"])[0]
-            + 5 * 3 * covariance_penalty(z, literal="covariance" in printed)  # over anchors, positives and negatives
-            + 1 * 3 * variance_penalty(z, literal="variance" in printed)
+            + 20 * TripletLoss("semi-hard", as_printed="triplet" in printed)(z, batch["label"])[0]
+            + 5 * 3 * covariance_penalty(z, as_printed="covariance" in printed)  # over anchors, positives and negatives
+            + 1 * 3 * variance_penalty(z, as_printed="variance" in printed)
         )
         torch.testing.assert_close(task.training_step(batch, 0), expected)
 

@@ -1,23 +1,24 @@
 """A dialogue network that trains in a moment, for what is tested of runs."""
 
-import runpy
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
+from made_runs import made_manifest, made_run
+from tiny_corpus import tiny_manifest, write_stores
+from trained_runs import train_everything
 
-from m2fnet import sweep_command
 from m2fnet.cli import WRONG_USE, run
-from m2fnet.sweep import LOG, Outcome
-
-TINY = runpy.run_path(str(Path(__file__).parents[1] / "dialog" / "tiny_corpus.py"))
+from m2fnet.commands import sweep as sweep_command
+from m2fnet.manifest import Manifest
+from m2fnet.sweeps.processes import LOG, Outcome
 
 
 @pytest.fixture(scope="module")
 def tiny_data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
-    TINY["write_stores"](folder, TINY["tiny_manifest"]().save(folder / "manifest"))
+    write_stores(folder, tiny_manifest().save(folder / "manifest"))
     return folder
 
 
@@ -95,3 +96,33 @@ def refusal(dialog, capsys):
 def tiny_corpus_copy(tiny_data, tmp_path):
     """A copy of the tiny manifest and stores that a test may damage."""
     return Path(shutil.copytree(tiny_data, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="session")
+def trained_root(tmp_path_factory):
+    """Folder with ``manifest``, ``embeddings/``, and ``runs/`` of both extractors and of a tested dialogue network."""
+    root = tmp_path_factory.mktemp("trained")
+    train_everything(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def run_folder(trained_root):
+    """The dialogue run."""
+    return trained_root / "runs" / "talk" / "seed-2"
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """The folder of a small manifest."""
+    made_manifest(tmp_path / "data")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def tested(tmp_path, corpus, monkeypatch):
+    """``tested("a/seed-0", seed=0, right=0.5, width=8)`` makes a tested run folder."""
+    # a picture takes longer than the rest
+    monkeypatch.setattr("m2fnet.reports.run_report.draw_confusion", lambda *_: None)
+    manifest = Manifest.load(corpus)
+    return lambda name, **settings: made_run(tmp_path / name, manifest, corpus, **settings)

@@ -2,21 +2,19 @@
 
 import dataclasses
 import math
-import runpy
-from pathlib import Path
 
 import pytest
 import torch
+from tiny_media import tone, write_pictures, write_sound
 from torchvision.models import resnet18
 
 from extractors.audio.augment import Augment, Chance, Masks
 from extractors.audio.mel_resnet import MaskedResNet18, MelResNet
-from extractors.embedding import Loading, embed, turns
+from extractors.extraction.embedding import Loading, embed, place_utterances
 from m2fnet.manifest import Manifest
 from m2fnet.records import LabelSet, Utterance
 from m2fnet.store import Missing
 
-MEDIA = runpy.run_path(str(Path(__file__).parents[2] / "m2fnet" / "media" / "tiny_media.py"))
 NOISE = Augment(noise=Chance(1.0, 10.0, 20.0), masks=Masks(0.5, 8, 8))
 
 
@@ -148,7 +146,6 @@ def test_settings_of_augmentation_reach_the_network():
 
 def damaged_and_odd(folder):
     """Files by name, each with whether it can be heard."""
-    tone, write_sound = MEDIA["tone"], MEDIA["write_sound"]
     sound = tone(seconds=0.5)
     nan = sound.copy()
     nan[0, 100:200] = float("nan")
@@ -158,7 +155,7 @@ def damaged_and_odd(folder):
     write_sound(folder / "8khz.wav", tone(seconds=0.5, rate=8_000), rate=8_000)
     write_sound(folder / "six.wav", tone(seconds=0.5, channels=6), layout="5.1")
     write_sound(folder / "normal.wav", sound)
-    MEDIA["write_pictures"](folder / "no_sound.mp4", [10, 20, 30])
+    write_pictures(folder / "no_sound.mp4", [10, 20, 30])
     (folder / "damaged.wav").write_bytes(b"RIFF no wave")
     return {
         "one_sample.wav": True,
@@ -181,7 +178,7 @@ def test_every_odd_sound_is_an_embedding_or_missing_with_a_reason(tmp_path):
         for place, name in enumerate(expected)
     )
     manifest = Manifest("odd", LabelSet("odd", ("a", "b")), utterances, tmp_path)
-    found = {t.utterance.audio: v for t, v in embed(small(), turns(manifest), Loading(workers=0))}
+    found = {t.utterance.audio: v for t, v in embed(small(), place_utterances(manifest), Loading(workers=0))}
     assert {name: not isinstance(v, Missing) for name, v in found.items()} == expected
     assert all(torch.isfinite(v).all() for v in found.values() if not isinstance(v, Missing))
     reasons = {name: f"{v.stage}: {v.reason}" for name, v in found.items() if isinstance(v, Missing)}
@@ -207,8 +204,8 @@ def test_a_length_is_in_whole_seconds():
 def test_the_manifest_s_clock_tells_about_how_long_a_turn_is():
     spans = [{"audio_span": (1.0, 3.5), "start_s": 0.0, "end_s": 9.0}, {"start_s": 7.0, "end_s": 400.0}, {}]
     utterances = tuple(Utterance(str(n), "odd", "test", "d", n, **span) for n, span in enumerate(spans))
-    wanted = turns(Manifest("odd", LabelSet("odd", ("a", "b")), utterances))
-    assert [small().size(turn) for turn in wanted] == [2.5, small().max_seconds, 0]
+    wanted = place_utterances(Manifest("odd", LabelSet("odd", ("a", "b")), utterances))
+    assert [small().size(placed) for placed in wanted] == [2.5, small().max_seconds, 0]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 
 from extractors.audio.mel_resnet import MelResNet
 from extractors.audio.mel_statistics import MelStatistics
-from extractors.embedding import turns
+from extractors.extraction.embedding import place_utterances
 from m2fnet.manifest import Manifest
 from m2fnet.records import LabelSet, Utterance
 
@@ -37,9 +37,9 @@ def test_what_is_cut_off_is_counted_in_seconds_rounded_up(tmp_path, max_seconds,
         file.writeframes(b"\x00\x10\x00\xf0" * 16_000)
     utterance = Utterance("a", "toy", "train", "d", 0, audio="a.wav")
     manifest = Manifest("toy", LabelSet("toy", ("joy", "anger")), (utterance,), root=tmp_path)
-    (turn,) = turns(manifest)
+    (placed,) = place_utterances(manifest)
     for extractor in (MelStatistics(max_seconds=max_seconds), MelResNet(crop_seconds=0.5, max_seconds=max_seconds)):
-        assert extractor.preprocess(turn)["cut_seconds"] == cut
+        assert extractor.preprocess(placed)["cut_seconds"] == cut
 
 
 @pytest.mark.parametrize("settings", [{"width": 0}, {"mels": 1}, {"max_seconds": 0.0}, {"max_seconds": math.inf}])

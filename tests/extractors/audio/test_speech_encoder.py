@@ -110,8 +110,8 @@ def test_a_silent_crop_gives_no_nan(tmp_path):
 
 def test_it_is_built_again_from_what_it_kept(tmp_path):
     net = SpeechEncoder(saved(tmp_path / "hub"), width=5).eval()
-    net.keep(tmp_path / "run")
-    again = SpeechEncoder(**SpeechEncoder.kept(tmp_path / "run"), width=5).eval()
+    net.save_assets(tmp_path / "run")
+    again = SpeechEncoder(**SpeechEncoder.asset_settings(tmp_path / "run"), width=5).eval()
     again.load_state_dict(net.state_dict())
     assert not list((tmp_path / "run").rglob("*.safetensors"))
     batch = net.collate(clips(3_000, 2_000))

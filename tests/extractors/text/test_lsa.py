@@ -6,8 +6,8 @@ from safetensors.torch import load_file
 from tiny_clips import LSA as LSA_PATH
 from tiny_clips import embeddings, settings_of
 
-from extractors import fitted
-from extractors.embedding import Loading, turns
+from extractors.extraction.embedding import Loading, place_utterances
+from extractors.runs import closed_form as fitted
 from extractors.text.lsa import LSA
 from m2fnet.errors import MediaError
 from m2fnet.store import Missing
@@ -37,9 +37,9 @@ def test_strange_text_is_finite(text, corpus, changed, tmp_path):
 @pytest.mark.parametrize(("text", "reason"), [(None, "no transcript"), ("  \n", "empty")])
 def test_no_text_is_missing(text, reason, corpus, changed):
     other = changed(lambda u: u.id == "dev0_0", text=text)
-    turn = next(turn for turn in turns(other) if turn.utterance.id == "dev0_0")
+    placed = next(placed for placed in place_utterances(other) if placed.utterance.id == "dev0_0")
     with pytest.raises(MediaError, match=reason):
-        LSA().preprocess(turn)
+        LSA().preprocess(placed)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import ByteLevelBPETokenizer
 from transformers import BertConfig, BertModel, BertTokenizer, RobertaConfig, RobertaModel, RobertaTokenizer
 
-from extractors.base import Turn
-from extractors.embedding import Loading, embed, plan, turns
+from extractors.base import PlacedUtterance
+from extractors.extraction.embedding import Loading, embed, place_utterances, plan
 from extractors.text.roberta import TextEncoder, fill
 from m2fnet.cli import DONE, run
 from m2fnet.errors import MediaError, RunError
@@ -70,7 +70,7 @@ def talk_of(*lines):
 
 def turn_of(position, *lines):
     manifest = talk_of(*lines)
-    return Turn(manifest, Dialogue("d", "train", manifest.utterances), position)
+    return PlacedUtterance(manifest, Dialogue("d", "train", manifest.utterances), position)
 
 
 def alone(text, speaker=None):
@@ -233,7 +233,7 @@ def test_no_text_is_missing(text, reason, bert):
 
 def test_a_whole_corpus_is_embedded_or_named(bert):
     manifest = talk_of(*TALK, ("Ross", None))
-    found = [outcome for _, outcome in embed(network(bert), turns(manifest), Loading(batch_size=3))]
+    found = [outcome for _, outcome in embed(network(bert), place_utterances(manifest), Loading(batch_size=3))]
     assert [isinstance(outcome, Missing) for outcome in found] == [False] * 4 + [True]
     assert torch.isfinite(torch.stack(found[:4])).all()
 
@@ -246,8 +246,8 @@ def test_a_corpus_of_mixed_lengths_is_hardly_padded(around, bert):
         for d in range(12)
         for n in range(2)
     )
-    wanted = turns(Manifest("tiny", LabelSet("tiny", ("joy", "anger")), utterances))
-    samples = [net.preprocess(turn) for turn in wanted]
+    wanted = place_utterances(Manifest("tiny", LabelSet("tiny", ("joy", "anger")), utterances))
+    samples = [net.preprocess(placed) for placed in wanted]
 
     def padding(batches):
         masks = [net.collate([samples[place] for place in batch])["mask"] for batch in batches]
@@ -291,11 +291,11 @@ def test_a_run_is_built_again_without_the_hub_or_the_first_folder(any_encoder, t
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.add_(0.01)
-    net.keep(tmp_path / "run")
+    net.save_assets(tmp_path / "run")
     shutil.rmtree(first)
     assert not list((tmp_path / "run").rglob("*.safetensors"))
     assert not list((tmp_path / "run").rglob(".tmp-*"))
-    again = TextEncoder(**{"budget": 64, "pooling": "mean"} | TextEncoder.kept(tmp_path / "run")).eval()
+    again = TextEncoder(**{"budget": 64, "pooling": "mean"} | TextEncoder.asset_settings(tmp_path / "run")).eval()
     again.load_state_dict(net.state_dict())
     sample, same = net.preprocess(turn_of(1, *TALK)), again.preprocess(turn_of(1, *TALK))
     assert sample["tokens"].equal(same["tokens"])

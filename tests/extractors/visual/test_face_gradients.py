@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from extractors.embedding import turns
+from extractors.extraction.embedding import place_utterances
 from extractors.visual.face_gradients import FaceGradients, face_gradients, scene_colours
 from m2fnet.media.faces import Face
 
@@ -18,7 +18,7 @@ def sample(share):
 
 def test_without_a_face_the_scene_is_still_there(corpus):
     extractor = FaceGradients(scene_width=3, face_width=2)
-    found = extractor.preprocess(turns(corpus, "train")[0])
+    found = extractor.preprocess(place_utterances(corpus, "train")[0])
     assert found["share"].item() == 0
     assert not found["face"].any()
     assert found["scene"].any()

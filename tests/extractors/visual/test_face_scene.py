@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from extractors.base import Turn
-from extractors.embedding import Loading, embed, read, turns
+from extractors.base import PlacedUtterance
+from extractors.extraction.embedding import Loading, embed, place_utterances, read
 from extractors.visual.augmentation import Augmentation
 from extractors.visual.face_scene import FaceScene, face_weights, maximum, weighted_sum
 from m2fnet.corpora.toy_face import EXPRESSIONS, Look, draw_head
@@ -73,13 +73,13 @@ def photographs(tmp_path_factory):
     root = tmp_path_factory.mktemp("photographs")
     for count in (0, 1, 2, 40):
         heads(count, columns=2 if count < 40 else 8).save(root / f"{count}.png")
-    return turns(a_manifest(root, ["0.png", "1.png", "2.png", "40.png"]))
+    return place_utterances(a_manifest(root, ["0.png", "1.png", "2.png", "40.png"]))
 
 
 @pytest.fixture(scope="module")
 def samples(photographs):
     extractor = small()
-    return [extractor.preprocess(turn) for turn in photographs]
+    return [extractor.preprocess(placed) for placed in photographs]
 
 
 def same(sample, other):
@@ -189,7 +189,7 @@ def talk(tmp_path_factory):
     manifest = a_manifest(root, ["talk.mp4"])
     heard = dataclasses.replace(manifest.utterances[0], audio="talk.mp4")
     silent = dataclasses.replace(heard, id="silent", dialogue="silent", audio=None)
-    return turns(dataclasses.replace(manifest, utterances=(heard, silent)))
+    return place_utterances(dataclasses.replace(manifest, utterances=(heard, silent)))
 
 
 def widths(sample):
@@ -216,7 +216,7 @@ def test_without_sound_the_largest_face_is_the_speaker(talk):
 @pytest.mark.parametrize("faces", ["largest", "speaker"])
 def test_a_choice_among_no_or_still_faces(photographs, samples, faces):
     network = small(faces=faces)
-    chosen = [network.preprocess(turn) for turn in photographs]
+    chosen = [network.preprocess(placed) for placed in photographs]
     assert [len(sample["faces"]) for sample in chosen] == [0, 1, 1, 1]
     assert chosen[2]["cut_faces"] == 1
     assert same(chosen[0], samples[0])
@@ -242,18 +242,18 @@ def test_a_margin_shows_more_of_the_face_and_stays_in_the_frame(photographs):
 
 @pytest.mark.parametrize("place", ["centre", "start", "spread", "random"])
 def test_a_clip_gives_the_same_sample_each_time(corpus, place):
-    turn = turns(corpus, "train")[0]
-    first, second = (small(place=place).preprocess(turn) for _ in range(2))
+    placed = place_utterances(corpus, "train")[0]
+    first, second = (small(place=place).preprocess(placed) for _ in range(2))
     assert first["scenes"].shape == (2, 3, 33, 33)
     assert same(first, second)
 
 
 def test_a_random_place_depends_on_utterance_and_seed(corpus):
     def brightness(extractor, name):
-        (old,) = [turn for turn in turns(corpus, "train") if turn.utterance.id == "train0_0"]
+        (old,) = [placed for placed in place_utterances(corpus, "train") if placed.utterance.id == "train0_0"]
         renamed = dataclasses.replace(old.utterance, id=name)
         dialogue = dataclasses.replace(old.dialogue, utterances=(renamed,))
-        return extractor.preprocess(Turn(corpus, dialogue, 0))["scenes"].sum().item()
+        return extractor.preprocess(PlacedUtterance(corpus, dialogue, 0))["scenes"].sum().item()
 
     extractors = [small(place="random", frames=1, branches="scene", seed=seed) for seed in range(6)]
     assert len({brightness(extractors[0], str(number)) for number in range(6)}) > 1
@@ -263,8 +263,8 @@ def test_a_random_place_depends_on_utterance_and_seed(corpus):
 @pytest.mark.parametrize("size", [(1, 1), (1, 200), (3, 2), (2000, 8)])
 def test_tiny_and_thin_pictures_have_an_embedding(tmp_path, size):
     Image.new("RGB", size, (90, 80, 70)).save(tmp_path / "a.png")
-    (turn,) = turns(a_manifest(tmp_path, ["a.png"]))
-    embedding = seen_by(small(), small().preprocess(turn))
+    (placed,) = place_utterances(a_manifest(tmp_path, ["a.png"]))
+    embedding = seen_by(small(), small().preprocess(placed))
     assert torch.isfinite(embedding).all()
     assert not embedding[4:].any()
 
@@ -275,7 +275,7 @@ def test_unreadable_clips_are_missing_by_name(tmp_path, photographs):
     manifest = a_manifest(tmp_path, ["broken.jpg", "absent.mp4", "good.png"])
     without = dataclasses.replace(manifest.utterances[2], id="x", dialogue="x", video=None)
     manifest = dataclasses.replace(manifest, utterances=(*manifest.utterances, without))
-    outcomes = [outcome for _, outcome in embed(small(), turns(manifest), Loading(workers=0))]
+    outcomes = [outcome for _, outcome in embed(small(), place_utterances(manifest), Loading(workers=0))]
     assert [outcome.stage for outcome in outcomes if isinstance(outcome, Missing)] == ["open", "open", "video"]
     assert torch.isfinite(outcomes[2]).all()
 
@@ -312,7 +312,7 @@ def test_it_can_tell_two_expressions_apart(tmp_path):
     for number, name in enumerate(names):
         heads(1, columns=1, emotion=("joy", "anger")[number % 2]).save(tmp_path / name)
     network, head = small(), torch.nn.Linear(8, 2)
-    batch = network.collate([network.preprocess(turn) for turn in turns(a_manifest(tmp_path, names))])
+    batch = network.collate([network.preprocess(placed) for placed in place_utterances(a_manifest(tmp_path, names))])
     label = torch.arange(4) % 2
     optimizer = torch.optim.Adam([*network.train().parameters(), *head.parameters()], lr=1e-3)
     for _ in range(12):
@@ -343,7 +343,7 @@ def test_only_a_backbone_from_a_file_counts_as_pretrained(tmp_path):
     torch.save({f"net.{name}": tensor for name, tensor in network.state_dict().items()}, tmp_path / "run.ckpt")
     warm = small(weights=str(tmp_path / "run.ckpt"))
     assert list(warm.backbones()) == [warm.encoder.backbone]
-    assert FaceScene.kept(tmp_path) == {"weights": None}
+    assert FaceScene.asset_settings(tmp_path) == {"weights": None}
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,22 @@
 """Where an utterance is looked at: the times told are those of the frames that are read."""
 
-import runpy
-from pathlib import Path
-
 import pytest
 from PIL import Image
+from tiny_media import write_pictures
 
-from extractors.embedding import turns
+from extractors.extraction.embedding import place_utterances
 from extractors.visual.pictures import Frames, utterance_frames, utterance_times
 from m2fnet.errors import MediaError
 from m2fnet.manifest import Manifest
 from m2fnet.records import LabelSet, Utterance
 
-MEDIA = runpy.run_path(str(Path(__file__).parents[2] / "m2fnet" / "media" / "tiny_media.py"))
 SHADES = [10 + i for i in range(200)]  # 20 s at 10 frames a second
 
 
 def turn_of(root, **fields):
     utterance = Utterance("u", "own", "train", "d", 0, **fields)
-    (turn,) = turns(Manifest("own", LabelSet("two", ("joy", "anger")), (utterance,), root))
-    return turn
+    (placed,) = place_utterances(Manifest("own", LabelSet("two", ("joy", "anger")), (utterance,), root))
+    return placed
 
 
 def times_of(frames):
@@ -31,26 +28,26 @@ def times_of(frames):
 @pytest.mark.parametrize("tells_its_length", [True, False])
 def test_the_times_are_those_of_the_frames(tmp_path, place, tells_its_length):
     options = {} if tells_its_length else {"live": "1"}  # as browsers record
-    MEDIA["write_pictures"](tmp_path / "a.mkv", SHADES, codec="ffv1", container_options=options)
-    turn, which = turn_of(tmp_path, video="a.mkv"), Frames(4, place, 640)
-    times, frames = utterance_times(turn, which), utterance_frames(turn, which)
+    write_pictures(tmp_path / "a.mkv", SHADES, codec="ffv1", container_options=options)
+    placed, which = turn_of(tmp_path, video="a.mkv"), Frames(4, place, 640)
+    times, frames = utterance_times(placed, which), utterance_frames(placed, which)
     assert len(times) == len(frames) == 4
     assert times_of(frames) == pytest.approx(times.tolist(), abs=0.25)  # a frame lasts 0.1 s, and shades are rounded
 
 
 def test_the_times_of_a_span_begin_with_the_span(tmp_path):
-    MEDIA["write_pictures"](tmp_path / "a.mkv", SHADES, codec="ffv1")
-    turn, which = turn_of(tmp_path, video="a.mkv", video_span=(10.0, 14.0)), Frames(2, "spread", 640)
-    assert utterance_times(turn, which).tolist() == [1.0, 3.0]
-    assert times_of(utterance_frames(turn, which)) == pytest.approx([11.0, 13.0], abs=0.15)
+    write_pictures(tmp_path / "a.mkv", SHADES, codec="ffv1")
+    placed, which = turn_of(tmp_path, video="a.mkv", video_span=(10.0, 14.0)), Frames(2, "spread", 640)
+    assert utterance_times(placed, which).tolist() == [1.0, 3.0]
+    assert times_of(utterance_frames(placed, which)) == pytest.approx([11.0, 13.0], abs=0.15)
 
 
 @pytest.mark.parametrize("place", ["centre", "start", "random"])
 def test_a_short_turn_is_not_looked_at_beyond_its_end(tmp_path, place):
-    MEDIA["write_pictures"](tmp_path / "a.mkv", SHADES, codec="ffv1")
-    turn, which = turn_of(tmp_path, video="a.mkv", video_span=(10.0, 10.45)), Frames(15, place, 640)
-    assert utterance_times(turn, which).tolist() == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4], abs=1e-5)
-    assert times_of(utterance_frames(turn, which)) == pytest.approx([10.0, 10.1, 10.2, 10.3, 10.4], abs=0.25)
+    write_pictures(tmp_path / "a.mkv", SHADES, codec="ffv1")
+    placed, which = turn_of(tmp_path, video="a.mkv", video_span=(10.0, 10.45)), Frames(15, place, 640)
+    assert utterance_times(placed, which).tolist() == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4], abs=1e-5)
+    assert times_of(utterance_frames(placed, which)) == pytest.approx([10.0, 10.1, 10.2, 10.3, 10.4], abs=0.25)
 
 
 def test_a_still_image_is_looked_at_once(tmp_path):

@@ -1,13 +1,13 @@
 """A clip and its turns: which source tells them, what the manifest holds, and which files are no clips."""
 
 import os
-import runpy
 import zipfile
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+from tiny_media import _frame, _picture_stream, half_grey, tone, write_clip, write_pictures, write_sound
 
 from m2fnet.conversation.clip import manifest_of, streams_of
 from m2fnet.conversation.segments import Segment, segments_of
@@ -16,7 +16,6 @@ from m2fnet.media.audio import read_audio
 from m2fnet.media.video import read_frames
 from m2fnet.records import LabelSet
 
-MEDIA = runpy.run_path(str(Path(__file__).parents[1] / "media" / "tiny_media.py"))
 EMOTIONS = LabelSet("two", ("joy", "anger"))
 SRT = "1\n00:00:00,200 --> 00:00:00,900\nANN: Hi\n\n2\n00:00:01,000 --> 00:00:09,000\nBye\n"
 
@@ -24,7 +23,7 @@ SRT = "1\n00:00:00,200 --> 00:00:00,900\nANN: Hi\n\n2\n00:00:01,000 --> 00:00:09
 @pytest.fixture
 def clip(tmp_path):
     """Two seconds of a tone and of pictures."""
-    return MEDIA["write_clip"](tmp_path / "talk.mp4")
+    return write_clip(tmp_path / "talk.mp4")
 
 
 def test_the_given_file_comes_first_then_subtitles_beside_the_clip(clip, tmp_path):
@@ -73,20 +72,20 @@ def test_a_clip_in_which_nobody_speaks_is_one_turn(clip, tmp_path):
     found = segments_of(clip)
     assert found.source == "whole clip"
     assert [(s.start_s, s.end_s, s.text) for s in found.segments] == [(0.0, pytest.approx(2.0, abs=0.1), None)]
-    pictures = MEDIA["write_pictures"](tmp_path / "silent.mp4", range(0, 250, 10))
+    pictures = write_pictures(tmp_path / "silent.mp4", range(0, 250, 10))
     assert segments_of(pictures).segments == (Segment(0.0, pytest.approx(2.5)),)
 
 
 def test_a_voice_is_found(tmp_path):
     sound = np.zeros((1, 4 * 16_000), np.float32)
-    sound[:, 16_000:48_000] = MEDIA["tone"](hertz=300, seconds=2)
-    found = segments_of(MEDIA["write_sound"](tmp_path / "a.wav", sound))
+    sound[:, 16_000:48_000] = tone(hertz=300, seconds=2)
+    found = segments_of(write_sound(tmp_path / "a.wav", sound))
     assert found.source == "voice activity"
     assert [(s.start_s, s.end_s) for s in found.segments] == [(pytest.approx(1, abs=0.2), pytest.approx(3, abs=0.2))]
 
 
 def test_a_sound_whose_length_is_not_told_is_measured(tmp_path):
-    path = MEDIA["write_sound"](tmp_path / "a.aac", MEDIA["tone"](seconds=3), codec="aac")
+    path = write_sound(tmp_path / "a.aac", tone(seconds=3), codec="aac")
     assert segments_of(path).segments == (Segment(0.0, pytest.approx(3.0, abs=0.1)),)
 
 
@@ -107,8 +106,8 @@ def test_the_manifest_is_one_unlabelled_dialogue_whose_media_can_be_read(clip):
 
 
 def test_streams_that_are_absent_have_no_path(tmp_path):
-    sound = MEDIA["write_sound"](tmp_path / "a.wav", MEDIA["tone"](seconds=2))
-    pictures = MEDIA["write_pictures"](tmp_path / "b.mp4", range(0, 200, 10))
+    sound = write_sound(tmp_path / "a.wav", tone(seconds=2))
+    pictures = write_pictures(tmp_path / "b.mp4", range(0, 200, 10))
     (turn,) = manifest_of(sound, TURNS[:1], EMOTIONS).utterances
     assert (turn.audio, turn.video, turn.video_span, turn.defects) == ("a.wav", None, None, ())
     (turn,) = manifest_of(pictures, TURNS[:1], EMOTIONS).utterances
@@ -118,11 +117,11 @@ def test_streams_that_are_absent_have_no_path(tmp_path):
 def test_a_stream_that_ends_before_a_turn_is_missing_there_and_told(tmp_path):
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as out:
-        pictures = MEDIA["_picture_stream"](out, "mpeg4", (32, 24), 10)
+        pictures = _picture_stream(out, "mpeg4", (32, 24), 10)
         sound = out.add_stream("pcm_f32le", rate=16_000, layout="mono")
         for number in range(40):
-            out.mux(pictures.encode(MEDIA["_frame"](MEDIA["half_grey"](9, (32, 24)), number, 10)))
-        frame = av.AudioFrame.from_ndarray(MEDIA["tone"](), format="flt", layout="mono")
+            out.mux(pictures.encode(_frame(half_grey(9, (32, 24)), number, 10)))
+        frame = av.AudioFrame.from_ndarray(tone(), format="flt", layout="mono")
         frame.sample_rate, frame.pts = 16_000, 0
         out.mux(sound.encode(frame))
         out.mux(pictures.encode())
@@ -162,7 +161,7 @@ def test_a_colon_in_the_name_of_a_clip_is_refused(clip, tmp_path):
 
 def zipped(folder):
     with zipfile.ZipFile(folder / "z", "w") as archive:
-        archive.write(MEDIA["write_clip"](folder / "inside.mp4"), "inside.mp4")
+        archive.write(write_clip(folder / "inside.mp4"), "inside.mp4")
     return (folder / "z").read_bytes()
 
 
@@ -189,7 +188,7 @@ SDP = b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 4
     ],
 )
 def test_what_is_no_clip_is_refused_by_a_sentence(tmp_path, name, content):
-    MEDIA["write_sound"](tmp_path / "secret.wav", MEDIA["tone"]())
+    write_sound(tmp_path / "secret.wav", tone())
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content(tmp_path))
     for refused in (segments_of, streams_of, lambda clip: manifest_of(clip, TURNS, EMOTIONS)):
         with pytest.raises(ConversationError) as caught:

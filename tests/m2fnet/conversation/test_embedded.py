@@ -1,18 +1,16 @@
 """Text subtitles inside a clip, in the containers and codes that carry them."""
 
-import runpy
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import pytest
 from av.stream import Disposition
 from av.subtitles.subtitle import SubtitleSet
+from tiny_media import _frame, _picture_stream, half_grey
 
 from m2fnet.conversation.segments import segments_of
 from m2fnet.errors import ConversationError
 
-MEDIA = runpy.run_path(str(Path(__file__).parents[1] / "media" / "tiny_media.py"))
 CUES = ((0.2, 0.9, rb"- ANN: Hi {\i1}you{\i0}\N- Who?"), (1.0, 9.0, b"Me & you"))  # as Advanced SubStation writes them
 HEAD = b"""[Script Info]
 ScriptType: v4.00+
@@ -31,7 +29,7 @@ def with_subtitles(path, codec="subrip", cues=CUES, is_forced=False):
     """A clip of two seconds of pictures with subtitles inside."""
     milliseconds = Fraction(1, 1000)
     with av.open(str(path), "w") as out:
-        pictures = MEDIA["_picture_stream"](out, "mpeg4", (32, 24), 10)
+        pictures = _picture_stream(out, "mpeg4", (32, 24), 10)
         words = out.add_stream(codec)
         words.codec_context.subtitle_header = HEAD
         words.codec_context.time_base = milliseconds
@@ -39,7 +37,7 @@ def with_subtitles(path, codec="subrip", cues=CUES, is_forced=False):
             words.disposition = Disposition.forced
         out.start_encoding()
         for number in range(20):
-            out.mux(pictures.encode(MEDIA["_frame"](MEDIA["half_grey"](9, (32, 24)), number, 10)))
+            out.mux(pictures.encode(_frame(half_grey(9, (32, 24)), number, 10)))
         out.mux(pictures.encode())
         for number, (start, end, text) in enumerate(cues):
             line = f"{number},0,Default,,0,0,0,,".encode() + text

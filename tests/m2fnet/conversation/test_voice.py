@@ -1,16 +1,13 @@
 """Voice activity: speech found among silence and noise, told in turns of a sensible length, in little memory."""
 
-import runpy
-from pathlib import Path
-
 import numpy as np
 import pytest
+from tiny_media import _frame, _picture_stream, half_grey, tone, write_sound
 
 from m2fnet.conversation import voice
 from m2fnet.conversation.voice import LONGEST_S, SHORTEST_S, levels_of, seconds_in, speech_in, voice_activity
 from m2fnet.errors import MediaError
 
-MEDIA = runpy.run_path(str(Path(__file__).parents[1] / "media" / "tiny_media.py"))
 RATE = 16_000
 
 
@@ -36,7 +33,7 @@ def heard(tmp_path):
     """``heard(sound)`` gives (start, end) of the turns found in it."""
 
     def call(sound, name="a.wav", **settings):
-        path = MEDIA["write_sound"](tmp_path / name, sound[None], **settings)
+        path = write_sound(tmp_path / name, sound[None], **settings)
         return [(turn.start_s, turn.end_s) for turn in voice_activity(path)]
 
     return call
@@ -110,10 +107,10 @@ def test_times_count_from_the_beginning_of_the_clip_even_where_its_sound_begins_
 
     sound = conversation([(0.5, 2.0)])
     with av.open(str(tmp_path / "a.mkv"), "w") as out:
-        pictures = MEDIA["_picture_stream"](out, "mpeg4", (32, 24), 10)
+        pictures = _picture_stream(out, "mpeg4", (32, 24), 10)
         track = out.add_stream("pcm_f32le", rate=RATE, layout="mono")
         for number in range(60):
-            out.mux(pictures.encode(MEDIA["_frame"](MEDIA["half_grey"](9, (32, 24)), number, 10)))
+            out.mux(pictures.encode(_frame(half_grey(9, (32, 24)), number, 10)))
         frame = av.AudioFrame.from_ndarray(sound[None], format="flt", layout="mono")
         frame.sample_rate, frame.pts = RATE, 2 * RATE
         out.mux(track.encode(frame))
@@ -124,7 +121,7 @@ def test_times_count_from_the_beginning_of_the_clip_even_where_its_sound_begins_
 
 
 def test_levels_do_not_depend_on_the_blocks_in_which_they_are_read(tmp_path, monkeypatch):
-    path = MEDIA["write_sound"](tmp_path / "a.wav", conversation(PARTS)[None])
+    path = write_sound(tmp_path / "a.wav", conversation(PARTS)[None])
     whole = levels_of(path)
     monkeypatch.setattr(voice, "_BLOCK", 100)
     np.testing.assert_allclose(levels_of(path), whole, atol=1e-4)
@@ -133,13 +130,13 @@ def test_levels_do_not_depend_on_the_blocks_in_which_they_are_read(tmp_path, mon
 
 def test_sound_that_goes_on_and_on_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(voice, "MAX_HOURS", 0.001)
-    path = MEDIA["write_sound"](tmp_path / "a.wav", MEDIA["tone"](seconds=10))
+    path = write_sound(tmp_path / "a.wav", tone(seconds=10))
     with pytest.raises(MediaError, match="the sound lasts more than"):
         levels_of(path)
 
 
 def test_sound_that_is_not_finite_is_refused(tmp_path):
-    path = MEDIA["write_sound"](tmp_path / "a.wav", np.full((1, RATE), np.nan, np.float32))
+    path = write_sound(tmp_path / "a.wav", np.full((1, RATE), np.nan, np.float32))
     with pytest.raises(MediaError, match="NaN or infinity"):
         levels_of(path)
 

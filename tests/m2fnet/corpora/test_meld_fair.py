@@ -7,9 +7,9 @@ import pytest
 from fake_corpora import meld_row, write_meld
 
 from extractors.audio.sound import utterance_sound
-from extractors.embedding import turns
+from extractors.extraction.embedding import place_utterances
 from extractors.visual.face_scene import FaceScene
-from m2fnet.corpora.command import main
+from m2fnet.commands.prepare import main
 from m2fnet.corpora.meld import read_meld
 from m2fnet.errors import CorpusError
 from m2fnet.manifest import Manifest
@@ -82,7 +82,7 @@ def test_extraction_hears_and_sees_the_stretch_and_nothing_else(tmp_path: Path):
     )
     command = ["meld", "--root", str(root), "--partial", "--realigned", str(tables), "--out", str(tmp_path / "out")]
     main(command)
-    first, neighbour, _ = turns(Manifest.load(tmp_path / "out"), "train")
+    first, neighbour, _ = place_utterances(Manifest.load(tmp_path / "out"), "train")
     for turn, seconds, loudest, darkest in ((first, 1.0, 0.1, 20), (neighbour, 0.95, 0.3, 140)):
         samples = utterance_sound(turn, 30.0).samples
         assert len(samples) == round(seconds * 16_000)

@@ -7,8 +7,8 @@ from m2fnet.losses.covariance import covariance_penalty
 def test_by_hand():
     z = torch.tensor([[1.0, 2.0], [-1.0, -2.0]], dtype=torch.float64)  # covariance (1 * 2 + 1 * 2) / 1 = 4
     assert covariance_penalty(z).item() == pytest.approx((16 + 16) / 2)
-    assert covariance_penalty(z, literal=True).item() == pytest.approx((4 + 4) / 2)  # eq 13
-    assert covariance_penalty(z * torch.tensor([1, -1]), literal=True).item() == pytest.approx(-4)
+    assert covariance_penalty(z, as_printed=True).item() == pytest.approx((4 + 4) / 2)  # eq 13
+    assert covariance_penalty(z * torch.tensor([1, -1]), as_printed=True).item() == pytest.approx(-4)
 
 
 @pytest.mark.parametrize(("n", "d"), [(2, 2), (8, 3), (5, 16)])
@@ -16,15 +16,15 @@ def test_covariance_matches_an_independent_formula(n, d):
     z = torch.randn(n, d, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
     off = ~torch.eye(d, dtype=torch.bool)
     torch.testing.assert_close(covariance_penalty(z), torch.cov(z.T)[off].square().sum() / d)
-    torch.testing.assert_close(covariance_penalty(z, literal=True), torch.cov(z.T)[off].sum() / d)
+    torch.testing.assert_close(covariance_penalty(z, as_printed=True), torch.cov(z.T)[off].sum() / d)
     assert torch.autograd.gradcheck(covariance_penalty, z)
-    assert torch.autograd.gradcheck(lambda z: covariance_penalty(z, literal=True), z)
+    assert torch.autograd.gradcheck(lambda z: covariance_penalty(z, as_printed=True), z)
 
 
 def test_only_the_square_is_never_negative():
     z = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
     opposed = torch.stack([z[:, 0], -z[:, 0]], 1)
-    assert covariance_penalty(opposed) > 0 > covariance_penalty(opposed, literal=True)
+    assert covariance_penalty(opposed) > 0 > covariance_penalty(opposed, as_printed=True)
 
 
 def test_independent_dimensions_cost_nothing():

@@ -16,17 +16,17 @@ def test_the_margin_by_hand():
     assert 2 + 2 * math.exp(-2) + 2 * math.exp(1) == pytest.approx(7.707234, abs=1e-6)
 
 
-@pytest.mark.parametrize("literal", [False, True])
-def test_the_loss_by_hand(literal):
+@pytest.mark.parametrize("as_printed", [False, True])
+def test_the_loss_by_hand(as_printed):
     # eq 10: 0.5 - (1.25 + 0.75) / 2 + 7.707234
-    loss = adaptive_margin_triplet(t(0.5), t(1.25), t(0.75), literal=literal)
+    loss = adaptive_margin_triplet(t(0.5), t(1.25), t(0.75), as_printed=as_printed)
     assert loss.item() == pytest.approx(7.207234, abs=1e-6)
 
 
-@pytest.mark.parametrize(("literal", "sign"), [(False, -1), (True, 1)])
-def test_only_the_detached_margin_pushes_a_negative_at_distance_1_away(literal, sign):
+@pytest.mark.parametrize(("as_printed", "sign"), [(False, -1), (True, 1)])
+def test_only_the_detached_margin_pushes_a_negative_at_distance_1_away(as_printed, sign):
     d_an = t(1.0, grad=True)
-    adaptive_margin_triplet(t(0.8), d_an, t(1.0), literal=literal).sum().backward()
+    adaptive_margin_triplet(t(0.8), d_an, t(1.0), as_printed=as_printed).sum().backward()
     assert d_an.grad.item() * sign > 0
 
 
@@ -40,7 +40,7 @@ def test_only_the_detached_margin_pushes_a_negative_at_distance_1_away(literal, 
 )
 def test_gradients_of_the_literal_form(d_ap, d_an, gradient_ap, gradient_an):
     ap, an = t(d_ap, grad=True), t(d_an, grad=True)
-    adaptive_margin_triplet(ap, an, t(1.0), literal=True).sum().backward()
+    adaptive_margin_triplet(ap, an, t(1.0), as_printed=True).sum().backward()
     torch.testing.assert_close(torch.cat([ap.grad, an.grad]), t(gradient_ap, gradient_an))
 
 
@@ -53,7 +53,7 @@ def test_gradients_of_the_detached_form_are_those_of_the_distances_alone():
 def test_gradcheck_of_the_literal_form():
     generator = torch.Generator().manual_seed(0)
     sides = [(0.1 + 1.8 * torch.rand(6, generator=generator, dtype=torch.float64)).requires_grad_() for _ in range(3)]
-    assert torch.autograd.gradcheck(lambda *d: adaptive_margin_triplet(*d, literal=True), sides)
+    assert torch.autograd.gradcheck(lambda *d: adaptive_margin_triplet(*d, as_printed=True), sides)
 
 
 def test_distances_are_those_on_the_sphere():
@@ -99,11 +99,11 @@ def test_the_loss_is_the_mean_over_all_triplets_of_a_plain_loop():
     torch.testing.assert_close(loss, torch.stack(losses).mean())
 
 
-def nearest_neighbour_accuracy(*, literal, seed):
+def nearest_neighbour_accuracy(*, as_printed, seed):
     """Of four classes of free points on a sphere that the loss alone has moved."""
     torch.manual_seed(seed)
     z, y = torch.randn(48, 8, requires_grad=True), torch.arange(48) % 4
-    loss, step = TripletLoss("semi-hard", literal=literal), torch.optim.SGD([z], lr=3.0)
+    loss, step = TripletLoss("semi-hard", as_printed=as_printed), torch.optim.SGD([z], lr=3.0)
     for _ in range(120):
         step.zero_grad()
         loss(z, y)[0].backward()
@@ -115,5 +115,5 @@ def nearest_neighbour_accuracy(*, literal, seed):
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_detached_form_separates_classes_and_the_literal_form_mixes_them(seed):
-    assert nearest_neighbour_accuracy(literal=False, seed=seed) >= 0.95
-    assert nearest_neighbour_accuracy(literal=True, seed=seed) < 0.3
+    assert nearest_neighbour_accuracy(as_printed=False, seed=seed) >= 0.95
+    assert nearest_neighbour_accuracy(as_printed=True, seed=seed) < 0.3

@@ -1,112 +1,11 @@
-"""A run with a trained and a fitted extractor behind it, made once by the commands that a user would type."""
+"""The model of a run, in memory and as a folder."""
 
-import runpy
 import shutil
 from pathlib import Path
 
 import pytest
-import torch
-import yaml
-from transformers import BertConfig, BertModel, BertTokenizer
 
-from m2fnet.cli import DONE, run
-from m2fnet.manifest import Manifest
 from m2fnet.model import load_model, save_model
-from m2fnet.records import LabelSet, Utterance
-
-CLIPS = runpy.run_path(str(Path(__file__).parents[2] / "extractors" / "tiny_clips.py"))
-WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] great wonderful day i hate this go away the table is in room a : ! . ,"
-TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-QUIET = {"accelerator": "cpu", "max_epochs": 1, "enable_progress_bar": False, "enable_model_summary": False}
-
-
-def write_corpus(root):
-    """A manifest whose utterances share three clips, one per emotion, with a dozen test dialogues."""
-    for number, label in enumerate(CLIPS["WORDS"]):
-        CLIPS["write_clip"](root / f"{label}.mp4", CLIPS["PITCH"][label], CLIPS["GREY"][label], seed=number)
-    utterances = tuple(
-        Utterance(
-            f"{split}{number}_{index}", "tiny", split, f"{split}{number}", index, "A", CLIPS["WORDS"][label], label,
-            audio=f"{label}.mp4", video=f"{label}.mp4",
-        )
-        for split, dialogues in {"train": 6, "dev": 6, "test": 12}.items()
-        for number in range(dialogues)
-        for index, label in enumerate(sorted(CLIPS["WORDS"])[number % 3 :] or ["joy"])
-    )  # fmt: skip
-    Manifest("tiny", LabelSet("tiny", tuple(CLIPS["WORDS"])), utterances, root).save(root / "manifest")
-
-
-def write_encoder(folder):
-    """A tiny BERT, as it would come from a hub."""
-    BertTokenizer(vocab={word: n for n, word in enumerate(WORDS.split())}).save_pretrained(folder)
-    torch.manual_seed(0)
-    BertModel(BertConfig(vocab_size=len(WORDS.split()), max_position_embeddings=64, **TINY)).save_pretrained(folder)
-
-
-def text_settings(root):
-    """A network that is trained, with a tokenizer to keep."""
-    net = {"class_path": "extractors.text.roberta.TextEncoder"}
-    net["init_args"] = {"model": str(root / "encoder"), "budget": 48, "speakers": False}
-    return {
-        "seed_everything": 1,
-        "trainer": {**QUIET, "limit_train_batches": 1},
-        "data": {"manifest": str(root / "manifest"), "batch_size": 6},
-        "model": {"net": net, "losses": {"cross_entropy": 1.0, "triplet": 0.0}},
-    }
-
-
-def audio_settings(root):
-    """An extractor that is fitted in closed form."""
-    init_args = {"width": 6, "mels": 20}
-    extractor = {"class_path": "extractors.audio.mel_statistics.MelStatistics", "init_args": init_args}
-    return {"extractor": extractor, "manifest": str(root / "manifest")}
-
-
-def dialog_settings(root):
-    """A dialogue network on both, in another order than theirs."""
-    net = {"class_path": "dialog.models.m2fnet.M2FNet"}
-    net["init_args"] = {"width": 8, "heads": 2, "hidden": 8, "fusion_layers": 2}
-    return {
-        "seed_everything": 2,
-        "trainer": {**QUIET, "max_epochs": 2},
-        "data": {
-            "manifest": str(root / "manifest"),
-            "stores": {name: str(root / "embeddings" / name) for name in ("audio", "text")},
-        },
-        "model": {"net": net, "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 0.01}}},
-    }
-
-
-def typed(*arguments):
-    assert run([str(argument) for argument in arguments]) == DONE
-
-
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory):
-    """Folder with ``manifest``, ``embeddings/``, and ``runs/`` of both extractors and of a tested dialogue network."""
-    root = tmp_path_factory.mktemp("trained")
-    write_corpus(root)
-    write_encoder(root / "encoder")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.argv", ["m2fnet"])
-        for name, settings, place in (("text", text_settings, "text/seed-1"), ("audio", audio_settings, "audio")):
-            config, made = root / f"{name}.yaml", root / "runs" / place
-            config.write_text(yaml.safe_dump(settings(root)), encoding="utf-8")
-            typed("extractor", "fit", "--config", config, "--run", made)
-            out = ("--manifest", root / "manifest", "--out", root / "embeddings" / name, "--workers", "0")
-            typed("extract", "--ckpt", made, *out)
-        (root / "dialog.yaml").write_text(yaml.safe_dump(dialog_settings(root)), encoding="utf-8")
-        dialog = root / "runs" / "talk" / "seed-2"
-        typed("dialog", "fit", "--config", root / "dialog.yaml", "--run", dialog, "--quiet", "true")
-        typed("dialog", "test", "--config", dialog / "config.yaml", "--quiet", "true")
-    shutil.rmtree(root / "encoder")  # nothing may need what a network started from
-    return root
-
-
-@pytest.fixture(scope="session")
-def run_folder(trained):
-    """The dialogue run."""
-    return trained / "runs" / "talk" / "seed-2"
 
 
 @pytest.fixture(scope="session")

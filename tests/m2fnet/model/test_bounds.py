@@ -10,7 +10,7 @@ import torch
 from dialog.models.recurrent import Recurrent
 from extractors.audio.log_mel import LogMel
 from extractors.audio.mel_resnet import MelResNet
-from extractors.saved import load, save
+from extractors.runs.portable import load, save
 from extractors.visual.face_scene import FaceScene
 from m2fnet.errors import ModelError
 from m2fnet.files import sha256_of

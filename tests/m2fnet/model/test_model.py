@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dialog.data import Dialogues
-from extractors.embedding import Loading, embed, turns
+from extractors.extraction.embedding import Loading, embed, turns
 from m2fnet.errors import M2FNetError, ModelError, UsageError
 from m2fnet.files import sha256_of
 from m2fnet.manifest import Manifest
@@ -19,10 +19,10 @@ from m2fnet.model import assemble, load_model, save_model
 from m2fnet.store import Store
 
 
-def batch_of(trained, split="test"):
+def batch_of(trained_root, split="test"):
     """All dialogues of a split, from the stores."""
-    manifest = Manifest.load(trained / "manifest")
-    stores = {name: Store(trained / "embeddings" / name) for name in ("text", "audio")}
+    manifest = Manifest.load(trained_root / "manifest")
+    stores = {name: Store(trained_root / "embeddings" / name) for name in ("text", "audio")}
     dialogues = Dialogues(manifest.dialogues(split), stores, manifest.label_set.classes)
     return dialogues, dialogues.__getitems__(range(len(dialogues)))
 
@@ -32,8 +32,8 @@ def logits_of(model, batch):
         return model.network(batch)
 
 
-def embeddings_of(model, trained):
-    wanted = turns(Manifest.load(trained / "manifest"), "test")[:4]
+def embeddings_of(model, trained_root):
+    wanted = turns(Manifest.load(trained_root / "manifest"), "test")[:4]
     return {
         name: torch.stack([vector for _, vector in embed(extractor, wanted, Loading(workers=0))])
         for name, extractor in model.extractors.items()
@@ -54,8 +54,8 @@ def refused(folder, kind=ModelError):
     return str(told.value)
 
 
-def test_a_run_answers_as_it_was_tested(model, run_folder, trained):
-    dialogues, batch = batch_of(trained)
+def test_a_run_answers_as_it_was_tested(model, run_folder, trained_root):
+    dialogues, batch = batch_of(trained_root)
     rows = [json.loads(line) for line in (run_folder / "predictions.jsonl").read_text(encoding="utf-8").splitlines()]
     expected = {row["id"]: list(row["probabilities"].values()) for row in rows}
     found = logits_of(model, batch).softmax(-1)[batch["valid"]]
@@ -63,25 +63,25 @@ def test_a_run_answers_as_it_was_tested(model, run_folder, trained):
     torch.testing.assert_close(found, torch.tensor([expected[name] for name in ids]))
 
 
-def test_a_run_embeds_as_its_stores_say(model, trained):
-    wanted = [turn.utterance.id for turn in turns(Manifest.load(trained / "manifest"), "test")[:4]]
-    for name, found in embeddings_of(model, trained).items():
-        torch.testing.assert_close(found, Store(trained / "embeddings" / name).matrix(wanted)[0])
+def test_a_run_embeds_as_its_stores_say(model, trained_root):
+    wanted = [turn.utterance.id for turn in turns(Manifest.load(trained_root / "manifest"), "test")[:4]]
+    for name, found in embeddings_of(model, trained_root).items():
+        torch.testing.assert_close(found, Store(trained_root / "embeddings" / name).matrix(wanted)[0])
 
 
-def test_a_folder_answers_as_the_run_that_it_was_made_from(model, saved, trained):
-    again, (_, batch) = load_model(saved), batch_of(trained)
+def test_a_folder_answers_as_the_run_that_it_was_made_from(model, saved, trained_root):
+    again, (_, batch) = load_model(saved), batch_of(trained_root)
     assert again.label_set == model.label_set
     assert list(again.extractors) == list(model.extractors) == ["text", "audio"]
     assert torch.equal(logits_of(again, batch), logits_of(model, batch))
-    before, after = embeddings_of(model, trained), embeddings_of(again, trained)
+    before, after = embeddings_of(model, trained_root), embeddings_of(again, trained_root)
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert not any(part.training for part in (again.network, *again.extractors.values()))
 
 
-def test_a_folder_needs_nothing_but_itself(saved, trained, tmp_path):
+def test_a_folder_needs_nothing_but_itself(saved, trained_root, tmp_path):
     text = (saved / "model.json").read_text(encoding="utf-8")
-    assert str(trained) not in text
+    assert str(trained_root) not in text
     assert "encoder" not in json.loads(text)["extractors"]["text"]["init_args"].values()
     moved = shutil.copytree(saved, tmp_path / "moved")
     assert load_model(moved).extractors["text"].width == 16
@@ -99,8 +99,8 @@ def test_a_folder_holds_tensors_and_text_alone(saved):
     }
 
 
-def test_a_model_says_what_it_was_trained_on(model, trained):
-    manifest = Manifest.load(trained / "manifest")
+def test_a_model_says_what_it_was_trained_on(model, trained_root):
+    manifest = Manifest.load(trained_root / "manifest")
     facts = model.config["trained"]
     assert (facts["corpus"], facts["manifest_sha256"], facts["seed"]) == ("tiny", manifest.sha256, 2)
     assert facts["counts"]["test"] == {"dialogues": 12, "utterances": 24, "labelled": 24}
@@ -114,17 +114,17 @@ def test_probabilities_are_calibrated_on_dev(model):
     torch.testing.assert_close(model.probabilities(logits), (logits / model.temperature).softmax(-1))
 
 
-def test_a_run_that_was_not_tested_has_no_temperature(run_folder, trained, tmp_path):
+def test_a_run_that_was_not_tested_has_no_temperature(run_folder, trained_root, tmp_path):
     copy = Path(shutil.copytree(run_folder, tmp_path / "run"))
     (copy / "report.json").unlink()
-    given = {"text": trained / "runs" / "text" / "seed-1", "audio": trained / "runs" / "audio"}
+    given = {"text": trained_root / "runs" / "text" / "seed-1", "audio": trained_root / "runs" / "audio"}
     assert assemble(copy, given).temperature == 1
 
 
-def test_no_training_code_is_imported(saved, trained):
+def test_no_training_code_is_imported(saved, trained_root):
     script = (
         "import sys, torch\nfrom m2fnet.model import load_model\nmodel = load_model(sys.argv[1])\n"
-        "from extractors.embedding import Loading, embed, turns\nfrom m2fnet.manifest import Manifest\n"
+        "from extractors.extraction.embedding import Loading, embed, turns\nfrom m2fnet.manifest import Manifest\n"
         "wanted = turns(Manifest.load(__import__('pathlib').Path(sys.argv[2])), 'test')[:2]\n"
         "found = {n: torch.stack([v for _, v in embed(e, wanted, Loading(workers=0))])[None]\n"
         "         for n, e in model.extractors.items()}\n"
@@ -132,7 +132,7 @@ def test_no_training_code_is_imported(saved, trained):
         "print(model.network({'inputs': found, 'present': dict.fromkeys(found, here), 'valid': here}).shape)\n"
         "print('TRAINING', sorted({'pytorch_lightning', 'lightning', 'torchmetrics'} & set(sys.modules)))\n"
     )
-    arguments = [sys.executable, "-c", script, str(saved), str(trained / "manifest")]
+    arguments = [sys.executable, "-c", script, str(saved), str(trained_root / "manifest")]
     told = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=120).stdout
     assert "torch.Size([1, 2, 3])" in told
     assert "TRAINING []" in told
@@ -230,8 +230,8 @@ def test_another_format_is_refused(form, folder):
         ("network", "m2fnet.cli.main", "outside the trusted packages"),
         ("text", "pytorch_lightning.callbacks.ModelCheckpoint", "outside the trusted packages"),
         ("text", "dialogue.Evil", "outside the trusted packages"),
-        ("network", "dialog.cli.main", "is no network"),
-        ("text", "extractors.hub.fetch", "is no extractor"),
+        ("network", "dialog.cli.main", "expected a subclass of torch.nn"),
+        ("text", "extractors.pretrained.fetch", "expected a subclass of extractors.base.Extractor"),
         ("text", "extractors.no.such", "cannot be imported"),
         ("text", "evil.yaml", "outside the trusted packages"),
         ("text", "os", "cannot be imported"),
@@ -371,11 +371,11 @@ def test_a_new_folder_is_as_readable_as_any_other(saved, tmp_path):
     assert os.access(saved / "model.json", os.R_OK)
 
 
-def test_an_extractor_elsewhere_has_to_be_named(run_folder, trained, tmp_path):
+def test_an_extractor_elsewhere_has_to_be_named(run_folder, trained_root, tmp_path):
     copy = Path(shutil.copytree(run_folder, tmp_path / "far" / "away" / "run"))
     with pytest.raises(ModelError, match=r"is in no run folder below .* Name its run folder: --extractor text=RUN"):
         load_model(copy)
-    text, audio = trained / "runs" / "text" / "seed-1", trained / "runs" / "audio"
+    text, audio = trained_root / "runs" / "text" / "seed-1", trained_root / "runs" / "audio"
     assert assemble(copy, {"text": text, "audio": audio}).config["network"]["widths"] == {"text": 16, "audio": 6}
     with pytest.raises(ModelError, match=r"The weights in .* have SHA-256 .*, but the text embeddings of .* were made"):
         assemble(copy, {"text": audio})
@@ -383,9 +383,9 @@ def test_an_extractor_elsewhere_has_to_be_named(run_folder, trained, tmp_path):
         assemble(copy, {"visual": audio})
 
 
-def test_a_run_on_imported_embeddings_makes_no_model(run_folder, trained, tmp_path):
+def test_a_run_on_imported_embeddings_makes_no_model(run_folder, trained_root, tmp_path):
     root = tmp_path / "copy"
-    shutil.copytree(trained, root)
+    shutil.copytree(trained_root, root)
     run = root / "runs" / "talk" / "seed-2"
     provenance = json.loads((run / "provenance.json").read_text(encoding="utf-8"))
     store = root / "embeddings" / "audio"
@@ -398,10 +398,10 @@ def test_a_run_on_imported_embeddings_makes_no_model(run_folder, trained, tmp_pa
         load_model(run)
 
 
-def test_a_store_that_was_made_anew_tells_nothing(run_folder, trained, tmp_path):
-    root = Path(shutil.copytree(trained, tmp_path / "copy"))
+def test_a_store_that_was_made_anew_tells_nothing(run_folder, trained_root, tmp_path):
+    root = Path(shutil.copytree(trained_root, tmp_path / "copy"))
     run = root / "runs" / "talk" / "seed-2"
-    text = (run / "provenance.json").read_text(encoding="utf-8").replace(str(trained), str(root))
+    text = (run / "provenance.json").read_text(encoding="utf-8").replace(str(trained_root), str(root))
     (run / "provenance.json").write_text(text, encoding="utf-8")
     meta = json.loads((root / "embeddings" / "text" / "meta.json").read_text(encoding="utf-8"))
     meta["sha256"]["shard-00000.safetensors"] = "0" * 64
@@ -410,5 +410,5 @@ def test_a_store_that_was_made_anew_tells_nothing(run_folder, trained, tmp_path)
         load_model(run)
 
 
-def test_a_run_of_an_extractor_is_no_dialogue_run(trained):
-    assert "no run of a dialogue network" in refused(trained / "runs" / "text" / "seed-1", M2FNetError)
+def test_a_run_of_an_extractor_is_no_dialogue_run(trained_root):
+    assert "no run of a dialogue network" in refused(trained_root / "runs" / "text" / "seed-1", M2FNetError)

@@ -2,7 +2,6 @@
 
 import json
 import math
-import runpy
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 from made_up_model import LABELS, made_up_model, subtitles, talk, write_wav
+from tiny_media import write_clip
 
-from extractors.embedding import turns as all_turns
+from extractors.extraction.embedding import place_utterances as all_turns
 from m2fnet.conversation.clip import manifest_of
 from m2fnet.errors import ConversationError, PredictionError, UsageError
 from m2fnet.pipeline import Pipeline, conversation_of
@@ -27,8 +27,7 @@ CLOSE = 1e-5
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     """Six seconds of sound and picture."""
-    media = runpy.run_path(str(Path(__file__).parents[1] / "media" / "tiny_media.py"))
-    return media["write_clip"](tmp_path_factory.mktemp("clip") / "talk.mp4", seconds=6, codecs=("mpeg4", "aac"))
+    return write_clip(tmp_path_factory.mktemp("clip") / "talk.mp4", seconds=6, codecs=("mpeg4", "aac"))
 
 
 def probabilities(predictions):
@@ -317,7 +316,7 @@ def test_a_fresh_process_imports_no_training_code_and_little_else(tmp_path):
         capture_output=True,
         text=True,
         check=False,
-        env={"PYTHONPATH": str(Path(__file__).parents[1]), "OMP_NUM_THREADS": "1"},
+        env={"PYTHONPATH": str(Path(made_up_model.__code__.co_filename).parent), "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr
     training, heavy = json.loads(done.stdout)

@@ -1,0 +1,1 @@
+"""Networks whose inputs are missing in part: dropped while training, left out while testing."""

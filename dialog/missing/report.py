@@ -1,0 +1,81 @@
+"""The scores of a network whose inputs are missing in part, as plain data and as a page."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+import numpy as np
+
+from dialog.data import DialogueData
+from dialog.missing.conditions import Condition, MissingModalities, random_shares, subsets
+from dialog.predictions import predictions
+from dialog.task import SCORED, DialogueTask
+from m2fnet.formatting import escaped, percent, table
+from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, Resampling, bootstrap_intervals
+from m2fnet.metrics.scores import Tables, accuracy, confusion_tables, weighted_f1
+from m2fnet.records import Split
+
+FILE = "missing.json"
+_STATISTICS = {"weighted_f1": weighted_f1, "accuracy": accuracy}
+
+
+def scores(task: DialogueTask, data: DialogueData) -> dict[str, Any]:
+    """Scores of the network under every condition that `DialogueTrainer.missing` tested it in."""
+    return {
+        "classes": list(data.problem.label_set.classes),
+        "bootstrap": {"over": "dialogues", **asdict(Resampling())},
+        "subsets": [{"present": list(one.present), **_scores(task, data, [one])} for one in subsets(data.modalities)],
+        "random": [
+            {"share": of[0].share, "draws": len(of), **_scores(task, data, of)} for of in random_shares(data.modalities)
+        ],
+    }
+
+
+def _scores(task: DialogueTask, data: DialogueData, draws: Sequence[Condition]) -> dict[str, Any]:
+    """Scores averaged over ``draws``, and the share of all embeddings that is not there."""
+    found: dict[str, Any] = {}
+    for split in SCORED:
+        masks = [mask for one in draws for mask in one.masks(data.dialogues(cast(Split, split))).values()]
+        found[f"{split}.missing_share"] = 1 - float(np.mean([mask.float().mean() for mask in masks]))
+        tables = np.stack([_tables(task, data, split, one) for one in draws])
+        for name, interval in bootstrap_intervals(tables, _STATISTICS).items():
+            score = asdict(interval)
+            if tables.shape[1] < FEWEST_DIALOGUES:
+                score |= {"low": None, "high": None}
+            found[f"{split}.{name}"] = score
+    return found
+
+
+def _tables(task: DialogueTask, data: DialogueData, split: str, condition: Condition) -> Tables:
+    rows = predictions(task, data, MissingModalities.key(split, condition), split)
+    rows = [row for row in rows if row.label is not None]
+    labels, answers, dialogues = zip(*((str(row.label), row.predicted, row.dialogue) for row in rows), strict=True)
+    return confusion_tables(labels, answers, dialogues, data.problem.label_set.classes)
+
+
+def as_markdown(content: dict[str, Any]) -> str:
+    """The scores as a page of two tables, in per cent."""
+    columns = ["missing", "dev weighted F1", "test weighted F1", "95 % interval", "test accuracy"]
+    draw = content["bootstrap"]
+    lines = [
+        f"# {escaped(content['corpus'])}: {' + '.join(content['modalities'])}, seed {content['seed']}, parts missing",
+        "",
+        "The same weights, answering every turn; “missing” is the share of all test embeddings that was not there. The "
+        f"interval holds the middle {100 * draw['level']:g} % of {draw['draws']} bootstrap draws of the test "
+        f"dialogues; below {FEWEST_DIALOGUES} dialogues there is none.",
+        "",
+        *table(["given", *columns], [[" + ".join(row["present"]), *_cells(row)] for row in content["subsets"]]),
+        "",
+        "Every modality of every utterance is left out with the probability at the left, but never all of an "
+        f"utterance; mean over {content['random'][-1]['draws']} draws.",
+        "",
+        *table(["left out", *columns], [[f"{row['share']:.0%}", *_cells(row)] for row in content["random"]]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    f1 = row["test.weighted_f1"]
+    interval = "–" if f1["low"] is None else f"{percent(f1['low'])} to {percent(f1['high'])}"
+    shown = [percent(row["dev.weighted_f1"]["value"]), percent(f1["value"]), interval]
+    return [f"{row['test.missing_share']:.0%}", *shown, percent(row["test.accuracy"]["value"])]

@@ -1,0 +1,1 @@
+"""The commands of this stage: train or fit an extractor, and extract embeddings."""

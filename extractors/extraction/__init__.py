@@ -1,0 +1,1 @@
+"""Manifest and extractor in, a store of embeddings out."""

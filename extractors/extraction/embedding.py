@@ -1,0 +1,261 @@
+"""Utterances -> embeddings, in order: media are read in worker processes, batches go through the extractor."""
+
+import functools
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing import active_children
+from typing import Any, ParamSpec, TypedDict, TypeVar
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from extractors.base import Extractor, PlacedUtterance, Sample
+from m2fnet.errors import MediaError, RunError
+from m2fnet.manifest import Manifest
+from m2fnet.records import Split
+from m2fnet.store import Missing
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_REPORT_OF_DEATH = 2.0  # seconds until torch has surely noticed that a worker died
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How utterances are loaded.
+
+    Attributes:
+        batch_size: utterances per forward pass.
+        workers: processes that read media; 0 reads in the process itself, None: one per core, for text none.
+        device: where the forward pass runs.
+    """
+
+    batch_size: int = 64
+    workers: int | None = None
+    device: str = "cpu"
+
+    def workers_for(self, extractor: Extractor) -> int:
+        """Number of processes that read what ``extractor`` needs."""
+        if self.workers is not None:
+            return self.workers
+        return 0 if extractor.modality == "text" else torch.get_num_threads()  # the cores it may use
+
+
+def names_dead_workers(function: Callable[P, R]) -> Callable[P, R]:
+    """A ``function`` that raises `RunError` when a worker process dies.
+
+    Torch reports the death by a signal, wherever the main process happens to be, so a whole piece of work is wrapped.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except RuntimeError as error:
+            if not re.search(r"DataLoader worker.*(exited unexpectedly|is killed)", str(error)):
+                raise
+            death = str(error)
+        # raised out here so that no traceback keeps the loader alive: it would report the death again and again
+        raise RunError(
+            f"A worker process died ({death}); it may have run out of memory. Try again with fewer "
+            "workers (--workers 0 reads in the process itself)."
+        )
+
+    return wrapper
+
+
+def place_utterances(manifest: Manifest, split: Split | None = None) -> list[PlacedUtterance]:
+    """Every utterance of ``split`` (of all splits when None) in its place, dialogue by dialogue."""
+    return [
+        PlacedUtterance(manifest, dialogue, position)
+        for dialogue in manifest.dialogues(split)
+        for position in range(len(dialogue))
+    ]
+
+
+def embed(
+    extractor: Extractor, wanted: Sequence[PlacedUtterance], loading: Loading
+) -> list[tuple[PlacedUtterance, Tensor | Missing]]:
+    """Each turn with its embedding, (D,) or (T, D), on the CPU, or with why it has none; in the given order."""
+    extractor.eval().to(loading.device)
+    batches = plan(extractor, wanted, loading.batch_size)
+    found: dict[int, Tensor | Missing] = {}
+    for batch in Reading(extractor, wanted, batches, loading.workers_for(extractor)):
+        embeddings = _forward(extractor, batch["inputs"], loading.device) if batch["inputs"] is not None else []
+        found |= zip(batch["places"], results(batch, embeddings), strict=True)
+    return [(placed, found[place]) for place, placed in enumerate(wanted)]
+
+
+def read(extractor: Extractor, wanted: Sequence[PlacedUtterance], loading: Loading) -> list[Sample | Missing]:
+    """The sample of each turn, or why it has none, in the given order."""
+    workers = loading.workers_for(extractor)
+    batches = DataLoader(Outcomes(extractor, wanted), loading.batch_size, num_workers=workers, collate_fn=list)
+    return [_owned(outcome) for batch in _read_by(batches) for outcome in batch]
+
+
+def embed_samples(extractor: Extractor, samples: Sequence[Sample], loading: Loading) -> list[Tensor]:
+    """Embeddings of samples that are in memory already."""
+    extractor.eval().to(loading.device)
+    starts = range(0, len(samples), loading.batch_size)
+    batches = (extractor.collate(samples[start : start + loading.batch_size]) for start in starts)
+    return [embedding for batch in batches for embedding in _forward(extractor, batch, loading.device)]
+
+
+class Outcomes(Dataset[Sample | Missing]):
+    """What preprocessing makes of each turn."""
+
+    def __init__(self, extractor: Extractor, wanted: Sequence[PlacedUtterance]) -> None:
+        self.extractor, self.wanted = extractor, wanted
+
+    def __len__(self) -> int:
+        return len(self.wanted)
+
+    def __getitem__(self, place: int) -> Sample | Missing:
+        placed = self.wanted[place]
+        try:
+            return self.extractor.preprocess(placed)
+        except MediaError as error:
+            return Missing(error.stage, error.reason)
+        except Exception as error:
+            error.add_note(f"while reading the {self.extractor.modality} of utterance {placed.utterance.id!r}")
+            raise
+
+
+class EmbeddingBatch(TypedDict):
+    """Utterances that are embedded together.
+
+    Attributes:
+        inputs: what the extractor's ``collate`` made of those that can be read; None if none can be read.
+        places: which of the wanted turns they are.
+        missing: for each why it cannot be read, as stage and reason, or None.
+        cut: for each what the extractor left out, such as ``{"cut_tokens": 3}``.
+    """
+
+    inputs: Sample | None
+    places: list[int]
+    missing: list[tuple[str, str] | None]
+    cut: list[dict[str, int]]
+
+
+def results(batch: EmbeddingBatch, embeddings: Iterable[Tensor]) -> list[Tensor | Missing]:
+    """What became of each utterance of a batch: the next of the ``embeddings`` of its inputs, or why it has none."""
+    in_order = iter(embeddings)
+    return [next(in_order) if why is None else Missing(*why) for why in batch["missing"]]
+
+
+def on_cpu(embeddings: Tensor | list[Tensor]) -> list[Tensor]:
+    """One embedding per utterance in single precision; those in one tensor travel together."""
+    return list(embeddings.cpu().float()) if isinstance(embeddings, Tensor) else [v.cpu().float() for v in embeddings]
+
+
+class Reading:
+    """The batches of a plan, read in worker processes; these start when the first batch is asked for.
+
+    Args:
+        extractor: reads them.
+        wanted: turns.
+        plan: for each batch the places of its turns in ``wanted``.
+        workers: processes; 0 reads in this one.
+    """
+
+    def __init__(
+        self, extractor: Extractor, wanted: Sequence[PlacedUtterance], plan: Sequence[Sequence[int]], workers: int
+    ) -> None:
+        self._batches, self._workers = _Batches(extractor, wanted, plan), workers
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[EmbeddingBatch]:
+        batches = DataLoader(
+            self._batches,
+            batch_size=None,
+            num_workers=self._workers,
+            collate_fn=_as_it_is,
+            generator=torch.Generator(),  # of its own: otherwise each pass would draw from the process's random numbers
+        )
+        yield from _read_by(batches)
+
+
+class _Batches(Dataset[EmbeddingBatch]):
+    """Whole batches as items."""
+
+    def __init__(self, extractor: Extractor, wanted: Sequence[PlacedUtterance], plan: Sequence[Sequence[int]]) -> None:
+        self.extractor, self.plan, self.outcomes = extractor, plan, Outcomes(extractor, wanted)
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+    def __getitem__(self, number: int) -> EmbeddingBatch:
+        places = list(self.plan[number])
+        outcomes = [self.outcomes[place] for place in places]
+        samples = [outcome for outcome in outcomes if not isinstance(outcome, Missing)]
+        return {
+            "inputs": self.extractor.collate(samples) if samples else None,
+            "places": places,
+            "missing": [(o.stage, o.reason) if isinstance(o, Missing) else None for o in outcomes],
+            "cut": [{} if isinstance(o, Missing) else cuts(o) for o in outcomes],
+        }
+
+
+def plan(extractor: Extractor, wanted: Sequence[PlacedUtterance], batch_size: int) -> list[list[int]]:
+    """The places of all turns in batches of like size: padding to the longest costs little.
+
+    The largest come first: if they need too much memory, that shows at once.
+    """
+    sizes = [extractor.size(placed) for placed in wanted]
+    order = sorted(range(len(wanted)), key=lambda place: -sizes[place])
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def cuts(sample: Sample) -> dict[str, int]:
+    """What an extractor says it left out of a sample, or what lacked: whole numbers named ``cut_...``, ``without_...``.
+
+    >>> cuts({"cut_turns": 2, "cut_tokens": 0, "tokens": [1, 2]})
+    {'cut_turns': 2}
+    """
+    return {name: v for name, v in sample.items() if name.startswith(("cut_", "without_")) and isinstance(v, int) and v}
+
+
+def as_words(cut: Mapping[str, int]) -> str:
+    """What `cuts` counted, summed up, as it is told.
+
+    >>> as_words({"cut_turns": 2, "without_face": 1})
+    '2 cut turns, 1 without face'
+    """
+    return ", ".join(f"{amount} {kind.replace('_', ' ')}" for kind, amount in cut.items())
+
+
+def _as_it_is(batch: Any) -> Any:  # noqa: ANN401
+    return batch
+
+
+def _read_by(batches: DataLoader[Any]) -> Iterator[Any]:
+    """What worker processes read, or the report that one of them died."""
+    others = set(active_children())
+    found = iter(batches)
+    workers = set(active_children()) - others
+    try:
+        yield from found
+    except (ConnectionError, EOFError, FileNotFoundError):
+        if workers:
+            time.sleep(_REPORT_OF_DEATH)  # a dead worker's tensors are gone; torch's report raises in here
+            if not all(worker.is_alive() for worker in workers):  # it cannot if Lightning took its signal handler away
+                raise RuntimeError("DataLoader worker is killed") from None
+        raise
+
+
+@torch.inference_mode()
+def _forward(extractor: Extractor, batch: Sample, device: str) -> list[Tensor]:
+    on_device = {name: v.to(device) if isinstance(v, Tensor) else v for name, v in batch.items()}
+    return on_cpu(extractor(on_device))
+
+
+def _owned(outcome: Sample | Missing) -> Sample | Missing:
+    """The sample outside shared memory: thousands of shared tensors would use up the open files of the process."""
+    if isinstance(outcome, Missing):
+        return outcome
+    return {name: v.clone() if isinstance(v, Tensor) else v for name, v in outcome.items()}

@@ -1,0 +1,1 @@
+"""Layers that extractors of several modalities share."""

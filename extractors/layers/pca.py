@@ -1,0 +1,46 @@
+"""Raw features on their main directions: what the closed-form audio and visual extractors learn."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer
+
+from extractors.layers.scaling import Scaler, Scaling
+
+
+class Projection(nn.Module):
+    """Features (N, F), standardised and projected on their principal components (N, D).
+
+    Args:
+        width: number of components D; smaller where the training split has fewer features or samples.
+        scaling: how the projected features are scaled.
+    """
+
+    components: Tensor
+
+    def __init__(self, width: int, scaling: Scaling = "variance") -> None:
+        super().__init__()
+        if width < 1:
+            raise ValueError(f"Expected a width of at least 1, but got {width}.")
+        self._width = width
+        self.standardise = Scaler("variance")
+        self.scaler = Scaler(scaling)
+        self.register_buffer("components", UninitializedBuffer())
+
+    @property
+    def width(self) -> int:
+        """Number of components D."""
+        return self._width if isinstance(self.components, UninitializedBuffer) else self.components.shape[1]
+
+    def fit(self, features: Tensor) -> None:
+        """Learn scale and directions from the training split's features (N, F)."""
+        self.standardise.fit(features)
+        standardised = self.standardise(features)
+        directions = torch.linalg.svd(standardised, full_matrices=False).Vh[: self._width].T
+        largest = directions.gather(0, directions.abs().argmax(0, keepdim=True))
+        self.components = (directions * largest.sign()).contiguous()  # the sign of a direction is arbitrary
+        self.scaler.fit(standardised @ self.components)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Projected features (N, D)."""
+        projected: Tensor = self.scaler(self.standardise(features) @ self.components)
+        return projected

@@ -1,0 +1,1 @@
+"""Run folders of extractors: written, read again, passed on."""

@@ -1,0 +1,246 @@
+"""``m2fnet ablate``: the paper's tables for one configuration of M2FNet, by runs over its settings."""
+
+import argparse
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from m2fnet.commands.arguments import list_of
+from m2fnet.commands.sweep import parse_many_runs, parser_of_many_runs, run_left, tell_failed
+from m2fnet.errors import UsageError
+from m2fnet.files import write_json, write_text
+from m2fnet.records import MODALITIES
+from m2fnet.sweeps.paper_tables import PAPER_CORPORA, STORE_QUESTIONS, Row, Table, store_table, tables
+from m2fnet.sweeps.plan import REPORT, Sweep, folder_of_all, stage_of
+from m2fnet.sweeps.processes import Run, Setting
+
+DESCRIPTION = """\
+Train and test every row of the paper's tables (arXiv:2206.02187, Tables 2 to 5) and print them with the paper's numbers
+beside ours: modality subsets, concatenation against fusion, 1 to 6 encoders, 1 to 6 fusion layers. Scene, face or both
+and the extractor's losses compare stores, which --visual and --losses name; without, the page tells what makes them.
+Rows that are the same settings are trained once, what is done is not done again, and a run that fails does not stop the
+others. Depths are to be chosen by the dev column.
+"""
+EPILOG = """\
+Any other key is a setting of all runs: --trainer.max_epochs 5 ...
+
+  m2fnet ablate --config conf/dialog/m2fnet_meld.yaml --seeds 0-2 --jobs 2
+  m2fnet ablate --config conf/dialog/m2fnet_meld.yaml --only encoders,fusion_layers
+  m2fnet ablate --config conf/dialog/m2fnet_meld.yaml --visual scene=DIR face=DIR both=DIR
+"""
+NAMES = ("modalities", "fusion", "encoders", "fusion_layers", "visual", "losses")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row with the runs that belong to it, one for each seed."""
+
+    row: Row
+    runs: tuple[Run, ...]
+
+    @property
+    def tested(self) -> list[Path]:
+        """Folders of the runs that have a score."""
+        return [run.folder for run in self.runs if (run.folder / REPORT).exists()]
+
+
+Planned = dict[str, list[list[Line]]]  # name of a table -> the rows of each of its parts
+
+
+def main(argv: list[str]) -> None:
+    """Run what is left of every table, print the tables and write them.
+
+    Raises:
+        UsageError: if a setting is wrong, or something asked for has no store; nothing is trained then.
+        RunError: if runs failed; their tables are written without them.
+    """
+    arguments, options = parse_many_runs(_parser(), argv)
+    from dialog.cli import data_of  # takes seconds, which `--help` does not need
+
+    if stage_of(arguments.config) != "dialog":
+        raise UsageError(f"{arguments.config} names no data.stores; expected the configuration of a dialogue network.")
+    data = data_of(["--config", arguments.config, *options])
+    modalities = _modalities(arguments, data)
+    chosen = _tables(arguments, modalities)
+    sweep = Sweep(arguments.config, "dialog", arguments.seeds)
+    planned = _plan(sweep, chosen, [*options, f"--data.modalities={json.dumps(modalities)}"])
+    # rows of several tables may be the same settings
+    runs = list(
+        {run.folder: run for parts in planned.values() for part in parts for line in part for run in line.runs}.values()
+    )
+    out = arguments.out or folder_of_all(arguments.config, runs, "ablation")
+    failed = run_left(runs, arguments.jobs, sweep.module)
+    content = {
+        "config": arguments.config,
+        "seeds": ", ".join(map(str, arguments.seeds)),
+        "tables": [_summary(one, planned[one.name]) for one in chosen],
+        "left_out": _left_out(arguments, modalities, data["manifest"]),
+    }
+    _deliver(content, out)
+    tell_failed(failed, len(runs))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = parser_of_many_runs("ablate", DESCRIPTION, EPILOG, seeds="0-2")
+    parser.add_argument(
+        "--only", type=list_of(NAMES), metavar="TABLES", help=f"any of {','.join(NAMES)} (default: all)"
+    )
+    parser.add_argument(
+        "--modalities",
+        type=list_of(MODALITIES),
+        metavar="NAMES",
+        help="those to combine (default: all that the configuration reads)",
+    )
+    parser.add_argument(
+        "--visual",
+        nargs="+",
+        type=_store,
+        default=[],
+        metavar="NAME=DIR",
+        help="stores of visual embeddings to compare, named scene, face and both to stand beside the paper's",
+    )
+    parser.add_argument(
+        "--losses",
+        nargs="+",
+        type=_store,
+        default=[],
+        metavar="NAME=DIR",
+        help="stores of one modality, whose extractor was trained with the losses so named",
+    )
+    return parser
+
+
+def _store(text: str) -> tuple[str, str]:
+    name, sign, folder = text.partition("=")
+    if not (name and sign and folder):
+        raise argparse.ArgumentTypeError(f"expected NAME=DIR, got {text!r}")
+    return name, folder
+
+
+def _modalities(arguments: argparse.Namespace, data: Mapping[str, Any]) -> list[str]:
+    """The modalities to combine."""
+    stores = [name for name in MODALITIES if name in data["stores"]]
+    asked = arguments.modalities or data["modalities"] or stores
+    if absent := [name for name in asked if name not in stores]:
+        raise UsageError(
+            f"{absent[0]} is to be combined, but {arguments.config} has stores of {' and '.join(stores)} alone. Add "
+            f"one with --data.stores.{absent[0]} DIR, or name others with --modalities."
+        )
+    return [name for name in MODALITIES if name in asked]
+
+
+def _tables(arguments: argparse.Namespace, modalities: Sequence[str]) -> list[Table]:
+    """The tables that were asked for and have rows."""
+    every = tables(modalities)
+    for asked in STORE_QUESTIONS:
+        if stores := getattr(arguments, asked.name):
+            modality = _modality_of(stores, asked.name, arguments, modalities)
+            every.append(store_table(asked.name, asked.title, modality, dict(stores)))
+    only = arguments.only or NAMES
+    if arguments.only and (empty := [one.name for one in every if one.name in only and not one.rows]):
+        raise UsageError(f"--only names {empty[0]}, but {_nothing_to_fuse(modalities)}")
+    return [one for one in every if one.name in only and one.rows]
+
+
+def _modality_of(
+    stores: Sequence[tuple[str, str]], option: str, arguments: argparse.Namespace, modalities: Sequence[str]
+) -> str:
+    """The modality that the stores of an option have in common."""
+    from m2fnet.store import Store
+
+    if arguments.only and option not in arguments.only:
+        raise UsageError(f"--{option} names stores, but --only leaves their table out; add {option} to it.")
+    if any(len(set(part)) < len(stores) for part in zip(*stores, strict=True)):
+        raise UsageError(f"--{option} gives one name or one store twice; expected each once.")
+    found = {Store(folder).meta.modality for _, folder in stores}
+    if len(found) > 1 or (option == "visual" and found != {"visual"}):
+        expected = "visual ones alone" if option == "visual" else "those of one modality"
+        raise UsageError(f"--{option} names stores of {' and '.join(sorted(found))} embeddings; expected {expected}.")
+    (modality,) = found
+    if modality not in modalities:
+        raise UsageError(
+            f"--{option} compares stores of {modality} embeddings, but the runs read {' and '.join(modalities)} alone, "
+            f"so all its rows would be the same. Add --data.stores.{modality} DIR to {arguments.config}'s stores, or "
+            f"{modality} to --modalities."
+        )
+    return str(modality)
+
+
+def _nothing_to_fuse(modalities: Sequence[str]) -> str:
+    return f"fusion needs text and another modality, and the runs read {' and '.join(modalities)}."
+
+
+def _left_out(arguments: argparse.Namespace, modalities: Sequence[str], manifest: str) -> list[dict[str, str]]:
+    """The tables of all that were asked for that cannot be made, why, and the commands that help."""
+    only = arguments.only or NAMES
+    given = {"config": shlex.quote(arguments.config), "manifest": shlex.quote(manifest)}
+    empty = [one for one in tables(modalities) if one.name in only and not one.rows]
+    unmade = [asked for asked in STORE_QUESTIONS if asked.name in only and not getattr(arguments, asked.name)]
+    why = "it compares stores that have to be made first:"
+    return [
+        *({"title": one.title, "why": _nothing_to_fuse(modalities), "commands": ""} for one in empty),
+        *({"title": asked.title, "why": why, "commands": asked.commands.format(**given)} for asked in unmade),
+    ]
+
+
+def _plan(sweep: Sweep, chosen: Sequence[Table], options: Sequence[str]) -> Planned:
+    """The runs of every row; nothing is trained."""
+    return {
+        one.name: [
+            [Line(row, tuple(sweep.runs(Setting({part.key: row.value, **part.fixed}), options))) for row in part.rows]
+            for part in one.parts
+        ]
+        for one in chosen
+    }
+
+
+def _summary(asked: Table, parts: Sequence[Sequence[Line]]) -> dict[str, Any]:
+    """The scores of a table's rows, as `m2fnet report` gives them, with the paper's."""
+    from m2fnet.reports.summary import summarise_settings
+    from m2fnet.runs.tested import collect
+
+    lines = [line for part in parts for line in part]
+    settings = collect([run for line in lines for run in line.tested])
+    if not settings:
+        rows = [_scored(line.row, None, None) for line in lines]
+        return {"name": asked.name, "title": asked.title, "rows": rows, "differences": [], "summary": None}
+    of = {run.folder: setting for setting in settings for run in setting.runs}
+    pairs = zip(*parts, strict=True) if asked.is_paired else []
+    compare = [(of[a.tested[0]], of[b.tested[0]]) for a, b in pairs if a.tested and b.tested]
+    summary = summarise_settings(settings, compare=compare)
+    names = {of[line.tested[0]].name: line.row.name for line in lines if line.tested}
+    scores = {names[score["setting"]]: score for score in summary["settings"]}
+    corpus = PAPER_CORPORA.get((summary["corpus"], summary["turns"]))
+    return {
+        "name": asked.name,
+        "title": asked.title,
+        "rows": [_scored(line.row, scores.get(line.row.name), corpus) for line in lines],
+        "differences": [
+            {"first": names[found["first"]], "second": names[found["second"]], **found["scores"]["weighted_f1"]}
+            for found in summary["differences"]
+        ],
+        "summary": {key: summary[key] for key in ("corpus", "turns", "dialogues", "bootstrap", "majority")},
+    }
+
+
+def _scored(row: Row, score: Mapping[str, Any] | None, corpus: str | None) -> dict[str, Any]:
+    paper = row.paper.get(corpus) if corpus is not None else None
+    kept = ("setting", "seeds", "test.weighted_f1", "test.accuracy", "test.macro_f1", "dev.weighted_f1", "runs")
+    return {
+        "row": row.name,
+        "paper": {"accuracy": paper[0], "weighted_f1": paper[1]} if paper is not None else None,
+        "scores": {key: score[key] for key in kept} if score is not None else None,
+    }
+
+
+def _deliver(content: Mapping[str, Any], out: Path) -> None:
+    from m2fnet.sweeps.ablation_page import as_markdown
+
+    page = as_markdown(content)
+    print(f"\n{page}")
+    write_json(out / "ablation.json", content)
+    write_text(out / "ablation.md", page)
+    print(f"Wrote {out / 'ablation.md'}, {out / 'ablation.json'}")

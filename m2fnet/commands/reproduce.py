@@ -1,0 +1,129 @@
+"""``m2fnet reproduce RUN``: train a run again from what its folder says, and compare."""
+
+import argparse
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from m2fnet import cli
+from m2fnet.errors import RunError, UsageError
+from m2fnet.files import read_json, write_json
+from m2fnet.runs.folder import CONFIG, FIT, REPRODUCTION
+
+if TYPE_CHECKING:
+    from m2fnet.runs.comparison import Comparison
+
+DESCRIPTION = """\
+Train a run again into a folder beside it and compare: kept weights bit for bit, dev score, and the report if it has
+one. First the manifest and the stores are read and compared with the hashes that the run noted. On the machine and CPU
+of the run everything must be equal; elsewhere, and on a GPU, numbers may differ a little. What differs in versions,
+device and code is listed. Folders that the run names relatively are looked for from where the command is typed.
+"""
+
+
+def main(argv: list[str]) -> None:
+    """Train again and compare.
+
+    Raises:
+        RunError: if the data are not those of the run, or something came out differently.
+        UsageError: if there is no finished run, or the second folder is the first.
+    """
+    parser = argparse.ArgumentParser(
+        prog="m2fnet reproduce", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "run", type=Path, metavar="RUN", help="folder that `fit` wrote, of a dialogue network or extractor"
+    )
+    parser.add_argument("--into", type=Path, metavar="DIR", help="folder of the second run (default: reproduced-RUN)")
+    arguments = parser.parse_args(argv)
+    run: Path = arguments.run
+    into: Path = arguments.into or run.parent / f"reproduced-{run.resolve().name}"
+    if into.resolve() == run.resolve():
+        raise UsageError(f"{into} is the run itself; name another folder with --into.")
+    if (run / FIT).is_file():
+        found = _train_again(run, into)
+    elif _is_fitted(run):
+        found = _fit_again(run, into)
+    else:
+        raise UsageError(f"{run} holds no finished training; name the folder of a run that `fit` has finished.")
+    _tell(found, run, into)
+
+
+def _train_again(run: Path, into: Path) -> "list[Comparison]":
+    """Repeat a training by Lightning."""
+    from m2fnet.runs.comparison import REPORT, compare_runs
+    from m2fnet.runs.provenance import Provenance  # torch takes seconds, which `m2fnet reproduce --help` does not need
+
+    before = Provenance.read(run)
+    before.verify_inputs()
+    print("Manifest and stores are those that the run was made from.")
+    with _threads(before.environment.threads):
+        _command(before.stage, "fit", "--config", str(run / CONFIG), "--run", str(into))
+        if (run / REPORT).exists():
+            _command(before.stage, "test", "--config", str(into / CONFIG), "--quiet", "true")
+    changed = before.environment.differences(Provenance.read(into).environment)
+    print("\n" + "\n".join(["Other than when the run was made:", *changed] if changed else ["Environment: the same"]))
+    return compare_runs(run, into)
+
+
+def _fit_again(run: Path, into: Path) -> "list[Comparison]":
+    """Repeat a fit in closed form, which is judged on dev at once, and its test if it was tested."""
+    import yaml
+
+    from m2fnet.manifest import Manifest
+    from m2fnet.runs.comparison import REPORT, compare_fits
+
+    before = read_json(run / REPORT, RunError, "Fit it again.")
+    folder = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))["manifest"]
+    now, then = Manifest.load(Path(folder)).sha256, str(before["extractor"].get("fitted_on"))
+    if now != then:
+        raise RunError(f"{folder} has SHA-256 {now[:12]}…, but the extractor was fitted on {then[:12]}…")
+    (into / REPORT).unlink(missing_ok=True)  # a fit that is there would be taken for this one
+    _command("extractor", "fit", "--config", str(run / CONFIG), "--run", str(into))
+    if "test" in before:
+        _command("extractor", "test", "--config", str(into / CONFIG))
+    return compare_fits(run, into)
+
+
+def _is_fitted(run: Path) -> bool:
+    """Whether the run is of an extractor that is fitted in closed form."""
+    path = run / "report.json"
+    return path.is_file() and isinstance(read_json(path, RunError, "Fit it again.").get("extractor"), dict)
+
+
+def _tell(found: "Sequence[Comparison]", run: Path, into: Path) -> None:
+    print(f"\n{run} and {into}:")
+    for one in found:
+        print(f"  {one.what:<9} {'equal    ' if one.is_equal else 'DIFFERENT'}  {one.detail}")
+    write_json(into / REPRODUCTION, {"run": str(run), "compared": [asdict(one) for one in found]})
+    different = [one.what for one in found if not one.is_equal]
+    if different:
+        raise RunError(f"{into} is not equal to {run}: {', '.join(different)}.")
+    print("The run was reproduced.")
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """As many threads as the run had: with another number, sums come out in another order."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _command(*arguments: str) -> None:
+    """Show a command as one would type it, and run it.
+
+    Raises:
+        RunError: if it fails; it has said why.
+    """
+    print(f"\n$ m2fnet {shlex.join(arguments)}", flush=True)
+    if cli.run(arguments) != cli.DONE:
+        raise RunError(f"`m2fnet {' '.join(arguments[:2])}` failed, see above; there is nothing to compare.")

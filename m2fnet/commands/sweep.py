@@ -1,0 +1,181 @@
+"""``m2fnet sweep``: many seeds and settings of one configuration."""
+
+import argparse
+import shlex
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from m2fnet import cli
+from m2fnet.errors import RunError, UsageError
+from m2fnet.files import read_json, write_json
+from m2fnet.formatting import percent
+from m2fnet.runs.folder import FIT
+from m2fnet.sweeps.plan import REPORT, STAGES, Sweep, folder_of_all, stage_of
+from m2fnet.sweeps.processes import LOG, Outcome, Run, parse_grid, parse_seeds, refuse_forbidden, run_all
+
+DESCRIPTION = """\
+Train and test every seed of every combination of settings, each in the run folder that `fit` would give it. What is
+done is not done again, so the same command continues a sweep that was interrupted. A run that fails does not stop the
+others. The summary is beside the run folders, in one of its own for each choice of settings; more seeds renew it.
+"""
+EPILOG = """\
+Any other key is a setting of all runs: --data.modalities '[text]' --trainer.max_epochs 5 ...
+
+  m2fnet sweep --config conf/dialog/m2fnet_meld.yaml --seeds 0-4
+  m2fnet sweep --config conf/dialog/m2fnet_meld.yaml --seeds 0-4 --jobs 2 \\
+    --grid model.net.fusion_layers=1,3,5 --grid 'data.modalities=[text],[text,audio]'
+"""
+
+
+def main(argv: list[str]) -> None:
+    """Run the sweep and report on it.
+
+    Raises:
+        UsageError: if a setting is wrong; nothing is trained then.
+        RunError: naming the runs that failed.
+    """
+    parser = parser_of_many_runs("sweep", DESCRIPTION, EPILOG)
+    parser.add_argument(
+        "--grid", action="append", default=[], metavar="KEY=A,B", help="try each value; several of these multiply"
+    )
+    parser.add_argument("--no-test", action="store_true", help="train only, and leave the test split alone")
+    parser.add_argument("--no-report", action="store_true", help="print no table at the end")
+    parser.add_argument("--stage", choices=STAGES, help="what the file configures (default: seen from it)")
+    arguments, options = parse_many_runs(parser, argv)
+    runs, sweep = _plan(arguments, options)
+    out = arguments.out or folder_of_all(arguments.config, runs, "sweep")
+    rows = [{"settings": run.setting.values, "seed": run.seed, "run": str(run.folder)} for run in runs]
+    write_json(out / "sweep.json", {"runs": rows})
+    failed = run_left(runs, arguments.jobs, sweep.module)
+    if not arguments.no_test and not arguments.no_report:
+        _report([run.folder for run in runs if (run.folder / REPORT).exists()], out)
+    tell_failed(failed, len(runs))
+
+
+def parser_of_many_runs(
+    name: str, description: str, epilog: str, *, seeds: str | None = None
+) -> argparse.ArgumentParser:
+    """The parser of the command ``name``, with what `parse_many_runs` reads; without ``seeds`` one has to name them."""
+    parser = argparse.ArgumentParser(
+        prog=f"m2fnet {name}",
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", required=True, metavar="FILE", help="of what is trained; it stays as it is")
+    default = f" (default {seeds})" if seeds else ""
+    parser.add_argument("--seeds", required=not seeds, default=seeds, help=f"such as 0-9 or 0-3,7{default}")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at a time; they share the cores (default 1)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"folder of the tables (default: runs/FILE-...-{name})")
+    return parser
+
+
+def parse_many_runs(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The arguments of the command, and the options that are settings of all its runs.
+
+    Raises:
+        UsageError: if there is no process to run, or an option is one that is set for each run.
+    """
+    arguments, options = parser.parse_known_args(argv)
+    if arguments.jobs < 1:
+        raise UsageError(f"--jobs is {arguments.jobs}, expected at least 1.")
+    arguments.seeds = parse_seeds(arguments.seeds)
+    refuse_forbidden([text.removeprefix("--").partition("=")[0] for text in options if text.startswith("--")])
+    return arguments, options
+
+
+def run_left(runs: Sequence[Run], jobs: int, module: str) -> list[Run]:
+    """Run what is left, telling of it; return the runs that failed.
+
+    Args:
+        runs: what is to be done, done runs among it.
+        jobs: number of processes.
+        module: is imported once for all of them.
+    """
+    print(_table(runs), flush=True)
+    left, failed = [run for run in runs if run.commands], []
+    with _ended_like_ctrl_c(), closing(run_all(left, jobs, _gpus(), [module])) as outcomes:
+        for number, outcome in enumerate(outcomes, start=1):
+            print(f"[{number}/{len(left)}] {_line(outcome)}", flush=True)
+            failed += [outcome.run] if outcome.code else []
+    return failed
+
+
+def tell_failed(failed: Sequence[Run], of: int) -> None:
+    """Do nothing if nothing failed.
+
+    Raises:
+        RunError: naming the runs with the last that each has said.
+    """
+    if failed:
+        names = "\n".join(f"  {run.folder}: {_last_line(run.folder / LOG)}" for run in failed)
+        raise RunError(f"{len(failed)} of {of} runs failed; {LOG} in each folder tells all:\n{names}")
+
+
+def _plan(arguments: argparse.Namespace, options: Sequence[str]) -> tuple[list[Run], Sweep]:
+    grid = parse_grid(arguments.grid)
+    stage = arguments.stage or stage_of(arguments.config)
+    sweep = Sweep(arguments.config, stage, arguments.seeds, is_tested=not arguments.no_test)
+    runs = [run for setting in grid for run in sweep.runs(setting, options)]
+    if len({run.folder for run in runs}) < len(runs):
+        raise UsageError("Two combinations of the grid are the same settings; give each value once.")
+    return runs, sweep
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Let a request to end be treated as Ctrl-C is, so that no child is left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _table(runs: Sequence[Run]) -> str:
+    """One line per setting: what it is, its folder, and how many of its seeds are done."""
+    settings: dict[Path, list[Run]] = {}
+    for run in runs:
+        settings.setdefault(run.folder.parent, []).append(run)
+    rows = [("settings", "folder", "seeds", "done")]
+    for folder, members in settings.items():
+        done = sum(not run.commands for run in members)
+        rows.append((str(members[0].setting), str(folder), str(len(members)), str(done)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def _line(outcome: Outcome) -> str:
+    run = outcome.run
+    name = f"{run.setting}, seed {run.seed}"
+    if outcome.code:
+        return f"{name}: FAILED, {_last_line(run.folder / LOG)}"
+    files = {"dev": run.folder / FIT, "test": run.folder / REPORT}
+    found = {split: read_json(path, RunError, "Train it again.") for split, path in files.items() if path.exists()}
+    scores = (f"{split} {percent(content[f'{split}.weighted_f1'])}" for split, content in found.items())
+    return f"{name}: weighted F1 {', '.join(scores)}, {outcome.seconds:.0f} s"
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+def _report(runs: Sequence[Path], out: Path) -> None:
+    if runs:
+        command = ["report", *map(str, runs), "--out", str(out)]
+        print(f"\n$ m2fnet {shlex.join(command)}", flush=True)
+        cli.run(command)

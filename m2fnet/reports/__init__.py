@@ -1,0 +1,1 @@
+"""Tested runs as pages, tables and figures."""

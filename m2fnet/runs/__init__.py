@@ -1,0 +1,1 @@
+"""What a run folder holds: settings, provenance, checkpoints, curves, tested predictions."""

@@ -1,0 +1,261 @@
+"""Tested runs and settings as reports read them: every file is checked, and only like is put beside like."""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from m2fnet.errors import M2FNetError, UsageError
+from m2fnet.files import read_json, read_jsonl
+from m2fnet.formatting import percent
+from m2fnet.manifest import Manifest
+from m2fnet.metrics.scores import Tables, confusion_tables, weighted_f1
+from m2fnet.records import ScoredPrediction
+from m2fnet.runs.folder import differences, settings_of_a_run
+
+SCORES = ("test.weighted_f1", "test.accuracy", "test.macro_f1", "dev.weighted_f1")
+PREDICTIONS = {"dev": "predictions_dev.jsonl", "test": "predictions.jsonl"}
+_FACTS = ("corpus", "manifest_sha256", "modalities", "select", "seed", "classes", "test")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One tested run.
+
+    Attributes:
+        folder: the run folder.
+        config: what is in its ``config.yaml``.
+        report: what is in its ``report.json``.
+        predictions: of the labelled test turns, sorted by id.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    report: dict[str, Any]
+    predictions: tuple[ScoredPrediction, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Run":
+        """Read the run in ``folder``.
+
+        Raises:
+            UsageError: if it has not been tested, its files are damaged or contradict each other, or it is a folder of
+                runs.
+            M2FNetError: if it is no run folder.
+        """
+        config, report = _config(folder), _report(folder)
+        predictions = read_predictions(folder, "test", report["classes"])
+        run = cls(folder, config, report, predictions)
+        found = float(weighted_f1(run.tables().sum(0)))
+        if abs(found - report["test.weighted_f1"]) > 1e-6:
+            raise UsageError(
+                f"{folder / 'report.json'} says a weighted F1 of {percent(report['test.weighted_f1'])}, but its "
+                f"{PREDICTIONS['test']} gives {percent(found)}: they do not come from one test. {_advice(folder)}"
+            )
+        return run
+
+    def tables(self, ids: Collection[str] | None = None) -> Tables:
+        """Confusion matrices ``(D, C, C)`` of the test dialogues, of the turns ``ids`` alone if given."""
+        rows = [p for p in self.predictions if ids is None or p.id in ids]
+        labels = [str(row.label) for row in rows]
+        return confusion_tables(labels, [p.predicted for p in rows], [p.dialogue for p in rows], self.report["classes"])
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The runs that differ in nothing but the seed, in the order of their seeds.
+
+    Attributes:
+        name: what tells it apart: the folder of its ``seed-*`` runs, or else its first run.
+        runs: the tested runs.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of its runs."""
+        return [run.report["seed"] for run in self.runs]
+
+    def tables(self, ids: Collection[str] | None = None) -> Tables:
+        """Confusion matrices ``(S, D, C, C)`` of its runs and the test dialogues, of the turns ``ids`` if given."""
+        return np.stack([run.tables(ids) for run in self.runs])
+
+
+def collect(folders: Sequence[Path]) -> list[Setting]:
+    """Settings in the order of their first run, all tested on the same turns.
+
+    Raises:
+        UsageError: if a run has not been tested, two runs of one setting have the same seed or other data, or two runs
+            were tested on other turns, labels or label sets.
+    """
+    groups: list[list[Run]] = []
+    runs = [Run.read(folder) for folder in folders]
+    for run in runs:
+        _refuse_unlike(runs[0], run)
+        same = next((members for members in groups if not _what_differs(members[0], run)), None)
+        if same is None:
+            groups.append([run])
+        else:
+            same.append(run)
+    return [_setting(members) for members in groups]
+
+
+def what_differs(settings: Sequence[Setting]) -> dict[str, dict[str, str]]:
+    """Name of a setting -> dotted key -> value, of the keys whose values are not the same in all of ``settings``.
+
+    A setting without a key, because its network has none of that name or leaves it open, has a dash there.
+    """
+    first = settings[0].runs[0]
+    found = [_what_differs(first, setting.runs[0]) for setting in settings]
+    same = {key: before for some in found for key, (before, _) in some.items()}
+    values = [same | {key: after for key, (_, after) in some.items()} for some in found]
+    return {
+        setting.name: {key: "–" if value is None else str(value) for key, value in its.items()}
+        for setting, its in zip(settings, values, strict=True)
+    }
+
+
+def manifest_of(settings: Sequence[Setting], folder: Path | None = None) -> Manifest:
+    """The manifest that the runs were tested on: the one in ``folder``, or else where their configuration says.
+
+    Raises:
+        UsageError: if it cannot be found or is another one.
+    """
+    reports = [run.report for setting in settings for run in setting.runs]
+    first = settings[0].runs[0]
+    named = first.config.get("data", {}).get("manifest") if isinstance(first.config.get("data"), dict) else None
+    place = folder or (Path(named) if isinstance(named, str) else None)
+    advice = "Name the folder of the manifest with --manifest DIR."
+    if place is None or not place.is_dir():
+        raise UsageError(f"The manifest of {first.folder} is not at {place}. {advice}")
+    manifest = Manifest.load(place)
+    if manifest.sha256 not in {report["manifest_sha256"] for report in reports}:
+        raise UsageError(
+            f"The manifest in {place} has SHA-256 {manifest.sha256[:12]}…, but {first.folder} was tested on "
+            f"{str(first.report['manifest_sha256'])[:12]}…. {advice}"
+        )
+    strangers = {p.id for p in first.predictions} - {u.id for u in manifest.utterances}
+    if strangers:
+        raise UsageError(f"{first.folder} has predictions of {min(strangers)!r}, which is not in {place}. {advice}")
+    return manifest
+
+
+def read_predictions(folder: Path, split: str, classes: Sequence[str]) -> tuple[ScoredPrediction, ...]:
+    """The predictions of a run for the labelled turns of ``"dev"`` or ``"test"``, sorted by id.
+
+    Raises:
+        UsageError: if the file is absent or a line of it is not a prediction with one probability per class.
+    """
+    path = folder / PREDICTIONS[split]
+    rows = read_jsonl(path, UsageError, _advice(folder))
+    found = [_prediction(row, f"{path}:{number}", classes) for number, row in enumerate(rows, start=1)]
+    if not found or len({p.id for p in found}) < len(found):
+        raise UsageError(f"{path} holds no prediction, or two of one turn; expected one of each. {_advice(folder)}")
+    return tuple(sorted(found, key=lambda p: p.id))
+
+
+def _prediction(row: dict[str, Any], where: str, classes: Sequence[str]) -> ScoredPrediction:
+    probabilities = row.get("probabilities")
+    is_good = (
+        all(isinstance(row.get(key), str) for key in ("id", "dialogue", "label", "predicted"))
+        and {row["label"], row["predicted"]} <= set(classes)
+        and isinstance(probabilities, dict)
+        and set(probabilities) == set(classes)
+        and all(_is_number(value) and 0 <= value <= 1.01 for value in probabilities.values())
+        and abs(math.fsum(probabilities.values()) - 1) < 1e-2  # softmax in bfloat16
+    )
+    if not is_good:
+        raise UsageError(
+            f"{where} is not a prediction; expected id, dialogue, label, predicted and probabilities that add up to 1, "
+            f"one for each of {', '.join(classes)}. {_advice(Path(where).parent)}"
+        )
+    return ScoredPrediction(row["id"], row["dialogue"], row["label"], row["predicted"], row["probabilities"])
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _setting(members: Sequence[Run]) -> Setting:
+    names = ", ".join(str(run.folder) for run in members)
+    runs = sorted(members, key=lambda run: run.report["seed"])
+    seeds = [run.report["seed"] for run in runs]
+    if len(set(seeds)) < len(seeds):
+        raise UsageError(f"Two runs of one setting have the same seed {seeds}: {names}.")
+    if len({run.report["manifest_sha256"] for run in runs}) > 1:
+        raise UsageError(
+            f"Runs of one setting come from different manifests: {names}. Train and test them again on one manifest, "
+            "or give them to `m2fnet report` apart."
+        )
+    by_seed = all(run.folder.name.startswith("seed-") for run in members)
+    return Setting(str(members[0].folder.parent if by_seed else members[0].folder), tuple(runs))
+
+
+def _refuse_unlike(first: Run, second: Run) -> None:
+    """Raise unless both runs were tested on the same turns, with the same labels out of the same label set."""
+    names, advice = f"{first.folder} and {second.folder}", "Only like is compared with like: report them apart."
+    for key, what in (("corpus", "corpora"), ("classes", "label sets")):
+        if first.report[key] != second.report[key]:
+            raise UsageError(f"{names} have different {what}: {first.report[key]} and {second.report[key]}. {advice}")
+    true = [{p.id: (p.dialogue, p.label) for p in run.predictions} for run in (first, second)]
+    if true[0] != true[1]:
+        differing = sorted(key for key in true[0].keys() | true[1].keys() if true[0].get(key) != true[1].get(key))
+        raise UsageError(
+            f"{names} were tested on different turns or labels: {len(true[0])} and {len(true[1])} turns, of which "
+            f"{len(differing)} differ, the first is {differing[0]!r}. {advice}"
+        )
+
+
+def _advice(folder: Path) -> str:
+    return f"Test the run first: `m2fnet dialog test --config {folder / 'config.yaml'}`."
+
+
+def _report(folder: Path) -> dict[str, Any]:
+    report = read_json(folder / "report.json", UsageError, _advice(folder))
+    missing = [key for key in (*_FACTS, *SCORES) if key not in report]
+    if missing:
+        raise UsageError(
+            f"{folder / 'report.json'} is no report of `m2fnet dialog test` or `m2fnet extractor test`: it lacks "
+            f"{', '.join(missing)}. {_advice(folder)}"
+        )
+    classes = report["classes"] if _is_texts(report["classes"]) else []
+    is_good = {
+        **{name: isinstance(report[name], str) for name in ("corpus", "manifest_sha256", "select")},
+        "seed": isinstance(report["seed"], int),
+        "classes": 1 < len(set(classes)) == len(classes),
+        "modalities": _is_texts(report["modalities"]),
+        "test": isinstance(report["test"], dict) and report["test"].get("majority_class") in classes,
+        **{name: _is_number(report[name]) for name in SCORES},
+    }
+    damaged = [name for name, good in is_good.items() if not good]
+    if damaged:
+        raise UsageError(f"{folder / 'report.json'} is damaged: {', '.join(damaged)}. {_advice(folder)}")
+    return report
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    if not (folder / "config.yaml").exists() and any(folder.glob("seed-*/config.yaml")):
+        raise UsageError(f"{folder} is no run, but holds runs; name those: {folder / 'seed-*'}.")
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
+        raise M2FNetError(f"{folder} is no run folder: cannot read its config.yaml ({problem}).") from problem
+    if not isinstance(config, dict):
+        raise M2FNetError(f"{folder} is no run folder: its config.yaml holds no settings.")
+    return config
+
+
+def _what_differs(first: Run, second: Run) -> dict[str, tuple[Any, Any]]:
+    """Dotted key -> both values of every setting that makes another run, the seed aside."""
+    found = differences(*(settings_of_a_run(run.config) for run in (first, second)))
+    return {key: values for key, values in found.items() if key != "seed_everything"}

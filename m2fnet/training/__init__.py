@@ -1,0 +1,1 @@
+"""What both stages share in training: the command line of a run, callbacks, samplers, loggers."""

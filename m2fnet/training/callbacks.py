@@ -1,0 +1,114 @@
+"""What every training run does beside training: keep time, keep random numbers, say how far it is."""
+
+import math
+import re
+import resource
+import statistics
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_utilities.core.rank_zero import rank_zero_only
+
+from m2fnet.errors import RunError
+
+MONITOR = "dev/weighted_f1"  # what selects weights
+
+
+class EpochTimer(pl.Callback):
+    """Seconds per training epoch (validation included) and peak memory."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the epoch's clock."""
+        self._start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop it."""
+        self.seconds.append(time.perf_counter() - self._start)
+
+    def summary(self) -> dict[str, float | None]:
+        """Median epoch in seconds (None if none was run), peak memory of this process and of the GPU in MiB."""
+        gpu = torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else 0.0
+        seconds = round(statistics.median(self.seconds), 4) if self.seconds else None
+        return {
+            "epoch_seconds": seconds,
+            "peak_memory_mib": round(_peak_memory_mib()),
+            "peak_gpu_memory_mib": round(gpu),
+        }
+
+
+def _peak_memory_mib() -> float:
+    """Of this process; what `getrusage` says would count what the process that started it held."""
+    status = Path("/proc/self/status")
+    told = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None
+    if told is not None:  # some sandboxes leave the line out
+        return int(told[1]) / 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 2**20 if sys.platform == "darwin" else peak / 1024
+
+
+class RandomState(pl.Callback):
+    """Lets a resumed run draw the random numbers that it would have drawn uninterrupted (in one process)."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Any] | None = None
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep where the generators stand."""
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        checkpoint["random_state"] = {"cpu": torch.get_rng_state(), "cuda": cuda}
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Remember it until the sanity check is over."""
+        self.state = checkpoint.get("random_state")
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the generators back."""
+        if self.state is None or trainer.world_size > 1:
+            return
+        torch.set_rng_state(self.state["cpu"].cpu())
+        if len(self.state["cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all([state.cpu() for state in self.state["cuda"]])
+
+
+class StopOnNonFinite(pl.Callback):
+    """Stops a training whose numbers are not finite any more, before such weights are kept."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Look at everything that was logged.
+
+        Raises:
+            RunError: naming the first metric that is NaN or infinite.
+        """
+        for name, value in trainer.callback_metrics.items():
+            if trainer.state.fn == "fit" and not trainer.sanity_checking and not math.isfinite(value):
+                raise RunError(
+                    f"The training diverged: {name} is {float(value)} in epoch {trainer.current_epoch + 1}. Lower "
+                    "model.optimizer.init_args.lr, or set trainer.gradient_clip_val."
+                )
+
+
+class EpochLines(pl.Callback):
+    """A line per epoch, where no terminal could show a bar."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say how far the training is."""
+        if not trainer.sanity_checking and trainer.state.fn == "fit":
+            score = 100 * float(trainer.callback_metrics[MONITOR])
+            print_rank_zero(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: dev weighted F1 {score:.2f}")
+
+
+@rank_zero_only
+def print_rank_zero(text: str) -> None:
+    """Print a line for the user, once under distributed training."""
+    print(text, flush=True)  # noqa: T201
