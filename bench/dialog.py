@@ -344,7 +344,7 @@ def train(corpus: Corpus, net: nn.Module, batches: Iterable[DialogueBatch], devi
     optimizer = torch.optim.AdamW(net.parameters(), **corpus.optimizer)
     for batch in batches:
         moved = move_data_to_device(batch, torch.device(device))
-        logits = net(moved)
+        logits = net(moved).scores
         loss = F.cross_entropy(logits.flatten(0, 1), moved["label"].flatten(), ignore_index=UNLABELLED)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dialog.batch import UNLABELLED, DialogueBatch
+from dialog.batch import UNLABELLED, DialogueBatch, output_of
 from extractors.base import PlacedUtterance
 from extractors.extraction.embedding import Loading, embed
 from m2fnet.errors import UsageError
@@ -94,8 +94,7 @@ class Stages:
 
     @torch.inference_mode()
     def _logits(self, turns: Sequence[Embedded]) -> Tensor:
-        logits: Tensor = self._network(batch_of(turns, self.widths, self.device))
-        return logits[0].float().cpu()
+        return output_of(self._network, batch_of(turns, self.widths, self.device)).scores[0].float().cpu()
 
 
 def windows(turns: int, size: int) -> Iterator[tuple[range, range]]:

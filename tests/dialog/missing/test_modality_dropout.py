@@ -107,7 +107,7 @@ def trained(dropout):
     net = PerUtterance(Problem(LABELS, WIDTHS), dropout=0.0, input_norm=False)
     optimizer, batch = torch.optim.SGD(net.parameters(), lr=0.1), labelled(seed=3)
     for epoch in range(100):
-        loss = cross_entropy(net(dropout(batch, epoch)).flatten(0, 1), batch["label"].flatten())
+        loss = cross_entropy(net(dropout(batch, epoch)).scores.flatten(0, 1), batch["label"].flatten())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -116,7 +116,7 @@ def trained(dropout):
 
 def accuracy(net, *gone):
     batch = labelled(seed=4)
-    return (net(without(batch, *gone)).argmax(-1) == batch["label"]).float().mean().item()
+    return (net(without(batch, *gone)).scores.argmax(-1) == batch["label"]).float().mean().item()
 
 
 def test_training_with_dropout_does_without_text_much_better():
@@ -129,5 +129,5 @@ def test_what_is_missing_by_hand_equals_what_is_missing_by_mask():
     torch.manual_seed(0)
     net = M2FNet(Problem(LABELS, WIDTHS), width=8, heads=2, hidden=6).eval()
     batch = batch_of([4, 2])
-    masked = net(with_present(batch, only(batch["present"], ["text", "visual"])))
-    assert_close(masked[batch["valid"]], net(without(batch_of([4, 2]), "audio"))[batch["valid"]])
+    masked = net(with_present(batch, only(batch["present"], ["text", "visual"]))).scores
+    assert_close(masked[batch["valid"]], net(without(batch_of([4, 2]), "audio")).scores[batch["valid"]])

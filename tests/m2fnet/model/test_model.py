@@ -29,7 +29,7 @@ def batch_of(trained_root, split="test"):
 
 def logits_of(model, batch):
     with torch.inference_mode():
-        return model.network(batch)
+        return model.network(batch).scores
 
 
 def embeddings_of(model, trained_root):
@@ -129,7 +129,7 @@ def test_no_training_code_is_imported(saved, trained_root):
         "found = {n: torch.stack([v for _, v in embed(e, wanted, Loading(workers=0))])[None]\n"
         "         for n, e in model.extractors.items()}\n"
         "here = torch.ones(1, 2, dtype=torch.bool)\n"
-        "print(model.network({'inputs': found, 'present': dict.fromkeys(found, here), 'valid': here}).shape)\n"
+        "print(model.network({'inputs': found, 'present': dict.fromkeys(found, here), 'valid': here}).scores.shape)\n"
         "print('TRAINING', sorted({'pytorch_lightning', 'lightning', 'torchmetrics'} & set(sys.modules)))\n"
     )
     arguments = [sys.executable, "-c", script, str(saved), str(trained_root / "manifest")]
