@@ -1,7 +1,7 @@
 """Read a store: memory-mapped, checked against the manifest it is used with."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -38,12 +38,12 @@ _BLOCK = 256  # rows that are gathered at a time, few enough to stay in the proc
 class Store:
     """The embeddings in ``folder``, by utterance id.
 
-    Opening reads the index alone; vectors are mapped from disk when they are asked for.
+    Opening reads only the index; vectors are mapped from disk when they are asked for.
 
     Attributes:
-        meta: what the store says about itself.
+        meta: the facts in its ``meta.json``.
         missing: utterance id -> why it has no embedding.
-        cut: what the extractor left out of the utterances, summed by kind; empty where it cuts nothing.
+        cut: how much the extractor cut from the utterances, summed by kind; empty where it cuts nothing.
 
     Raises:
         StoreError: if the folder is no store, is damaged, or was written by a newer format.
@@ -220,7 +220,7 @@ class Store:
         if found != self._hashes.get(name):
             raise StoreError(f"{path} is not as it was written: its SHA-256 differs from {META}. {ADVICE}")
 
-    def _meta(self, content: dict[str, Any]) -> StoreMeta:
+    def _meta(self, content: Mapping[str, Any]) -> StoreMeta:
         meta = StoreMeta(**{f.name: content[f.name] for f in dataclasses.fields(StoreMeta)})
         known = (MODALITIES, get_args(Resolution), tuple(DTYPES))
         for value, expected in zip((meta.modality, meta.resolution, meta.dtype), known, strict=True):

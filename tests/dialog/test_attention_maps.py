@@ -1,4 +1,4 @@
-"""What the fusion layers look at: recorded, written by `dialog test`, drawn by `report --plots`."""
+"""What the fusion layers attend to: recorded, written by `dialog test`, drawn by `report --plots`."""
 
 import json
 
@@ -30,7 +30,7 @@ def test_the_weights_are_those_that_the_answer_is_made_with():
     assert not weights[1][:, ~present[1]].any()
 
 
-def test_a_turn_that_may_look_nowhere_looks_nowhere():
+def test_an_utterance_that_may_read_nothing_reads_nothing():
     attention = CrossAttention(8, 8, 8, heads=2, dropout=0.0).eval()
     nobody = torch.zeros(1, 3, 3, dtype=torch.bool)
     assert not attention.weights(*torch.randn(3, 1, 3, 8), nobody).any()
@@ -72,8 +72,8 @@ def test_a_tested_run_holds_the_attention_in_a_few_dialogues(tiny_config, tmp_pa
     labels = {row["id"]: row["label"] for row in map(json.loads, predictions)}
     content = json.loads((tmp_path / "run" / "attention.json").read_text(encoding="utf-8"))
     assert 0 < len(content["dialogues"]) <= SHOWN
-    turns = [turn for dialogue in content["dialogues"] for turn in dialogue["turns"]]
-    assert all(labels.get(turn["id"]) == turn["label"] for turn in turns)
+    utterances = [utterance for dialogue in content["dialogues"] for utterance in dialogue["utterances"]]
+    assert all(labels.get(utterance["id"]) == utterance["label"] for utterance in utterances)
     for one in DialogueAttention.read(tmp_path / "run"):
         assert set(one.maps) == {(layer, keys) for layer in (1, 2) for keys in ("audio", "visual")}
         assert one.maps[1, "audio"].sum(-1) == pytest.approx(1, abs=0.01)
