@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from m2fnet.errors import UsageError
 
-UNLABELLED = -100  # the class number that torch's cross-entropy ignores
-
 
 class DialogueBatch(TypedDict):
     """B dialogues, padded to the U utterances of the longest one.
@@ -20,7 +18,8 @@ class DialogueBatch(TypedDict):
             stream has one vector per utterance.
         present: stream -> (B, U) as bool; False for a missing embedding and for padding.
         valid: (B, U) as bool; False for padding.
-        label: (B, U) class numbers; `UNLABELLED` for context utterances and padding.
+        label: (B, U) class numbers, or for label sets (B, U, C) of 0 and 1; `m2fnet.problems.UNLABELLED` for context
+            utterances and padding.
         row: (B, U) place of the utterance in `Dialogues.utterances`; -1 for padding.
         labelled: number of utterances that have a label; counted here so that the device need not be asked.
     """

@@ -1,7 +1,6 @@
 """Training and judging a dialogue network: one LightningModule for all of them."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,11 +10,11 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
-from dialog.batch import UNLABELLED, DialogueBatch, Output, output_of
+from dialog.batch import DialogueBatch, Output, output_of
 from dialog.missing.modality_dropout import ModalityDropout
 from m2fnet.errors import UsageError
 from m2fnet.losses.class_weights import class_weights, weighted_cross_entropy
-from m2fnet.records import LabelSet, Problem
+from m2fnet.problems import UNLABELLED, Problem, problem_from_dict
 
 NetworkFactory = Callable[[Problem], nn.Module]
 SCORED = ("dev", "test")  # the order of `DialogueData.test_dataloader`
@@ -161,16 +160,14 @@ class DialogueTask(pl.LightningModule):
         are left out, and `load_from_checkpoint` has to be given them again.
         """
         assert self.problem is not None, "there is nothing to save before `build`"
-        checkpoint["problem"] = asdict(self.problem)
+        checkpoint["problem"] = self.problem.as_dict()
         if "_instantiator" not in checkpoint.get("hyper_parameters", {}):
             checkpoint.pop("hyper_parameters", None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build the network that the weights belong to."""
         if self.net is None:
-            names = checkpoint["problem"]["label_set"]
-            label_set = LabelSet(names["name"], tuple(names["classes"]), names["kind"])
-            self.build(Problem(label_set, dict(checkpoint["problem"]["widths"])))
+            self.build(problem_from_dict(checkpoint["problem"]))
 
     def keep(self, name: str, batch: DialogueBatch, logits: Tensor) -> None:
         """Keep the probabilities of a batch for `probabilities` under ``name``."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from dialog.batch import DialogueBatch, Output
 from dialog.fusion.attention import allowed_pairs, blocked_for_heads
 from dialog.fusion.encoder import Norm, Position, sinusoidal_positions
-from m2fnet.records import Problem
+from m2fnet.problems import Problem
 
 
 class LateFusion(nn.Module):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dialog.batch import DialogueBatch, Output
 from dialog.fusion.attention import CrossAttention, allowed_pairs
 from dialog.fusion.encoder import Norm, Position, SkipEncoder, sinusoidal_positions
-from m2fnet.records import Problem
+from m2fnet.problems import Problem
 
 LEADER = "text"
 

@@ -4,7 +4,7 @@ from torch import nn
 
 from dialog.batch import DialogueBatch, Output
 from dialog.fusion.concatenation import EarlyFusion
-from m2fnet.records import Problem
+from m2fnet.problems import Problem
 
 
 class PerUtterance(nn.Module):

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dialog.batch import DialogueBatch, Output
 from dialog.fusion.concatenation import EarlyFusion
-from m2fnet.records import Problem
+from m2fnet.problems import Problem
 
 _CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
 

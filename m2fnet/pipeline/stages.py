@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dialog.batch import UNLABELLED, DialogueBatch, output_of
+from dialog.batch import DialogueBatch, output_of
 from extractors.base import PlacedUtterance
 from extractors.extraction.embedding import Loading, embed
 from m2fnet.errors import UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.model import Model
 from m2fnet.pipeline.face_frames import embed_and_watch, looks_for_faces
+from m2fnet.problems import UNLABELLED
 from m2fnet.records import Dialogue, SeenFrame, Utterance
 from m2fnet.store import Missing
 

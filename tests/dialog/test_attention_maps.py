@@ -13,7 +13,7 @@ from dialog.models.late_fusion import LateFusion
 from dialog.models.m2fnet import M2FNet
 from m2fnet.cli import DONE, run
 from m2fnet.plots.attention import DialogueAttention
-from m2fnet.records import Problem
+from m2fnet.problems import make_problem
 
 
 def test_the_weights_are_those_that_the_answer_is_made_with():
@@ -38,7 +38,7 @@ def test_an_utterance_that_may_read_nothing_reads_nothing():
 
 def network(**settings):
     torch.manual_seed(0)
-    return M2FNet(Problem(LABELS, WIDTHS), width=8, heads=2, hidden=6, fusion_layers=2, **settings).eval()
+    return M2FNet(make_problem(LABELS, WIDTHS), width=8, heads=2, hidden=6, fusion_layers=2, **settings).eval()
 
 
 def test_every_fusion_layer_is_recorded_while_it_is_asked_for_and_the_answer_stays_the_same():
@@ -57,7 +57,7 @@ def test_every_fusion_layer_is_recorded_while_it_is_asked_for_and_the_answer_sta
     assert not found[1].weights[0, :, 2].any()  # no picture there
 
 
-@pytest.mark.parametrize("net", [network(fusion="concat"), LateFusion(Problem(LABELS, WIDTHS), width=8, heads=2)])
+@pytest.mark.parametrize("net", [network(fusion="concat"), LateFusion(make_problem(LABELS, WIDTHS), width=8, heads=2)])
 def test_without_fusion_layers_there_is_nothing_to_record(net):
     with recorded_attention(net) as found:
         net(batch_of([3]))

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from dialog.models.late_fusion import LateFusion
 from dialog.models.per_utterance import PerUtterance
 from dialog.models.recurrent import Recurrent
-from m2fnet.records import Problem
+from m2fnet.problems import make_problem
 
 BASELINES = {
     "linear": lambda problem: PerUtterance(problem),
@@ -23,7 +23,7 @@ CONTEXT = ["lstm", "gru", "late", "late pre-norm"]
 
 def network(name, modalities=tuple(WIDTHS)):
     torch.manual_seed(0)
-    return BASELINES[name](Problem(LABELS, {modality: WIDTHS[modality] for modality in modalities})).eval()
+    return BASELINES[name](make_problem(LABELS, {modality: WIDTHS[modality] for modality in modalities})).eval()
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -61,7 +61,7 @@ def test_only_networks_of_the_dialogue_see_other_turns(name):
 @pytest.mark.parametrize("make", [Recurrent, LateFusion])
 def test_a_causal_network_sees_no_later_turn(make):
     torch.manual_seed(0)
-    net, changed = make(Problem(LABELS, WIDTHS), width=8, causal=True).eval(), batch_of([5])
+    net, changed = make(make_problem(LABELS, WIDTHS), width=8, causal=True).eval(), batch_of([5])
     changed["inputs"]["text"][0, 3] *= torch.linspace(-1, 2, WIDTHS["text"])
     before, after = net(batch_of([5])).scores, net(changed).scores
     assert_close(after[0, :3], before[0, :3], atol=1e-6, rtol=0)
@@ -96,4 +96,4 @@ def test_late_fusion_is_the_mean_over_what_is_present():
 )
 def test_sizes_that_make_no_sense_are_named(make, settings, message):
     with pytest.raises(ValueError, match=message):
-        make(Problem(LABELS, WIDTHS), **settings)
+        make(make_problem(LABELS, WIDTHS), **settings)

@@ -6,14 +6,14 @@ from made_up_batches import LABELS, WIDTHS, batch_of, without
 from torch.testing import assert_close
 
 from dialog.models.m2fnet import FusionLayer, M2FNet
-from m2fnet.records import Problem
+from m2fnet.problems import make_problem
 
 SMALL = {"width": 8, "heads": 2, "hidden": 6, "encoders": 2, "fusion_layers": 3}
 
 
 def network(modalities=("text", "audio", "visual"), **settings):
     torch.manual_seed(0)
-    return M2FNet(Problem(LABELS, {name: WIDTHS[name] for name in modalities}), **{**SMALL, **settings}).eval()
+    return M2FNet(make_problem(LABELS, {name: WIDTHS[name] for name in modalities}), **{**SMALL, **settings}).eval()
 
 
 @pytest.mark.parametrize("settings", [{}, {"norm": "pre"}, {"position": "sinusoidal"}, {"causal": True}])

@@ -16,6 +16,7 @@ from m2fnet.errors import M2FNetError, ModelError, UsageError
 from m2fnet.files import sha256_of
 from m2fnet.manifest import Manifest
 from m2fnet.model import assemble, load_model, save_model
+from m2fnet.problems import make_problem
 from m2fnet.store import Store
 
 
@@ -23,7 +24,8 @@ def batch_of(trained_root, split="test"):
     """All dialogues of a split, from the stores."""
     manifest = Manifest.load(trained_root / "manifest")
     stores = {name: Store(trained_root / "embeddings" / name) for name in ("text", "audio")}
-    dialogues = Dialogues(manifest.dialogues(split), stores, manifest.label_set.classes)
+    problem = make_problem(manifest.label_set, {name: store.meta.width for name, store in stores.items()})
+    dialogues = Dialogues(manifest.dialogues(split), stores, problem)
     return dialogues, dialogues.__getitems__(range(len(dialogues)))
 
 
