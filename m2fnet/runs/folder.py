@@ -24,6 +24,8 @@ _OTHER_FOLDER = "Delete this folder, or name another one with --run."
 _NOT_PART_OF_A_RUN = (
     "config",
     "run",
+    "dry_run",
+    "checkpoint",
     "plan",
     "overwrite",
     "quiet",

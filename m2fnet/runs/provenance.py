@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 import m2fnet
-from m2fnet.errors import M2FNetError, ManifestError, RunError, StoreError
+from m2fnet.errors import M2FNetError, ManifestError, RunError, StoreError, UsageError
 from m2fnet.files import read_json, write_json
 from m2fnet.manifest import ADVICE as PREPARE
 from m2fnet.manifest import META as MANIFEST
@@ -169,6 +169,19 @@ class Provenance:
         if found == noted.sha256:
             return ""
         return f"{noted.folder} has SHA-256 {found[:12]}…, but the run was made from {noted.sha256[:12]}…."
+
+
+def refuse_other_data(run: Path) -> None:
+    """Refuse to resume a run whose manifest or stores were made anew since it was started.
+
+    Raises:
+        UsageError: naming what changed.
+    """
+    if (run / PROVENANCE).exists() and (changed := Provenance.read(run).changed_inputs()):
+        raise UsageError(
+            f"{run} was trained on other data: {' '.join(changed)} Name another folder with --run, or train it again "
+            "with --overwrite."
+        )
 
 
 def manifest_input(folder: str, manifest: Manifest) -> Input:

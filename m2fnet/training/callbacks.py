@@ -12,6 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_utilities.core.rank_zero import rank_zero_only
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from m2fnet.errors import RunError
 
@@ -99,13 +100,37 @@ class StopOnNonFinite(pl.Callback):
 
 
 class EpochLines(pl.Callback):
-    """A line per epoch, where no terminal could show a bar."""
+    """A line per epoch, where no terminal could show a bar.
+
+    Args:
+        monitor: name of the score on dev, such as ``dev/weighted_f1``.
+    """
+
+    def __init__(self, monitor: str = MONITOR) -> None:
+        self.monitor = monitor
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say how far the training is."""
+        """Print how far the training is."""
         if not trainer.sanity_checking and trainer.state.fn == "fit":
-            score = 100 * float(trainer.callback_metrics[MONITOR])
-            print_rank_zero(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: dev weighted F1 {score:.2f}")
+            score = 100 * float(trainer.callback_metrics[self.monitor])
+            name = self.monitor.replace("/", " ").replace("_", " ").replace("f1", "F1")
+            print_rank_zero(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {name} {score:.2f}")
+
+
+def checkpoint_callbacks(run: Path, select: str, monitor: str) -> list[ModelCheckpoint]:
+    """What keeps the weights of a run; the first keeps those that ``select`` wants.
+
+    Besides ``best.ckpt``, the weights that are best on dev, the last state has a callback that writes ``last.ckpt``:
+    with ``save_last`` it would only be as new as the best one.
+    """
+    folder = run / "checkpoints"
+    last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
+    if select == "last":
+        return [last]
+    best = ModelCheckpoint(
+        folder, filename="best", monitor=monitor, mode="max", save_weights_only=True, enable_version_counter=False
+    )
+    return [best, last]
 
 
 @rank_zero_only
