@@ -20,10 +20,10 @@ def refuse_damaged(path: Path) -> None:
     """Refuse a file that is no whole checkpoint; looking runs no code in it."""
     try:
         content = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-    except Exception:  # a damaged file raises whatever it likes, and what torch says then asks to trust the file
+    except Exception:  # a damaged file raises anything, and torch's message would ask to trust the file
         content = None
     if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
         raise RunError(
-            f"{path} is damaged or no checkpoint, which holds tensors and plain values alone. Train again with "
+            f"{path} is damaged or no checkpoint, which holds only tensors and plain values. Train again with "
             "`fit --overwrite`, or name another file with --checkpoint."
         )

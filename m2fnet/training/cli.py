@@ -62,7 +62,7 @@ class RunCLI(LightningCLI):
     """LightningCLI that keeps everything of a training in one run folder.
 
     ``fit`` on a finished run says so, on an interrupted one resumes, on one with other settings refuses; the other
-    commands take the weights that ``--select`` chose. Dev alone chooses: the test split is read by ``test`` only.
+    commands take the weights that ``--select`` chose. Only dev chooses: the test split is read by ``test`` and by no other command.
     """
 
     prog: ClassVar[str]
