@@ -45,20 +45,20 @@ class Sweep:
         """
         train = _trainer(self.stage)
         fit = ("fit", "--config", self.config, *options, *setting.options)
-        first = train([*fit, f"--seed_everything={self.seeds[0]}", "--plan=true", "--quiet=true"])
+        first = train([*fit, f"--seed_everything={self.seeds[0]}", "--dry-run", "--quiet"])
         if first.name != f"seed-{self.seeds[0]}":
             raise UsageError(f"{self.config} is of one run; name the configuration that it was made from.")
         runs = []
         for seed in self.seeds:
             folder = first.with_name(f"seed-{seed}")
             if (folder / CONFIG).exists():  # what lies there must be of these settings and data
-                train([*fit, f"--seed_everything={seed}", "--plan=true", "--quiet=true"])
+                train([*fit, f"--seed_everything={seed}", "--dry-run", "--quiet"])
             runs.append(PlannedRun(setting, seed, folder, self._commands((*fit, f"--seed_everything={seed}"), folder)))
         return runs
 
     def _commands(self, fit: tuple[str, ...], folder: Path) -> tuple[tuple[str, ...], ...]:
         """What is left to do for a run."""
-        test = (self.stage, "test", "--config", str(folder / CONFIG), "--quiet=true")
+        test = (self.stage, "test", "--config", str(folder / CONFIG), "--quiet")
         fits = () if (folder / FIT).exists() else ((self.stage, *fit),)
         return (*fits, test) if self.is_tested and (fits or not (folder / REPORT).exists()) else fits
 
