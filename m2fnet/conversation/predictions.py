@@ -17,13 +17,13 @@ class Predictions(tuple[Prediction, ...]):
 
     Example:
         >>> from m2fnet.records import Prediction
-        >>> joy = Prediction(0.0, 1.5, "Ann", "Hi!", "joy", {"joy": 0.9, "anger": 0.1}, ("text",), {"audio": "no sound"})
+        >>> joy = Prediction(0.0, 1.5, "Ann", "Hi!", "joy", {"joy": 0.9, "anger": 0.1}, ("text",), {"audio": "silent"})
         >>> predictions = Predictions([joy])
         >>> predictions[0].emotion
         'joy'
         >>> predictions.to_pandas()[["start_s", "speaker", "text", "emotion", "p_joy", "missing_audio"]]
            start_s speaker text emotion  p_joy missing_audio
-        0      0.0     Ann  Hi!     joy    0.9      no sound
+        0      0.0     Ann  Hi!     joy    0.9        silent
     """
 
     __slots__ = ()
@@ -70,5 +70,5 @@ class Predictions(tuple[Prediction, ...]):
         import pandas as pd
 
         table = self.to_pandas().dropna(axis="columns", how="all").fillna("")
-        with pd.option_context("display.html.use_mathjax", False, "display.max_rows", 60, "display.precision", 2):
-            return str(table.to_html(escape=True, index=False, notebook=True))
+        with pd.option_context("display.html.use_mathjax", False, "display.precision", 2):
+            return str(table.to_html(escape=True, index=False, max_rows=60, show_dimensions=True, notebook=True))

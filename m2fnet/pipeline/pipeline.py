@@ -91,7 +91,7 @@ class Pipeline:
         clip, found = conversation_of(clip, segments)
         manifest = manifest_of(clip, found.segments, self.model.label_set)
         predict = self._predict_causally if self.causal else self._predict_whole
-        predictions = Predictions(predict(manifest, progress or (lambda done, of: None)))
+        predictions = Predictions(predict(manifest, progress or (lambda *_: None)))
         if not any(prediction.modalities for prediction in predictions):
             reasons = "; ".join(f"{name}: {reason}" for name, reason in predictions[0].missing.items())
             raise PredictionError(
