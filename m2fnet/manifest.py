@@ -15,7 +15,7 @@ from typing import Any, get_args
 from m2fnet import __version__
 from m2fnet.errors import ManifestError, MediaError
 from m2fnet.files import read_json, read_jsonl, sha256_of, write_json, write_jsonl
-from m2fnet.records import SPLITS, Crop, Defect, Dialogue, LabelSet, Split, Utterance, group_dialogues
+from m2fnet.records import LEAK, SPLITS, Crop, Defect, Dialogue, LabelSet, Split, Utterance, group_dialogues
 
 TABLE = "manifest.jsonl"
 META = "manifest.meta.json"
@@ -104,7 +104,10 @@ class Manifest:
                 label_set=LabelSet(names["name"], tuple(names["classes"]), names["kind"]),
                 utterances=utterances,
                 root=Path(meta["root"]) if meta["root"] is not None else None,
-                defects=tuple(Defect(d["what"], tuple(d["ids"]), d["done"]) for d in meta["defects"]),
+                defects=tuple(
+                    Defect(d["what"], tuple(d["ids"]), d["done"], d.get("kind", _kind_before(d["what"])))
+                    for d in meta["defects"]
+                ),
                 provenance=meta["provenance"],
                 sha256=found,
             )
@@ -136,6 +139,11 @@ def _expect_types(meta: dict[str, Any], names: dict[str, Any]) -> None:
     for name, is_good in good.items():
         if not is_good:
             raise TypeError(f"{name} is not what it should be")
+
+
+def _kind_before(what: str) -> str:
+    """The kind of a defect in a manifest that was made before defects had one."""
+    return LEAK if what.startswith(LEAK) else ""
 
 
 def _hash(path: Path) -> str:

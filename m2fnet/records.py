@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 Modality = Literal["text", "audio", "visual"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 Crop = Literal["left", "right"]
+LEAK = "leak"  # the kind of a defect: the same utterance is in two splits
 
 
 @dataclass(frozen=True)
@@ -173,15 +174,29 @@ class ScoredPrediction:
 
 @dataclass(frozen=True)
 class Defect:
-    """Something wrong in a raw corpus: what, which ids, and what was done about it."""
+    """Something wrong in a raw corpus.
+
+    Attributes:
+        what: a sentence for people.
+        ids: of the utterances or dialogues it concerns.
+        done: what was done about it.
+        kind: a word for programs, such as `LEAK`; empty where no program needs one.
+    """
 
     what: str
     ids: tuple[str, ...]
     done: str
+    kind: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
-        """The JSON form, with the count beside the ids."""
-        return {"what": self.what, "count": len(self.ids), "done": self.done, "ids": list(self.ids)}
+    def as_dict(self) -> dict[str, object]:
+        """The JSON form, with the number of ids."""
+        return {
+            "what": self.what,
+            "kind": self.kind,
+            "count": len(self.ids),
+            "done": self.done,
+            "ids": list(self.ids),
+        }
 
 
 @dataclass(frozen=True)
