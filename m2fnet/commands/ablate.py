@@ -15,7 +15,7 @@ from m2fnet.files import write_json, write_text
 from m2fnet.records import MODALITIES
 from m2fnet.sweeps.paper_tables import PAPER_CORPORA, STORE_QUESTIONS, Row, Table, store_table, tables
 from m2fnet.sweeps.plan import REPORT, Sweep, folder_of_all, stage_of
-from m2fnet.sweeps.processes import Run, Setting
+from m2fnet.sweeps.processes import PlannedRun, PlannedSetting
 
 DESCRIPTION = """\
 Train and test every row of the paper's tables (arXiv:2206.02187, Tables 2 to 5) and print them with the paper's numbers
@@ -39,7 +39,7 @@ class Line:
     """A row with the runs that belong to it, one for each seed."""
 
     row: Row
-    runs: tuple[Run, ...]
+    runs: tuple[PlannedRun, ...]
 
     @property
     def tested(self) -> list[Path]:
@@ -190,7 +190,10 @@ def _plan(sweep: Sweep, chosen: Sequence[Table], options: Sequence[str]) -> Plan
     """The runs of every row; nothing is trained."""
     return {
         one.name: [
-            [Line(row, tuple(sweep.runs(Setting({part.key: row.value, **part.fixed}), options))) for row in part.rows]
+            [
+                Line(row, tuple(sweep.runs(PlannedSetting({part.key: row.value, **part.fixed}), options)))
+                for row in part.rows
+            ]
             for part in one.parts
         ]
         for one in chosen

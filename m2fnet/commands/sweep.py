@@ -14,7 +14,7 @@ from m2fnet.files import read_json, write_json
 from m2fnet.formatting import percent
 from m2fnet.runs.folder import FIT
 from m2fnet.sweeps.plan import REPORT, STAGES, Sweep, folder_of_all, stage_of
-from m2fnet.sweeps.processes import LOG, Outcome, Run, parse_grid, parse_seeds, refuse_forbidden, run_all
+from m2fnet.sweeps.processes import LOG, Outcome, PlannedRun, parse_grid, parse_seeds, refuse_forbidden, run_all
 
 DESCRIPTION = """\
 Train and test every seed of every combination of settings, each in the run folder that `fit` would give it. What is
@@ -88,7 +88,7 @@ def parse_many_runs(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tup
     return arguments, options
 
 
-def run_left(runs: Sequence[Run], jobs: int, module: str) -> list[Run]:
+def run_left(runs: Sequence[PlannedRun], jobs: int, module: str) -> list[PlannedRun]:
     """Run what is left, telling of it; return the runs that failed.
 
     Args:
@@ -105,7 +105,7 @@ def run_left(runs: Sequence[Run], jobs: int, module: str) -> list[Run]:
     return failed
 
 
-def tell_failed(failed: Sequence[Run], of: int) -> None:
+def tell_failed(failed: Sequence[PlannedRun], of: int) -> None:
     """Do nothing if nothing failed.
 
     Raises:
@@ -116,7 +116,7 @@ def tell_failed(failed: Sequence[Run], of: int) -> None:
         raise RunError(f"{len(failed)} of {of} runs failed; {LOG} in each folder tells all:\n{names}")
 
 
-def _plan(arguments: argparse.Namespace, options: Sequence[str]) -> tuple[list[Run], Sweep]:
+def _plan(arguments: argparse.Namespace, options: Sequence[str]) -> tuple[list[PlannedRun], Sweep]:
     grid = parse_grid(arguments.grid)
     stage = arguments.stage or stage_of(arguments.config)
     sweep = Sweep(arguments.config, stage, arguments.seeds, is_tested=not arguments.no_test)
@@ -145,9 +145,9 @@ def _ended_like_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _table(runs: Sequence[Run]) -> str:
+def _table(runs: Sequence[PlannedRun]) -> str:
     """One line per setting: what it is, its folder, and how many of its seeds are done."""
-    settings: dict[Path, list[Run]] = {}
+    settings: dict[Path, list[PlannedRun]] = {}
     for run in runs:
         settings.setdefault(run.folder.parent, []).append(run)
     rows = [("settings", "folder", "seeds", "done")]

@@ -25,7 +25,7 @@ from m2fnet.plots.timeline import timeline
 from m2fnet.records import Dialogue
 from m2fnet.runs.curves import Curves
 from m2fnet.runs.folder import CONFIG
-from m2fnet.runs.tested import Run, Setting, read_predictions
+from m2fnet.runs.tested import TestedRun, TestedSetting, read_predictions
 from m2fnet.store import Store
 
 _PLACES = {"hard": 0.1, "middling": 0.5, "easy": 0.9}  # among the dialogues by accuracy, whose timelines are drawn
@@ -58,7 +58,7 @@ class LeftOut:
 
 
 def pictures(
-    settings: Sequence[Setting], summary: Mapping[str, Any], find_manifest: Callable[[], Manifest]
+    settings: Sequence[TestedSetting], summary: Mapping[str, Any], find_manifest: Callable[[], Manifest]
 ) -> Iterator[Picture | LeftOut]:
     """Every picture that the runs have the data for, and a `LeftOut` in the place of each other one.
 
@@ -120,7 +120,7 @@ def _classes(summary: Mapping[str, Any], names: Mapping[str, str]) -> Picture:
     return Picture("classes", "F1 of each emotion on test", caption, class_scores(settings, published))
 
 
-def _confusion(setting: Setting, label: _Label) -> Picture:
+def _confusion(setting: TestedSetting, label: _Label) -> Picture:
     runs = len(setting.runs)
     unit = "turns" if runs == 1 else f"turns of {runs} runs"
     figure = confusion(setting.tables().sum((0, 1)), setting.runs[0].report["classes"], unit)
@@ -130,13 +130,13 @@ def _confusion(setting: Setting, label: _Label) -> Picture:
     return Picture(label.name("confusion"), label.title("Confusion on test"), caption, figure)
 
 
-def _curves(settings: Sequence[Setting], names: Mapping[str, str]) -> Picture:
+def _curves(settings: Sequence[TestedSetting], names: Mapping[str, str]) -> Picture:
     figure = training_curves({names[s.name]: [Curves.read(run.folder) for run in s.runs] for s in settings})
     caption = "One line per run. A dev loss that rises while the dev score holds says that the network grows too sure."
     return Picture("curves", "Training curves", caption, figure)
 
 
-def _calibration(setting: Setting, label: _Label) -> Picture:
+def _calibration(setting: TestedSetting, label: _Label) -> Picture:
     before, after, temperatures = [], [], []
     for run in setting.runs:
         classes = run.report["classes"]
@@ -165,7 +165,7 @@ def _joined(parts: Sequence[Answers]) -> Answers:
     return np.concatenate([p for p, _ in parts]), np.concatenate([labels for _, labels in parts])
 
 
-def _missing(settings: Sequence[Setting], names: Mapping[str, str]) -> Picture:
+def _missing(settings: Sequence[TestedSetting], names: Mapping[str, str]) -> Picture:
     """The settings that have been tested with parts of their inputs missing."""
     tested = {names[s.name]: [run for run in s.runs if (run.folder / MISSING).exists()] for s in settings}
     tested = {name: runs for name, runs in tested.items() if runs}
@@ -186,14 +186,14 @@ def _missing(settings: Sequence[Setting], names: Mapping[str, str]) -> Picture:
     return Picture("missing", "Missing modalities", caption, missing_curves(scores, majority))
 
 
-def _missing_scores(run: Run) -> MissingScores:
+def _missing_scores(run: TestedRun) -> MissingScores:
     found = MissingScores.read(run.folder)
     if found.manifest_sha256 != run.report["manifest_sha256"]:
         raise RunError(f"{run.folder / MISSING} is of other data than the report; run `m2fnet dialog missing` again.")
     return found
 
 
-def _timelines(settings: Sequence[Setting], names: Mapping[str, str], manifest: Manifest) -> Iterator[Picture]:
+def _timelines(settings: Sequence[TestedSetting], names: Mapping[str, str], manifest: Manifest) -> Iterator[Picture]:
     """The same dialogues for all settings, chosen by the answers of the first one."""
     chosen = _chosen(settings[0], manifest.dialogues("test"))
     for number, setting in enumerate(settings, start=1):
@@ -213,7 +213,7 @@ def _timelines(settings: Sequence[Setting], names: Mapping[str, str], manifest: 
             yield Picture(label.name(f"timeline-{place}"), title, caption, figure)
 
 
-def _chosen(setting: Setting, dialogues: Sequence[Dialogue]) -> dict[str, Dialogue]:
+def _chosen(setting: TestedSetting, dialogues: Sequence[Dialogue]) -> dict[str, Dialogue]:
     """The dialogues at `_PLACES` of all that are long enough, sorted by the share of right answers."""
     right: dict[str, list[bool]] = {}
     for run in setting.runs:
@@ -226,7 +226,7 @@ def _chosen(setting: Setting, dialogues: Sequence[Dialogue]) -> dict[str, Dialog
     return {place: found[int(share * (len(found) - 1))] for place, share in _PLACES.items()}
 
 
-def _averaged(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
+def _averaged(runs: Sequence[TestedRun]) -> dict[str, dict[str, float]]:
     """Utterance id -> emotion -> probability, averaged over the runs."""
     every: dict[str, list[Mapping[str, float]]] = {}
     for run in runs:
@@ -238,7 +238,7 @@ def _averaged(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
     }
 
 
-def _attention(setting: Setting, label: _Label) -> Iterator[Picture]:
+def _attention(setting: TestedSetting, label: _Label) -> Iterator[Picture]:
     """The first and the last fusion layer of the first run."""
     run = setting.runs[0]
     if not (run.folder / ATTENTION).exists():
@@ -256,7 +256,7 @@ def _attention(setting: Setting, label: _Label) -> Iterator[Picture]:
         yield Picture(label.name(f"attention-{number}"), title, caption, attention_maps(one.turns, shown))
 
 
-def _maps(settings: Sequence[Setting], manifest: Manifest) -> Iterator[Picture | LeftOut]:
+def _maps(settings: Sequence[TestedSetting], manifest: Manifest) -> Iterator[Picture | LeftOut]:
     """A map for each store that any of the settings read."""
     stores = {store: None for setting in settings for store in _stores(setting.runs[0])}
     if not stores:
@@ -266,7 +266,7 @@ def _maps(settings: Sequence[Setting], manifest: Manifest) -> Iterator[Picture |
         yield from _try(title, _map, Path(folder), manifest, title, f"embeddings-{number}")
 
 
-def _stores(run: Run) -> list[tuple[str, str]]:
+def _stores(run: TestedRun) -> list[tuple[str, str]]:
     """Modality and folder of the stores that the run read."""
     data = run.config.get("data")
     stores = data.get("stores") if isinstance(data, dict) else None

@@ -12,7 +12,7 @@ from m2fnet.manifest import Manifest
 from m2fnet.metrics.calibration import Floats
 from m2fnet.metrics.label_errors import likely_label_errors
 from m2fnet.records import ScoredPrediction, Utterance
-from m2fnet.runs.tested import Run, read_predictions
+from m2fnet.runs.tested import TestedRun, read_predictions
 
 COLUMNS = (
     *("id", "split", "dialogue", "index", "speaker", "text", "label", "predicted", "confidence", "label_probability"),
@@ -48,7 +48,7 @@ class Mistake:
     video: str | None
 
 
-def find_mistakes(runs: Sequence[Run], manifest: Manifest, splits: Sequence[str]) -> list[Mistake]:
+def find_mistakes(runs: Sequence[TestedRun], manifest: Manifest, splits: Sequence[str]) -> list[Mistake]:
     """The turns that the runs get wrong, the most confident mistake first, with likely label errors among them.
 
     The probabilities of the runs are averaged. They are out of sample on dev and test, which no run has trained on; dev
@@ -104,7 +104,7 @@ def as_rows(mistakes: Sequence[Mistake]) -> list[dict[str, Any]]:
     ]
 
 
-def as_page(mistakes: Sequence[Mistake], runs: Sequence[Run], splits: Sequence[str], *, top: int) -> str:
+def as_page(mistakes: Sequence[Mistake], runs: Sequence[TestedRun], splits: Sequence[str], *, top: int) -> str:
     """Both lists as Markdown, the ``top`` first of each."""
     suspects = likely_errors(mistakes)
     lines = [
@@ -129,7 +129,9 @@ def likely_errors(mistakes: Sequence[Mistake]) -> list[Mistake]:
     return sorted((m for m in mistakes if m.margin is not None), key=lambda m: (m.margin, m.utterance.id))
 
 
-def _averaged(runs: Sequence[Run], split: str, classes: Sequence[str]) -> tuple[tuple[ScoredPrediction, ...], Floats]:
+def _averaged(
+    runs: Sequence[TestedRun], split: str, classes: Sequence[str]
+) -> tuple[tuple[ScoredPrediction, ...], Floats]:
     """The turns of a split sorted by id, and their probabilities (N, C) averaged over the runs."""
     first, *others = ((run, read_predictions(run.folder, split, classes)) for run in runs)
     turns = [(turn.id, turn.label) for turn in first[1]]

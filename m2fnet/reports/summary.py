@@ -19,16 +19,16 @@ from m2fnet.metrics.bootstrap import (
 from m2fnet.metrics.groups import GROUPINGS, groups
 from m2fnet.metrics.scores import Tables, accuracy, class_f1, confusion_tables, macro_f1, weighted_f1
 from m2fnet.records import Dialogue
-from m2fnet.runs.tested import Run, Setting, what_differs
+from m2fnet.runs.tested import TestedRun, TestedSetting, what_differs
 
 STATISTICS: dict[str, Statistic] = {"weighted_f1": weighted_f1, "accuracy": accuracy, "macro_f1": macro_f1}
 SHORT = 4  # labelled turns, below which a dialogue's own weighted F1 takes few values
 
 
 def summarise_settings(
-    settings: Sequence[Setting],
+    settings: Sequence[TestedSetting],
     *,
-    compare: Sequence[tuple[Setting, Setting]] = (),
+    compare: Sequence[tuple[TestedSetting, TestedSetting]] = (),
     by: Sequence[str] = (),
     dialogues: Sequence[Dialogue] = (),
     resampling: Resampling | None = None,
@@ -68,7 +68,7 @@ def summarise_settings(
     }
 
 
-def pairs_to_compare(settings: Sequence[Setting]) -> list[tuple[Setting, Setting]]:
+def pairs_to_compare(settings: Sequence[TestedSetting]) -> list[tuple[TestedSetting, TestedSetting]]:
     """The two settings if there are two, else every other one with the text-only one if there is exactly one."""
     if len(settings) == 2:
         return [(settings[0], settings[1])]
@@ -76,7 +76,7 @@ def pairs_to_compare(settings: Sequence[Setting]) -> list[tuple[Setting, Setting
     return [(setting, text[0]) for setting in settings if setting is not text[0]] if len(text) == 1 else []
 
 
-def named(settings: Sequence[Setting], name: str) -> Setting:
+def named(settings: Sequence[TestedSetting], name: str) -> TestedSetting:
     """The setting called ``name``, by its own name, the end of it, or the folder of one of its runs.
 
     Raises:
@@ -94,7 +94,7 @@ def named(settings: Sequence[Setting], name: str) -> Setting:
     return found[0]
 
 
-def _setting(setting: Setting, tables: Tables, resampling: Resampling) -> dict[str, Any]:
+def _setting(setting: TestedSetting, tables: Tables, resampling: Resampling) -> dict[str, Any]:
     first, reports = setting.runs[0].report, [run.report for run in setting.runs]
     scores, per_class = _scores(tables, STATISTICS, resampling), _scores(tables, _classes(first), resampling)
     return {
@@ -145,16 +145,16 @@ def _bounds(interval: Interval, dialogues: int) -> dict[str, float | None]:
     return {"low": interval.low, "high": interval.high}
 
 
-def _majority_classes(settings: Sequence[Setting]) -> list[str]:
+def _majority_classes(settings: Sequence[TestedSetting]) -> list[str]:
     """Usually one: settings trained on other splits may have another majority class."""
     return list(dict.fromkeys(setting.runs[0].report["test"]["majority_class"] for setting in settings))
 
 
-def _majority(run: Run, name: str, resampling: Resampling) -> dict[str, Any]:
+def _majority(run: TestedRun, name: str, resampling: Resampling) -> dict[str, Any]:
     return {"class": name, **_scores(_always(run, name)[None], STATISTICS, resampling)}
 
 
-def _always(run: Run, name: str, ids: Collection[str] | None = None) -> Tables:
+def _always(run: TestedRun, name: str, ids: Collection[str] | None = None) -> Tables:
     """Confusion matrices (D, C, C) of answering ``name`` to every turn."""
     rows = [p for p in run.predictions if ids is None or p.id in ids]
     labels, dialogues = [str(p.label) for p in rows], [p.dialogue for p in rows]
@@ -171,7 +171,9 @@ def _per_dialogue(tables: Tables) -> dict[str, Any]:
     }
 
 
-def _difference(pair: tuple[Setting, Setting], tables: Mapping[str, Tables], resampling: Resampling) -> dict[str, Any]:
+def _difference(
+    pair: tuple[TestedSetting, TestedSetting], tables: Mapping[str, Tables], resampling: Resampling
+) -> dict[str, Any]:
     first, second = pair
     statistics = {**STATISTICS, **{f"F1 of {k}": v for k, v in _classes(first.runs[0].report).items()}}
     found = paired_differences(tables[first.name], tables[second.name], statistics, resampling)
@@ -181,13 +183,13 @@ def _difference(pair: tuple[Setting, Setting], tables: Mapping[str, Tables], res
 
 
 def _groups(
-    settings: Sequence[Setting], by: str, title: str, members: Mapping[str, list[str]], resampling: Resampling
+    settings: Sequence[TestedSetting], by: str, title: str, members: Mapping[str, list[str]], resampling: Resampling
 ) -> dict[str, Any]:
     rows = [_group(settings, name, set(ids), resampling) for name, ids in members.items()]
     return {"by": by, "title": title, "groups": rows}
 
 
-def _group(settings: Sequence[Setting], name: str, ids: set[str], resampling: Resampling) -> dict[str, Any]:
+def _group(settings: Sequence[TestedSetting], name: str, ids: set[str], resampling: Resampling) -> dict[str, Any]:
     """Scores of some turns; the draws are from the dialogues that have such a turn."""
     first = settings[0].runs[0]
     always = _always(first, first.report["test"]["majority_class"], ids)
