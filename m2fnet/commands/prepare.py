@@ -85,8 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     toy.add_argument(
         "--label-sets",
         action="store_true",
-        help="give every utterance a set of emotions instead of one: what is felt, and what voice and face show; an empty "
-        "set where all are neutral",
+        help="give every utterance a set of emotions instead of one: what is felt, and what voice and face show; an "
+        "empty set where all are neutral",
     )
     _add_common(toy, out_is_required=False)
     toy.set_defaults(read=_toy)

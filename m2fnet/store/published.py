@@ -1,7 +1,7 @@
 """The feature pickles that papers publish: their layout is recognised, and every value in them is checked.
 
-Such a pickle is a tuple of tables, each ``dialogue -> one entry per utterance``, and of lists of dialogues. The order of
-its parts is known only from the loaders of the public repositories; `LAYOUTS` lists them.
+Such a pickle is a tuple of tables, each ``dialogue -> one entry per utterance``, and of lists of dialogues. The order
+of its parts is known only from the loaders of the public repositories; `LAYOUTS` lists them.
 """
 
 import itertools
