@@ -103,8 +103,7 @@ def _read_python2_string(content: IO[bytes]) -> str:
     line = content.readline()
     if len(line) < 3 or line[:1] not in (b"'", b'"') or line[-2:-1] != line[:1] or line[-1:] != b"\n":
         raise ValueError("a string without quotes")
-    text = line[1:-2].decode("unicode_escape")  # unescapes bytes one by one, leaving latin-1
-    return text
+    return line[1:-2].decode("unicode_escape")  # unescapes bytes one by one, leaving latin-1
 
 
 class _Machine:

@@ -64,7 +64,7 @@ def test_the_network_gets_the_whole_conversation_as_one_dialogue():
     letters = torch.stack([model.extractors["text"].preprocess(turn)["counts"] for turn in in_dialogue(turns)])
     inputs, present = {"text": letters[None]}, {"text": torch.ones(1, 5, dtype=torch.bool)}
     with torch.inference_mode():
-        expected = model.network({"inputs": inputs, "present": present, "valid": present["text"]})[0].softmax(-1)
+        expected = model.network({"inputs": inputs, "present": present, "valid": present["text"]}).scores[0].softmax(-1)
     torch.testing.assert_close(probabilities(Pipeline(model)(segments=turns)), expected, atol=CLOSE, rtol=0)
 
 
