@@ -145,7 +145,7 @@ def trained(folder: Path, *, quick: bool) -> Path:
         place, stores[modality] = str(folder / "runs" / name), str(folder / modality)
         command("extractor", "fit", "--config", f"conf/extractors/{name}.yaml", "--manifest", data, "--run", place)
         command("extract", "--ckpt", place, "--manifest", data, "--out", stores[modality])
-    places = ("--data.manifest", data, "--data.stores", json.dumps(stores), "--run", str(run), "--quiet", "true")
+    places = ("--data.manifest", data, "--data.stores", json.dumps(stores), "--run", str(run), "--quiet")
     command("dialog", "fit", "--config", "conf/dialog/m2fnet_toy.yaml", "--trainer.max_epochs", "1", *places)
     return run
 

@@ -18,7 +18,7 @@ from m2fnet.records import LEAK
 from m2fnet.reports.run_report import as_markdown, write_report
 from m2fnet.store import Store
 from m2fnet.training.callbacks import print_rank_zero
-from m2fnet.training.cli import RunCLI
+from m2fnet.training.cli import DryRun, RunCLI
 
 _NAMED = 3  # of the utterances that are in two splits; `defects.md` in the manifest's folder has all
 
@@ -32,7 +32,7 @@ class DialogueCLI(RunCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Lightning's, and `missing`: the arguments of each that the command line does not offer."""
-        return {**RunCLI.subcommands(), "missing": {"model", "datamodule"}}
+        return {**RunCLI.subcommands(), "missing": set(RunCLI.subcommands()["test"])}
 
     def stores(self) -> Mapping[str, Store]:
         """The embeddings of each modality."""
@@ -74,7 +74,7 @@ class DialogueCLI(RunCLI):
 
     def missing(self, **kwargs: Any) -> None:  # noqa: ANN401
         """Test the selected weights with parts of their inputs missing."""
-        self._evaluate("missing", kwargs)
+        self.evaluate("missing", **kwargs)
 
     def after_missing(self) -> None:
         """Write ``missing.json`` and ``missing.md`` into the run folder, and print them."""
@@ -120,14 +120,17 @@ class DialogueCLI(RunCLI):
 
 def data_of(argv: Sequence[str]) -> dict[str, Any]:
     """The settings of the data that ``m2fnet dialog fit`` with ``argv`` would train on; nothing is trained."""
-    fit = ["fit", *argv, "--plan=true", "--overwrite=true", "--quiet=true"]
-    settings: dict[str, Any] = DialogueCLI(DialogueTask, DialogueData, fit).config.fit.data.as_dict()
-    return settings
+    try:
+        DialogueCLI(DialogueTask, DialogueData, ["fit", *argv, "--dry-run", "--overwrite", "--quiet"])
+    except DryRun as planned:
+        settings: dict[str, Any] = planned.settings.values["data"]
+        return settings
+    raise AssertionError("a dry run ends early")
 
 
 def train(argv: Sequence[str]) -> Path:
     """Run one command of a dialogue network and return its run folder."""
-    return DialogueCLI(DialogueTask, DialogueData, argv).run
+    return DialogueCLI.start(DialogueTask, DialogueData, argv)
 
 
 def main(argv: list[str]) -> None:

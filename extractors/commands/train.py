@@ -131,7 +131,7 @@ class _KeepNetwork(pl.Callback):
 @names_dead_workers
 def train(argv: Sequence[str]) -> Path:
     """Run one command of a network and return its run folder."""
-    return ExtractorCLI(ExtractorTask, ExtractorData, argv).run
+    return ExtractorCLI.start(ExtractorTask, ExtractorData, argv)
 
 
 def _sums(cut: dict[str, dict[str, int]]) -> dict[str, int]:

@@ -65,9 +65,9 @@ def _train(out: Path, modalities: tuple[str, ...]) -> dict[str, Any]:
     run = _run(out, modalities)
     stores = json.dumps({modality: str(out / "embeddings" / modality) for modality in modalities})
     places = ("--data.manifest", str(out / "data"), "--data.stores", stores, "--run", str(run))
-    _command("dialog", "fit", "--config", CONFIG, *places, "--quiet", "true")
+    _command("dialog", "fit", "--config", CONFIG, *places, "--quiet")
     if not (run / "report.json").exists():
-        _command("dialog", "test", "--config", str(run / "config.yaml"), "--quiet", "true")
+        _command("dialog", "test", "--config", str(run / "config.yaml"), "--quiet")
     report: dict[str, Any] = json.loads((run / "report.json").read_text(encoding="utf-8"))
     return report
 

@@ -63,7 +63,7 @@ def _train_again(run: Path, into: Path) -> "list[Comparison]":
     with _threads(before.environment.threads):
         _command(before.stage, "fit", "--config", str(run / CONFIG), "--run", str(into))
         if (run / REPORT).exists():
-            _command(before.stage, "test", "--config", str(into / CONFIG), "--quiet", "true")
+            _command(before.stage, "test", "--config", str(into / CONFIG), "--quiet")
     changed = before.environment.differences(Provenance.read(into).environment)
     print("\n" + "\n".join(["Other than when the run was made:", *changed] if changed else ["Environment: the same"]))
     return compare_runs(run, into)

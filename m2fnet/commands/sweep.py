@@ -11,10 +11,10 @@ from pathlib import Path
 from m2fnet import cli
 from m2fnet.errors import RunError, UsageError
 from m2fnet.files import read_json, write_json
-from m2fnet.formatting import percent
+from m2fnet.formatting import percent, terminal_table
 from m2fnet.runs.folder import FIT
 from m2fnet.sweeps.plan import REPORT, STAGES, Sweep, folder_of_all, stage_of
-from m2fnet.sweeps.processes import LOG, Outcome, Run, parse_grid, parse_seeds, refuse_forbidden, run_all
+from m2fnet.sweeps.processes import LOG, Outcome, PlannedRun, parse_grid, parse_seeds, refuse_forbidden, run_all
 
 DESCRIPTION = """\
 Train and test every seed of every combination of settings, each in the run folder that `fit` would give it. What is
@@ -88,8 +88,8 @@ def parse_many_runs(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tup
     return arguments, options
 
 
-def run_left(runs: Sequence[Run], jobs: int, module: str) -> list[Run]:
-    """Run what is left, telling of it; return the runs that failed.
+def run_left(runs: Sequence[PlannedRun], jobs: int, module: str) -> list[PlannedRun]:
+    """Run what is left, print each outcome and return the runs that failed.
 
     Args:
         runs: what is to be done, done runs among it.
@@ -105,7 +105,7 @@ def run_left(runs: Sequence[Run], jobs: int, module: str) -> list[Run]:
     return failed
 
 
-def tell_failed(failed: Sequence[Run], of: int) -> None:
+def tell_failed(failed: Sequence[PlannedRun], of: int) -> None:
     """Do nothing if nothing failed.
 
     Raises:
@@ -116,7 +116,7 @@ def tell_failed(failed: Sequence[Run], of: int) -> None:
         raise RunError(f"{len(failed)} of {of} runs failed; {LOG} in each folder tells all:\n{names}")
 
 
-def _plan(arguments: argparse.Namespace, options: Sequence[str]) -> tuple[list[Run], Sweep]:
+def _plan(arguments: argparse.Namespace, options: Sequence[str]) -> tuple[list[PlannedRun], Sweep]:
     grid = parse_grid(arguments.grid)
     stage = arguments.stage or stage_of(arguments.config)
     sweep = Sweep(arguments.config, stage, arguments.seeds, is_tested=not arguments.no_test)
@@ -145,17 +145,14 @@ def _ended_like_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _table(runs: Sequence[Run]) -> str:
+def _table(runs: Sequence[PlannedRun]) -> str:
     """One line per setting: what it is, its folder, and how many of its seeds are done."""
-    settings: dict[Path, list[Run]] = {}
-    for run in runs:
-        settings.setdefault(run.folder.parent, []).append(run)
-    rows = [("settings", "folder", "seeds", "done")]
-    for folder, members in settings.items():
-        done = sum(not run.commands for run in members)
-        rows.append((str(members[0].setting), str(folder), str(len(members)), str(done)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    import pandas as pd  # takes longer to import than `m2fnet sweep --help` may take
+
+    rows = [(str(run.folder.parent), str(run.setting), not run.commands) for run in runs]
+    by_folder = pd.DataFrame(rows, columns=["folder", "settings", "done"]).groupby("folder", sort=False)
+    table = by_folder.agg(settings=("settings", "first"), seeds=("done", "size"), done=("done", "sum")).reset_index()
+    return terminal_table(table[["settings", "folder", "seeds", "done"]])
 
 
 def _line(outcome: Outcome) -> str:

@@ -11,7 +11,7 @@ from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, Interval, bootstrap_inter
 from m2fnet.model.record import Model
 from m2fnet.records import SPLITS
 from m2fnet.reports.summary import STATISTICS
-from m2fnet.runs.tested import Run
+from m2fnet.runs.tested import TestedRun
 
 _NAMES = {"weighted_f1": "weighted F1", "accuracy": "accuracy", "macro_f1": "macro F1"}
 
@@ -46,7 +46,7 @@ def model_card(run: Path, model: Model) -> str:
     Raises:
         UsageError: if the run was not tested, because a model without scores should not be passed on.
     """
-    tested = Run.read(run)
+    tested = TestedRun.read(run)
     scores = _scores(tested)
     title = f"Emotion recognition in conversation on {plain(tested.report['corpus'])}"
     parts = [
@@ -64,7 +64,7 @@ def model_card(run: Path, model: Model) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _header(title: str, tested: Run, model: Model) -> str:
+def _header(title: str, tested: TestedRun, model: Model) -> str:
     """The YAML that the hub reads."""
     corpus = plain(tested.report["corpus"])
     results = [
@@ -110,7 +110,7 @@ def _use() -> str:
     )
 
 
-def _corpus(tested: Run, model: Model) -> str:
+def _corpus(tested: TestedRun, model: Model) -> str:
     trained = model.config["trained"]
     chosen = "of the last epoch" if trained["select"] == "last" else "of the epoch with the best weighted F1 on dev"
     protocol = ", ".join(f"{escaped(key)} {escaped(str(value))}" for key, value in (trained["protocol"] or {}).items())
@@ -128,7 +128,7 @@ def _corpus(tested: Run, model: Model) -> str:
     return "\n".join([text, "", *table(("split", "dialogues", "utterances", "labelled"), rows)]) if rows else text
 
 
-def _scores(tested: Run) -> dict[str, Interval | None]:
+def _scores(tested: TestedRun) -> dict[str, Interval | None]:
     """Intervals over dialogues of the scores on test; None where there are too few dialogues for one."""
     tables = tested.tables()
     if len(tables) < FEWEST_DIALOGUES:
@@ -136,7 +136,7 @@ def _scores(tested: Run) -> dict[str, Interval | None]:
     return dict(bootstrap_intervals(tables, STATISTICS))
 
 
-def _score_table(tested: Run, scores: dict[str, Interval | None]) -> str:
+def _score_table(tested: TestedRun, scores: dict[str, Interval | None]) -> str:
     test = tested.report["test"]
     head = [
         f"On the {len(tested.predictions)} labelled utterances of the test split, in per cent, one seed. Intervals are "

@@ -12,7 +12,7 @@ def selected_weights(run: Path, asked: object, select: str) -> Path:
     name = str(asked) if asked is not None else {"dev": "best", "last": "last"}[select]
     path = run / "checkpoints" / f"{name}.ckpt" if name in ("best", "last") else Path(name)
     if not path.is_file():
-        raise UsageError(f"There are no weights at {path}; train first with `fit`, or name a file with --ckpt_path.")
+        raise UsageError(f"There are no weights at {path}; train first with `fit`, or name a file with --checkpoint.")
     return path
 
 
@@ -20,10 +20,10 @@ def refuse_damaged(path: Path) -> None:
     """Refuse a file that is no whole checkpoint; looking runs no code in it."""
     try:
         content = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
-    except Exception:  # a damaged file raises whatever it likes, and what torch says then asks to trust the file
+    except Exception:  # a damaged file raises anything, and torch's message would ask to trust the file
         content = None
     if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
         raise RunError(
-            f"{path} is damaged or no checkpoint, which holds tensors and plain values alone. Train again with "
-            "`fit --overwrite true`, or name another file with --ckpt_path."
+            f"{path} is damaged or no checkpoint, which holds only tensors and plain values. Train again with "
+            "`fit --overwrite`, or name another file with --checkpoint."
         )

@@ -1,4 +1,4 @@
-"""Which folder a run has, and whether what lies there was trained with the settings of now.
+"""Which folder a run has, and whether its content was trained with the present settings.
 
 ``runs/<configuration>/seed-<seed>`` if every setting is as the configuration file says, and
 ``runs/<configuration>-<8 digits>/seed-<seed>`` if the command line says otherwise: the digits are a hash of what
@@ -24,6 +24,8 @@ _OTHER_FOLDER = "Delete this folder, or name another one with --run."
 _NOT_PART_OF_A_RUN = (
     "config",
     "run",
+    "dry_run",
+    "checkpoint",
     "plan",
     "overwrite",
     "quiet",

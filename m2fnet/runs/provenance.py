@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 import m2fnet
-from m2fnet.errors import M2FNetError, ManifestError, RunError, StoreError
+from m2fnet.errors import M2FNetError, ManifestError, RunError, StoreError, UsageError
 from m2fnet.files import read_json, write_json
 from m2fnet.manifest import ADVICE as PREPARE
 from m2fnet.manifest import META as MANIFEST
@@ -80,7 +80,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Everything that a run can be made again from, beside its own ``config.yaml``.
+    """Everything that is needed to repeat a run, together with its ``config.yaml``.
 
     Attributes:
         command: what was typed.
@@ -111,7 +111,7 @@ class Provenance:
         Raises:
             RunError: if it has none, or a damaged one.
         """
-        path, advice = run / PROVENANCE, "Train the run again: it cannot be told what it was made from."
+        path, advice = run / PROVENANCE, "Train the run again: what it was made from is unknown."
         content = read_json(path, RunError, advice)
         try:
             return cls(
@@ -171,6 +171,19 @@ class Provenance:
         return f"{noted.folder} has SHA-256 {found[:12]}…, but the run was made from {noted.sha256[:12]}…."
 
 
+def refuse_other_data(run: Path) -> None:
+    """Refuse to resume a run whose manifest or stores were replaced since it was started.
+
+    Raises:
+        UsageError: naming what changed.
+    """
+    if (run / PROVENANCE).exists() and (changed := Provenance.read(run).changed_inputs()):
+        raise UsageError(
+            f"{run} was trained on other data: {' '.join(changed)} Name another folder with --run, or train it again "
+            "with --overwrite."
+        )
+
+
 def manifest_input(folder: str, manifest: Manifest) -> Input:
     """``manifest`` as it was loaded from ``folder``."""
     return Input(folder, manifest.sha256)
@@ -204,7 +217,7 @@ def _packages() -> dict[str, str]:
 
 
 def _git(folder: Path) -> dict[str, Any] | None:
-    """Commit of the checkout that ``folder`` lies in, and whether its tracked files were changed."""
+    """Commit of the checkout that holds ``folder``, and whether its tracked files were changed."""
     status = ("status", "--porcelain=v2", "--branch", "--untracked-files=no")
     command = ("git", "-c", "core.fsmonitor=false", "-C", str(folder), *status)  # a hook of the checkout is not run
     try:

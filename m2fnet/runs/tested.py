@@ -23,7 +23,7 @@ _FACTS = ("corpus", "manifest_sha256", "modalities", "select", "seed", "classes"
 
 
 @dataclass(frozen=True)
-class Run:
+class TestedRun:
     """One tested run.
 
     Attributes:
@@ -39,7 +39,7 @@ class Run:
     predictions: tuple[ScoredPrediction, ...]
 
     @classmethod
-    def read(cls, folder: Path) -> "Run":
+    def read(cls, folder: Path) -> "TestedRun":
         """Read the run in ``folder``.
 
         Raises:
@@ -66,7 +66,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Setting:
+class TestedSetting:
     """The runs that differ in nothing but the seed, in the order of their seeds.
 
     Attributes:
@@ -75,7 +75,7 @@ class Setting:
     """
 
     name: str
-    runs: tuple[Run, ...]
+    runs: tuple[TestedRun, ...]
 
     @property
     def seeds(self) -> list[int]:
@@ -87,15 +87,15 @@ class Setting:
         return np.stack([run.tables(ids) for run in self.runs])
 
 
-def collect(folders: Sequence[Path]) -> list[Setting]:
+def collect(folders: Sequence[Path]) -> list[TestedSetting]:
     """Settings in the order of their first run, all tested on the same turns.
 
     Raises:
         UsageError: if a run has not been tested, two runs of one setting have the same seed or other data, or two runs
             were tested on other turns, labels or label sets.
     """
-    groups: list[list[Run]] = []
-    runs = [Run.read(folder) for folder in folders]
+    groups: list[list[TestedRun]] = []
+    runs = [TestedRun.read(folder) for folder in folders]
     for run in runs:
         _refuse_unlike(runs[0], run)
         same = next((members for members in groups if not _what_differs(members[0], run)), None)
@@ -106,7 +106,7 @@ def collect(folders: Sequence[Path]) -> list[Setting]:
     return [_setting(members) for members in groups]
 
 
-def what_differs(settings: Sequence[Setting]) -> dict[str, dict[str, str]]:
+def what_differs(settings: Sequence[TestedSetting]) -> dict[str, dict[str, str]]:
     """Name of a setting -> dotted key -> value, of the keys whose values are not the same in all of ``settings``.
 
     A setting without a key, because its network has none of that name or leaves it open, has a dash there.
@@ -121,7 +121,7 @@ def what_differs(settings: Sequence[Setting]) -> dict[str, dict[str, str]]:
     }
 
 
-def manifest_of(settings: Sequence[Setting], folder: Path | None = None) -> Manifest:
+def manifest_of(settings: Sequence[TestedSetting], folder: Path | None = None) -> Manifest:
     """The manifest that the runs were tested on: the one in ``folder``, or else where their configuration says.
 
     Raises:
@@ -182,7 +182,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _setting(members: Sequence[Run]) -> Setting:
+def _setting(members: Sequence[TestedRun]) -> TestedSetting:
     names = ", ".join(str(run.folder) for run in members)
     runs = sorted(members, key=lambda run: run.report["seed"])
     seeds = [run.report["seed"] for run in runs]
@@ -194,10 +194,10 @@ def _setting(members: Sequence[Run]) -> Setting:
             "or give them to `m2fnet report` apart."
         )
     by_seed = all(run.folder.name.startswith("seed-") for run in members)
-    return Setting(str(members[0].folder.parent if by_seed else members[0].folder), tuple(runs))
+    return TestedSetting(str(members[0].folder.parent if by_seed else members[0].folder), tuple(runs))
 
 
-def _refuse_unlike(first: Run, second: Run) -> None:
+def _refuse_unlike(first: TestedRun, second: TestedRun) -> None:
     """Raise unless both runs were tested on the same turns, with the same labels out of the same label set."""
     names, advice = f"{first.folder} and {second.folder}", "Only like is compared with like: report them apart."
     for key, what in (("corpus", "corpora"), ("classes", "label sets")):
@@ -255,7 +255,7 @@ def _config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def _what_differs(first: Run, second: Run) -> dict[str, tuple[Any, Any]]:
+def _what_differs(first: TestedRun, second: TestedRun) -> dict[str, tuple[Any, Any]]:
     """Dotted key -> both values of every setting that makes another run, the seed aside."""
     found = differences(*(settings_of_a_run(run.config) for run in (first, second)))
     return {key: values for key, values in found.items() if key != "seed_everything"}

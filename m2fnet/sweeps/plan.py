@@ -10,7 +10,7 @@ import yaml
 from m2fnet.config import resolve_config_arguments
 from m2fnet.errors import UsageError
 from m2fnet.runs.folder import CONFIG, FIT
-from m2fnet.sweeps.processes import Run, Setting
+from m2fnet.sweeps.processes import PlannedRun, PlannedSetting
 
 REPORT = "report.json"
 STAGES = ("dialog", "extractor")
@@ -37,7 +37,7 @@ class Sweep:
         """The module that trains."""
         return _trainer(self.stage).__module__
 
-    def runs(self, setting: Setting, options: Sequence[str]) -> list[Run]:
+    def runs(self, setting: PlannedSetting, options: Sequence[str]) -> list[PlannedRun]:
         """A run for every seed of ``setting``, which overrules ``options``; nothing is trained.
 
         Raises:
@@ -45,20 +45,20 @@ class Sweep:
         """
         train = _trainer(self.stage)
         fit = ("fit", "--config", self.config, *options, *setting.options)
-        first = train([*fit, f"--seed_everything={self.seeds[0]}", "--plan=true", "--quiet=true"])
+        first = train([*fit, f"--seed_everything={self.seeds[0]}", "--dry-run", "--quiet"])
         if first.name != f"seed-{self.seeds[0]}":
             raise UsageError(f"{self.config} is of one run; name the configuration that it was made from.")
         runs = []
         for seed in self.seeds:
             folder = first.with_name(f"seed-{seed}")
             if (folder / CONFIG).exists():  # what lies there must be of these settings and data
-                train([*fit, f"--seed_everything={seed}", "--plan=true", "--quiet=true"])
-            runs.append(Run(setting, seed, folder, self._commands((*fit, f"--seed_everything={seed}"), folder)))
+                train([*fit, f"--seed_everything={seed}", "--dry-run", "--quiet"])
+            runs.append(PlannedRun(setting, seed, folder, self._commands((*fit, f"--seed_everything={seed}"), folder)))
         return runs
 
     def _commands(self, fit: tuple[str, ...], folder: Path) -> tuple[tuple[str, ...], ...]:
         """What is left to do for a run."""
-        test = (self.stage, "test", "--config", str(folder / CONFIG), "--quiet=true")
+        test = (self.stage, "test", "--config", str(folder / CONFIG), "--quiet")
         fits = () if (folder / FIT).exists() else ((self.stage, *fit),)
         return (*fits, test) if self.is_tested and (fits or not (folder / REPORT).exists()) else fits
 
@@ -88,7 +88,7 @@ def stage_of(config: str) -> str:
     return "dialog" if isinstance(data, dict) and "stores" in data else "extractor"
 
 
-def folder_of_all(config: str, runs: Sequence[Run], what: str) -> Path:
+def folder_of_all(config: str, runs: Sequence[PlannedRun], what: str) -> Path:
     """The folder for ``what`` is told of ``runs`` together: that of their setting, or a hash of all their settings.
 
     Other settings have another folder, so no summary takes the place of another; more seeds of the same have the same.

@@ -34,7 +34,7 @@ _PATIENCE = 15.0  # seconds that they have to end after Ctrl-C
 
 
 @dataclass(frozen=True)
-class Setting:
+class PlannedSetting:
     """One combination of the grid: dotted key -> value as it is typed."""
 
     values: dict[str, str]
@@ -49,10 +49,10 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Run:
+class PlannedRun:
     """One training with its folder, and the commands that are left to do, one after another."""
 
-    setting: Setting
+    setting: PlannedSetting
     seed: int
     folder: Path
     commands: tuple[tuple[str, ...], ...]
@@ -62,7 +62,7 @@ class Run:
 class Outcome:
     """How a run ended: ``code`` is 0 if all its commands did what they should."""
 
-    run: Run
+    run: PlannedRun
     code: int
     seconds: float
 
@@ -87,7 +87,7 @@ def parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-def parse_grid(texts: Sequence[str]) -> list[Setting]:
+def parse_grid(texts: Sequence[str]) -> list[PlannedSetting]:
     """Every combination of ``KEY=VALUE,VALUE...``; values are written as in YAML, so lists have brackets.
 
     >>> [str(setting) for setting in parse_grid(["model.net.heads=2,4", "data.modalities=[text],[text, audio]"])][1:3]
@@ -109,7 +109,7 @@ def parse_grid(texts: Sequence[str]) -> list[Setting]:
         if key in axes:
             raise UsageError(f"--grid names {key} twice; give all its values in one.")
         axes[key] = [value if isinstance(value, str) else json.dumps(value) for value in parsed]
-    return [Setting(dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())]
+    return [PlannedSetting(dict(zip(axes, values, strict=True))) for values in itertools.product(*axes.values())]
 
 
 def refuse_forbidden(keys: Sequence[str]) -> None:
@@ -135,7 +135,9 @@ def child_environment(slot: int, jobs: int, gpus: int) -> dict[str, str]:
     return {name: value for name, value in own.items() if name not in os.environ}
 
 
-def run_all(runs: Sequence[Run], jobs: int, gpus: int, preload: Sequence[str] = ()) -> Generator[Outcome, None, None]:
+def run_all(
+    runs: Sequence[PlannedRun], jobs: int, gpus: int, preload: Sequence[str] = ()
+) -> Generator[Outcome, None, None]:
     """Run everything with ``jobs`` processes at a time; give each outcome as soon as it is known.
 
     However this is left, no child stays behind.
@@ -166,7 +168,7 @@ def run_all(runs: Sequence[Run], jobs: int, gpus: int, preload: Sequence[str] = 
 class _Child:
     """The process of one run."""
 
-    def __init__(self, run: Run, environment: Mapping[str, str]) -> None:
+    def __init__(self, run: PlannedRun, environment: Mapping[str, str]) -> None:
         self.run = run
         self.started = monotonic()
         run.folder.mkdir(parents=True, exist_ok=True)
@@ -180,7 +182,7 @@ class _Child:
         return None if code is None else Outcome(self.run, code, monotonic() - self.started)
 
 
-def work(run: Run, environment: Mapping[str, str]) -> None:
+def work(run: PlannedRun, environment: Mapping[str, str]) -> None:
     """Run the commands of ``run`` until one fails, and leave the process with its code; what they print is logged."""
     os.setsid()  # the terminal's Ctrl-C reaches a child once, through `_end`, with all its workers
     log = os.open(run.folder / LOG, os.O_WRONLY | os.O_APPEND)

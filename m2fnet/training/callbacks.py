@@ -1,4 +1,4 @@
-"""What every training run does beside training: keep time, keep random numbers, say how far it is."""
+"""Callbacks that every training run has: epoch times, random state, a stop on NaN, checkpoints, progress lines."""
 
 import math
 import re
@@ -12,6 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_utilities.core.rank_zero import rank_zero_only
+from pytorch_lightning.callbacks import ModelCheckpoint
 
 from m2fnet.errors import RunError
 
@@ -25,11 +26,11 @@ class EpochTimer(pl.Callback):
         self.seconds: list[float] = []
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the epoch's clock."""
+        """Note when the epoch starts."""
         self._start = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop it."""
+        """Add the seconds of the epoch."""
         self.seconds.append(time.perf_counter() - self._start)
 
     def summary(self) -> dict[str, float | None]:
@@ -44,11 +45,11 @@ class EpochTimer(pl.Callback):
 
 
 def _peak_memory_mib() -> float:
-    """Of this process; what `getrusage` says would count what the process that started it held."""
+    """Of this process; `getrusage` would count the memory of the process that started it too."""
     status = Path("/proc/self/status")
-    told = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None
-    if told is not None:  # some sandboxes leave the line out
-        return int(told[1]) / 1024
+    line = re.search(r"VmHWM:\s*(\d+) kB", status.read_text()) if status.exists() else None
+    if line is not None:  # some sandboxes do not have it
+        return int(line[1]) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 1024
 
@@ -62,18 +63,18 @@ class RandomState(pl.Callback):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep where the generators stand."""
+        """Save the state of the generators."""
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
         checkpoint["random_state"] = {"cpu": torch.get_rng_state(), "cuda": cuda}
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Remember it until the sanity check is over."""
+        """Hold the saved state until the sanity check is over."""
         self.state = checkpoint.get("random_state")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put the generators back."""
+        """Restore the generators."""
         if self.state is None or trainer.world_size > 1:
             return
         torch.set_rng_state(self.state["cpu"].cpu())
@@ -85,7 +86,7 @@ class StopOnNonFinite(pl.Callback):
     """Stops a training whose numbers are not finite any more, before such weights are kept."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look at everything that was logged.
+        """Check everything that was logged.
 
         Raises:
             RunError: naming the first metric that is NaN or infinite.
@@ -99,13 +100,37 @@ class StopOnNonFinite(pl.Callback):
 
 
 class EpochLines(pl.Callback):
-    """A line per epoch, where no terminal could show a bar."""
+    """A line per epoch, where no terminal could show a bar.
+
+    Args:
+        monitor: name of the score on dev, such as ``dev/weighted_f1``.
+    """
+
+    def __init__(self, monitor: str = MONITOR) -> None:
+        self.monitor = monitor
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say how far the training is."""
+        """Print how far the training is."""
         if not trainer.sanity_checking and trainer.state.fn == "fit":
-            score = 100 * float(trainer.callback_metrics[MONITOR])
-            print_rank_zero(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: dev weighted F1 {score:.2f}")
+            score = 100 * float(trainer.callback_metrics[self.monitor])
+            name = self.monitor.replace("/", " ").replace("_", " ").replace("f1", "F1")
+            print_rank_zero(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {name} {score:.2f}")
+
+
+def checkpoint_callbacks(run: Path, select: str, monitor: str) -> list[ModelCheckpoint]:
+    """What keeps the weights of a run; the first keeps those that ``select`` wants.
+
+    Besides ``best.ckpt``, the weights that are best on dev, the last state has a callback that writes ``last.ckpt``:
+    with ``save_last`` it would only be as new as the best one.
+    """
+    folder = run / "checkpoints"
+    last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
+    if select == "last":
+        return [last]
+    best = ModelCheckpoint(
+        folder, filename="best", monitor=monitor, mode="max", save_weights_only=True, enable_version_counter=False
+    )
+    return [best, last]
 
 
 @rank_zero_only

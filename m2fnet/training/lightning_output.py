@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 _TALKERS = (
     "pytorch_lightning",
@@ -12,8 +12,20 @@ _TALKERS = (
 )
 
 
-def keep_lightning_to_the_point(meant: Iterable[str]) -> None:
-    """Leave out Lightning's banners (devices, tips, model summary) and the warnings whose text matches ``meant``."""
+# What Lightning warns of and is meant here: embeddings are in memory, a resumed run has its folder, the task collects
+# what it predicts, whole batches are shared out by the data module, losses are logged by epoch; the last is its own.
+_MEANT = (
+    ".*does not have many workers",
+    ".*exists and is not empty",
+    "predict returned None",
+    ".*custom batch sampler",
+    ".*smaller than the logging interval",
+    ".*LeafSpec",
+)
+
+
+def keep_lightning_to_the_point(meant: Sequence[str] = _MEANT) -> None:
+    """Silence Lightning's banners (devices, tips, model summary) and the warnings whose text matches ``meant``."""
     for name in _TALKERS:
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in meant:

@@ -11,7 +11,7 @@ from m2fnet.errors import UsageError
 
 
 class ShardedBatchSampler(Sampler[list[int]], ABC):
-    """Batches of sample numbers, planned anew for every epoch.
+    """Batches of sample numbers, planned again for every epoch.
 
     Under distributed training every process plans the same batches and takes its share; in training the first ones are
     repeated so that all processes take equally many steps.
@@ -93,7 +93,7 @@ class ClassBalancedBatchSampler(ShardedBatchSampler):
     """Batches of P classes with K samples of each, so that every sample has positives; an epoch has N / (P K) of them.
 
     FaceNet, arXiv:1503.03832, section 3.2. Classes are drawn evenly; each one's samples come in a random order, which
-    starts again when all had their turn, so the samples of a rare class come more often.
+    starts again when all were drawn, so the samples of a rare class come more often.
 
     Args:
         labels: class numbers of the samples (N,).
@@ -129,7 +129,7 @@ class ClassBalancedBatchSampler(ShardedBatchSampler):
 
 
 class _Deck:
-    """Numbers dealt in a random order, shuffled anew whenever all have been dealt."""
+    """Numbers dealt in a random order, shuffled again whenever all have been dealt."""
 
     def __init__(self, numbers: Tensor, generator: torch.Generator) -> None:
         self._numbers, self._generator, self._left = numbers, generator, list[int]()

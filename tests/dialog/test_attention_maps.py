@@ -66,7 +66,7 @@ def test_without_fusion_layers_there_is_nothing_to_record(net):
 
 def test_a_tested_run_holds_the_attention_in_a_few_dialogues(tiny_config, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["m2fnet"])
-    settings = ["--config", str(tiny_config), "--run", str(tmp_path / "run"), "--quiet", "true"]
+    settings = ["--config", str(tiny_config), "--run", str(tmp_path / "run"), "--quiet"]
     assert run(["dialog", "fit", *settings]) == run(["dialog", "test", *settings]) == DONE
     predictions = (tmp_path / "run" / "predictions.jsonl").read_text(encoding="utf-8").splitlines()
     labels = {row["id"]: row["label"] for row in map(json.loads, predictions)}

@@ -133,7 +133,7 @@ def test_a_run_that_is_older_than_a_setting_was_trained_with_its_default(dialog,
 
 def test_the_configuration_in_a_run_means_that_run(dialog, tmp_path):
     assert dialog("fit") == DONE
-    assert run(["dialog", "test", "--config", str(tmp_path / "run" / "config.yaml"), "--ckpt_path", "best"]) == DONE
+    assert run(["dialog", "test", "--config", str(tmp_path / "run" / "config.yaml"), "--checkpoint", "best"]) == DONE
     assert (tmp_path / "run" / "report.json").exists()
 
 

@@ -99,7 +99,7 @@ def accept(tmp_path, monkeypatch, capsys):
                 call(planned.pop(run))
         stage, *rest = arguments
         if stage in LATER and is_of_a_network(rest):
-            run = LATER[stage]([*rest, "--plan=true", "--quiet=true"])
+            run = LATER[stage]([*rest, "--dry-run", "--quiet"])
             if rest[0] == "fit":
                 leave_settings(run, arguments)
             return

@@ -94,6 +94,6 @@ def train_everything(root):
             typed("extract", "--ckpt", made, *out)
         (root / "dialog.yaml").write_text(yaml.safe_dump(dialog_settings(root)), encoding="utf-8")
         dialog = root / "runs" / "talk" / "seed-2"
-        typed("dialog", "fit", "--config", root / "dialog.yaml", "--run", dialog, "--quiet", "true")
-        typed("dialog", "test", "--config", dialog / "config.yaml", "--quiet", "true")
+        typed("dialog", "fit", "--config", root / "dialog.yaml", "--run", dialog, "--quiet")
+        typed("dialog", "test", "--config", dialog / "config.yaml", "--quiet")
     shutil.rmtree(root / "encoder")  # nothing may need what a network started from

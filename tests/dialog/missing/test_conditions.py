@@ -94,4 +94,4 @@ def test_help_lists_the_command_with_its_line(capsys):
     assert run(["dialog", "--help"]) == DONE
     assert re.search(r"^    missing +Test with parts of the inputs missing", capsys.readouterr().out, re.MULTILINE)
     assert run(["dialog", "missing", "--help"]) == DONE
-    assert "--ckpt_path" in capsys.readouterr().out
+    assert "--checkpoint" in capsys.readouterr().out

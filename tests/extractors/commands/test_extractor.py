@@ -49,7 +49,10 @@ def test_judging_without_a_fit_says_what_to_run(config, capsys):
         (["--config", "tiny.yaml", "--extractor.init_args.width", "0"], ["width=0"]),
         (["--config", "tiny.yaml", "--sed", "1"], ["--sed"]),
         (["--config", "tiny.yaml", "--extractor.class_path", "os.system"], ["os.system"]),
-        (["--config", "tiny.yaml", "--extractor.class_path", "extractors.base.PlacedUtterance"], ["expected a subclass of extractors.base.Extractor"]),
+        (
+            ["--config", "tiny.yaml", "--extractor.class_path", "extractors.base.PlacedUtterance"],
+            ["expected a subclass of extractors.base.Extractor"],
+        ),
         (["--config", "tiny.yaml", "--extractor.class_path", "extractors.text.none.X"], ["cannot be imported"]),
     ],
 )

@@ -126,7 +126,7 @@ def test_what_cannot_be_read_is_left_out_counted_and_named_once(extractor, chang
     assert extractor("test", "--data.in_memory", in_memory, manifest=tmp_path / "changed") == DONE
     report = report_of(tmp_path / "run")
     assert (report["dev.n"], report["test.n"], report["missing"]) == (5, 6, 3)
-    assert extractor("fit", "--data.in_memory", in_memory, "--overwrite", "true") == DONE
+    assert extractor("fit", "--data.in_memory", in_memory, "--overwrite") == DONE
     assert not (tmp_path / "run" / "missing.json").exists()
 
 

@@ -36,7 +36,7 @@ def test_a_trained_extractor_comes_out_the_same(network, corpus, capsys):
     (folder,) = Path("runs").glob("toy-*/seed-1")
     found = Provenance.read(folder)
     assert (found.stage, found.manifest.sha256, found.stores) == ("extractor", corpus.sha256, {})
-    assert run(["extractor", "test", "--config", str(folder / "config.yaml"), "--quiet", "true"]) == DONE
+    assert run(["extractor", "test", "--config", str(folder / "config.yaml"), "--quiet"]) == DONE
     assert run(["reproduce", str(folder)]) == DONE, capsys.readouterr().err
     assert capsys.readouterr().out.count("equal  ") == 3
 

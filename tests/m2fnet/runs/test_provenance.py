@@ -57,7 +57,7 @@ def test_a_store_is_the_same_when_only_its_notes_differ(tiny_corpus_copy):
     assert provenance.store_sha256(tiny_corpus_copy / "text") != before
 
 
-@pytest.mark.parametrize("options", [[], ["--plan", "true"]])
+@pytest.mark.parametrize("options", [[], ["--dry-run"]])
 def test_a_run_does_not_go_on_with_a_store_that_was_made_anew(content, dialog, refusal, tiny_corpus_copy, options):
     content["data"]["stores"]["text"] = str(tiny_corpus_copy / "text")
     assert dialog("fit") == DONE
@@ -66,7 +66,7 @@ def test_a_run_does_not_go_on_with_a_store_that_was_made_anew(content, dialog, r
     assert re.search(
         r"run was trained on other data: \S+text has SHA-256 \w{12}…, but the run was made from \w{12}…", line
     )
-    assert "--overwrite true" in line
+    assert "--overwrite" in line
 
 
 def test_a_store_that_is_gone_is_named_with_where_the_run_was_made(dialog):
@@ -124,7 +124,7 @@ def test_a_damaged_provenance_is_one_sentence(dialog, capsys, text):
     assert dialog("fit") == FAILED
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("m2fnet dialog")]
     assert "run/provenance.json" in line
-    assert line.endswith("it cannot be told what it was made from.")
+    assert line.endswith("what it was made from is unknown.")
 
 
 def test_the_state_of_a_checkout_is_noted(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from m2fnet.errors import UsageError
-from m2fnet.sweeps.processes import LOG, Run, Setting, child_environment, parse_grid, parse_seeds, run_all
+from m2fnet.sweeps.processes import LOG, PlannedRun, PlannedSetting, child_environment, parse_grid, parse_seeds, run_all
 
 SLEEPER = """
 import os, signal, sys, time
@@ -95,7 +95,7 @@ def test_nothing_is_imported_ahead_of_a_fork_where_cuda_could_be_touched(monkeyp
 
 
 def make_runs(folder, *commands):
-    return [Run(Setting({}), seed, folder / f"seed-{seed}", each) for seed, each in enumerate(commands)]
+    return [PlannedRun(PlannedSetting({}), seed, folder / f"seed-{seed}", each) for seed, each in enumerate(commands)]
 
 
 def test_a_run_that_fails_does_not_stop_the_others_and_its_later_commands_are_left_out(tmp_path):

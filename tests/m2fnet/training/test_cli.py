@@ -1,4 +1,4 @@
-"""What every training command shares, seen through `m2fnet dialog`; its own results are tested beside it."""
+"""What every training command shares, seen through `m2fnet dialog`; its own results are tested in tests/dialog."""
 
 import pickle
 import re
@@ -46,7 +46,7 @@ def test_other_settings_have_a_folder_of_their_own_and_the_same_the_same(dialog,
         ["--trainer.enable_progress_bar", "true"],
         ["--trainer.logger", "false"],
         ["--trainer.accelerator", "auto"],
-        ["--quiet", "true"],
+        ["--quiet"],
     ],
 )
 def test_how_a_command_is_run_makes_no_other_run(dialog, capsys, options):
@@ -68,12 +68,12 @@ def test_an_edited_configuration_is_refused_in_the_folder_of_the_old_one(content
 
 
 def test_a_plan_names_the_folder_checks_the_settings_and_makes_nothing(dialog, refusal, capsys):
-    assert dialog("fit", "--plan", "true", into=None) == DONE
+    assert dialog("fit", "--dry-run", into=None) == DONE
     assert capsys.readouterr().out == "runs/tiny/seed-3\n"
     assert not Path("runs").exists()
-    assert "hedas" in refusal("fit", "--plan", "true", "--model.net.init_args.hedas", "1")
+    assert "hedas" in refusal("fit", "--dry-run", "--model.net.init_args.hedas", "1")
     assert dialog("fit", into=None) == DONE
-    assert dialog("fit", "--plan", "true", into=None) == DONE
+    assert dialog("fit", "--dry-run", into=None) == DONE
     assert capsys.readouterr().out.endswith("runs/tiny/seed-3, trained already\n")
 
 
@@ -87,21 +87,21 @@ def test_the_configuration_of_a_run_that_was_killed_at_once_means_that_run(dialo
 
 def test_training_again_forgets_the_report_of_the_weights_before(dialog):
     assert dialog("fit") == dialog("test") == DONE
-    assert dialog("fit", "--overwrite", "true") == DONE
+    assert dialog("fit", "--overwrite") == DONE
     assert not Path("run/report.json").exists()
 
 
 def test_two_trainings_of_one_run_do_not_meet(dialog, capsys):
     with locked(Path("run"), RunError):
         assert dialog("fit") == FAILED
-    assert "is writing into run; wait for its end" in capsys.readouterr().err
+    assert "run is locked by process " in capsys.readouterr().err
     assert not list(Path("run").iterdir())
     assert dialog("fit") == DONE
 
 
 def test_overwriting_trains_a_finished_run_again_with_other_settings(dialog):
     assert dialog("fit") == DONE
-    assert dialog("fit", "--model.net.hidden", "6", "--overwrite", "true") == DONE
+    assert dialog("fit", "--model.net.hidden", "6", "--overwrite") == DONE
     settings = yaml.safe_load(Path("run/config.yaml").read_text(encoding="utf-8"))
     assert settings["model"]["net"]["init_args"]["hidden"] == 6
     assert "overwrite" not in settings

@@ -78,7 +78,7 @@ class _Absent:
 def test_tensorboard_is_written_where_it_is_installed(tmp_path, monkeypatch, is_installed):
     monkeypatch.setattr(loggers, "find_spec", lambda name: name if is_installed and name == "tensorboard" else None)
     monkeypatch.setattr(loggers, "TensorBoardLogger", FakeTensorBoard)
-    first, *others = loggers.fit_loggers(tmp_path, [])
+    first, *others = loggers.run_loggers(tmp_path, None, is_fit=True)
     assert isinstance(first, CSVLogger)
     assert [logger.folder for logger in others] == ([tmp_path / "tensorboard"] if is_installed else [])
 
@@ -86,4 +86,4 @@ def test_tensorboard_is_written_where_it_is_installed(tmp_path, monkeypatch, is_
 def test_a_configured_logger_takes_the_place_of_tensorboard(tmp_path, monkeypatch):
     monkeypatch.setattr(loggers, "find_spec", lambda name: name)
     other = CSVLogger(tmp_path, name="other")
-    assert loggers.fit_loggers(tmp_path, [other])[1:] == [other]
+    assert loggers.run_loggers(tmp_path, [other], is_fit=True)[1:] == [other]

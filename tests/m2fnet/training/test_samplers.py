@@ -96,14 +96,14 @@ def test_batches_that_cannot_hold_triplets_are_refused(size, per_class):
         ClassBalancedBatchSampler(LABELS, size, per_class, 0)
 
 
-def test_one_class_alone_is_refused():
+def test_a_single_class_is_refused():
     with pytest.raises(ValueError, match="out of 1 classes"):
         ClassBalancedBatchSampler(torch.zeros(9), 8, 4, 0)
 
 
 @pytest.mark.parametrize("seed", [None, 3])
 def test_processes_share_out_the_batches(seed, monkeypatch):
-    alone = list(LengthGroupedBatchSampler(torch.arange(35.0), 4, seed))  # 9 batches
+    whole = list(LengthGroupedBatchSampler(torch.arange(35.0), 4, seed))  # 9 batches
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
     shares = []
@@ -113,7 +113,7 @@ def test_processes_share_out_the_batches(seed, monkeypatch):
         shares.append(list(batches))
         assert len(batches) == len(shares[-1])
     if seed is None:
-        assert sorted(map(tuple, shares[0] + shares[1])) == sorted(map(tuple, alone))  # scored once each
+        assert sorted(map(tuple, shares[0] + shares[1])) == sorted(map(tuple, whole))  # scored once each
     else:
         assert len(shares[0]) == len(shares[1]) == 5  # equally many steps
-        assert {tuple(b) for b in shares[0] + shares[1]} == {tuple(b) for b in alone}
+        assert {tuple(b) for b in shares[0] + shares[1]} == {tuple(b) for b in whole}

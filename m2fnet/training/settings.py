@@ -1,0 +1,98 @@
+"""The settings of a run as plain data, read with the parser of its command."""
+
+from argparse import ArgumentError
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+from m2fnet.runs.folder import (
+    CONFIG,
+    differences,
+    is_run,
+    refuse_other_settings,
+    run_folder,
+    settings_of_a_run,
+    trained_settings,
+)
+
+
+def add_run_options(parser: ArgumentParser) -> None:
+    """Add the options that every training command has besides the settings of trainer, model and data."""
+    parser.add_argument(
+        "--run",
+        type=str | None,
+        default=None,
+        help="Folder of this run; by default runs/<name of the configuration>/seed-<seed>, where the name gets "
+        "eight digits more if other settings are given than those of the configuration.",
+    )
+    parser.add_argument(
+        "--select",
+        type=Literal["dev", "last"],
+        default="dev",
+        help="Weights that are kept: those with the best score on dev, or those of the last epoch.",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=str | None,
+        default=None,
+        help="Weights to score: best, last, or a file (default: those that --select kept).",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="Check the settings, name the run folder, stop.")
+    parser.add_argument("--overwrite", action="store_true", help="Train a finished run again.")
+    parser.add_argument("--quiet", action="store_true", help="Print no report and no line per epoch.")
+
+
+class RunSettings:
+    """What a command line says about the run it is given for.
+
+    Attributes:
+        values: every setting that belongs to the run, defaults included, in plain values.
+        overrides: dotted key -> value of those that the configuration file does not have; all of them if that file is
+            incomplete.
+        folder: the folder of the run.
+
+    Args:
+        parser: of the command with all its subcommands.
+        config: what it parsed.
+    """
+
+    def __init__(self, parser: ArgumentParser, config: Namespace) -> None:
+        self._parser, self._subcommand = parser, config.subcommand
+        self.values = self._plain(config)
+        given = config[config.subcommand]
+        file = Path(str(given.config[0])) if given.config else None
+        configured = (self._of_file(file) if file is not None else None) or {}
+        self.overrides = {key: value for key, (_, value) in differences(configured, self.values).items()}
+        if given.run:
+            self.folder = Path(given.run)
+        elif file is not None and file.name == CONFIG and is_run(file.parent):
+            self.folder = file.parent  # the configuration of a run means that run
+        else:
+            self.folder = run_folder(file, given.seed_everything, self.overrides)
+
+    def refuse_others(self, only: str = "") -> None:
+        """Compare with the settings in the run folder, if it has any, or just the part named ``only``.
+
+        Raises:
+            UsageError: naming the first setting that differs.
+            RunError: if those in the folder cannot be read.
+        """
+        trained = trained_settings(self.folder)
+        if trained is None:
+            return
+        if differences(trained, self.values):  # a setting newer than the run: it was trained with the default
+            trained = self._of_file(self.folder / CONFIG) or trained
+        refuse_other_settings(self.folder, trained, self.values, only)
+
+    def _plain(self, config: Namespace) -> dict[str, Any]:
+        content = yaml.safe_load(self._parser.dump(config, skip_unset=False))
+        return settings_of_a_run(content[self._subcommand])
+
+    def _of_file(self, file: Path) -> dict[str, Any] | None:
+        """The settings of a configuration file, defaults included; None if it is incomplete."""
+        try:
+            return self._plain(self._parser.parse_args([self._subcommand, "--config", str(file)]))
+        except ArgumentError:
+            return None
