@@ -130,7 +130,7 @@ class DialogueCLI(RunCLI):
             "seed": self.config[self.subcommand].seed_everything,
             "corpus": data.manifest.corpus,
             "manifest_sha256": data.manifest.sha256,
-            "modalities": list(data.modalities),
+            "modalities": data.streams,
             "stores": {name: str(folder) for name, folder in data.store_folders.items()},
             "select": self.config[self.subcommand].select,
             "fit": self.fitted(),

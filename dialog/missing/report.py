@@ -25,9 +25,9 @@ def scores(task: DialogueTask, data: DialogueData) -> dict[str, Any]:
     return {
         "classes": list(data.problem.label_set.classes),
         "bootstrap": {"over": "dialogues", **asdict(Resampling())},
-        "subsets": [{"present": list(one.present), **_scores(task, data, [one])} for one in subsets(data.modalities)],
+        "subsets": [{"present": list(one.present), **_scores(task, data, [one])} for one in subsets(data.streams)],
         "random": [
-            {"share": of[0].share, "draws": len(of), **_scores(task, data, of)} for of in random_shares(data.modalities)
+            {"share": of[0].share, "draws": len(of), **_scores(task, data, of)} for of in random_shares(data.streams)
         ],
     }
 
