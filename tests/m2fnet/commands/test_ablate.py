@@ -32,7 +32,7 @@ def test_fusion_against_concatenation_is_trained_once_and_compared(ablate, train
     for row in found["modalities"]["rows"]:
         (run,) = row["scores"]["runs"]
         report = json.loads(Path(run, "report.json").read_text(encoding="utf-8"))
-        assert row["scores"]["test.weighted_f1"]["mean"] == pytest.approx(report["test.weighted_f1"])
+        assert row["scores"]["test.weighted_f1"]["mean"] == pytest.approx(report["test"]["weighted_f1"])
         assert " + ".join(report["modalities"]) == row["row"].partition(",")[0]
         config = yaml.safe_load(Path(run, "config.yaml").read_text(encoding="utf-8"))
         fusion = config["model"]["net"]["init_args"]["fusion"]
