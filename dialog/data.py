@@ -109,7 +109,7 @@ class DialogueData(pl.LightningDataModule):
     Args:
         manifest: folder that `m2fnet prepare` or `m2fnet import` wrote.
         stores: stream -> folder that `m2fnet extract` wrote.
-        modalities: ``streams``, as runs name them that are older than that setting.
+        modalities: the name of ``streams`` in older runs; without effect if ``streams`` is given.
         batch_size: dialogues per batch.
         seed: shuffles the training dialogues; by default the run's ``seed_everything``.
         predict_split: the split that `m2fnet dialog predict` labels.
@@ -131,10 +131,6 @@ class DialogueData(pl.LightningDataModule):
         streams: list[str] | None = None,
     ) -> None:
         super().__init__()
-        if streams is not None and modalities is not None and streams != modalities:
-            raise UsageError(
-                f"data.streams is {streams} and data.modalities, its older name, is {modalities}; expected one of them."
-            )
         chosen = streams if streams is not None else modalities
         names = list(stores) if chosen is None else chosen
         if not names or len(set(names)) != len(names) or not set(names) <= stores.keys():

@@ -87,7 +87,9 @@ def _run_command(name: str, arguments: list[str]) -> int:
         _print_error(name, *str(error).split("\n"))  # some show the tree of files that they expect
         return WRONG_USE if isinstance(error, UsageError) else FAILED
     except OSError as error:  # a full disk, a folder that cannot be made or written
-        _print_error(name, f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error))
+        _print_error(
+            name, f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error)
+        )
         return FAILED
     except KeyboardInterrupt:
         print(f"\nm2fnet {name}: interrupted", file=sys.stderr)

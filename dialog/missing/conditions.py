@@ -41,7 +41,9 @@ class Condition:
         """Which streams of which utterances remain; another ``share`` has the same draws."""
         given = only(dialogues.present, self.present)
         generator = torch.Generator().manual_seed(self.draw)
-        return remove_at_random(given, self.share, torch.rand(len(dialogues.utterances), len(given), generator=generator))
+        return remove_at_random(
+            given, self.share, torch.rand(len(dialogues.utterances), len(given), generator=generator)
+        )
 
 
 def subsets(streams: Sequence[str]) -> list[Condition]:

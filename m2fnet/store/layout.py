@@ -27,9 +27,7 @@ from m2fnet.records import MODALITIES, Modality
 META = "meta.json"
 VECTORS = "vectors"
 FORMAT = 1
-ADVICE = (
-    "Make it with `m2fnet extract` (or `m2fnet import` from a feature pickle); --overwrite replaces the files that are there."
-)
+ADVICE = "Make it with `m2fnet extract` (or `m2fnet import` from a feature pickle); --overwrite replaces the files that are there."
 
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,
@@ -112,7 +110,9 @@ class StoreMeta:
         if not manifest.sha256:
             raise StoreError("The manifest has not been saved; save it first so that the store can name its hash.")
         versions = {name: version(name) for name in _PACKAGES}
-        return cls(cast(Modality, modality), width, resolution, dtype, manifest.sha256, manifest.corpus, extractor, versions)
+        return cls(
+            cast(Modality, modality), width, resolution, dtype, manifest.sha256, manifest.corpus, extractor, versions
+        )
 
     def rows(self, utterance_id: str, embedding: Tensor) -> Tensor:
         """``embedding``, (D,) or for frame resolution (T >= 1, D), as a copy (T, D) of the stored type on the CPU.
