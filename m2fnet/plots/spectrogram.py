@@ -45,7 +45,8 @@ def spectrogram(samples: ArrayLike, rate: int, pitch: ArrayLike, energy: ArrayLi
         )
     hop = max(1, round(_HOP_S * rate))
     width = 1 << max(8, (4 * hop - 1).bit_length())  # samples of a window: a power of two, about 40 ms
-    mel = librosa.feature.melspectrogram(y=sound, sr=rate, n_fft=width, hop_length=hop, n_mels=_BANDS)
+    padded = np.pad(sound, (0, max(0, width - len(sound))))  # librosa warns of a sound shorter than its window
+    mel = librosa.feature.melspectrogram(y=padded, sr=rate, n_fft=width, hop_length=hop, n_mels=_BANDS)
     power = librosa.power_to_db(mel, ref=np.max, top_db=_RANGE)
     seconds = len(sound) / rate
     with styled():

@@ -153,8 +153,7 @@ def summarise_settings(
             for setting in settings:
                 rows += _scored({**head, "setting": setting.name}, setting.tables(members), STATISTICS, resampling)
 
-    scores = pd.DataFrame(rows, columns=list(COLUMNS))
-    scores[["minus", "group", "class"]] = scores[["minus", "group", "class"]].fillna("")
+    scores = pd.DataFrame([{"minus": "", "group": "", "class": "", **row} for row in rows], columns=list(COLUMNS))
     counted = ["seeds", "utterances", "dialogues"]
     scores[counted] = scores[counted].astype("Int64")
     names = short_names([setting.name for setting in settings])
