@@ -43,6 +43,7 @@ def test_any_length_and_a_sound_without_pitch_is_drawn(seconds):
         (np.zeros(0), np.zeros(3), RATE),
         (np.zeros(9), np.zeros(0), RATE),
         (np.zeros(9), np.zeros(3), 0),
+        (np.zeros(9), np.zeros(4), RATE),
     ],
 )
 def test_what_is_no_sound_is_refused(samples, pitch, rate):
