@@ -67,6 +67,13 @@ def test_classes_that_never_occur_are_told(imported, capsys):
     assert "never in it" not in capsys.readouterr().out
 
 
+def test_quiet_prints_only_what_was_written_and_the_next_command(imported, capsys):
+    imported(pack("13-tuple with four text views and dev", make_parts()), "--quiet")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("Imported 15 utterances in 6 dialogues")
+    assert "Next: m2fnet dialog fit" in line
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_layout_is_recognised_and_every_value_arrives(imported, name, capsys):
     parts = make_parts()

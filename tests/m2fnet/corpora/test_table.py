@@ -94,7 +94,7 @@ def test_a_json_row_without_the_key_labels_is_unlabelled(tmp_path: Path):
 def test_words_for_nothing_are_words_in_a_dialogue(tmp_path: Path):
     rows = "".join(f"a,train,{word},{word},joy\n" for word in ("NA", "null", "None", "nan"))
     manifest = read_table(write_table(tmp_path, "dialogue,split,text,speaker,label\n" + rows + "b,train,x,y,sad\n"))
-    assert [u.text for u in manifest.utterances] == [u.speaker for u in manifest.utterances][:4] + ["x"]
+    assert [u.text for u in manifest.utterances] == [*[u.speaker for u in manifest.utterances][:4], "x"]
     assert [u.text for u in manifest.utterances][:4] == ["NA", "null", "None", "nan"]
 
 
