@@ -59,7 +59,8 @@ ELSEWHERE = (
 # phrases that are not ours to change
 EXCEPTED: dict[str, tuple[str, ...]] = {
     "m2fnet/plots/attention.py": (r'content\["turns"\]',),  # the key in the files of older runs
-    "m2fnet/corpora/toy_text.py": ("you always lie about",),  # the corpus: its texts are what its scores were made on
+    "m2fnet/corpora/toy_text.py": ("you always lie about", "I feel so alone"),  # texts of a corpus with scores
+    "tests/helpers/fake_corpora.py": ("TURN_NAME",),  # in the header of IEMOCAP's files
 }
 
 
