@@ -14,13 +14,13 @@ from dialog.predictions import predictions
 from dialog.task import SCORED, DialogueTask
 from m2fnet.files import write_json, write_jsonl, write_text
 from m2fnet.formatting import plain
+from m2fnet.records import LEAK
 from m2fnet.reports.run_report import as_markdown, write_report
 from m2fnet.store import Store
 from m2fnet.training.callbacks import print_rank_zero
 from m2fnet.training.cli import DryRun, RunCLI
 
-LEAK = "leak"  # how the defect of a manifest begins whose turns stand in two splits
-_NAMED = 3  # of such turns; `defects.md` beside the manifest has all
+_NAMED = 3  # of the utterances that are in two splits; `defects.md` in the manifest's folder has all
 
 
 class DialogueCLI(RunCLI):
@@ -102,9 +102,9 @@ class DialogueCLI(RunCLI):
 
     def _say_leaks(self) -> None:
         for defect in cast(DialogueData, self.datamodule).manifest.defects:
-            if defect.what.startswith(LEAK):
+            if defect.kind == LEAK:
                 named = ", ".join([*defect.ids[:_NAMED], *(["…"] if len(defect.ids) > _NAMED else [])])
-                print_rank_zero(plain(f"{defect.what}: {len(defect.ids)} turns ({named}); {defect.done}"))
+                print_rank_zero(plain(f"{defect.what}: {len(defect.ids)} utterances ({named}); {defect.done}"))
 
     def _facts(self, data: DialogueData) -> dict[str, object]:
         return {

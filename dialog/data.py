@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from dialog.batch import UNLABELLED, DialogueBatch
+from dialog.batch import DialogueBatch
 from m2fnet.errors import StoreError, UsageError
 from m2fnet.manifest import Manifest
-from m2fnet.records import MODALITIES, Dialogue, Problem, Split, Utterance
+from m2fnet.problems import UNLABELLED, Problem, Stream, make_problem
+from m2fnet.records import MODALITIES, Dialogue, Modality, Split, Utterance
 from m2fnet.store import Store
 from m2fnet.training.samplers import LengthGroupedBatchSampler
 
@@ -25,17 +26,14 @@ class Dialogues(Dataset[DialogueBatch]):
     Args:
         dialogues: utterances in speaking order.
         stores: modality -> its store; each has to account for every utterance.
-        classes: the emotions in class order.
+        problem: says what the network should answer to each utterance.
     """
 
-    def __init__(self, dialogues: Sequence[Dialogue], stores: Mapping[str, Store], classes: Sequence[str]) -> None:
+    def __init__(self, dialogues: Sequence[Dialogue], stores: Mapping[str, Store], problem: Problem) -> None:
         self.utterances: list[Utterance] = [u for dialogue in dialogues for u in dialogue.utterances]
         self.lengths = torch.tensor([len(dialogue) for dialogue in dialogues], dtype=torch.long)
         self.starts = self.lengths.cumsum(0) - self.lengths
-        number = {name: n for n, name in enumerate(classes)}
-        self.labels = torch.tensor(
-            [UNLABELLED if u.label is None else number[u.label] for u in self.utterances], dtype=torch.long
-        )
+        self.labels = torch.stack([problem.target(utterance) for utterance in self.utterances])
         ids = [u.id for u in self.utterances]
         self.tables = {name: store.matrix(ids) for name, store in stores.items()}
 
@@ -53,7 +51,9 @@ class Dialogues(Dataset[DialogueBatch]):
         offsets = torch.arange(int(lengths.max()))
         valid = offsets < lengths[:, None]  # (B, U)
         rows = torch.where(valid, self.starts[chosen][:, None] + offsets, 0)
-        label = self.labels[rows].masked_fill(~valid, UNLABELLED)
+        label = self.labels[rows]  # (B, U) or (B, U, C)
+        label[~valid] = UNLABELLED
+        is_labelled = label != UNLABELLED if label.ndim == 2 else label[..., 0] != UNLABELLED
         present = {name: here[rows] & valid for name, (_, here) in self.tables.items()}
         return {
             "inputs": {name: table[rows] * present[name][..., None] for name, (table, _) in self.tables.items()},
@@ -61,7 +61,7 @@ class Dialogues(Dataset[DialogueBatch]):
             "valid": valid,
             "label": label,
             "row": rows.masked_fill(~valid, -1),
-            "labelled": int((label != UNLABELLED).sum()),
+            "labelled": int(is_labelled.sum()),
         }
 
 
@@ -103,7 +103,10 @@ class DialogueData(pl.LightningDataModule):
         self.stores = {name: Store(folder) for name, folder in self.store_folders.items()}
         for name, store in self.stores.items():
             self._check_store(name, store)
-        self.problem = Problem(self.manifest.label_set, {name: store.meta.width for name, store in self.stores.items()})
+        streams = {
+            name: Stream(cast(Modality, store.meta.modality), store.meta.width) for name, store in self.stores.items()
+        }
+        self.problem = make_problem(self.manifest.label_set, streams)
         self.batch_size = batch_size
         self.seed = seed
         self.predict_split = predict_split
@@ -117,7 +120,7 @@ class DialogueData(pl.LightningDataModule):
         """
         needed: dict[str, tuple[Split, ...]] = {"fit": ("train", "dev"), "validate": ("dev",), "test": ("dev", "test")}
         for split in needed.get(stage, ()):
-            if not any(u.label is not None for u in self.dialogues(split).utterances):
+            if not any(u.labels is not None for u in self.dialogues(split).utterances):
                 raise UsageError(
                     f"The split {split!r} of {self.manifest.corpus!r} has no labelled utterance; label some, or "
                     "let a trained run label them: `m2fnet dialog predict`."
@@ -136,7 +139,7 @@ class DialogueData(pl.LightningDataModule):
                     f"The manifest of {self.manifest.corpus!r} has no dialogue in the split {split!r}; prepare it with "
                     "some (train to learn from, dev to choose the weights, test to score them)."
                 )
-            self._loaded[split] = Dialogues(found, self.stores, self.manifest.label_set.classes)
+            self._loaded[split] = Dialogues(found, self.stores, self.problem)
         return self._loaded[split]
 
     def train_dataloader(self) -> DataLoader[DialogueBatch]:

@@ -1,7 +1,6 @@
 """Training and judging a dialogue network: one LightningModule for all of them."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,11 +10,11 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
-from dialog.batch import UNLABELLED, DialogueBatch
+from dialog.batch import DialogueBatch, Output, output_of
 from dialog.missing.modality_dropout import ModalityDropout
 from m2fnet.errors import UsageError
 from m2fnet.losses.class_weights import class_weights, weighted_cross_entropy
-from m2fnet.records import LabelSet, Problem
+from m2fnet.problems import UNLABELLED, Problem, problem_from_dict
 
 NetworkFactory = Callable[[Problem], nn.Module]
 SCORED = ("dev", "test")  # the order of `DialogueData.test_dataloader`
@@ -98,11 +97,14 @@ class DialogueTask(pl.LightningModule):
         )
         self.scores = nn.ModuleDict({split: scores.clone(prefix=f"{split}/") for split in SCORED})
 
-    def forward(self, batch: DialogueBatch) -> Tensor:
-        """Logits (B, U, C)."""
+    def forward(self, batch: DialogueBatch) -> Output:
+        """Scores (B, U, C) and terms of the network.
+
+        Raises:
+            UsageError: if the network returns something else than an `Output`.
+        """
         assert self.net is not None, "the network is built by `build`"
-        logits: Tensor = self.net(batch)
-        return logits
+        return output_of(self.net, batch)
 
     def on_fit_start(self) -> None:
         """Weigh the emotions by their number in the training split, if asked to."""
@@ -113,11 +115,16 @@ class DialogueTask(pl.LightningModule):
             self.class_weights = class_weights(labels, self.problem.label_set.classes, self.class_weight)
 
     def training_step(self, batch: DialogueBatch, batch_idx: int) -> Tensor:
-        """Mean cross-entropy over the labelled utterances of the batch."""
+        """Mean cross-entropy over the labelled utterances of the batch, plus the terms of the network."""
         if self.modality_dropout is not None:
             batch = self.modality_dropout(batch, self.current_epoch)
-        loss = self._loss(self(batch), batch, self.class_weights)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=max(batch["labelled"], 1))
+        output: Output = self(batch)
+        loss = self._loss(output.scores, batch, self.class_weights)
+        weight = max(batch["labelled"], 1)
+        for name, term in output.terms.items():
+            self.log(f"train/{name}", term, on_step=False, on_epoch=True, batch_size=weight)
+            loss = loss + term
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=weight)
         return loss
 
     def validation_step(self, batch: DialogueBatch, batch_idx: int) -> None:
@@ -131,7 +138,7 @@ class DialogueTask(pl.LightningModule):
 
     def predict_step(self, batch: DialogueBatch, batch_idx: int) -> None:
         """Keep the probabilities of every utterance, context turns included."""
-        self.keep("predict", batch, self(batch))
+        self.keep("predict", batch, self(batch).scores)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401
         """Optimizer, and schedule if there is one.
@@ -153,16 +160,14 @@ class DialogueTask(pl.LightningModule):
         are left out, and `load_from_checkpoint` has to be given them again.
         """
         assert self.problem is not None, "there is nothing to save before `build`"
-        checkpoint["problem"] = asdict(self.problem)
+        checkpoint["problem"] = self.problem.as_dict()
         if "_instantiator" not in checkpoint.get("hyper_parameters", {}):
             checkpoint.pop("hyper_parameters", None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build the network that the weights belong to."""
         if self.net is None:
-            names = checkpoint["problem"]["label_set"]
-            label_set = LabelSet(names["name"], tuple(names["classes"]), names["kind"])
-            self.build(Problem(label_set, dict(checkpoint["problem"]["widths"])))
+            self.build(problem_from_dict(checkpoint["problem"]))
 
     def keep(self, name: str, batch: DialogueBatch, logits: Tensor) -> None:
         """Keep the probabilities of a batch for `probabilities` under ``name``."""
@@ -189,7 +194,7 @@ class DialogueTask(pl.LightningModule):
         return total / max(batch["labelled"], 1)  # a batch of context turns alone has loss 0, not NaN
 
     def _score(self, batch: DialogueBatch, split: str) -> Tensor:
-        logits: Tensor = self(batch)
+        logits: Tensor = self(batch).scores
         loss = self._loss(logits, batch)
         weight = max(batch["labelled"], 1)
         self.log(f"{split}/loss", loss, batch_size=weight, sync_dist=True, add_dataloader_idx=False)

@@ -22,6 +22,7 @@ CORE = {
     "m2fnet": {"", "config", "errors", "files", "formatting", "manifest", "records"},
     # a folder -> the folders of the core that it may import beside these words that everybody speaks
     "losses": set(),
+    "problems": {"losses", "metrics"},
     "media": set(),
     "metrics": set(),
     "corpora": {"media"},
@@ -30,7 +31,7 @@ CORE = {
     "runs": {"metrics", "store"},
     "training": {"losses", "metrics", "runs", "store"},
     "plots": {"metrics", "runs"},
-    "reports": {"metrics", "plots", "runs", "store"},
+    "reports": {"media", "metrics", "plots", "runs", "store"},
 }
 APPLICATION = {"model", "sweeps", "pipeline", "web", "commands", "cli"}
 MOST_LOOSE = {"m2fnet": 7, "extractors": 4, "dialog": 7}  # modules at a package's root

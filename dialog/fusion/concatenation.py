@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from dialog.batch import DialogueBatch
-from m2fnet.records import Problem
+from m2fnet.problems import Problem
 
 
 class EarlyFusion(nn.Module):

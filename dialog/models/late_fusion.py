@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dialog.batch import DialogueBatch
+from dialog.batch import DialogueBatch, Output
 from dialog.fusion.attention import allowed_pairs, blocked_for_heads
 from dialog.fusion.encoder import Norm, Position, sinusoidal_positions
-from m2fnet.records import Problem
+from m2fnet.problems import Problem
 
 
 class LateFusion(nn.Module):
@@ -70,11 +70,11 @@ class LateFusion(nn.Module):
             {name: nn.Sequential(nn.Dropout(dropout), nn.Linear(width, classes)) for name in problem.widths}
         )
 
-    def forward(self, batch: DialogueBatch) -> Tensor:
-        """Logits (B, U, C); zero where nothing is present, and padding gets logits too, which the caller ignores."""
+    def forward(self, batch: DialogueBatch) -> Output:
+        """Scores (B, U, C); zero where nothing is present."""
         present = torch.stack([batch["present"][name] for name in self.encoders])[..., None]  # (M, B, U, 1)
         logits = torch.stack([self._logits(name, batch) for name in self.encoders])
-        return (logits * present).sum(0) / present.sum(0).clamp(min=1)
+        return Output((logits * present).sum(0) / present.sum(0).clamp(min=1))
 
     def _logits(self, name: str, batch: DialogueBatch) -> Tensor:
         h: Tensor = self.project[name](batch["inputs"][name])

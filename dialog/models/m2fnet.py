@@ -9,10 +9,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dialog.batch import DialogueBatch
+from dialog.batch import DialogueBatch, Output
 from dialog.fusion.attention import CrossAttention, allowed_pairs
 from dialog.fusion.encoder import Norm, Position, SkipEncoder, sinusoidal_positions
-from m2fnet.records import Problem
+from m2fnet.problems import Problem
 
 LEADER = "text"
 
@@ -137,13 +137,12 @@ class M2FNet(nn.Module):
             nn.Linear(hidden, len(problem.label_set.classes)),
         )
 
-    def forward(self, batch: DialogueBatch) -> Tensor:
-        """Logits (B, U, C); padding gets logits too, which the caller ignores."""
+    def forward(self, batch: DialogueBatch) -> Output:
+        """Scores (B, U, C)."""
         streams = {name: self._encode(name, batch) for name in self.encoders}
         if self.fusion:
             streams[LEADER] = self._fuse(streams, batch["present"])
-        logits: Tensor = self.classify(torch.cat(list(streams.values()), dim=-1))  # eq 7, 8
-        return logits
+        return Output(self.classify(torch.cat(list(streams.values()), dim=-1)))  # eq 7, 8
 
     def _encode(self, name: str, batch: DialogueBatch) -> Tensor:
         present = batch["present"][name]

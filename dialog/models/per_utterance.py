@@ -1,10 +1,10 @@
 """Baselines that look at one utterance at a time: a linear classifier, or one hidden layer."""
 
-from torch import Tensor, nn
+from torch import nn
 
-from dialog.batch import DialogueBatch
+from dialog.batch import DialogueBatch, Output
 from dialog.fusion.concatenation import EarlyFusion
-from m2fnet.records import Problem
+from m2fnet.problems import Problem
 
 
 class PerUtterance(nn.Module):
@@ -30,7 +30,6 @@ class PerUtterance(nn.Module):
             layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout)]
         self.classify = nn.Sequential(*layers, nn.Linear(hidden or width, classes))
 
-    def forward(self, batch: DialogueBatch) -> Tensor:
-        """Logits (B, U, C); padding gets logits too, which the caller ignores."""
-        logits: Tensor = self.classify(self.inputs(batch))
-        return logits
+    def forward(self, batch: DialogueBatch) -> Output:
+        """Scores (B, U, C)."""
+        return Output(self.classify(self.inputs(batch)))

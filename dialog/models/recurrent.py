@@ -6,12 +6,12 @@ side, go through one, as its later re-implementations do (declare-lab/conv-emoti
 
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from dialog.batch import DialogueBatch
+from dialog.batch import DialogueBatch, Output
 from dialog.fusion.concatenation import EarlyFusion
-from m2fnet.records import Problem
+from m2fnet.problems import Problem
 
 _CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -55,12 +55,11 @@ class Recurrent(nn.Module):
         )
         self.classify = nn.Linear(width * (1 if causal else 2), len(problem.label_set.classes))
 
-    def forward(self, batch: DialogueBatch) -> Tensor:
-        """Logits (B, U, C); padding gets logits too, which the caller ignores."""
+    def forward(self, batch: DialogueBatch) -> Output:
+        """Scores (B, U, C)."""
         lengths = batch["valid"].sum(1).cpu()
         packed = pack_padded_sequence(self.dropout(self.inputs(batch)), lengths, batch_first=True, enforce_sorted=False)
         states, _ = pad_packed_sequence(
             self.recurrent(packed)[0], batch_first=True, total_length=batch["valid"].shape[1]
         )
-        logits: Tensor = self.classify(self.dropout(states))
-        return logits
+        return Output(self.classify(self.dropout(states)))

@@ -28,7 +28,8 @@ from m2fnet.model.layout import (
 )
 from m2fnet.model.onnx import export_onnx
 from m2fnet.model.record import Model
-from m2fnet.records import MODALITIES, LabelSet, Problem
+from m2fnet.problems import Problem, make_problem
+from m2fnet.records import MODALITIES, LabelSet
 
 # A model comes from elsewhere and names its classes, so fewer packages will do than a configuration may name.
 PACKAGES = ("dialog", "extractors")
@@ -123,6 +124,6 @@ def _problem(config: dict[str, Any], where: str) -> Problem:
         )
         if not is_good:
             raise ValueError("a value is not of the kind that belongs there")
-        return Problem(LabelSet(names["name"], tuple(names["classes"])), widths)
+        return make_problem(LabelSet(names["name"], tuple(names["classes"])), widths)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as damage:
         raise ModelError(f"{where} is damaged ({damage!r}). {ADVICE}") from damage

@@ -57,8 +57,8 @@ class _ByName(nn.Module):
             "present": present,
             "valid": torch.stack(tensors[count:]).any(0),
         }
-        logits: Tensor = self.network(batch)
-        return logits
+        scores: Tensor = self.network(batch).scores
+        return scores
 
 
 class _Hearing(nn.Module):

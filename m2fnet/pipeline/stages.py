@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dialog.batch import UNLABELLED, DialogueBatch
+from dialog.batch import DialogueBatch, output_of
 from extractors.base import PlacedUtterance
 from extractors.extraction.embedding import Loading, embed
 from m2fnet.errors import UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.model import Model
 from m2fnet.pipeline.face_frames import embed_and_watch, looks_for_faces
+from m2fnet.problems import UNLABELLED
 from m2fnet.records import Dialogue, SeenFrame, Utterance
 from m2fnet.store import Missing
 
@@ -94,8 +95,7 @@ class Stages:
 
     @torch.inference_mode()
     def _logits(self, turns: Sequence[Embedded]) -> Tensor:
-        logits: Tensor = self._network(batch_of(turns, self.widths, self.device))
-        return logits[0].float().cpu()
+        return output_of(self._network, batch_of(turns, self.widths, self.device)).scores[0].float().cpu()
 
 
 def windows(turns: int, size: int) -> Iterator[tuple[range, range]]:

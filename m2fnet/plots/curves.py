@@ -11,7 +11,7 @@ from m2fnet.runs.curves import Curves
 def training_curves(settings: Mapping[str, Sequence[Curves]]) -> Figure:
     """Loss on train and dev, and weighted F1 on dev, by epoch: a line per run, a colour per setting.
 
-    A marker stands where the weights were kept.
+    The marker is at the epoch whose weights were kept.
     """
     with styled():
         figure = Figure(figsize=(11, 4.2 + 0.2 * len(settings)))

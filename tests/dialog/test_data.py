@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_corpus import CLASSES, WIDTHS, tiny_manifest, write_stores
 
-from dialog.batch import UNLABELLED
 from dialog.data import DialogueData
 from m2fnet.errors import StoreError, UsageError
+from m2fnet.problems import UNLABELLED
 from m2fnet.store import Store
 from m2fnet.training.samplers import LengthGroupedBatchSampler
 

@@ -4,7 +4,7 @@ import itertools
 
 import torch
 
-from dialog.batch import UNLABELLED
+from m2fnet.problems import UNLABELLED
 from m2fnet.records import LabelSet
 
 WIDTHS = {"text": 12, "audio": 8, "visual": 10}

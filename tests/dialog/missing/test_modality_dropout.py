@@ -12,7 +12,7 @@ from dialog.missing.modality_dropout import ModalityDropout, leave_out, only, wi
 from dialog.models.m2fnet import M2FNet
 from dialog.models.per_utterance import PerUtterance
 from m2fnet.errors import UsageError
-from m2fnet.records import Problem
+from m2fnet.problems import make_problem
 
 
 def random_presence(seed, utterances=400):
@@ -104,10 +104,10 @@ def labelled(seed, strengths=(8.0, 1.5, 1.5)):
 
 def trained(dropout):
     torch.manual_seed(0)
-    net = PerUtterance(Problem(LABELS, WIDTHS), dropout=0.0, input_norm=False)
+    net = PerUtterance(make_problem(LABELS, WIDTHS), dropout=0.0, input_norm=False)
     optimizer, batch = torch.optim.SGD(net.parameters(), lr=0.1), labelled(seed=3)
     for epoch in range(100):
-        loss = cross_entropy(net(dropout(batch, epoch)).flatten(0, 1), batch["label"].flatten())
+        loss = cross_entropy(net(dropout(batch, epoch)).scores.flatten(0, 1), batch["label"].flatten())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -116,7 +116,7 @@ def trained(dropout):
 
 def accuracy(net, *gone):
     batch = labelled(seed=4)
-    return (net(without(batch, *gone)).argmax(-1) == batch["label"]).float().mean().item()
+    return (net(without(batch, *gone)).scores.argmax(-1) == batch["label"]).float().mean().item()
 
 
 def test_training_with_dropout_does_without_text_much_better():
@@ -127,7 +127,7 @@ def test_training_with_dropout_does_without_text_much_better():
 
 def test_what_is_missing_by_hand_equals_what_is_missing_by_mask():
     torch.manual_seed(0)
-    net = M2FNet(Problem(LABELS, WIDTHS), width=8, heads=2, hidden=6).eval()
+    net = M2FNet(make_problem(LABELS, WIDTHS), width=8, heads=2, hidden=6).eval()
     batch = batch_of([4, 2])
-    masked = net(with_present(batch, only(batch["present"], ["text", "visual"])))
-    assert_close(masked[batch["valid"]], net(without(batch_of([4, 2]), "audio"))[batch["valid"]])
+    masked = net(with_present(batch, only(batch["present"], ["text", "visual"]))).scores
+    assert_close(masked[batch["valid"]], net(without(batch_of([4, 2]), "audio")).scores[batch["valid"]])
