@@ -61,8 +61,8 @@ class DryRun(Exception):  # noqa: N818 - not an error: the command has done what
 class RunCLI(LightningCLI):
     """LightningCLI that keeps everything of a training in one run folder.
 
-    ``fit`` on a finished run says so, on an interrupted one resumes, on one with other settings refuses; the other
-    commands take the weights that ``--select`` chose. Only dev chooses: the test split is read by ``test`` and by no other command.
+    ``fit`` says so if the run is finished, resumes it if it was interrupted, and refuses other settings. The other
+    commands take the weights that ``--select`` chose. Only dev chooses; only ``test`` reads the test split.
     """
 
     prog: ClassVar[str]
