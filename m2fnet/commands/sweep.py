@@ -19,7 +19,7 @@ from m2fnet.sweeps.processes import LOG, Outcome, PlannedRun, parse_grid, parse_
 DESCRIPTION = """\
 Train and test every seed of every combination of settings, each in the run folder that `fit` would give it. What is
 done is not done again, so the same command continues a sweep that was interrupted. A run that fails does not stop the
-others. The summary is beside the run folders, in one of its own for each choice of settings; more seeds renew it.
+others. The summary is in a folder next to the run folders, one for each choice of settings; more seeds renew it.
 """
 EPILOG = """\
 Any other key is a setting of all runs: --data.modalities '[text]' --trainer.max_epochs 5 ...
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--grid", action="append", default=[], metavar="KEY=A,B", help="try each value; several of these multiply"
     )
-    parser.add_argument("--no-test", action="store_true", help="train only, and leave the test split alone")
+    parser.add_argument("--no-test", action="store_true", help="train only, and score nothing on the test split")
     parser.add_argument("--no-report", action="store_true", help="print no table at the end")
     parser.add_argument("--stage", choices=STAGES, help="what the file configures (default: seen from it)")
     arguments, options = parse_many_runs(parser, argv)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from torch import Tensor
 
 from m2fnet.errors import M2FNetError, MediaError, RunError, UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.media.audio import RATE, read_audio
-from m2fnet.media.prosody import energy, pitch
+from m2fnet.media.prosody import HOP_SECONDS, WINDOW_SECONDS, energy, pitch
 from m2fnet.metrics.calibration import Floats, at_temperature, fit_temperature
 from m2fnet.plots.attention import FILE as ATTENTION
 from m2fnet.plots.attention import DialogueAttention, attention_maps
@@ -269,7 +269,9 @@ def _spectrograms(setting: TestedSetting, manifest: Manifest) -> Iterator[Pictur
             "gaps where it has none; below, the energy."
         )
         spoken = short(f"{utterance.speaker or 'someone'}: {utterance.text or '(no transcript)'}", 90)
-        figure = spectrogram(sound, RATE, pitch(sound, RATE), energy(sound, RATE), title=spoken)
+        hertz, decibels = pitch(sound, RATE), energy(sound, RATE)
+        times = HOP_SECONDS * np.arange(len(hertz)) + WINDOW_SECONDS / 2
+        figure = spectrogram(sound, RATE, hertz, decibels, times=times, title=spoken)
         what = "A confident mistake" if name in mistakes.index else "An utterance"
         yield Picture(f"spectrogram-{drawn}", f"{what} as sound: {name}", caption, figure)
         if drawn == _SPECTROGRAMS:
@@ -278,10 +280,9 @@ def _spectrograms(setting: TestedSetting, manifest: Manifest) -> Iterator[Pictur
         raise UsageError(f"No sound of the {min(_TRIED, len(ids))} test utterances tried can be read, first {problem}.")
 
 
-def _sound(utterance: Utterance, manifest: Manifest) -> NDArray[np.float32]:
+def _sound(utterance: Utterance, manifest: Manifest) -> Tensor:
     path = manifest.media_path(str(utterance.audio))
-    samples: NDArray[np.float32] = read_audio(path, span=utterance.audio_span, max_seconds=_SECONDS).samples.numpy()
-    return samples
+    return read_audio(path, span=utterance.audio_span, max_seconds=_SECONDS).samples
 
 
 def _attention(setting: TestedSetting, label: _Label) -> Iterator[Picture]:

@@ -158,10 +158,9 @@ def summarise_settings(
             for setting in settings:
                 rows += _scored({**head, "setting": setting.name}, setting.counts(members), statistics, resampling)
 
-    scores = pd.DataFrame(rows, columns=list(COLUMNS))
-    scores[["minus", "group", "class"]] = scores[["minus", "group", "class"]].fillna("")
-    numbers = ["seeds", "utterances", "dialogues"]
-    scores[numbers] = scores[numbers].astype("Int64")
+    scores = pd.DataFrame([{"minus": "", "group": "", "class": "", **row} for row in rows], columns=list(COLUMNS))
+    integers = ["seeds", "utterances", "dialogues"]
+    scores[integers] = scores[integers].astype("Int64")
     names = short_names([setting.name for setting in settings])
     differs = what_differs(settings)
     return Summary(
