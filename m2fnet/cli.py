@@ -1,4 +1,4 @@
-"""The command line. Only the standard library is imported here, so that ``m2fnet --help`` answers at once."""
+"""The command line. Only the standard library is imported here, so that ``m2fnet --help`` is instant."""
 
 import signal
 import sys
@@ -10,22 +10,22 @@ from m2fnet.errors import M2FNetError, UsageError
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 Main = Callable[[list[str]], None]
-# command -> one line of help; `_main_of` imports it
+# every command with its line of help, in the order of the work; `_main_of` imports it
 COMMANDS = {
-    "demo": "the whole way on a made-up corpus, in minutes",
-    "check": "versions, devices, what is missing and why",
+    "demo": "everything below on a made-up corpus, in minutes",
+    "check": "versions, devices, and what is missing",
     "prepare": "raw corpus -> manifest: toy, meld, iemocap, table",
     "import": "published feature pickle -> manifest + stores",
     "extractor": "train an extractor: fit, validate, test",
     "extract": "manifest -> store of embeddings",
-    "dialog": "train and judge a dialogue network: fit, validate, test, missing, predict",
+    "dialog": "train a dialogue network: fit, validate, test, missing, predict",
     "sweep": "many seeds and settings of one configuration, in parallel",
     "ablate": "the paper's tables: modalities, fusion, encoders, fusion layers",
     "reproduce": "train a run again and compare bit for bit",
-    "report": "tested runs in a table: mean ± s.d., intervals, differences, errors",
-    "predict": "the emotions of your own clips, turn by turn",
-    "export": "tested run + its extractors -> a model as one folder, to use and pass on",
-    "serve": "a page to drop a clip into: player, timeline of emotions, transcript",
+    "report": "tables of tested runs: mean ± s.d., intervals, differences, errors",
+    "predict": "the emotion of every utterance of your own clips",
+    "export": "tested run + its extractors -> one folder, to use and pass on",
+    "serve": "a page that shows the emotions of a clip: timeline and transcript",
 }
 
 USAGE = """usage: m2fnet COMMAND ...
@@ -35,17 +35,32 @@ Emotion recognition in conversation: raw media to one emotion per utterance.
 commands:
 {commands}
 
-`m2fnet COMMAND --help` explains a command. Exit codes: 0 done, 1 failed, 2 wrong use.
+options:
+  --help     this text; `m2fnet COMMAND --help` explains a command
+  --version  the version of m2fnet
+
+Exit codes: 0 done, 1 failed, 2 wrong use, 130 interrupted.
 """
 
 
 def usage() -> str:
-    """The text of ``m2fnet --help``."""
+    """The text of ``m2fnet --help``.
+
+    Example:
+        >>> print(usage().splitlines()[0])
+        usage: m2fnet COMMAND ...
+    """
     return USAGE.format(commands="\n".join(f"  {name:<10} {text}" for name, text in COMMANDS.items()))
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code.
+
+    Example:
+        >>> run(["--version"]) == DONE
+        m2fnet 0.1.0
+        True
+    """
     if not argv or argv[0] in ("-h", "--help"):
         print(usage())
         return DONE if argv else WRONG_USE
@@ -55,7 +70,12 @@ def run(argv: Sequence[str]) -> int:
         print(f"m2fnet {__version__}")
         return DONE
     if argv[0] not in COMMANDS:
-        print(f"m2fnet: unknown command {argv[0]!r}; expected one of {', '.join(COMMANDS)}.", file=sys.stderr)
+        from difflib import get_close_matches
+
+        similar = " or ".join(f"`m2fnet {name}`" for name in get_close_matches(argv[0], COMMANDS, n=2))
+        hint = f" Did you mean {similar}?" if similar else ""
+        expected = f"expected one of {', '.join(COMMANDS)}"
+        print(f"m2fnet: unknown command {argv[0]!r}; {expected}.{hint}", file=sys.stderr)
         return WRONG_USE
     return _run_command(argv[0], list(argv[1:]))
 
@@ -64,10 +84,12 @@ def _run_command(name: str, arguments: list[str]) -> int:
     try:
         _imported(name)(arguments)
     except M2FNetError as error:
-        _tell(name, *str(error).split("\n"))  # some show the tree of files that they expect
+        _print_error(name, *str(error).split("\n"))  # some show the tree of files that they expect
         return WRONG_USE if isinstance(error, UsageError) else FAILED
     except OSError as error:  # a full disk, a folder that cannot be made or written
-        _tell(name, f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error))
+        _print_error(
+            name, f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error)
+        )
         return FAILED
     except KeyboardInterrupt:
         print(f"\nm2fnet {name}: interrupted", file=sys.stderr)
@@ -77,15 +99,15 @@ def _run_command(name: str, arguments: list[str]) -> int:
     return DONE
 
 
-def _tell(name: str, *lines: str) -> None:
-    """Print what went wrong; names of files and what was read from them may hold what a terminal obeys."""
+def _print_error(name: str, *lines: str) -> None:
+    """Print what went wrong, without the control characters that names of files and their content may hold."""
     from m2fnet.formatting import plain
 
     print(f"m2fnet {name}: " + "\n".join(map(plain, lines)), file=sys.stderr)
 
 
 def _imported(name: str) -> Main:
-    """The command; Ctrl-C meanwhile ends the process at once: half-imported libraries cannot be left cleanly."""
+    """The command; Ctrl-C during the import ends the process: half-imported libraries cannot stop cleanly."""
     if threading.current_thread() is not threading.main_thread():
         return _main_of(name)
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -96,7 +118,7 @@ def _imported(name: str) -> Main:
 
 
 def _main_of(name: str) -> Main:
-    """The ``main(argv)`` of a command. Only the one that is asked for is imported."""
+    """The ``main(argv)`` of a command. Only the named one is imported."""
     match name:
         case "demo":
             from m2fnet.commands.demo import main
@@ -134,7 +156,7 @@ def _main_of(name: str) -> Main:
 def main() -> None:
     """Entry point of the ``m2fnet`` command."""
     code = run(sys.argv[1:])
-    if code == DONE:  # after a failure the others may still wait for this process, and closing would wait for them
+    if code == DONE:  # after a failure other processes may wait for this one, and closing would wait for them
         _leave_other_processes()
     sys.exit(code)
 

@@ -1,4 +1,4 @@
-"""Configuration files: finding them, refusing hostile ones, telling what is wrong in one sentence."""
+"""Configuration files: find them, refuse hostile ones, and explain what is wrong in one sentence."""
 
 import importlib
 import os
@@ -34,7 +34,7 @@ _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
 def conf_folder() -> Path:
-    """The folder of shipped configurations: beside the packages in a checkout, inside ``m2fnet`` when installed."""
+    """The folder of shipped configurations: ``conf/`` of a checkout, or inside ``m2fnet`` when installed."""
     package = Path(str(files("m2fnet")))
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
@@ -44,7 +44,11 @@ def find_config(name: str) -> Path:
     """Path of the configuration ``name``: a file of the user's, or else the shipped file ``conf/...`` of that name.
 
     Raises:
-        UsageError: if there is neither, with the shipped files that exist.
+        UsageError: if there is neither; it lists the shipped files.
+
+    Example:
+        >>> find_config("conf/dialog/m2fnet_toy.yaml").name
+        'm2fnet_toy.yaml'
     """
     if Path(name).is_file():
         return Path(name)
@@ -58,8 +62,8 @@ def find_config(name: str) -> Path:
 def resolve_config_arguments(arguments: Sequence[str]) -> list[str]:
     """Command-line ``arguments`` with every file after ``--config``, and every other YAML file, found and checked.
 
-    The parser that gets them is told the trusted packages too: it alone sees every name that is about to be imported,
-    and where what hides behind that name was really defined.
+    This also sets the trusted packages in jsonargparse: only the parser sees every name that is about to be imported,
+    and where the object of that name was really defined.
 
     Raises:
         UsageError: if a file is missing, is no YAML, or names a class that is not trusted.
@@ -80,12 +84,19 @@ def refuse_untrusted(content: object, where: str, packages: Sequence[str] = TRUS
     """Walk through parsed YAML (or the settings in a checkpoint) and refuse names outside the trusted packages.
 
     Args:
-        content: what was parsed.
-        where: it is from.
-        packages: that are trusted beside the user's own.
+        content: parsed YAML.
+        where: the file it is from, for the message.
+        packages: that are trusted in addition to the user's own (``M2FNET_TRUST``).
 
     Raises:
         UsageError: naming the place and the class.
+
+    Example:
+        >>> refuse_untrusted({"net": {"class_path": "dialog.models.m2fnet.M2FNet"}}, "net.yaml")
+        >>> refuse_untrusted({"net": {"class_path": "os.system"}}, "net.yaml")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        m2fnet.errors.UsageError: net.yaml asks at net.class_path for 'os.system', which is outside the trusted ...
     """
     trusted = _trusted(packages)
     for key, name in _texts(content, ""):
@@ -101,15 +112,20 @@ def refuse_untrusted(content: object, where: str, packages: Sequence[str] = TRUS
 
 
 def named_class(class_path: str, kind: type[T], where: str) -> type[T]:
-    """The class that settings name, which is imported for it.
+    """Import and return the class that settings name.
 
     Args:
         class_path: its dotted name.
         kind: what it has to be a subclass of; a parser would take, and call, any function of a trusted package.
-        where: the name is from.
+        where: the file that names it, for the message.
 
     Raises:
         UsageError: if it is not trusted, cannot be imported or is of another kind.
+
+    Example:
+        >>> from m2fnet.errors import M2FNetError
+        >>> named_class("m2fnet.errors.UsageError", M2FNetError, "settings.yaml")
+        <class 'm2fnet.errors.UsageError'>
     """
     refuse_untrusted({"class_path": class_path}, where)
     module, _, name = class_path.rpartition(".")
@@ -123,7 +139,12 @@ def named_class(class_path: str, kind: type[T], where: str) -> type[T]:
 
 
 def one_sentence(error: str) -> str:
-    """What is wrong, out of a long message of the configuration parser: the key, what was expected, what came."""
+    """A long message of the configuration parser in one sentence: the key, what was expected, what came.
+
+    Example:
+        >>> one_sentence('''Parser key "lr": Expected a <class 'float'>. Got value: abc''')
+        "lr: expected float, but got 'abc'."
+    """
     key = ".".join(re.findall(r'Parser key "([^"]+)"', error))
     where = f"{key}: " if key else ""
     if denied := re.search(r"Importing '([^']+)' is not allowed", error):

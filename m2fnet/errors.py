@@ -30,7 +30,7 @@ class ModelError(M2FNetError):
 
 
 class MediaError(M2FNetError):
-    """A clip cannot be read. ``stage`` names where it failed; extraction records it and goes on."""
+    """A clip cannot be read. ``stage`` names where it failed; extraction records it and continues."""
 
     def __init__(self, stage: str, reason: str) -> None:
         super().__init__(f"{stage}: {reason}")
@@ -43,7 +43,7 @@ class ConversationError(M2FNetError):
 
 
 class PredictionError(M2FNetError):
-    """A conversation gets no answer: it has nothing that the model takes, or the work was not finished."""
+    """A conversation has no predictions: it has nothing that the model takes, or the work was not finished."""
 
 
 class UnsafePickleError(M2FNetError):

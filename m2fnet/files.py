@@ -5,7 +5,7 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,22 @@ from m2fnet.errors import M2FNetError
 
 LOCK = ".lock"
 
+JsonObject = dict[str, Any]  # as read: whoever reads it checks what it holds
+
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; on success it is renamed to ``path``, on failure removed.
+    """A temporary path in the folder of ``path``; on success it is renamed to ``path``, on failure removed.
 
-    The temporary name keeps the suffix (image writers look at it) and starts with ``.tmp-``.
+    The temporary name has the suffix of ``path`` (image writers look at it) and starts with ``.tmp-``.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> with replaced(folder / "scores.txt") as temporary:
+        ...     _ = temporary.write_text("0.66")
+        >>> [path.name for path in folder.iterdir()]
+        ['scores.txt']
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.suffix)
@@ -29,7 +39,8 @@ def replaced(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _flush_to_disk(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
         umask = os.umask(0)  # it cannot be read without being set
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 would hide results from colleagues
@@ -40,10 +51,10 @@ def replaced(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(folder: Path, error: type[M2FNetError]) -> Iterator[None]:
-    """Let nobody else write into ``folder``; the system takes the lock back if the process dies.
+    """Lock ``folder`` against other processes that write into it; the lock ends with this process.
 
     Raises:
-        error: if another process is at it, naming that process.
+        error: if another process has locked it, naming that process.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
@@ -57,13 +68,8 @@ def locked(folder: Path, error: type[M2FNetError]) -> Iterator[None]:
     except Timeout:
         owner = path.read_text(encoding="utf-8", errors="replace")[:200] if path.exists() else ""
         raise error(
-            f"Process {owner or 'unknown'} is writing into {folder}; wait for its end, or name another folder."
+            f"{folder} is locked by process {owner or 'unknown'}. Wait for it to finish or use another folder."
         ) from None
-
-
-def _flush_to_disk(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
 
 
 def write_text(path: Path, text: str) -> None:
@@ -72,17 +78,25 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_json(path: Path, content: Any) -> None:  # noqa: ANN401
-    """Write ``content`` as indented JSON; NaN and infinity are refused because JSON has no word for them."""
+def write_json(path: Path, content: object) -> None:
+    """Write ``content`` as indented JSON; NaN and infinity are refused because JSON has no word for them.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "report.json"
+        >>> write_json(path, {"weighted_f1": 0.66})
+        >>> read_json(path, M2FNetError, "Make it again.")
+        {'weighted_f1': 0.66}
+    """
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> None:
+def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     """Write one JSON object per line."""
     write_text(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
 
 
-def read_json(path: Path, error: type[M2FNetError], advice: str) -> dict[str, Any]:
+def read_json(path: Path, error: type[M2FNetError], advice: str) -> JsonObject:
     """Read a JSON object from ``path``.
 
     Raises:
@@ -95,7 +109,7 @@ def read_json(path: Path, error: type[M2FNetError], advice: str) -> dict[str, An
     return _object(content, str(path), error, advice)
 
 
-def read_jsonl(path: Path, error: type[M2FNetError], advice: str) -> Iterator[dict[str, Any]]:
+def read_jsonl(path: Path, error: type[M2FNetError], advice: str) -> Iterator[JsonObject]:
     """Read one JSON object per line from ``path``, one at a time; errors name the line."""
     try:
         with path.open("rb") as file:  # str.splitlines would also cut at U+2028 in a text
@@ -105,7 +119,7 @@ def read_jsonl(path: Path, error: type[M2FNetError], advice: str) -> Iterator[di
         raise error(f"Cannot read {path}: {problem}. {advice}") from problem
 
 
-def _object(line: bytes, where: str, error: type[M2FNetError], advice: str) -> dict[str, Any]:
+def _object(line: bytes, where: str, error: type[M2FNetError], advice: str) -> JsonObject:
     try:
         content = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as problem:

@@ -15,11 +15,13 @@ from typing import Any, get_args
 from m2fnet import __version__
 from m2fnet.errors import ManifestError, MediaError
 from m2fnet.files import read_json, read_jsonl, sha256_of, write_json, write_jsonl
-from m2fnet.records import SPLITS, Crop, Defect, Dialogue, LabelSet, Split, Utterance, group_dialogues
+from m2fnet.records import LEAK, SPLITS, Crop, Defect, Dialogue, LabelSet, Split, Utterance, group_dialogues
 
 TABLE = "manifest.jsonl"
 META = "manifest.meta.json"
 ADVICE = "Make it again with `m2fnet prepare` (or `m2fnet import` for a feature pickle)."
+
+FORMAT = 2  # of the meta file; in format 1 an empty list of labels meant an unlabelled utterance
 
 _REQUIRED = ("id", "corpus", "split", "dialogue", "index")
 
@@ -73,7 +75,9 @@ class Manifest:
 
     def save(self, folder: Path) -> "Manifest":
         """Write both files into ``folder`` and return the manifest with its ``sha256``."""
-        write_jsonl(folder / TABLE, [vars(u) for u in self.utterances])
+        is_single = self.label_set.kind == "single"  # there the labels follow from the label
+        rows = [{**vars(u), "labels": ()} if is_single else vars(u) for u in self.utterances]
+        write_jsonl(folder / TABLE, rows)
         made_with = {**self.provenance, "m2fnet": __version__}
         saved = dataclasses.replace(self, sha256=sha256_of(folder / TABLE), provenance=made_with)
         write_json(folder / META, saved._meta())
@@ -95,16 +99,21 @@ class Manifest:
             )
         name = str(folder / TABLE)
         rows = read_jsonl(folder / TABLE, ManifestError, ADVICE)
-        utterances = tuple(_utterance(row, f"{name}:{number}") for number, row in enumerate(rows, start=1))
+        utterances = [_utterance(row, f"{name}:{number}") for number, row in enumerate(rows, start=1)]
         try:
             names = meta["label_set"]
             _expect_types(meta, names)
+            if names["kind"] == "single" or meta.get("format", 1) < FORMAT:
+                utterances = [u if u.labels else dataclasses.replace(u, labels=None) for u in utterances]
             return cls(
                 corpus=meta["corpus"],
                 label_set=LabelSet(names["name"], tuple(names["classes"]), names["kind"]),
-                utterances=utterances,
+                utterances=tuple(utterances),
                 root=Path(meta["root"]) if meta["root"] is not None else None,
-                defects=tuple(Defect(d["what"], tuple(d["ids"]), d["done"]) for d in meta["defects"]),
+                defects=tuple(
+                    Defect(d["what"], tuple(d["ids"]), d["done"], d.get("kind", _kind_before(d["what"])))
+                    for d in meta["defects"]
+                ),
                 provenance=meta["provenance"],
                 sha256=found,
             )
@@ -115,6 +124,7 @@ class Manifest:
 
     def _meta(self) -> dict[str, Any]:
         return {
+            "format": FORMAT,
             "corpus": self.corpus,
             "label_set": dataclasses.asdict(self.label_set),
             "root": str(self.root.resolve()) if self.root is not None else None,
@@ -128,6 +138,7 @@ class Manifest:
 def _expect_types(meta: dict[str, Any], names: dict[str, Any]) -> None:
     good = {
         "corpus": isinstance(meta["corpus"], str),
+        "format": isinstance(meta.get("format", 1), int),
         "provenance": isinstance(meta["provenance"], dict),
         "label_set.name": isinstance(names["name"], str),
         "label_set.classes": _is_texts(names["classes"]),
@@ -136,6 +147,11 @@ def _expect_types(meta: dict[str, Any], names: dict[str, Any]) -> None:
     for name, is_good in good.items():
         if not is_good:
             raise TypeError(f"{name} is not what it should be")
+
+
+def _kind_before(what: str) -> str:
+    """The kind of a defect in a manifest that was made before defects had one."""
+    return LEAK if what.startswith(LEAK) else ""
 
 
 def _hash(path: Path) -> str:
@@ -187,11 +203,16 @@ def _check(utterances: Sequence[Utterance], label_set: LabelSet) -> None:
                     f"Utterance {u.id!r} names the media file {path!r}; expected a path inside the corpus folder, "
                     "relative to it."
                 )
-        for label in (u.label, *u.labels):
-            if label is not None and label not in label_set.classes:
+        for label in u.labels or ():
+            if label not in label_set.classes:
                 raise ManifestError(
                     f"Utterance {u.id!r} has the label {label!r}; expected one of {', '.join(label_set.classes)}."
                 )
+        if label_set.kind == "single" and u.label is None and u.labels is not None:
+            raise ManifestError(
+                f"Utterance {u.id!r} has the label set {list(u.labels)}, but {label_set.name!r} has one emotion per "
+                'utterance; expected a `label`, or a label set of the kind "multi".'
+            )
 
 
 def _refuse_duplicates(what: str, values: Iterable[str]) -> None:
@@ -201,12 +222,12 @@ def _refuse_duplicates(what: str, values: Iterable[str]) -> None:
 
 
 def _count(dialogues: Sequence[Dialogue], label_set: LabelSet) -> dict[str, Any]:
-    turns = [u for dialogue in dialogues for u in dialogue.utterances]
-    labels = Counter(label for u in turns for label in {u.label, *u.labels} if label is not None)
+    utterances = [u for dialogue in dialogues for u in dialogue.utterances]
+    labels = Counter(label for u in utterances for label in set(u.labels or ()))
     return {
         "dialogues": len(dialogues),
-        "utterances": len(turns),
-        "labelled": sum(u.label is not None or bool(u.labels) for u in turns),
+        "utterances": len(utterances),
+        "labelled": sum(u.labels is not None for u in utterances),
         "labels": {name: labels[name] for name in label_set.classes},
     }
 
@@ -250,7 +271,8 @@ _FIELDS: dict[str, tuple[Callable[[object], bool], str]] = {
     ),
     "split": (lambda value: value in SPLITS, f"one of {', '.join(SPLITS)}"),
     "index": (lambda value: isinstance(value, int) and not isinstance(value, bool), "an integer"),
-    **dict.fromkeys(("labels", "defects"), (_is_texts, "a list of strings")),
+    "labels": (lambda value: value is None or _is_texts(value), "a list of strings"),
+    "defects": (_is_texts, "a list of strings"),
     **dict.fromkeys(("start_s", "end_s"), (_is_seconds, "seconds")),
     **dict.fromkeys(("audio_span", "video_span"), (_is_span, "two times in seconds")),
     "crop": (lambda value: value is None or value in get_args(Crop), "left or right"),

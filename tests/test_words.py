@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).parents[1]
 NOT_YET = REPOSITORY / "tests" / "not_yet_plain.txt"
 PLACES = (
     "*.md", "*.toml", "*.yml", "Makefile", "CITATION.cff", ".ci/run", ".pre-commit-config.yaml", "conf/**/*.yaml",
-    "docs/*.md", "docs/*.py", "notebooks/*.py", "notebooks/*.ipynb", "tests/**/*.py", "bench/*.py", "m2fnet/**/*.py",
+    "docs/*.md", "docs/*.py", "docs/*.svg", "notebooks/*.py", "notebooks/*.ipynb", "tests/**/*.py", "bench/*.py", "m2fnet/**/*.py",
     "m2fnet/**/*.html", "m2fnet/**/*.css", "m2fnet/**/*.js", "extractors/**/*.py", "dialog/**/*.py",
 )  # fmt: skip
 
@@ -51,7 +51,8 @@ NAMES = {
 }
 # uses of these words that are plain English
 ELSEWHERE = (
-    r"\bturns? (?:(?!utterance)\S+ ){0,8}?(into|to|on|off)\b",
+    r"\bturns?\s+(?:\S+\s+){1,6}?into\b",
+    r"\bturns?\s+(?:\S+\s+)?(on|off)\b",
     r"\b(in turn|return)\b",
     r"\bstands? for\b",  # an abbreviation or a placeholder
 )

@@ -1,7 +1,5 @@
 """Predictions as files: JSONL that can be read back whole, CSV for tables, SRT for players."""
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -9,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from m2fnet import files
+from m2fnet.conversation.predictions import Predictions
 from m2fnet.errors import ConversationError
 from m2fnet.formatting import plain
 from m2fnet.records import MODALITIES, Prediction, SeenFrame
@@ -24,14 +23,14 @@ def write_jsonl(predictions: Sequence[Prediction], path: Path) -> None:
     files.write_jsonl(path, [asdict(prediction) for prediction in predictions])
 
 
-def load(path: Path) -> tuple[Prediction, ...]:
+def load(path: Path) -> Predictions:
     """The predictions that `write_jsonl` wrote.
 
     Raises:
         ConversationError: naming the line that is no prediction.
     """
     rows = files.read_jsonl(path, ConversationError, _ADVICE)
-    return tuple(_prediction(row, f"{path}:{number}") for number, row in enumerate(rows, start=1))
+    return Predictions(_prediction(row, f"{path}:{number}") for number, row in enumerate(rows, start=1))
 
 
 def write_csv(predictions: Sequence[Prediction], path: Path) -> None:
@@ -39,29 +38,15 @@ def write_csv(predictions: Sequence[Prediction], path: Path) -> None:
 
     It can be read as segments again. A text or name that a spreadsheet would calculate gets an apostrophe in front.
     """
-    classes = list(predictions[0].probabilities) if predictions else []
-    out = io.StringIO()
-    table = csv.writer(out, lineterminator="\n")
-    table.writerow(
-        [
-            "start_s",
-            "end_s",
-            "speaker",
-            "text",
-            "emotion",
-            "confidence",
-            *(f"p_{name}" for name in classes),
-            "modalities",
-        ]
-        + [f"missing_{modality}" for modality in MODALITIES]
-    )
-    for p in predictions:
-        times = ["" if time is None else f"{time:.3f}" for time in (p.start_s, p.end_s)]
-        told = [_cell(p.speaker), _cell(p.text), _cell(p.emotion)]
-        numbers = [f"{share:.4f}" for share in (p.confidence, *(p.probabilities[name] for name in classes))]
-        missing = [_cell(p.missing.get(modality)) for modality in MODALITIES]
-        table.writerow([*times, *told, *numbers, "+".join(p.modalities), *missing])
-    files.write_text(path, out.getvalue())
+    table = Predictions(predictions).to_pandas()
+    for name, column in table.items():
+        if name in ("start_s", "end_s"):
+            table[name] = column.map("{:.3f}".format, na_action="ignore")
+        elif column.dtype == float:
+            table[name] = column.map("{:.4f}".format)
+        else:
+            table[name] = column.map(_cell)
+    files.write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
 def write_srt(predictions: Sequence[Prediction], path: Path) -> None:

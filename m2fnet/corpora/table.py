@@ -167,7 +167,7 @@ def _utterance(root: Path, row: Row, corpus: str, index: int, log: DefectLog) ->
         speaker=row["speaker"] or None,
         text=row["text"] or None,
         label=row["label"] or None,
-        labels=_emotions(row) if row["labels"] else (),
+        labels=_emotions(row) if row["labels"] else None,
         start_s=start_s,
         end_s=end_s,
         audio=_media(root, row, "audio", name, log),

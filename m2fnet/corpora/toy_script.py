@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 from numpy.random import Generator
 
-from m2fnet.corpora.meld import CLIP_FOLDERS, TOY_LABELS
+from m2fnet.corpora.label_sets import TOY
+from m2fnet.corpora.meld import CLIP_FOLDERS
 from m2fnet.corpora.toy_face import HairStyle, Look
 from m2fnet.corpora.toy_text import sentence
 from m2fnet.corpora.toy_voice import Voice
 from m2fnet.records import Split
 
-EMOTIONS = TOY_LABELS.classes
+EMOTIONS = TOY.classes
 _PRIOR = (0.46, 0.15, 0.13, 0.13, 0.13)
 
 # Before a turn, the speaker keeps the own last emotion, or catches one from the turn before, or starts afresh.

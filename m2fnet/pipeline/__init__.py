@@ -1,5 +1,6 @@
-"""A trained model at work: conversations in, the emotion of every turn out. No training code is imported."""
+"""A trained model at work: conversations in, the emotion of every utterance out. No training code is imported."""
 
+from m2fnet.conversation.predictions import Predictions
 from m2fnet.pipeline.pipeline import Pipeline, Stream, conversation_of
 
-__all__ = ["Pipeline", "Stream", "conversation_of"]
+__all__ = ["Pipeline", "Predictions", "Stream", "conversation_of"]

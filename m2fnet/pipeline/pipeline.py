@@ -1,4 +1,4 @@
-"""A clip, or a conversation in text, in; a `Prediction` for each of its turns out."""
+"""A clip, or a conversation in text, in; a `Prediction` for each of its utterances out."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from m2fnet.conversation.clip import manifest_of
+from m2fnet.conversation.predictions import Predictions
 from m2fnet.conversation.segments import SUFFIXES, Found, segments_in, segments_of
 from m2fnet.errors import M2FNetError, PredictionError, UsageError
 from m2fnet.manifest import Manifest
@@ -20,23 +21,32 @@ Progress = Callable[[int, int], None]
 
 
 class Pipeline:
-    """What a trained model says of conversations.
+    """A trained model that predicts the emotion of every utterance of a conversation.
 
-    All turns of a conversation are context of each other, as in training; in a long one, those up to `WINDOW` turns
-    away. With ``causal`` the context of a turn are the turns before it alone, the last `WINDOW`: the answer is what was
-    known when it was spoken, the same that `stream` gives. A network trained on whole dialogues has not learnt for
-    that; one trained with its own setting ``causal`` has. Where turns begin and end, the whole clip tells even then.
-    Either way each turn is embedded once.
+    All utterances of a conversation are context of each other, as in training; in a long one, those up to `WINDOW`
+    utterances away. With ``causal``, only the last `WINDOW` utterances before it are context: the prediction uses what
+    was known when the utterance was spoken, and is the same that `stream` gives. A network trained on whole dialogues
+    has not learnt for that; one trained with its setting ``causal`` has. Where utterances begin and end is found in the
+    whole clip in both cases. Each utterance is embedded once.
 
-    Several threads may call one pipeline: it works for one at a time, and changes over after every few turns.
+    Several threads may call one pipeline: it works for one at a time, and switches between them after every few
+    utterances.
 
     Args:
         model: all stages of a trained run.
         device: where the networks run, such as ``cpu`` or ``cuda:0``.
-        causal: let no turn see a later one.
+        causal: let no utterance see a later one.
 
     Raises:
         UsageError: if there is no such device.
+
+    Example:
+        >>> from m2fnet.pipeline import Pipeline
+        >>> pipeline = Pipeline.from_pretrained("runs/meld/seed-0")  # doctest: +SKIP
+        >>> pipeline("clip.mp4").to_pandas()[["start_s", "speaker", "emotion"]]  # doctest: +SKIP
+           start_s speaker  emotion
+        0      0.0     Ann      joy
+        1      1.5     Bob  neutral
     """
 
     def __init__(self, model: Model, *, device: str = "cpu", causal: bool = False) -> None:
@@ -59,14 +69,19 @@ class Pipeline:
         *,
         segments: str | Path | Sequence[Segment] | None = None,
         progress: Progress | None = None,
-    ) -> list[Prediction]:
-        """What the model says of each turn of a conversation, in speaking order.
+    ) -> Predictions:
+        """The emotion of each utterance of a conversation, in speaking order.
 
         Args:
-            clip: video or sound, or a transcript that is all there is; None: ``segments`` are.
+            clip: video or sound, or the file of a transcript without sound or picture; None to predict from
+                ``segments`` only.
             segments: who speaks when, and what: a file (SRT, VTT, RTTM, CSV), or the segments themselves. By default
-                subtitles beside the clip, else where there is a voice, else the whole clip as one turn.
-            progress: is told how many turns of how many are done.
+                subtitles with the clip's name or inside it, else the stretches with a voice, else the whole clip as one
+                utterance.
+            progress: called with the number of utterances that are done and the number of all.
+
+        Returns:
+            A sequence of `Prediction`; ``to_pandas()`` makes a table of it, and a notebook shows it as one.
 
         Raises:
             UsageError: if there is neither a clip nor segments.
@@ -75,13 +90,19 @@ class Pipeline:
         """
         clip, found = conversation_of(clip, segments)
         manifest = manifest_of(clip, found.segments, self.model.label_set)
-        predictions = self._causal(manifest, progress) if self.causal else self._whole(manifest, progress)
+        predict = self._predict_causally if self.causal else self._predict_whole
+        predictions = Predictions(predict(manifest, progress or (lambda *_: None)))
         if not any(prediction.modalities for prediction in predictions):
-            raise PredictionError(_nothing_to_use(clip, predictions))
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in predictions[0].missing.items())
+            raise PredictionError(
+                f"None of the utterances of {clip or 'the transcript'} ({len(predictions)} in all) has anything that "
+                f"the model takes. Of the first one it asked for {reasons}. Give what is missing, or use a model of "
+                "other modalities."
+            )
         return predictions
 
-    def batch(self, clips: Iterable[str | Path]) -> Iterator[tuple[Path, list[Prediction] | M2FNetError]]:
-        """Each clip with what the model says of its turns, or with the error that kept it from that, one at a time."""
+    def batch(self, clips: Iterable[str | Path]) -> Iterator[tuple[Path, Predictions | M2FNetError]]:
+        """Each clip with its predictions, or with the error that prevented them, one clip at a time."""
         for clip in map(Path, clips):
             try:
                 yield clip, self(clip)
@@ -89,34 +110,30 @@ class Pipeline:
                 yield clip, problem
 
     def stream(self) -> "Stream":
-        """A conversation that goes on: turn after turn in, what the model says of each out."""
+        """A conversation that is still going on: one utterance after the other in, the prediction of each out."""
         return Stream(self.model, self._stages)
 
-    def _whole(self, manifest: Manifest, progress: Progress | None) -> list[Prediction]:
+    def _predict_whole(self, manifest: Manifest, progress: Progress) -> list[Prediction]:
         utterances = manifest.utterances
         embedded: list[Embedded] = []
         while len(embedded) < len(utterances):
             wanted = range(len(embedded), min(len(embedded) + TOGETHER, len(utterances)))
             embedded += self._stages.embed(manifest, utterances, wanted)
-            if progress is not None:
-                progress(len(embedded), len(utterances))
+            progress(len(embedded), len(utterances))
         rows = zip(utterances, embedded, self._stages.judge(embedded), strict=True)
         return [_prediction(self.model, *row) for row in rows]
 
-    def _causal(self, manifest: Manifest, progress: Progress | None) -> list[Prediction]:
+    def _predict_causally(self, manifest: Manifest, progress: Progress) -> Iterator[Prediction]:
         stream = self.stream()
-        predictions: list[Prediction] = []
-        for utterance in manifest.utterances:
-            predictions.append(stream.add_utterance(manifest, utterance))
-            if progress is not None:
-                progress(len(predictions), len(manifest.utterances))
-        return predictions
+        for number, utterance in enumerate(manifest.utterances, start=1):
+            yield stream.add_utterance(manifest, utterance)
+            progress(number, len(manifest.utterances))
 
 
 class Stream:
-    """A conversation that goes on; one thread at a time adds to it.
+    """A conversation that is still going on; one thread at a time adds to it.
 
-    It remembers the last `WINDOW` turns. What was said of a turn stays: no turn is judged again.
+    It remembers the last `WINDOW` utterances. A prediction is final: no utterance is predicted twice.
     """
 
     def __init__(self, model: Model, stages: Stages) -> None:
@@ -125,23 +142,24 @@ class Stream:
         self._utterances: deque[Utterance] = deque(maxlen=WINDOW)
         self._embedded: deque[Embedded] = deque(maxlen=WINDOW)
 
-    def add(self, turn: Segment, clip: str | Path | None = None) -> Prediction:
-        """What the model says of the next turn, given those before it.
+    def add(self, segment: Segment, clip: str | Path | None = None) -> Prediction:
+        """The prediction for the next utterance, given those before it.
 
         Args:
-            turn: who says what, and from when to when in ``clip``.
-            clip: where it is heard and seen: one file for all turns, or one for each; None for text alone.
+            segment: who says what, and from when to when in ``clip``.
+            clip: where it is heard and seen: one file for all utterances, or one for each; None for text without sound
+                and picture.
 
         Raises:
             ConversationError: if the clip cannot be read.
         """
-        manifest = manifest_of(Path(clip) if clip is not None else None, (turn,), self._model.label_set)
+        manifest = manifest_of(Path(clip) if clip is not None else None, (segment,), self._model.label_set)
         (utterance,) = manifest.utterances
         named = replace(utterance, id=f"{utterance.dialogue}_{self._spoken}", index=self._spoken)  # as in one manifest
         return self.add_utterance(manifest, named)
 
     def add_utterance(self, manifest: Manifest, utterance: Utterance) -> Prediction:
-        """The same of an utterance of ``manifest``."""
+        """The same for an utterance of ``manifest``."""
         so_far = [*self._utterances, utterance]
         (embedded,) = self._stages.embed(manifest, so_far, range(len(so_far) - 1, len(so_far)))
         self._spoken += 1
@@ -154,22 +172,28 @@ class Stream:
 def conversation_of(
     clip: str | Path | None, segments: str | Path | Sequence[Segment] | None = None
 ) -> tuple[Path | None, Found]:
-    """The clip, None for text alone, and its turns with what told them; the arguments are those of a `Pipeline`.
+    """The clip, None for a transcript without one, and its utterances; the arguments are those of a `Pipeline`.
 
     Raises:
         UsageError: if there is neither a clip nor segments.
         ConversationError: if one of them cannot be read.
+
+    Example:
+        >>> from m2fnet.records import Segment
+        >>> clip, found = conversation_of(None, [Segment(None, None, "Ann", "Hello!")])
+        >>> found.source
+        'given segments'
     """
     clip = Path(clip) if clip is not None else None
     if segments is not None and not isinstance(segments, str | Path):
         return clip, Found(tuple(segments), "given segments")
-    told_by = Path(segments) if segments is not None else None
-    if clip is not None and told_by is None and clip.suffix.lower() in SUFFIXES:
-        clip, told_by = None, clip
+    file = Path(segments) if segments is not None else None
+    if clip is not None and file is None and clip.suffix.lower() in SUFFIXES:
+        clip, file = None, clip
     if clip is not None:
-        return clip, segments_of(clip, told_by)
-    if told_by is not None:
-        return None, segments_in(told_by)
+        return clip, segments_of(clip, file)
+    if file is not None:
+        return None, segments_in(file)
     raise UsageError("Expected a clip, segments, or both, but got neither.")
 
 
@@ -183,23 +207,19 @@ def _prediction(model: Model, utterance: Utterance, embedded: Embedded, probabil
         emotion=classes[int(probabilities.argmax())],
         probabilities=dict(zip(classes, probabilities.tolist(), strict=True)),
         modalities=tuple(name for name, found in vectors.items() if not isinstance(found, Missing)),
-        missing={name: _why(name, utterance, v) for name, v in vectors.items() if isinstance(v, Missing)},
+        missing={
+            name: _reason(model.extractors[name].modality, utterance, found)
+            for name, found in vectors.items()
+            if isinstance(found, Missing)
+        },
         frames=embedded.frames,
     )
 
 
-def _why(modality: str, utterance: Utterance, missing: Missing) -> str:
-    """Why a turn lacks a modality, in the words of somebody who knows the clip and not its manifest."""
+def _reason(modality: str, utterance: Utterance, missing: Missing) -> str:
+    """Why an utterance lacks a modality, in the words of somebody who knows the clip and not its manifest."""
     kind, file = {"audio": ("sound", utterance.audio), "visual": ("picture", utterance.video)}.get(modality, ("", ""))
     if file is not None:
         return missing.reason
-    ended = f"the {kind} ends before the turn"
-    return ended if ended in utterance.defects else f"there is no {kind}"
-
-
-def _nothing_to_use(clip: Path | None, predictions: Sequence[Prediction]) -> str:
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in predictions[0].missing.items())
-    return (
-        f"No turn of {clip or 'the transcript'} ({len(predictions)} in all) has anything that the model takes. Of the "
-        f"first one it asked for {reasons}. Give what is missing, or use a model of other modalities."
-    )
+    ended = (defect for defect in utterance.defects if defect.startswith(f"the {kind} ends before"))
+    return next(ended, f"there is no {kind}")

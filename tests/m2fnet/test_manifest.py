@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from m2fnet import __version__
 from m2fnet.errors import ManifestError, MediaError
 from m2fnet.manifest import META, TABLE, Manifest, media_path
-from m2fnet.records import Defect, LabelSet, Utterance
+from m2fnet.records import LEAK, Defect, LabelSet, Utterance
 
 LABELS = LabelSet("toy", ("joy", "anger"))
+MANY = LabelSet("toy", ("joy", "anger"), "multi")
 
 
 def turn(index: int = 0, **changes) -> Utterance:
@@ -41,7 +42,6 @@ UTTERANCE = st.builds(
     speaker=st.none() | TEXT,
     text=st.none() | TEXT,
     label=st.none() | st.sampled_from(LABELS.classes),
-    labels=st.lists(st.sampled_from(LABELS.classes)).map(tuple),
     start_s=SECONDS,
     end_s=SECONDS,
     audio=PATH,
@@ -75,6 +75,39 @@ def test_everything_around_the_utterances_is_kept_too(tmp_path):
     assert loaded.provenance == {"m2fnet": __version__}
 
 
+def test_an_empty_label_set_is_not_an_unlabelled_utterance(tmp_path):
+    utterances = (turn(0, labels=()), turn(1), turn(2, labels=("anger", "joy")), turn(3, labels=("joy",)))
+    Manifest("m", MANY, utterances).save(tmp_path)
+    assert Manifest.load(tmp_path).utterances == utterances
+    rows = [json.loads(line) for line in (tmp_path / TABLE).read_text(encoding="utf-8").splitlines()]
+    assert [row["labels"] for row in rows] == [[], None, ["anger", "joy"], ["joy"]]
+    meta = json.loads((tmp_path / META).read_text(encoding="utf-8"))
+    del meta["format"]  # as written before label sets could be empty
+    (tmp_path / META).write_text(json.dumps(meta), encoding="utf-8")
+    assert [u.labels for u in Manifest.load(tmp_path).utterances] == [None, None, ("anger", "joy"), ("joy",)]
+
+
+def test_rows_with_one_emotion_are_written_as_they_always_were(tmp_path):
+    make(turn(0, label="joy"), turn(1)).save(tmp_path)
+    assert [(row["label"], row["labels"]) for row in map(json.loads, (tmp_path / TABLE).open(encoding="utf-8"))] == [
+        ("joy", []),
+        (None, []),
+    ]
+    assert [(u.label, u.labels) for u in Manifest.load(tmp_path).utterances] == [("joy", ("joy",)), (None, None)]
+
+
+def test_the_kind_of_a_defect_is_kept_and_old_leaks_have_theirs(tmp_path):
+    defects = (Defect("leak: same clip", ("d_0",), "kept", LEAK), Defect("gap", ("d_0",), "kept"))
+    saved = make(turn(0))
+    dataclasses.replace(saved, defects=defects).save(tmp_path)
+    assert Manifest.load(tmp_path).defects == defects
+    meta = json.loads((tmp_path / META).read_text(encoding="utf-8"))
+    for defect in meta["defects"]:
+        del defect["kind"]
+    (tmp_path / META).write_text(json.dumps(meta), encoding="utf-8")
+    assert Manifest.load(tmp_path).defects == defects
+
+
 def test_text_that_looks_like_something_else_stays_text(tmp_path):
     make(turn(id="007", speaker="None", text="1e5", dialogue="3.0", source="true")).save(tmp_path)
     loaded = Manifest.load(tmp_path).utterances[0]
@@ -96,13 +129,18 @@ def test_dialogues_come_in_order_of_appearance_and_their_turns_by_index():
 
 
 def test_counts_tell_labelled_from_all():
-    manifest = make(turn(0, label="joy"), turn(1), turn(2, labels=("joy", "anger")))
+    manifest = make(turn(0, label="joy"), turn(1), turn(2, label="joy"))
     assert manifest.counts()["train"] == {
         "dialogues": 1,
         "utterances": 3,
         "labelled": 2,
-        "labels": {"joy": 2, "anger": 1},
+        "labels": {"joy": 2, "anger": 0},
     }
+    sets = Manifest(
+        "m", MANY, (turn(0, labels=("joy",)), turn(1), turn(2, labels=()), turn(3, labels=("anger", "joy")))
+    )
+    assert sets.counts()["train"]["labelled"] == 3
+    assert sets.counts()["train"]["labels"] == {"joy": 2, "anger": 1}
 
 
 @pytest.mark.parametrize(
@@ -113,6 +151,8 @@ def test_counts_tell_labelled_from_all():
         ((turn(0), turn(1, split="test")), "Dialogue 'd' has utterances in 'train' and in 'test'"),
         ((turn(0, label="fear"),), "'d_0' has the label 'fear'; expected one of joy, anger"),
         ((turn(0, labels=("joy", "fear")),), "'d_0' has the label 'fear'"),
+        ((turn(0, labels=("joy", "anger")),), r"has the label set \['joy', 'anger'\], but 'toy' has one emotion per"),
+        ((turn(0, labels=()),), r"has the label set \[\], but 'toy' has one emotion per"),
     ],
 )
 def test_contradictions_are_refused(utterances, told):
@@ -153,7 +193,7 @@ WRONG_FIELDS = {
     "field 'video_span' is '01', expected two times": {"video_span": "01"},
     "field 'crop' is 'top', expected left or right": {"crop": "top"},
     "field 'labels' is 'joy', expected a list of strings": {"labels": "joy"},
-    "field 'labels' is None, expected a list of strings": {"labels": None},
+    "field 'labels' is [None], expected a list of strings": {"labels": [None]},
     "field 'defects' is [1], expected a list of strings": {"defects": [1]},
 }
 
@@ -218,7 +258,7 @@ def test_a_damaged_meta_file_is_refused(tmp_path, change):
 @given(st.data())
 def test_damage_is_a_manifest_error_or_changes_no_utterance(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp() / "damage"
-    utterances = (turn(0, label="joy", text="Hi", start_s=1.5), turn(1, labels=("anger",), audio_span=(0.0, 2.0)))
+    utterances = (turn(0, label="joy", text="Hi", start_s=1.5), turn(1, label="anger", audio_span=(0.0, 2.0)))
     Manifest("toy", LABELS, utterances, defects=(Defect("gap", ("d_1",), "kept"),)).save(folder)
     victim = folder / data.draw(st.sampled_from([TABLE, META]))
     content = bytearray(victim.read_bytes())

@@ -10,7 +10,8 @@ import torch
 
 from m2fnet.cli import run
 from m2fnet.commands.import_features import main
-from m2fnet.corpora.meld import COUNTS, LABELS
+from m2fnet.corpora.label_sets import MELD
+from m2fnet.corpora.meld import COUNTS
 from m2fnet.errors import CorpusError, UnsafePickleError, UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.store import Store
@@ -130,7 +131,7 @@ def test_without_dev_list_a_share_of_the_training_dialogues_is_drawn_by_seed(imp
 
 @pytest.mark.parametrize("position", ["first", "last", "nowhere"])
 def test_meld_s_own_dev_dialogues_are_recognised_wherever_the_training_list_has_them(imported, position):
-    numbers = [n for n, name in enumerate(LABELS.classes) for _ in range(COUNTS["dev"]["labels"][name])]
+    numbers = [n for n, name in enumerate(MELD.classes) for _ in range(COUNTS["dev"]["labels"][name])]
     chunks = np.array_split(numbers, COUNTS["dev"]["dialogues"])
     if position == "nowhere":
         chunks[0][0] = 6 - chunks[0][0]
@@ -238,7 +239,7 @@ def test_dialogues_in_no_split_are_left_out_and_named(imported, capsys):
     manifest, _ = imported(pack("9-tuple", parts), "--dev-share", "0.5")
     assert {d.id for d in manifest.dialogues()} == {"c", "a", "f"}
     assert set(manifest.defects[0].ids) == {"b", "d", "e"}
-    assert "3 × dialogue in no split of the pickle: left out" in capsys.readouterr().out
+    assert "3 × dialogue in no split of the pickle: not imported" in capsys.readouterr().out
 
 
 def changed(**tables):
@@ -270,8 +271,8 @@ WRONG = {
     "dialogue 'a' has a sentence that is 3": changed(sentences={"a": ["x", "y", 3]}),
     "dialogue 'a' has an utterance id None": changed(ids={"a": ["x", "y", None]}),
     "dialogue 'z' is not in the table of labels": changed(train=["a", "z"]),
-    "dialogue 'a' stands in train and again in test": changed(test=["f", "a"]),
-    "dialogue 'a' stands in train and again in train": changed(train=["a", "a"]),
+    "dialogue 'a' is in train and again in test": changed(test=["f", "a"]),
+    "dialogue 'a' is in train and again in train": changed(train=["a", "a"]),
     "its list of training or of test dialogues is empty": changed(test=[]),
     "a dialogue is named by None": changed(test=[None]),
     "two dialogues of the labels have the same name": changed(labels={1: [0], "1": [0]}),

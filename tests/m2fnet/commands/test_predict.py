@@ -223,7 +223,8 @@ def test_two_at_once_do_not_write_into_one_folder(predict, clip, tmp_path):
     with locked(results, PredictionError):
         code, _, err = predict(clip)
         assert code == cli.FAILED
-        assert "is writing into predictions/talk.wav; wait for its end, or name another folder." in err
+        assert "predictions/talk.wav is locked by process " in err
+        assert ". Wait for it to finish or use another folder." in err
     assert list(results.iterdir()) == []
     assert predict(clip)[0] == cli.DONE
     assert {path.name for path in results.iterdir()} == FILES

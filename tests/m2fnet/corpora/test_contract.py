@@ -143,7 +143,7 @@ def test_every_defect_planted_in_the_toy_corpus_is_found(tmp_path: Path):
     assert found["macOS ._ file"] | found["file that no row names"] == set(planted["surplus file"])
     for name, what in {
         "gap in Utterance_ID": "gap in the utterance numbers of a dialogue",
-        "StartTime does not increase": "dialogue in which a turn starts before the one it follows",
+        "StartTime does not increase": "dialogue in which an utterance starts before the one it follows",
     }.items():
         assert found[what] == {utterance(clip).rsplit("_", 1)[0] for clip in planted[name]}, name
     leaked = {name for name in found["leak: same recording and times in another split"] if name.startswith("test")}

@@ -7,7 +7,8 @@ from fake_corpora import MELD_HEADER, meld_row, to_csv, write_meld
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from m2fnet.corpora.meld import COUNTS, LABELS, read_meld
+from m2fnet.corpora.label_sets import MELD
+from m2fnet.corpora.meld import COUNTS, read_meld
 from m2fnet.errors import CorpusError, ManifestError
 from m2fnet.manifest import Manifest
 
@@ -25,14 +26,14 @@ def test_a_row_becomes_an_utterance_with_its_clip(tmp_path: Path):
     manifest = read_meld(root, partial=True)
     utterance = by_id(manifest)["train_dia1_utt2"]
     assert (utterance.split, utterance.dialogue, utterance.index) == ("train", "train_dia1", 2)
-    assert (utterance.speaker, utterance.text, utterance.label) == ("Ross", "Turn 1-2, really", "anger")
+    assert (utterance.speaker, utterance.text, utterance.label) == ("Ross", "Utterance 1-2, really", "anger")
     assert (utterance.start_s, utterance.end_s) == (20.0, 23.0)
     assert utterance.audio == utterance.video == "train_splits/dia1_utt2.mp4"
     assert utterance.audio_span is utterance.video_span is None
     assert utterance.source == "train_sent_emo.csv:7"
     assert manifest.root == root
     assert manifest.media_path(utterance.audio).read_bytes() == b"clip"
-    assert manifest.label_set == LABELS
+    assert manifest.label_set == MELD
     assert manifest.defects == ()
 
 
@@ -109,7 +110,7 @@ def test_odd_times_are_read_and_counted(tmp_path: Path):
         "span of zero length or negative": ("train_dia5_utt1",),
         "span below 0.5 s": ("train_dia5_utt1", "train_dia5_utt2"),
         "span of 20 s or more": ("train_dia5_utt3",),
-        "dialogue in which a turn starts before the one it follows": ("train_dia5",),
+        "dialogue in which an utterance starts before the one it follows": ("train_dia5",),
     }
 
 

@@ -1,4 +1,4 @@
-"""Conversations in, predictions out: the same in one go, turn by turn, from several threads, with parts missing."""
+"""Conversations in, predictions out: the same in one go, one at a time, from several threads, with parts missing."""
 
 import json
 import math
@@ -14,7 +14,7 @@ import torch
 from made_up_model import LABELS, made_up_model, subtitles, talk, write_wav
 from tiny_media import write_clip
 
-from extractors.extraction.embedding import place_utterances as all_turns
+from extractors.extraction.embedding import place_utterances
 from m2fnet.conversation.clip import manifest_of
 from m2fnet.errors import ConversationError, PredictionError, UsageError
 from m2fnet.pipeline import Pipeline, conversation_of
@@ -45,11 +45,11 @@ def differ(one, other):
     return float((probabilities(one) - probabilities(other)).abs().max()) > 100 * CLOSE
 
 
-def test_every_turn_gets_an_emotion_with_what_it_was_made_from(clip):
-    turns = talk(3, seconds=2.0)
-    predictions = Pipeline(made_up_model())(clip, segments=turns)
+def test_every_utterance_gets_an_emotion_with_what_it_was_made_from(clip):
+    utterances = talk(3, seconds=2.0)
+    predictions = Pipeline(made_up_model())(clip, segments=utterances)
     assert [(p.start_s, p.end_s, p.speaker, p.text) for p in predictions] == [
-        (turn.start_s, turn.end_s, turn.speaker, turn.text) for turn in turns
+        (utterance.start_s, utterance.end_s, utterance.speaker, utterance.text) for utterance in utterances
     ]
     for prediction in predictions:
         assert tuple(prediction.probabilities) == LABELS.classes
@@ -60,16 +60,22 @@ def test_every_turn_gets_an_emotion_with_what_it_was_made_from(clip):
 
 
 def test_the_network_gets_the_whole_conversation_as_one_dialogue():
-    model, turns = made_up_model("text"), talk(5)
-    letters = torch.stack([model.extractors["text"].preprocess(turn)["counts"] for turn in in_dialogue(turns)])
+    model, utterances = made_up_model("text"), talk(5)
+    letters = torch.stack(
+        [model.extractors["text"].preprocess(utterance)["counts"] for utterance in in_dialogue(utterances)]
+    )
     inputs, present = {"text": letters[None]}, {"text": torch.ones(1, 5, dtype=torch.bool)}
     with torch.inference_mode():
-        expected = model.network({"inputs": inputs, "present": present, "valid": present["text"]})[0].softmax(-1)
-    torch.testing.assert_close(probabilities(Pipeline(model)(segments=turns)), expected, atol=CLOSE, rtol=0)
+        expected = (
+            model.network({"inputs": inputs, "frames": {}, "present": present, "valid": present["text"]})
+            .scores[0]
+            .softmax(-1)
+        )
+    torch.testing.assert_close(probabilities(Pipeline(model)(segments=utterances)), expected, atol=CLOSE, rtol=0)
 
 
 def in_dialogue(segments):
-    return all_turns(manifest_of(None, segments, LABELS))
+    return place_utterances(manifest_of(None, segments, LABELS))
 
 
 def test_probabilities_are_at_the_temperature_of_the_model():
@@ -79,12 +85,14 @@ def test_probabilities_are_at_the_temperature_of_the_model():
     assert float(probabilities(Pipeline(cold)(segments=talk(4))).max()) > 0.4
 
 
-def test_turns_come_from_the_subtitles_beside_the_clip(tmp_path):
+def test_utterances_come_from_the_subtitles_beside_the_clip(tmp_path):
     write_wav(tmp_path / "talk.wav", 4)
-    turns = talk(2, seconds=2.0)
-    (tmp_path / "talk.srt").write_text(subtitles(turns), encoding="utf-8")
+    utterances = talk(2, seconds=2.0)
+    (tmp_path / "talk.srt").write_text(subtitles(utterances), encoding="utf-8")
     predictions = Pipeline(made_up_model())(tmp_path / "talk.wav")
-    assert [(p.start_s, p.text) for p in predictions] == [(turn.start_s, turn.text.strip()) for turn in turns]
+    assert [(p.start_s, p.text) for p in predictions] == [
+        (utterance.start_s, utterance.text.strip()) for utterance in utterances
+    ]
 
 
 @pytest.mark.parametrize("name", ["talk.txt", "talk.csv"])
@@ -104,13 +112,13 @@ def test_a_transcript_is_a_conversation_by_itself(name, tmp_path):
     assert conversation_of(path)[1].source == name
 
 
-def test_what_is_missing_is_said_turn_by_turn(tmp_path):
+def test_what_is_missing_is_reported_utterance_by_utterance(tmp_path):
     write_wav(tmp_path / "talk.wav", 3)
-    turns = (Segment(0.0, 1.5, "A", "Hello"), Segment(1.5, 3.0, "B", None), Segment(4.0, 5.0, "A", "Still there?"))
-    predictions = Pipeline(made_up_model())(tmp_path / "talk.wav", segments=turns)
+    utterances = (Segment(0.0, 1.5, "A", "Hello"), Segment(1.5, 3.0, "B", None), Segment(4.0, 5.0, "A", "Still there?"))
+    predictions = Pipeline(made_up_model())(tmp_path / "talk.wav", segments=utterances)
     assert [p.modalities for p in predictions] == [("text", "audio"), ("audio",), ("text",)]
     assert predictions[1].missing == {"text": "there is no transcript", "visual": "there is no picture"}
-    assert predictions[2].missing["audio"] == "the sound ends before the turn"
+    assert predictions[2].missing["audio"].startswith("the sound ends before the ")
 
 
 def test_a_conversation_with_nothing_that_the_model_takes_is_refused(tmp_path):
@@ -134,21 +142,21 @@ def test_a_device_that_is_not_there_is_refused(device):
         Pipeline(made_up_model("text"), device=device)
 
 
-@pytest.mark.parametrize("turns", [1, 7, 20])
-def test_causal_is_what_a_stream_says(turns):
-    segments = talk(turns)
+@pytest.mark.parametrize("utterances", [1, 7, 20])
+def test_causal_equals_a_stream(utterances):
+    segments = talk(utterances)
     pipeline = Pipeline(made_up_model("text"), causal=True)
     stream = pipeline.stream()
     assert_same([stream.add(segment) for segment in segments], pipeline(segments=segments))
 
 
-def test_causal_with_a_clip_is_what_a_stream_says(clip):
+def test_causal_with_a_clip_equals_a_stream(clip):
     pipeline = Pipeline(made_up_model(), causal=True)
-    stream, turns = pipeline.stream(), talk(3, seconds=2.0)
-    assert_same([stream.add(turn, clip) for turn in turns], pipeline(clip, segments=turns))
+    stream, utterances = pipeline.stream(), talk(3, seconds=2.0)
+    assert_same([stream.add(utterance, clip) for utterance in utterances], pipeline(clip, segments=utterances))
 
 
-def test_causal_sees_no_later_turn():
+def test_causal_sees_no_later_utterance():
     model = made_up_model("text")
     whole, causal = Pipeline(model), Pipeline(model, causal=True)
     assert_same(causal(segments=talk(9))[:4], causal(segments=talk(4)))
@@ -158,19 +166,19 @@ def test_causal_sees_no_later_turn():
 
 def test_a_causal_network_says_the_same_in_one_go_where_the_extractors_are_causal_too(clip):
     model = made_up_model("audio", causal=True)
-    turns = talk(6, seconds=1.0)
-    assert_same(Pipeline(model, causal=True)(clip, segments=turns), Pipeline(model)(clip, segments=turns))
+    utterances = talk(6, seconds=1.0)
+    assert_same(Pipeline(model, causal=True)(clip, segments=utterances), Pipeline(model)(clip, segments=utterances))
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_each_turn_is_embedded_once(causal):
+def test_each_utterance_is_embedded_once(causal):
     model = made_up_model("text")
     Pipeline(model, causal=causal)(segments=talk(40))
     assert sorted(model.extractors["text"].seen) == sorted(f"conversation_{n}" for n in range(40))
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_progress_is_told_in_turns(causal):
+def test_progress_counts_utterances(causal):
     told = []
     Pipeline(made_up_model("text"), causal=causal)(segments=talk(40), progress=lambda *step: told.append(step))
     assert told[-1] == (40, 40)
@@ -191,19 +199,19 @@ def test_a_clip_that_cannot_be_read_is_named_and_the_others_go_on(clip, tmp_path
     assert_same(answers[good], pipeline(good))
 
 
-@pytest.mark.parametrize(("turns", "size"), [(1, 8), (8, 8), (9, 8), (16, 8), (1000, 8), (257, 256)])
-def test_windows_count_every_turn_once_with_context_on_either_side(turns, size):
-    seen_and_counted = list(windows(turns, size))
-    assert [turn for _, counted in seen_and_counted for turn in counted] == list(range(turns))
+@pytest.mark.parametrize(("utterances", "size"), [(1, 8), (8, 8), (9, 8), (16, 8), (1000, 8), (257, 256)])
+def test_windows_count_every_utterance_once_with_context_on_either_side(utterances, size):
+    seen_and_counted = list(windows(utterances, size))
+    assert [utterance for _, counted in seen_and_counted for utterance in counted] == list(range(utterances))
     for seen, counted in seen_and_counted:
-        assert len(seen) == min(turns, size)
+        assert len(seen) == min(utterances, size)
         assert counted.start - seen.start >= size // 4 or seen.start == 0
-        assert seen.stop - counted.stop >= size // 4 or seen.stop == turns
-    assert len(seen_and_counted) <= max(1, 2 * turns // size)
+        assert seen.stop - counted.stop >= size // 4 or seen.stop == utterances
+    assert len(seen_and_counted) <= max(1, 2 * utterances // size)
 
 
 class Watched(torch.nn.Module):
-    """A network that notes how many turns it is given at once."""
+    """A network that notes how many utterances it is given at once."""
 
     def __init__(self, network):
         super().__init__()
@@ -224,20 +232,20 @@ def test_up_to_a_window_is_seen_at_once():
     assert model.network.lengths == [WINDOW]
 
 
-def test_ten_thousand_turns_that_all_speak_at_once_take_no_more_memory_than_a_window():
-    turns = tuple(Segment(0.0, 1800.0, "AB"[n % 2], f"{n} times no") for n in range(10_000))
+def test_ten_thousand_utterances_that_all_speak_at_once_take_no_more_memory_than_a_window():
+    utterances = tuple(Segment(0.0, 1800.0, "AB"[n % 2], f"{n} times no") for n in range(10_000))
     model = watched(made_up_model("text"))
-    predictions = Pipeline(model)(segments=turns)
-    assert [p.text for p in predictions] == [turn.text for turn in turns]
+    predictions = Pipeline(model)(segments=utterances)
+    assert [p.text for p in predictions] == [utterance.text for utterance in utterances]
     assert max(model.network.lengths) == WINDOW
-    assert sum(model.network.lengths) < 2.1 * len(turns)
+    assert sum(model.network.lengths) < 2.1 * len(utterances)
 
 
 def test_what_is_far_away_changes_nothing():
-    turns = talk(3 * WINDOW)
+    utterances = talk(3 * WINDOW)
     pipeline = Pipeline(made_up_model("text"))
-    other = (*turns[:-1], Segment(None, None, "A", "q" * 30))
-    ours, theirs = pipeline(segments=turns), pipeline(segments=other)
+    other = (*utterances[:-1], Segment(None, None, "A", "q" * 30))
+    ours, theirs = pipeline(segments=utterances), pipeline(segments=other)
     assert_same(ours[:WINDOW], theirs[:WINDOW])
     assert differ(ours[-20:-1], theirs[-20:-1])
 
@@ -245,25 +253,25 @@ def test_what_is_far_away_changes_nothing():
 def test_a_stream_remembers_a_window_and_no_more():
     model = watched(made_up_model("text"))
     stream = Pipeline(model).stream()
-    for turn in talk(WINDOW + 20):
-        stream.add(turn)
+    for utterance in talk(WINDOW + 20):
+        stream.add(utterance)
     assert model.network.lengths == [*range(1, WINDOW + 1), *repeat(WINDOW, 20)]
 
 
-def test_a_turn_that_cannot_be_read_leaves_the_stream_as_it_was(tmp_path):
-    pipeline, turns = Pipeline(made_up_model("text", "audio")), talk(3)
+def test_an_utterance_that_cannot_be_read_leaves_the_stream_as_it_was(tmp_path):
+    pipeline, utterances = Pipeline(made_up_model("text", "audio")), talk(3)
     stream, undisturbed = pipeline.stream(), pipeline.stream()
-    stream.add(turns[0])
+    stream.add(utterances[0])
     with pytest.raises(ConversationError, match=r"gone\.wav"):
         stream.add(Segment(0.0, 1.0), tmp_path / "gone.wav")
-    undisturbed.add(turns[0])
-    assert_same([stream.add(turns[1])], [undisturbed.add(turns[1])])
+    undisturbed.add(utterances[0])
+    assert_same([stream.add(utterances[1])], [undisturbed.add(utterances[1])])
 
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_several_threads_get_what_one_after_the_other_gets(clip, causal):
     pipeline = Pipeline(made_up_model(), causal=causal)
-    conversations = [(clip, talk(3, seconds=2.0)), *((None, talk(turns)) for turns in (4, 35, 1, 18))] * 3
+    conversations = [(clip, talk(3, seconds=2.0)), *((None, talk(utterances)) for utterances in (4, 35, 1, 18))] * 3
     expected = [pipeline(file, segments=segments) for file, segments in conversations]
     with ThreadPoolExecutor(6) as pool:
         found = list(pool.map(lambda given: pipeline(given[0], segments=given[1]), conversations))
@@ -272,12 +280,12 @@ def test_several_threads_get_what_one_after_the_other_gets(clip, causal):
 
 
 @pytest.mark.slow
-def test_ten_thousand_turns_in_a_thousand_conversations_at_once():
+def test_ten_thousand_utterances_in_a_thousand_conversations_at_once():
     pipeline = Pipeline(made_up_model("text"))
 
-    def listen(turns):
+    def listen(utterances):
         stream = pipeline.stream()
-        return [stream.add(turn) for turn in turns]
+        return [stream.add(utterance) for utterance in utterances]
 
     conversations = [talk(13)[n % 4 :][:10] for n in range(1000)]
     with ThreadPoolExecutor(8) as pool:

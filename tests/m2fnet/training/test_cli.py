@@ -1,4 +1,4 @@
-"""What every training command shares, seen through `m2fnet dialog`; that of dialogue networks is tested in tests/dialog."""
+"""What every training command shares, seen through `m2fnet dialog`; its own results are tested in tests/dialog."""
 
 import pickle
 import re
@@ -94,7 +94,7 @@ def test_training_again_forgets_the_report_of_the_weights_before(dialog):
 def test_two_trainings_of_one_run_do_not_meet(dialog, capsys):
     with locked(Path("run"), RunError):
         assert dialog("fit") == FAILED
-    assert "is writing into run; wait for its end" in capsys.readouterr().err
+    assert "run is locked by process " in capsys.readouterr().err
     assert not list(Path("run").iterdir())
     assert dialog("fit") == DONE
 
