@@ -159,8 +159,8 @@ def summarise_settings(
                 rows += _scored({**head, "setting": setting.name}, setting.counts(members), statistics, resampling)
 
     scores = pd.DataFrame([{"minus": "", "group": "", "class": "", **row} for row in rows], columns=list(COLUMNS))
-    numbers = ["seeds", "utterances", "dialogues"]
-    scores[numbers] = scores[numbers].astype("Int64")
+    integers = ["seeds", "utterances", "dialogues"]
+    scores[integers] = scores[integers].astype("Int64")
     names = short_names([setting.name for setting in settings])
     differs = what_differs(settings)
     return Summary(
