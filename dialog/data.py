@@ -18,7 +18,6 @@ from m2fnet.store import Store
 from m2fnet.store.sequences import Sequences
 from m2fnet.training.samplers import LengthGroupedBatchSampler
 
-
 T = TypeVar("T")
 
 

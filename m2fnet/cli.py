@@ -107,7 +107,7 @@ def _print_error(name: str, *lines: str) -> None:
 
 
 def _imported(name: str) -> Main:
-    """The command; Ctrl-C during the import ends the process: half-imported libraries cannot stop cleanly."""
+    """The command; Ctrl-C ends the process during the import, since half-imported libraries cannot stop cleanly."""
     if threading.current_thread() is not threading.main_thread():
         return _main_of(name)
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)

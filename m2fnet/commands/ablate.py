@@ -160,12 +160,12 @@ def _modality_of(
         raise UsageError(f"--{option} gives one name or one store twice; expected each once.")
     found = {Store(folder).meta.modality for _, folder in stores}
     if len(found) > 1 or (option == "visual" and found != {"visual"}):
-        expected = "visual ones alone" if option == "visual" else "those of one modality"
+        expected = "visual ones only" if option == "visual" else "those of one modality"
         raise UsageError(f"--{option} names stores of {' and '.join(sorted(found))} embeddings; expected {expected}.")
     (modality,) = found
     if modality not in modalities:
         raise UsageError(
-            f"--{option} compares stores of {modality} embeddings, but the runs read {' and '.join(modalities)} alone, "
+            f"--{option} compares stores of {modality} embeddings, but the runs only read {' and '.join(modalities)}, "
             f"so all its rows would be the same. Add --data.stores.{modality} DIR to {arguments.config}'s stores, or "
             f"{modality} to --modalities."
         )

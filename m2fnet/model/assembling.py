@@ -110,17 +110,17 @@ def _extractor(run: Path, stream: str, made_with: dict[str, Any], given: Path | 
 
 
 def _temperature(run: Path, classes: tuple[str, ...]) -> float:
-    """The temperature that fits dev best, if the run was tested; 1 otherwise."""
+    """The temperature that `m2fnet dialog test` fitted on dev; 1 if the run was not tested."""
     if not (run / "report.json").is_file():
         return 1.0
-    import numpy as np
-
-    from m2fnet.metrics.calibration import fit_temperature
+    fitted = read_json(run / "report.json", RunError, "Test the run again.").get("temperature")
+    if isinstance(fitted, float):
+        return fitted
+    # an older version wrote the report
+    from m2fnet.metrics.calibration import temperature_of
     from m2fnet.runs.tested import read_predictions
 
-    rows = read_predictions(run, "dev", classes)
-    probabilities = np.array([[row.probabilities[name] for name in classes] for row in rows])
-    return fit_temperature(probabilities, np.array([classes.index(str(row.label)) for row in rows]))
+    return temperature_of(read_predictions(run, "dev", classes), classes)
 
 
 def _trained(run: Path, provenance: Provenance) -> dict[str, Any]:
@@ -138,7 +138,8 @@ def _trained(run: Path, provenance: Provenance) -> dict[str, Any]:
         "protocol": meta.get("provenance"),
         "counts": counts or None,
         "seed": provenance.seed,
-        **{key: fitted.get(key) for key in ("select", "epoch", "dev.weighted_f1")},
+        **{key: fitted.get(key) for key in ("select", "epoch")},
+        **{key: value for key, value in fitted.items() if key.startswith("dev.")},
     }
 
 

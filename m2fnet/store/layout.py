@@ -27,7 +27,7 @@ from m2fnet.records import MODALITIES, Modality
 META = "meta.json"
 VECTORS = "vectors"
 FORMAT = 1
-ADVICE = "Make it with `m2fnet extract` (or `m2fnet import` from a feature pickle); --overwrite replaces the files that are there."
+ADVICE = "Make it with `m2fnet extract`, or `m2fnet import` from a feature pickle; --overwrite replaces existing files."
 
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,

@@ -8,7 +8,7 @@ from made_up_batches import LABELS, WIDTHS, batch_of, without
 from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
-from dialog.missing.modality_dropout import ModalityDropout, remove_at_random, only, with_present
+from dialog.missing.modality_dropout import ModalityDropout, only, remove_at_random, with_present
 from dialog.models.m2fnet import M2FNet
 from dialog.models.per_utterance import PerUtterance
 from m2fnet.errors import UsageError

@@ -48,9 +48,9 @@ def hub(monkeypatch):
 
 def test_a_run_becomes_a_folder(export, capsys):
     assert export() == DONE, capsys.readouterr().err
-    told = capsys.readouterr().out
-    assert "model: text + audio, " in told
-    assert "Next: m2fnet predict CLIP --model model" in told
+    printed = capsys.readouterr().out
+    assert "model: text + audio, " in printed
+    assert "Next: m2fnet predict CLIP --model model" in printed
     assert load_model("model").label_set.name == "tiny"
     assert Path("model/README.md").read_text(encoding="utf-8").startswith("---\n")
 
@@ -122,5 +122,5 @@ def test_a_wrong_name_on_the_hub_is_found_before_anything_is_done(export, capsys
 
 def test_help_explains(capsys):
     assert run(["export", "--help"]) == DONE
-    told = capsys.readouterr().out
-    assert all(word in told for word in ("--extractor", "--onnx", "--push-to-hub", "hash of every file", "licences"))
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in ("--extractor", "--onnx", "--push-to-hub", "hash of every file", "licences"))
