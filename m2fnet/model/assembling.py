@@ -38,6 +38,11 @@ def assemble(run: Path, extractors: Mapping[str, Path] | None = None) -> Model:
     """
     provenance = Provenance.read(run)
     trained = network_of_run(run)
+    if trained.problem.label_set.kind != "single":
+        raise ModelError(
+            f"{run} was trained on sets of emotions, but a model answers one emotion per utterance. Use "
+            "`m2fnet dialog predict`, which writes the sets of a split."
+        )
     given = dict(extractors or {})
     if unknown := [name for name in given if name not in trained.problem.widths]:
         raise UsageError(
