@@ -215,7 +215,7 @@ def _run(job: Job, pipeline: "Pipeline", made_with: dict[str, str], arguments: a
         predictions = pipeline(clip, segments=found.segments, progress=progress)
         files = write_results(folder, predictions, found, made_from)
     print(f"\n{name}: {_turns(len(predictions))}, told by {found.source}")
-    for line in (*_left_out(found.left_out), *_table(predictions), *_without(predictions, missing(predictions))):
+    for line in (*_left_out(found.skipped), *_table(predictions), *_without(predictions, missing(predictions))):
         print(line)
     print(f"Written to {plain(str(folder))}: {', '.join(files)}", flush=True)
 
