@@ -231,5 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draw of dev dialogues (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace the manifest and the stores in --out")
-    parser.add_argument("--quiet", action="store_true", help="print only defects, what was written and the next command")
+    parser.add_argument(
+        "--quiet", action="store_true", help="print only defects, what was written and the next command"
+    )
     return parser
