@@ -96,7 +96,7 @@ def _answer(
     return {
         "turns": [asdict(prediction) for prediction in predictions],
         "source": found.source,
-        "left_out": list(found.left_out),
+        "left_out": list(found.skipped),
         "end_s": end_s,
         "srt": _as_srt(predictions, file.with_suffix(".answer")),
     }
