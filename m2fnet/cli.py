@@ -87,7 +87,9 @@ def _run_command(name: str, arguments: list[str]) -> int:
         _print_error(name, *str(error).split("\n"))  # some show the tree of files that they expect
         return WRONG_USE if isinstance(error, UsageError) else FAILED
     except OSError as error:  # a full disk, a folder that cannot be made or written
-        _print_error(name, f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error))
+        _print_error(
+            name, f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error)
+        )
         return FAILED
     except KeyboardInterrupt:
         print(f"\nm2fnet {name}: interrupted", file=sys.stderr)
@@ -105,7 +107,7 @@ def _print_error(name: str, *lines: str) -> None:
 
 
 def _imported(name: str) -> Main:
-    """The command; Ctrl-C during the import ends the process: half-imported libraries cannot stop cleanly."""
+    """The command; Ctrl-C ends the process during the import, since half-imported libraries cannot stop cleanly."""
     if threading.current_thread() is not threading.main_thread():
         return _main_of(name)
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)

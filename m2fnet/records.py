@@ -9,6 +9,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 Modality = Literal["text", "audio", "visual"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 Crop = Literal["left", "right"]
+LabelKind = Literal["single", "multi"]
 LEAK = "leak"  # the kind of a defect: the same utterance is in two splits
 
 
@@ -82,7 +83,7 @@ class LabelSet:
 
     name: str
     classes: tuple[str, ...]
-    kind: Literal["single", "multi"] = "single"
+    kind: LabelKind = "single"
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
@@ -161,12 +162,12 @@ class Prediction:
 
 @dataclass(frozen=True)
 class ScoredPrediction:
-    """What a network said about one utterance beside its true emotion; a `Prediction` has none.
+    """What a network predicted for one utterance, and its true emotion; a `Prediction` has none.
 
     Attributes:
         id: of the utterance.
         dialogue: of its dialogue.
-        label: its true emotion; None for a context turn.
+        label: its true emotion; None for a context utterance.
         predicted: the emotion with the highest probability.
         probabilities: emotion -> probability.
     """
@@ -176,6 +177,35 @@ class ScoredPrediction:
     label: str | None
     predicted: str
     probabilities: dict[str, float]
+
+    @property
+    def label_sets(self) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+        """The true set (None for a context utterance) and the predicted set, of one emotion each."""
+        return None if self.label is None else (self.label,), (self.predicted,)
+
+
+@dataclass(frozen=True)
+class ScoredLabelSet:
+    """What a network predicted for one utterance of a multi-label corpus, and its true emotions.
+
+    Attributes:
+        id: of the utterance.
+        dialogue: of its dialogue.
+        labels: its true emotions, possibly none; None for a context utterance.
+        predicted: the emotions whose probability reaches their threshold.
+        probabilities: emotion -> probability; they do not sum to 1.
+    """
+
+    id: str
+    dialogue: str
+    labels: tuple[str, ...] | None
+    predicted: tuple[str, ...]
+    probabilities: dict[str, float]
+
+    @property
+    def label_sets(self) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+        """The true set (None for a context utterance) and the predicted set."""
+        return self.labels, self.predicted
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Baselines that look at one utterance at a time: a linear classifier, or one hidden layer."""
+"""Baselines that see one utterance at a time: a linear classifier, or one hidden layer."""
 
 from torch import nn
 
@@ -8,13 +8,16 @@ from m2fnet.problems import Problem
 
 
 class PerUtterance(nn.Module):
-    """Logits (B, U, C) of every utterance by itself, whatever is said around it.
+    """Scores (B, U, C) of each utterance without its context.
 
     Args:
-        problem: emotions and embedding widths.
+        problem: emotions and streams.
         hidden: width of a hidden layer; None for a linear classifier.
         dropout: on the embeddings, and on the hidden layer.
         input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
+
+    Raises:
+        ValueError: if ``hidden`` is below 1, or a stream has sequences.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """A recurrent network over the dialogue: bc-LSTM, Poria et al., "Context-Dependent Sentiment Analysis", ACL 2017.
 
-There every modality's vectors go through a network of their own first; here all modalities of an utterance, side by
-side, go through one, as its later re-implementations do (declare-lab/conv-emotion, bc-LSTM).
+There each modality has a network first; here one network reads all streams of an utterance, concatenated, as in later
+re-implementations (declare-lab/conv-emotion, bc-LSTM).
 """
 
 from typing import Literal
@@ -17,16 +17,19 @@ _CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class Recurrent(nn.Module):
-    """Logits (B, U, C) from an LSTM or GRU that runs over the utterances of a dialogue, both ways.
+    """Scores (B, U, C) from an LSTM or GRU that runs over the utterances of a dialogue in both directions.
 
     Args:
-        problem: emotions and embedding widths.
+        problem: emotions and streams.
         cell: ``lstm`` or ``gru``.
         width: of the hidden state, per direction.
         layers: number of recurrent layers.
         dropout: on the embeddings, between layers and before the classifier.
         input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
-        causal: forwards only, so that no turn sees a later one.
+        causal: forwards only, so that no utterance sees a later one.
+
+    Raises:
+        ValueError: if a size is below 1, or a stream has sequences.
     """
 
     def __init__(

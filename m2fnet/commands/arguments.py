@@ -1,14 +1,58 @@
-"""Kinds of command-line arguments that several commands take."""
+"""Parsers of the command line that several commands share: their form, and kinds of arguments."""
 
 import argparse
+import textwrap
 from collections.abc import Callable, Sequence
+
+WIDTH = 78  # characters of a line of help, for a terminal of 80
+
+
+def make_parser(command: str, description: str, *, examples: Sequence[str], notes: str = "") -> argparse.ArgumentParser:
+    """A parser whose ``--help`` explains ``m2fnet COMMAND``: description, options, notes, examples.
+
+    Options cannot be abbreviated, so that a new option never changes what an old command line means.
+
+    Args:
+        command: its name.
+        description: what it does, in paragraphs with an empty line between them.
+        examples: whole command lines.
+        notes: more paragraphs, which are shown after the options.
+
+    Example:
+        >>> parser = make_parser("check", "Print versions.", examples=["m2fnet check"])
+        >>> print(parser.format_help())
+        usage: m2fnet check [-h]
+        <BLANKLINE>
+        Print versions.
+        <BLANKLINE>
+        options:
+          -h, --help  show this help message and exit
+        <BLANKLINE>
+        example:
+          m2fnet check
+        <BLANKLINE>
+    """
+
+    def wrapped(text: str) -> str:
+        return "\n\n".join(textwrap.fill(paragraph, WIDTH) for paragraph in text.split("\n\n"))
+
+    title = "examples" if len(examples) > 1 else "example"
+    shown = "\n".join([f"{title}:", *(f"  {example}" for example in examples)])
+    return argparse.ArgumentParser(
+        prog=f"m2fnet {command}",
+        description=wrapped(description),
+        epilog=f"{wrapped(notes)}\n\n{shown}" if notes else shown,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
 
 
 def list_of(choices: Sequence[str]) -> Callable[[str], list[str]]:
-    """What reads names with commas between them, each out of ``choices``, for argparse's ``type``.
+    """A reader of names with commas between them, each one of ``choices``, for argparse's ``type``.
 
-    >>> list_of(["dev", "test"])("test,dev,test")
-    ['test', 'dev']
+    Example:
+        >>> list_of(["dev", "test"])("test,dev,test")
+        ['test', 'dev']
     """
 
     def parse(text: str) -> list[str]:
@@ -19,3 +63,31 @@ def list_of(choices: Sequence[str]) -> Callable[[str], list[str]]:
         return list(dict.fromkeys(names))
 
     return parse
+
+
+def positive_int(text: str) -> int:
+    """The whole number in ``text``, which is at least 1, for argparse's ``type``.
+
+    Example:
+        >>> positive_int("4")
+        4
+    """
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text!r}")
+    return int(text)
+
+
+def positive_float(text: str) -> float:
+    """The finite number above 0 in ``text``, for argparse's ``type``.
+
+    Example:
+        >>> positive_float("0.5")
+        0.5
+    """
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):  # false for nan too
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
+    return number

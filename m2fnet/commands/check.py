@@ -1,9 +1,8 @@
 """``m2fnet check``: versions, where the packages come from, devices, and what is missing and why it matters.
 
-Every part is looked at on its own, so that a broken one is named and the others are still told.
+Every part is checked separately, so that a broken one is named and the others are still reported.
 """
 
-import argparse
 import importlib
 import os
 import platform
@@ -15,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from m2fnet.commands.arguments import make_parser
 from m2fnet.errors import M2FNetError
 
 PYTHON = (3, 11)
@@ -37,7 +37,13 @@ def main(argv: list[str]) -> None:
     Raises:
         M2FNetError: if something that is required is broken.
     """
-    argparse.ArgumentParser(prog="m2fnet check", description=__doc__).parse_args(argv)
+    make_parser(
+        "check",
+        "Print one line for each part of the installation: Python, the packages and their versions, where they are "
+        "imported from, the shipped configurations, and the devices. A line that begins with `fail` names a part that "
+        "m2fnet cannot work without, one with `warn` a part that differs from what was tested.",
+        examples=["m2fnet check"],
+    ).parse_args(argv)
     broken = []
     for finding in inspect():
         print(f"{finding.status:<5} {finding.what:<18} {finding.detail}", flush=True)
@@ -48,23 +54,20 @@ def main(argv: list[str]) -> None:
 
 
 def inspect() -> Iterator[Finding]:
-    """Everything the check looks at, in the order in which it is printed."""
-    yield _python()
+    """All findings, in the order in which they are printed."""
+    python = f"{platform.python_version()}, {platform.system()} {platform.machine()}, {sys.executable}"
+    if sys.version_info < PYTHON:
+        yield Finding("fail", "python", f"{python}: older than {PYTHON[0]}.{PYTHON[1]}")
+    else:
+        yield Finding("ok", "python", python)
     yield from _packages()
     yield from _places()
     yield _conf()
     yield from _devices()
 
 
-def _python() -> Finding:
-    found = f"{platform.python_version()}, {platform.system()} {platform.machine()}, {sys.executable}"
-    if sys.version_info < PYTHON:
-        return Finding("fail", "python", f"{found}: older than {PYTHON[0]}.{PYTHON[1]}")
-    return Finding("ok", "python", found)
-
-
 def _packages() -> Iterator[Finding]:
-    """Our distribution and what its metadata requires; there is no second list to keep."""
+    """Our distribution and what its metadata requires; there is no second list."""
     try:
         requirements = requires("m2fnet") or []
         yield Finding("ok", "m2fnet", version("m2fnet"))
@@ -94,7 +97,7 @@ def _package(text: str, brought: Mapping[str, list[str]]) -> Finding:
 
 
 def _module_of(distribution: str, brought: Mapping[str, list[str]]) -> str:
-    """The module by which a distribution is imported: the one of its own name if it brought several."""
+    """The module that imports a distribution: the one of the same name if it brought several."""
     name = _normal(distribution)
     modules = [module for module, distributions in brought.items() if name in map(_normal, distributions)]
     return min(modules, key=lambda module: (module != name, module.startswith("_"), module), default=name)
@@ -126,7 +129,7 @@ def _conf() -> Finding:
     try:
         from m2fnet.config import conf_folder
     except ImportError as problem:
-        return Finding("fail", "conf", f"cannot be looked for: {problem}")
+        return Finding("fail", "conf", f"cannot be searched: {problem}")
     folder = conf_folder()
     files = list(folder.glob("*/*.yaml"))
     if not files:
@@ -137,7 +140,7 @@ def _conf() -> Finding:
 def _devices() -> Iterator[Finding]:
     try:
         import torch
-    except Exception as problem:  # told in detail above, as a package
+    except Exception as problem:  # reported in detail above, as a package
         yield Finding("fail", "devices", f"unknown without torch ({type(problem).__name__})")
         return
     yield Finding("ok", "cpu", f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads")

@@ -1,14 +1,14 @@
-"""``m2fnet demo``: the whole way on the toy corpus, by the commands that a user would type."""
+"""``m2fnet demo``: all stages on the toy corpus, by the commands that a user would type."""
 
-import argparse
 import json
 import shlex
 import time
 from pathlib import Path
-from typing import Any
 
 from m2fnet import cli
+from m2fnet.commands.arguments import make_parser
 from m2fnet.errors import RunError
+from m2fnet.files import JsonObject, read_json
 
 EXTRACTORS = {"text": "text_lsa", "audio": "audio_mel_statistics", "visual": "visual_face_gradients"}
 MODALITY_SETS: tuple[tuple[str, ...], ...] = (
@@ -24,24 +24,28 @@ CONFIG = "conf/dialog/m2fnet_toy.yaml"
 
 
 def main(argv: list[str]) -> None:
-    """Run every stage and end with a table; stages that are done already are not done again."""
-    parser = argparse.ArgumentParser(
-        prog="m2fnet demo",
-        description="Write a made-up corpus of clips, embed its text, sound and faces, train M2FNet on every set of "
-        "modalities and compare them. A minute or two on two cores; nothing is downloaded.",
+    """Run every stage and end with a table; stages that are done already are skipped."""
+    parser = make_parser(
+        "demo",
+        "Write a made-up corpus of clips, embed its text, sound and faces, train M2FNet on every set of modalities and "
+        "compare them. It takes a minute or two on two cores and downloads nothing. Rerunning the command resumes "
+        "after the last stage that was finished.",
+        examples=["m2fnet demo", "m2fnet demo --out /tmp/demo"],
     )
-    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder for everything (default runs/demo)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/demo"), metavar="DIR", help="folder for everything (default: runs/demo)"
+    )
     out = parser.parse_args(argv).out
     import torch  # takes seconds, which `m2fnet demo --help` does not need
 
-    torch.set_num_threads(1)  # networks as small as these lose more by sharing a step out than they gain
+    torch.set_num_threads(1)  # networks as small as these lose more by sharing a step between threads than they gain
     started = time.perf_counter()
     _embed(out)
     reports = {modalities: _train(out, modalities) for modalities in MODALITY_SETS}
     print(f"\n{_table(reports)}")
     best = _run(out, MODALITY_SETS[-1])
     print(
-        f"Toy corpus, one seed: the figures say that the way works, not how well M2FNet does on real dialogues.\n"
+        f"Toy corpus, one seed: the figures show that all stages work, not how well M2FNet does on real dialogues.\n"
         f"Done in {time.perf_counter() - started:.0f} s. All three modalities in detail:\n"
         f"  report     {best / 'report.md'}\n"
         f"  picture    {best / 'confusion.png'}\n"
@@ -60,7 +64,7 @@ def _embed(out: Path) -> None:
         _command("extract", "--ckpt", run, "--manifest", manifest, "--out", str(out / "embeddings" / modality))
 
 
-def _train(out: Path, modalities: tuple[str, ...]) -> dict[str, Any]:
+def _train(out: Path, modalities: tuple[str, ...]) -> JsonObject:
     """Train and test one dialogue network; return its report."""
     run = _run(out, modalities)
     stores = json.dumps({modality: str(out / "embeddings" / modality) for modality in modalities})
@@ -68,15 +72,14 @@ def _train(out: Path, modalities: tuple[str, ...]) -> dict[str, Any]:
     _command("dialog", "fit", "--config", CONFIG, *places, "--quiet")
     if not (run / "report.json").exists():
         _command("dialog", "test", "--config", str(run / "config.yaml"), "--quiet")
-    report: dict[str, Any] = json.loads((run / "report.json").read_text(encoding="utf-8"))
-    return report
+    return read_json(run / "report.json", RunError, "Remove the run and start the demo again.")
 
 
 def _command(*arguments: str) -> None:
     """Show a command as one would type it, and run it.
 
     Raises:
-        RunError: if it fails; it has said why.
+        RunError: if it fails; it has printed why.
     """
     print(f"\n$ m2fnet {shlex.join(arguments)}", flush=True)
     if cli.run(arguments) != cli.DONE:
@@ -87,7 +90,7 @@ def _run(out: Path, modalities: tuple[str, ...]) -> Path:
     return out / "dialog" / "-".join(modalities)
 
 
-def _table(reports: dict[tuple[str, ...], dict[str, Any]]) -> str:
+def _table(reports: dict[tuple[str, ...], JsonObject]) -> str:
     """Weighted F1 and per-class F1 on test for every set of modalities, in per cent."""
     first = next(iter(reports.values()))
     classes = first["classes"]

@@ -2,25 +2,19 @@
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from m2fnet.commands.arguments import make_parser
 from m2fnet.errors import UsageError
-from m2fnet.records import MODALITIES, Modality
 
-if TYPE_CHECKING:
-    from m2fnet.model import Model
-
-EPILOG = """\
+NOTES = """\
 The folder holds the dialogue network, the extractors whose embeddings it was trained on, the emotions, a model card
-(README.md) with the scores of `m2fnet dialog test`, and the hash of every file. It is used by its name:
-  m2fnet predict clip.mp4 --model MODEL
-Loading it unpickles nothing, runs no code out of it, and refuses a folder in which a file was changed.
+(README.md) with the scores of `m2fnet dialog test`, and the hash of every file. Loading it unpickles nothing, runs no
+code out of it, and refuses a folder in which a file was changed.
 
-The extractors are found among the neighbours of RUN, by the hash of their weights; where one lies elsewhere, name it:
-  m2fnet export runs/meld/seed-0 --out model --extractor text=/elsewhere/text_roberta/seed-0
+The extractors are found in the folders around RUN, by the hash of their weights; name one that is elsewhere with
+--extractor.
 
-Look at the licences of the corpus and of the pretrained encoders before you pass weights on, and read README.md.
-"""
+Check the licences of the corpus and of the pretrained encoders before you pass weights on, and read README.md."""
 
 
 def main(argv: list[str]) -> None:
@@ -33,7 +27,7 @@ def main(argv: list[str]) -> None:
     given = _parser().parse_args(argv)
     extractors = dict(given.extractor)
     if len(extractors) < len(given.extractor):
-        raise UsageError("--extractor names one modality twice; expected one run for each.")
+        raise UsageError("--extractor names one stream twice; expected one run for each.")
     from m2fnet.model import assemble, hub, save_model
     from m2fnet.model.card import model_card
     from m2fnet.model.layout import refuse_used
@@ -43,37 +37,45 @@ def main(argv: list[str]) -> None:
     refuse_used(given.out, overwrite=given.overwrite)
     model = assemble(given.run, extractors)
     save_model(model, given.out, model_card(given.run, model), overwrite=given.overwrite, onnx=given.onnx)
-    _report(model, given.out)
+    files = [path for path in given.out.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files) / 1e6
+    print(f"{given.out}: {' + '.join(model.extractors)}, {len(files)} files, {size:.1f} MB.")
+    print(f"Model card: {given.out / 'README.md'}. Next: m2fnet predict CLIP --model {given.out}")
     if given.push_to_hub is not None:
         print(f"Uploaded, and private if it is new: {hub.push(given.out, given.push_to_hub)}")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="m2fnet export",
-        description="Write a tested dialogue run, with the extractors behind it, as one folder: a model.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+    parser = make_parser(
+        "export",
+        "Write a tested dialogue run, with its extractors, as one folder: a model.",
+        notes=NOTES,
+        examples=[
+            "m2fnet export runs/meld/seed-0 --out model",
+            "m2fnet export runs/meld/seed-0 --out model --extractor text=/data/text_lsa",
+            "m2fnet predict clip.mp4 --model model",
+        ],
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of `m2fnet dialog fit` and `test`")
-    parser.add_argument("--out", type=Path, required=True, metavar="MODEL", help="new folder for the model")
-    parser.add_argument(
+    what = parser.add_argument_group("what is exported")
+    what.add_argument(
         "--extractor",
         type=_named_run,
         action="append",
         default=[],
-        metavar="MODALITY=RUN",
-        help="run folder of an extractor that is not found by itself; may be given once for each modality",
+        metavar="STREAM=RUN",
+        help="run folder of an extractor that is not found automatically; once for each stream",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace the model that --out holds")
-    parser.add_argument(
+    what.add_argument(
         "--onnx",
         action="store_true",
         help="write network.onnx, and audio.onnx if a network hears samples, for other runtimes; checked against torch "
         "(pip install 'm2fnet[onnx]')",
     )
-    parser.add_argument(
+    where = parser.add_argument_group("where it is written")
+    where.add_argument("--out", type=Path, required=True, metavar="MODEL", help="new folder for the model")
+    where.add_argument("--overwrite", action="store_true", help="replace the model that --out holds")
+    where.add_argument(
         "--push-to-hub",
         metavar="OWNER/NAME",
         help="upload the folder to the Hugging Face hub, as a private model if it is new; log in with `hf auth login`",
@@ -81,16 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _named_run(text: str) -> tuple[Modality, Path]:
+def _named_run(text: str) -> tuple[str, Path]:
     name, _, run = text.partition("=")
-    for modality in MODALITIES:
-        if name == modality and run:
-            return modality, Path(run)
-    raise argparse.ArgumentTypeError(f"expected one of {', '.join(MODALITIES)}, =, and a run folder; got {text!r}")
-
-
-def _report(model: "Model", folder: Path) -> None:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    size = sum(path.stat().st_size for path in files) / 1e6
-    print(f"{folder}: {' + '.join(model.extractors)}, {len(files)} files, {size:.1f} MB.")
-    print(f"Model card: {folder / 'README.md'}. Next: m2fnet predict CLIP --model {folder}")
+    if not (name and run):
+        raise argparse.ArgumentTypeError(f"expected the name of a stream, =, and a run folder; got {text!r}")
+    return name, Path(run)

@@ -185,8 +185,8 @@ def _report(published: Published, manifest: Manifest, folder: Path, stores: dict
             print(f"never in it: {', '.join(absent)}; are these the labels of the pickle?")
         for store, reason in published.empty.items():
             print(f"not stored: {store}, {reason}")
-        for defect in manifest.defects:
-            print(f"{len(defect.ids)} × {defect.what}: {defect.done}")
+    for defect in manifest.defects:
+        print(f"{len(defect.ids)} × {defect.what}: {defect.done}")
     written = ", ".join(f"{folder / store} (width {width})" for store, width in stores.items())
     print(
         f"Imported {len(manifest.utterances)} utterances in {len(manifest.dialogues())} dialogues: manifest in "
@@ -231,5 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draw of dev dialogues (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace the manifest and the stores in --out")
-    parser.add_argument("--quiet", action="store_true", help="print only what was written, and the next command")
+    parser.add_argument(
+        "--quiet", action="store_true", help="print only defects, what was written and the next command"
+    )
     return parser

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from m2fnet.commands.arguments import make_parser, positive_float, positive_int
 from m2fnet.errors import ConversationError, M2FNetError, PredictionError, UsageError
 from m2fnet.files import locked, sha256_of
 from m2fnet.formatting import plain
-from m2fnet.records import Prediction, Segment
+from m2fnet.records import Prediction
 
 if TYPE_CHECKING:
     from m2fnet.pipeline import Pipeline
@@ -25,9 +26,9 @@ CLIPS = (
     ".mov", ".mp3", ".mp4", ".mpeg", ".mpg", ".mts", ".oga", ".ogg", ".ogv", ".opus", ".ts", ".w64", ".wav", ".webm",
     ".wma", ".wmv", ".wv",
 )  # fmt: skip
-_SHOWN = 40  # turns that are printed
-_TEXT = 60  # characters of a turn that are printed
-_NAMED = 3  # cues that are no turns
+_SHOWN = 40  # utterances that are printed
+_TEXT = 60  # characters of an utterance that are printed
+_NAMED = 3  # skipped cues that are printed
 _LINE_EVERY = 30.0  # seconds between two lines of progress where there is no terminal for a bar
 
 
@@ -37,8 +38,8 @@ class Job:
 
     Attributes:
         name: of the folder for its results.
-        clip: video or sound; None for a transcript alone.
-        segments: file that tells its turns; None: they are looked for.
+        clip: video or sound; None for a transcript without them.
+        segments: file with its utterances; None: they are looked for.
     """
 
     name: str
@@ -46,29 +47,87 @@ class Job:
     segments: Path | None
 
     def hashes(self) -> dict[str, str | None]:
-        """What tells another conversation of the same name; subtitles beside the clip do not count."""
+        """SHA-256 of the files, to detect another conversation of the same name; automatic subtitles do not count."""
         files = {"clip": self.clip, "segments": self.segments}
         return {what: sha256_of(path) if path is not None else None for what, path in files.items()}
 
 
 def main(argv: list[str]) -> None:
-    """Judge every conversation that was asked for, print its turns and write its results.
+    """Predict every named conversation, print its utterances and write its results.
 
     Raises:
         UsageError: for a path or an option that cannot be.
-        M2FNetError: if a conversation cannot be judged; in a folder only after all the others.
+        M2FNetError: if a conversation cannot be predicted; in a folder only after all the others.
     """
     arguments = _parser().parse_args(argv)
     try:
         _predict(arguments)
     except M2FNetError as problem:
-        problem.args = (plain(str(problem)),)  # names of files may hold what a terminal obeys
+        problem.args = (plain(str(problem)),)  # names of files may hold characters that control a terminal
         raise
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = make_parser(
+        "predict",
+        "Predict the emotion of every utterance of your own conversations: video, sound, or a transcript.\n\n"
+        "Each conversation gets a folder with predictions.jsonl, predictions.csv, predictions.srt, timeline.svg, "
+        "timeline.png, and about.json, which says what they were made from.",
+        notes="Utterances come from --segments, else from subtitles that have the clip's name or are inside it, else "
+        "from where there is a voice; else the whole clip is one utterance. Without subtitles there is no text, and "
+        "each utterance says so.\n\n"
+        "Limits: --max-minutes, 10,000 utterances, 10 MiB of subtitles. MPEG-TS and H.264 in AVI cannot be searched by "
+        "time: long ones take long, so convert them to MP4 first.",
+        examples=[
+            "m2fnet predict clip.mp4 --model runs/meld/seed-0",
+            "m2fnet predict clips/ --model model --out results",
+            "m2fnet predict talk.txt --model model --causal",
+        ],
+    )
+    parser.add_argument(
+        "clip",
+        nargs="?",
+        type=Path,
+        metavar="CLIP|FOLDER",
+        help="a clip; a transcript (.txt with `Ann: Hello!` on each line, .csv, .srt, .vtt); or a folder, in which "
+        "every clip is a conversation",
+    )
+    what = parser.add_argument_group("model and conversation")
+    what.add_argument("--model", required=True, help="what `m2fnet export` wrote, a dialogue run, or a name on the hub")
+    what.add_argument(
+        "--segments",
+        type=Path,
+        metavar="FILE",
+        help="who speaks when, and what: .srt, .vtt, .rttm, or .csv with start,end,speaker,text; without CLIP it is "
+        "the whole conversation",
+    )
+    what.add_argument("--causal", action="store_true", help="no utterance sees a later one, as in a live conversation")
+    what.add_argument(
+        "--max-minutes",
+        type=positive_float,
+        default=180.0,
+        metavar="N",
+        help="refuse longer clips (default: %(default)g)",
+    )
+    results = parser.add_argument_group("results")
+    results.add_argument(
+        "--out", type=Path, default=Path("predictions"), metavar="DIR", help="folder for them (default: predictions)"
+    )
+    results.add_argument("--overwrite", action="store_true", help="replace results that exist already")
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--device", default="cpu", help="where the networks run: cpu (default), cuda:0, ...")
+    machine.add_argument(
+        "--threads",
+        type=positive_int,
+        metavar="N",
+        help="of torch (default: 1 for extractors in closed form, all cores for networks)",
+    )
+    return parser
+
+
 def _predict(arguments: argparse.Namespace) -> None:
-    """Judge every conversation."""
-    jobs = _jobs(arguments.clip, arguments.segments)
+    """Load the model, then predict one conversation after the other."""
+    jobs = find_jobs(arguments.clip, arguments.segments)
     from m2fnet.pipeline import Pipeline  # takes seconds, which `m2fnet predict --help` does not need
     from m2fnet.pipeline.results import model_sha256
     from m2fnet.pipeline.stages import use_threads
@@ -77,15 +136,15 @@ def _predict(arguments: argparse.Namespace) -> None:
     use_threads(arguments.threads, pipeline.model)
     if pipeline.model.temperature == 1:  # what a fit on dev never gives to the last digit
         print(
-            "The probabilities are not calibrated: the run was not tested before. `m2fnet dialog test --config "
-            "RUN/config.yaml` mends that, on its dev split; export it again if MODEL is an exported one."
+            "The probabilities are not calibrated, because the run was not tested before. To calibrate them on its dev "
+            "split, run `m2fnet dialog test --config RUN/config.yaml`; export it again if MODEL is an exported one."
         )
     context = "past" if arguments.causal else "whole conversation"
     made_with = {"model": model_sha256(pipeline.model), "context": context}
     failed = []
     for job in jobs:
         try:
-            _run(job, pipeline, made_with, arguments)
+            _predict_one(job, pipeline, made_with, arguments)
         except M2FNetError as problem:
             if len(jobs) == 1:
                 raise
@@ -93,74 +152,13 @@ def _predict(arguments: argparse.Namespace) -> None:
             print(f"\n{plain(job.name)} failed: {plain(str(problem))}", file=sys.stderr, flush=True)
     if failed:
         raise PredictionError(
-            f"{len(failed)} of {len(jobs)} clips failed, as told above: {', '.join(failed)}. The others are done."
+            f"{len(failed)} of {len(jobs)} clips failed, see the messages above: {', '.join(failed)}. The others are "
+            "done."
         )
 
 
-def _at_least_one(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 1, got {text!r}")
-    return int(text)
-
-
-def _minutes(text: str) -> float:
-    try:
-        if (minutes := float(text)) > 0:  # not of nan, which would allow any length
-            return minutes
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"expected minutes above 0, got {text!r}")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="m2fnet predict",
-        description="Tell the emotion of every turn of your own conversations: video, sound, or a transcript alone. "
-        "Each conversation gets a folder with predictions.jsonl, predictions.csv, predictions.srt, timeline.svg and "
-        "timeline.png, and about.json, which says what they were made from.",
-        epilog="Turns are told by --segments, else by subtitles that have the clip's name or are inside it, else by "
-        "where there is a voice; else the whole clip is one turn. Without subtitles the text is missing, and each turn "
-        "says so. Limits: --max-minutes, 10,000 turns, 10 MiB of subtitles. MPEG-TS and H.264 in AVI cannot be jumped "
-        "in: long ones take long, so make an MP4 of them first.",
-    )
-    parser.add_argument(
-        "clip",
-        nargs="?",
-        type=Path,
-        metavar="CLIP|FOLDER",
-        help="a clip; a transcript (.txt with `Ann: Hello!` on each line, .csv, .srt, .vtt); or a folder, in which "
-        "every clip is a conversation of its own",
-    )
-    parser.add_argument(
-        "--model", required=True, help="what `m2fnet export` wrote, a dialogue run, or a name on the hub"
-    )
-    parser.add_argument(
-        "--segments",
-        type=Path,
-        metavar="FILE",
-        help="who speaks when, and what: .srt, .vtt, .rttm, or .csv with start,end,speaker,text; without CLIP it is "
-        "the whole conversation",
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path("predictions"), metavar="DIR", help="for the results (default: predictions)"
-    )
-    parser.add_argument("--causal", action="store_true", help="no turn sees a later one, as if it all happened now")
-    parser.add_argument("--device", default="cpu", help="where the networks run: cpu (default), cuda:0, ...")
-    parser.add_argument(
-        "--threads",
-        type=_at_least_one,
-        metavar="N",
-        help="of torch (default: 1 for extractors in closed form, all cores for networks)",
-    )
-    parser.add_argument(
-        "--max-minutes", type=_minutes, default=180.0, metavar="N", help="refuse longer clips (default: %(default)g)"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="do again what is done, in place of its results")
-    return parser
-
-
-def _jobs(clip: Path | None, segments: Path | None) -> list[Job]:
-    """The conversations that were asked for.
+def find_jobs(clip: Path | None, segments: Path | None) -> list[Job]:
+    """The conversations that a command line names: one, or all clips of a folder.
 
     Raises:
         UsageError: if there are none.
@@ -169,34 +167,30 @@ def _jobs(clip: Path | None, segments: Path | None) -> list[Job]:
         if path is not None and not (path.is_file() or (path.is_dir() and path == clip)):
             what = "is no regular file" if path.exists() else "does not exist"
             raise UsageError(f"{path} {what}; expected a clip, a folder of clips, or a transcript.")
-    if clip is not None and clip.is_dir():
-        if segments is not None:
-            raise UsageError(
-                f"--segments tells the turns of one conversation, but {clip} is a folder; put subtitles beside each "
-                "clip, with its name."
-            )
-        return _jobs_in(clip)
-    if clip is not None:
-        return [Job(clip.name, clip, segments)]
+    if clip is None and segments is None:
+        raise UsageError("Expected a clip, a folder of clips, or a transcript; see `m2fnet predict --help`.")
+    if clip is None or not clip.is_dir():
+        file = clip or segments
+        assert file is not None
+        return [Job(file.name, clip, segments)]
     if segments is not None:
-        return [Job(segments.name, None, segments)]
-    raise UsageError("Expected a clip, a folder of clips, or a transcript; see `m2fnet predict --help`.")
-
-
-def _jobs_in(folder: Path) -> list[Job]:
-    files = sorted(path for path in folder.iterdir() if path.is_file())
+        raise UsageError(
+            f"--segments holds the utterances of one conversation, but {clip} is a folder. Put subtitles into it "
+            "instead, with the name of each clip."
+        )
+    files = sorted(path for path in clip.iterdir() if path.is_file())
     clips = [path for path in files if path.suffix.lower() in CLIPS]
     if not clips:
-        raise UsageError(f"{folder} holds no clip among {len(files)} files; expected names such as a.mp4 or a.wav.")
-    subtitles = {clip.with_suffix(suffix) for clip in clips for suffix in (".srt", ".vtt")}
+        raise UsageError(f"{clip} holds no clip among {len(files)} files; expected names such as a.mp4 or a.wav.")
+    subtitles = {path.with_suffix(suffix) for path in clips for suffix in (".srt", ".vtt")}
     others = [path.name for path in files if path not in clips and path not in subtitles]
     if others:
-        print(f"Left out, because they are no clips: {plain(', '.join(others))}")
-    return [Job(clip.name, clip, None) for clip in clips]
+        print(f"Skipped, because they are no clips: {plain(', '.join(others))}")
+    return [Job(path.name, path, None) for path in clips]
 
 
-def _run(job: Job, pipeline: "Pipeline", made_with: dict[str, str], arguments: argparse.Namespace) -> None:
-    """Judge one conversation, unless that is done."""
+def _predict_one(job: Job, pipeline: "Pipeline", made_with: dict[str, str], arguments: argparse.Namespace) -> None:
+    """Predict one conversation, write its folder and print its table, unless that is done."""
     from m2fnet.pipeline import conversation_of
     from m2fnet.pipeline.results import is_done, missing, write_results
 
@@ -207,22 +201,31 @@ def _run(job: Job, pipeline: "Pipeline", made_with: dict[str, str], arguments: a
                 f"{place} is a file, but the results need a folder of that name; choose another with --out."
             )
     if not arguments.overwrite and is_done(folder, made_from):
-        print(f"\n{name} was done before: see {plain(str(folder))}, or do it again with --overwrite.")
+        print(f"\n{name} was done before: see {plain(str(folder))}, or use --overwrite to predict it again.")
         return
     clip, found = conversation_of(job.clip, job.segments)
-    _check_length(name, found.segments, arguments.max_minutes)
-    with _owned(folder), _progress(name, len(found.segments)) as progress:
+    end_s = max(segment.end_s or 0.0 for segment in found.segments)
+    if end_s > 60 * arguments.max_minutes:
+        raise ConversationError(
+            f"{name} lasts {end_s / 60:.1f} minutes, expected at most {arguments.max_minutes:g}. Cut it, or allow more "
+            "with --max-minutes."
+        )
+    with _results_folder(folder), _progress(name, len(found.segments)) as progress:
         predictions = pipeline(clip, segments=found.segments, progress=progress)
         files = write_results(folder, predictions, found, made_from)
-    print(f"\n{name}: {_turns(len(predictions))}, told by {found.source}")
-    for line in (*_left_out(found.left_out), *_table(predictions), *_without(predictions, missing(predictions))):
+    print(f"\n{name}: {_count(len(predictions))}, from {found.source}")
+    if found.left_out:
+        others = ["…"] if len(found.left_out) > _NAMED else []
+        reasons = "; ".join([*found.left_out[:_NAMED], *others])
+        print(plain(f"Skipped {len(found.left_out)} cues or lines that are no utterances: {reasons}"))
+    for line in (*_table(predictions), *_summary(predictions, missing(predictions))):
         print(line)
     print(f"Written to {plain(str(folder))}: {', '.join(files)}", flush=True)
 
 
 @contextmanager
-def _owned(folder: Path) -> Iterator[None]:
-    """Lets no other process write the same results meanwhile; a folder in which nothing came of it goes again."""
+def _results_folder(folder: Path) -> Iterator[None]:
+    """Lock ``folder`` while results are written into it, and remove it if it stays empty."""
     try:
         with locked(folder, PredictionError):
             yield
@@ -231,79 +234,64 @@ def _owned(folder: Path) -> Iterator[None]:
             folder.rmdir()
 
 
-def _check_length(name: str, segments: Sequence[Segment], most: float) -> None:
-    end_s = max(segment.end_s or 0.0 for segment in segments)
-    if end_s > 60 * most:
-        raise ConversationError(
-            f"{name} goes on for {end_s / 60:.1f} minutes, expected at most {most:g}. Cut it, or allow more with "
-            "--max-minutes."
-        )
-
-
 @contextmanager
-def _progress(name: str, turns: int) -> Iterator[Callable[[int, int], None]]:
-    """Tells how many turns are done: by a bar on a terminal, by a line now and then elsewhere."""
-    told = time.monotonic()
+def _progress(name: str, utterances: int) -> Iterator[Callable[[int, int], None]]:
+    """Show how many utterances are done: by a bar on a terminal, by a line now and then elsewhere."""
+    printed = time.monotonic()
     is_bar = sys.stderr.isatty()
-    with tqdm(desc=name, total=turns, unit=" turns", file=sys.stderr, disable=not is_bar, leave=False) as bar:
+    with tqdm(desc=name, total=utterances, unit=" utterances", file=sys.stderr, disable=not is_bar, leave=False) as bar:
 
-        def tell(done: int, total: int) -> None:
-            nonlocal told
+        def progress(done: int, total: int) -> None:
+            nonlocal printed
             bar.update(done - bar.n)
-            if not is_bar and time.monotonic() - told >= _LINE_EVERY:
-                told = time.monotonic()
-                print(f"{name}: {done} of {total} turns", file=sys.stderr, flush=True)
+            if not is_bar and time.monotonic() - printed >= _LINE_EVERY:
+                printed = time.monotonic()
+                print(f"{name}: {done} of {total} utterances", file=sys.stderr, flush=True)
 
-        yield tell
+        yield progress
 
 
 def _table(predictions: Sequence[Prediction]) -> Iterator[str]:
-    """The first turns, one per line."""
+    """The first utterances, one per line."""
     shown = predictions[:_SHOWN]
     who = min(16, max(len(plain(p.speaker or "")) for p in shown))
     emotion = max(len(name) for name in shown[0].probabilities)
     for p in shown:
-        when = f"{_clock(p.start_s)} – {_clock(p.end_s)}  " if p.start_s is not None and p.end_s is not None else ""
+        when = f"{clock(p.start_s)} – {clock(p.end_s)}  " if p.start_s is not None and p.end_s is not None else ""
         speaker = plain(p.speaker or "")[:who]
-        said = textwrap.shorten(plain(p.text or "(no transcript)"), _TEXT, placeholder="…")
-        yield f"  {when}{speaker:<{who}}  {p.emotion:<{emotion}} {100 * p.confidence:3.0f} %  {said}"
+        text = textwrap.shorten(plain(p.text or "(no transcript)"), _TEXT, placeholder="…")
+        yield f"  {when}{speaker:<{who}}  {p.emotion:<{emotion}} {100 * p.confidence:3.0f} %  {text}"
     if len(predictions) > len(shown):
-        yield f"  … and {_turns(len(predictions) - len(shown))} more, in the files"
+        yield f"  … and {_count(len(predictions) - len(shown))} more, in the files"
 
 
-def _left_out(sentences: Sequence[str]) -> Iterator[str]:
-    """What of the subtitles is no turn, the first ones with their lines."""
-    if sentences:
-        others = ["…"] if len(sentences) > _NAMED else []
-        yield plain(f"Left out {len(sentences)} that are no turns: {'; '.join([*sentences[:_NAMED], *others])}")
+def _summary(predictions: Sequence[Prediction], missing: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
+    """Which modalities the model used, which it missed and why, and where it found faces."""
+    if not missing:
+        yield f"With {', '.join(predictions[0].modalities)} in all utterances"
+    for modality, reasons in missing.items():
+        count = sum(reasons.values())
+        how_many = f"{count} of {_count(len(predictions))}" if count < len(predictions) else "all utterances"
+        yield f"Without {modality} in {how_many} ({', '.join(f'{reason}: {n}' for reason, n in reasons.items())})"
+    searched = [prediction for prediction in predictions if prediction.frames]
+    if searched:
+        shown = sum(any(frame.faces for frame in prediction.frames) for prediction in searched)
+        yield f"Faces found in {shown} of {_count(len(predictions))}"
+    empty = sum(not prediction.modalities for prediction in predictions)
+    if empty:
+        yield f"Without any modality in {_count(empty)}; their emotions come from the utterances around them only"
 
 
-def _turns(count: int) -> str:
-    return f"{count} turn" if count == 1 else f"{count} turns"
+def _count(utterances: int) -> str:
+    return f"{utterances} utterance" if utterances == 1 else f"{utterances} utterances"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """Minutes, seconds and tenths.
 
-    >>> _clock(83.26)
-    ' 1:23.3'
+    Example:
+        >>> clock(83.26)
+        ' 1:23.3'
     """
     tenths = round(10 * seconds)
     return f"{tenths // 600:2}:{tenths % 600 // 10:02}.{tenths % 10}"
-
-
-def _without(predictions: Sequence[Prediction], missing: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
-    """What the model had to do without, and why."""
-    if not missing:
-        yield f"With {', '.join(predictions[0].modalities)} in all turns"
-    for modality, reasons in missing.items():
-        turns = sum(reasons.values())
-        how_many = f"{turns} of {_turns(len(predictions))}" if turns < len(predictions) else "all turns"
-        yield f"Without {modality} in {how_many} ({', '.join(f'{reason}: {n}' for reason, n in reasons.items())})"
-    looked = [prediction for prediction in predictions if prediction.frames]
-    if looked:
-        shown = sum(any(frame.faces for frame in prediction.frames) for prediction in looked)
-        yield f"Faces found in {shown} of {_turns(len(predictions))}"
-    empty = sum(not prediction.modalities for prediction in predictions)
-    if empty:
-        yield f"Without anything in {_turns(empty)}; what is said there comes from the turns around alone"

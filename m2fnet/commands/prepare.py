@@ -147,10 +147,10 @@ def _names(text: str) -> tuple[str, ...]:
 def _iemocap(options: argparse.Namespace) -> Manifest:
     if options.protocol != "iemocap4" and options.fold is not None:
         raise UsageError(f"--fold chooses the test session of iemocap4; {options.protocol} has one fixed split.")
-    protocols = {"iemocap6": iemocap6, "iemocap6-erc": iemocap6_erc, "iemocap4": lambda: iemocap4(options.fold or 5)}
+    protocols = {p.name: p for p in (iemocap6(), iemocap6_erc(), iemocap4(options.fold or 5))}
     return read_iemocap(
         options.root,
-        protocols[options.protocol](),
+        protocols[options.protocol],
         partial=options.partial,
         drop_unlabelled=options.drop_unlabelled,
     )

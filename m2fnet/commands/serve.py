@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from m2fnet.commands.arguments import make_parser, positive_float
 from m2fnet.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def main(argv: list[str]) -> None:
         print(f"m2fnet serve: {warning}", file=sys.stderr)
     limits = Limits(arguments.max_mb, arguments.max_minutes, arguments.timeout_s)
     load = partial(_load, arguments.model, device=arguments.device)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the end that Ctrl-C is
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM ends the page as Ctrl-C does
     print(f"Loading {arguments.model} ...", flush=True)
     try:
         with open_page(load, Path(arguments.model).name, limits, host=arguments.host, port=arguments.port) as address:
@@ -43,34 +44,45 @@ def main(argv: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="m2fnet serve",
-        description="Open a page on this machine: drop a clip into it, with subtitles or without, and see beside the "
-        "player what the model makes of each turn. The page loads nothing from anywhere else and nothing leaves the "
-        "machine; a clip is removed as soon as it is answered. Several people are answered one after another.",
+    parser = make_parser(
+        "serve",
+        "Open a page on this machine: drop a clip into it, with subtitles or without, and see the emotion of each "
+        "utterance next to the player.\n\n"
+        "The page loads nothing from anywhere else and nothing leaves the machine; a clip is removed as soon as its "
+        "emotions are predicted. Clips of several people are predicted one after another.",
+        examples=[
+            "m2fnet serve --model runs/demo/dialog/text-audio-visual",
+            "m2fnet serve --model model --port 8000 --max-minutes 30",
+        ],
     )
-    parser.add_argument("--model", required=True, help="model folder, folder of a dialogue run, or name on the hub")
-    parser.add_argument("--port", type=int, default=7860, help="of the page (default 7860)")
-    parser.add_argument("--host", default=LOCAL, help="address to listen on (default 127.0.0.1: this machine alone)")
-    parser.add_argument("--device", default="cpu", help="where the model runs (default cpu)")
-    parser.add_argument("--max-mb", type=_positive, default=200, help="size of a clip (default 200)")
-    parser.add_argument("--max-minutes", type=_positive, default=10, help="length of a clip (default 10)")
-    parser.add_argument("--timeout-s", type=_positive, default=300, help="seconds of work on a clip (default 300)")
+    parser.add_argument(
+        "--model", required=True, help="what `m2fnet export` wrote, a dialogue run, or a name on the hub"
+    )
+    machine = parser.add_argument_group("machine")
+    machine.add_argument("--port", type=int, default=7860, metavar="N", help="of the page (default: %(default)s)")
+    machine.add_argument(
+        "--host", default=LOCAL, help="address to listen on (default: %(default)s, for this machine only)"
+    )
+    machine.add_argument("--device", default="cpu", help="where the networks run: cpu (default), cuda:0, ...")
+    limits = parser.add_argument_group("limits of a clip")
+    limits.add_argument(
+        "--max-mb", type=positive_float, default=200, metavar="N", help="megabytes (default: %(default)s)"
+    )
+    limits.add_argument(
+        "--max-minutes", type=positive_float, default=10, metavar="N", help="length (default: %(default)s)"
+    )
+    limits.add_argument(
+        "--timeout-s",
+        type=positive_float,
+        default=300,
+        metavar="N",
+        help="seconds that the model may work on it (default: %(default)s)",
+    )
     return parser
 
 
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
-    return number
-
-
 def _load(model: str, *, device: str) -> "Pipeline":
-    """The pipeline, in the process of the model, whose threads are settled too."""
+    """The pipeline, loaded in the process of the model, with the number of threads that suits it."""
     from m2fnet.pipeline import Pipeline
     from m2fnet.pipeline.stages import use_threads
 

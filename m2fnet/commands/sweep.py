@@ -19,7 +19,7 @@ from m2fnet.sweeps.processes import LOG, Outcome, PlannedRun, parse_grid, parse_
 DESCRIPTION = """\
 Train and test every seed of every combination of settings, each in the run folder that `fit` would give it. What is
 done is not done again, so the same command continues a sweep that was interrupted. A run that fails does not stop the
-others. The summary is beside the run folders, in one of its own for each choice of settings; more seeds renew it.
+others. The summary is in a folder next to the run folders, one for each choice of settings; more seeds renew it.
 """
 EPILOG = """\
 Any other key is a setting of all runs: --data.modalities '[text]' --trainer.max_epochs 5 ...
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--grid", action="append", default=[], metavar="KEY=A,B", help="try each value; several of these multiply"
     )
-    parser.add_argument("--no-test", action="store_true", help="train only, and leave the test split alone")
+    parser.add_argument("--no-test", action="store_true", help="train only, and score nothing on the test split")
     parser.add_argument("--no-report", action="store_true", help="print no table at the end")
     parser.add_argument("--stage", choices=STAGES, help="what the file configures (default: seen from it)")
     arguments, options = parse_many_runs(parser, argv)
@@ -162,8 +162,16 @@ def _line(outcome: Outcome) -> str:
         return f"{name}: FAILED, {_last_line(run.folder / LOG)}"
     files = {"dev": run.folder / FIT, "test": run.folder / REPORT}
     found = {split: read_json(path, RunError, "Train it again.") for split, path in files.items() if path.exists()}
-    scores = (f"{split} {percent(content[f'{split}.weighted_f1'])}" for split, content in found.items())
-    return f"{name}: weighted F1 {', '.join(scores)}, {outcome.seconds:.0f} s"
+    from m2fnet.metrics.scores import STATISTICS  # scikit-learn takes a second to import
+    from m2fnet.runs.tested import kind_of
+
+    scores = [f"dev {percent(score)}" for key, score in found.get("dev", {}).items() if key.startswith("dev.")]
+    title = "dev score"
+    if "test" in found:
+        main = next(iter(STATISTICS[kind_of(found["test"])]))
+        scores.append(f"test {percent(found['test']['test'][main])}")
+        title = main.replace("_f1", " F1")
+    return f"{name}: {title} {', '.join(scores)}, {outcome.seconds:.0f} s"
 
 
 def _last_line(log: Path) -> str:

@@ -84,7 +84,7 @@ def expect_counts(manifest: Manifest, expected: Mapping[Split, Counts]) -> None:
     found = manifest.counts()
     for split, counts in expected.items():
         for name, number in counts.items():
-            came = found[split][name]
+            came = dict(found[split])[name]
             if came != number:
                 raise CorpusError(
                     f"{manifest.corpus} {split} has {in_words(name, came)}, expected {in_words(name, number)}. "

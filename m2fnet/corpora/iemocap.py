@@ -1,7 +1,7 @@
 """IEMOCAP's release in, a manifest out. Busso et al. 2008, doi:10.1007/s10579-008-9076-6.
 
-The sound of an utterance is its own file; its picture is a part of the dialogue's film, in which two people sit side
-by side.
+The sound of an utterance is a file, its picture a part of the dialogue's film, in which two people sit next to each
+other.
 """
 
 import re

@@ -37,7 +37,7 @@ def report_repeats(utterances: Sequence[Utterance], scenes: Mapping[str, str], l
             "end_s": [u.end_s for u in known],
             "text": [u.text for u in known],
             "speaker": [u.speaker for u in known],
-            "emotions": [(u.label, u.labels) for u in known],
+            "emotions": [(u.labels,) for u in known],
         }
     )
     # `dropna=False`: two utterances of one file without times have the same times

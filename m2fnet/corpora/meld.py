@@ -208,7 +208,7 @@ def _seconds(row: Row, column: str) -> float:
 
 
 def _report_rows(frame: pd.DataFrame, log: DefectLog) -> None:
-    """Log what is odd in a row by itself."""
+    """Log the defects of single rows."""
     ids, text, start, end = frame["id"], frame["text"], frame["start"], frame["end"]
     log.add("cp1252 bytes in the text", "decoded as cp1252", ids[frame["is_repaired"]])
     log.add("characters lost (U+FFFD)", "kept as it is", ids[text.str.contains("\ufffd", regex=False)])
@@ -227,7 +227,7 @@ def _report_rows(frame: pd.DataFrame, log: DefectLog) -> None:
 
 
 def _report_order(frame: pd.DataFrame, log: DefectLog) -> None:
-    """Log what is odd in the order of utterances and dialogues; ``frame`` is sorted by their numbers."""
+    """Log the defects in the order of utterances and dialogues; ``frame`` is sorted by their numbers."""
     dialogues = frame.groupby("dialogue", sort=False)
     log.add(
         "gap in the utterance numbers of a dialogue",

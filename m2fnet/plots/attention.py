@@ -48,7 +48,7 @@ class DialogueAttention:
 
     @classmethod
     def _of(cls, content: Mapping[str, Any]) -> "DialogueAttention":
-        rows = content["utterances"] if "utterances" in content else content["turns"]  # as runs before 0.1 name them
+        rows = content["utterances"] if "utterances" in content else content["turns"]  # the key of older runs
         utterances = tuple(f"{row['speaker'] or 'someone'}: {row['label'] or 'no label'}" for row in rows)
         maps = {(int(one["layer"]), str(one["keys"])): np.array(one["weights"], float) for one in content["attention"]}
         for shares in maps.values():

@@ -17,7 +17,7 @@ from m2fnet.formatting import plain
 COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#555555")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 GREY = "#777777"
-SHADES = "Blues"  # one hue from light to dark: read by lightness alone
+SHADES = "Blues"  # one hue from light to dark: read by its lightness
 
 _STYLE: Any = {
     "axes.grid": True,

@@ -1,7 +1,10 @@
 """What a corpus asks of a network: one emotion per utterance or a set of them, and from which inputs."""
 
+import re
 from collections.abc import Mapping
 from typing import cast
+
+from torch import nn
 
 from m2fnet.problems.base import UNLABELLED, Problem, Stream, streams_from_dict
 from m2fnet.problems.multi import MultiLabel
@@ -9,6 +12,8 @@ from m2fnet.problems.single import SingleLabel
 from m2fnet.records import LabelSet, Modality
 
 __all__ = ["UNLABELLED", "MultiLabel", "Problem", "SingleLabel", "Stream", "make_problem", "problem_from_dict"]
+
+_NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)  # names parts of networks, folders of models and settings
 
 
 def make_problem(label_set: LabelSet, streams: Mapping[str, Stream | int]) -> Problem:
@@ -20,13 +25,19 @@ def make_problem(label_set: LabelSet, streams: Mapping[str, Stream | int]) -> Pr
             utterance, of the modality that the name says.
 
     Raises:
-        ValueError: if a stream is none.
+        ValueError: if a stream is none, or its name cannot be that of a part of a network.
 
     Example:
         >>> problem = make_problem(LabelSet("two", ("anger", "joy")), {"text": 768, "clip": Stream("visual", 512)})
         >>> type(problem).__name__, problem.widths, problem.modalities
         ('SingleLabel', {'text': 768, 'clip': 512}, {'text': 'text', 'clip': 'visual'})
     """
+    for name in streams:
+        if not _NAME.fullmatch(name) or hasattr(nn.ModuleDict(), name):
+            raise ValueError(
+                f"Expected names of streams of ASCII letters, digits and underscores that torch has no other use for, "
+                f"such as text or clip_face, but got {name!r}."
+            )
     kind = SingleLabel if label_set.kind == "single" else MultiLabel
     return kind(
         label_set,

@@ -44,6 +44,11 @@ class MultiLabel(Problem):
         if given is not None and (len(given) != len(self.classes) or not all(0 <= value <= 1 for value in given)):
             raise ValueError(f"Expected {len(self.classes)} thresholds from 0 to 1, one per emotion, but got {given}.")
 
+    @property
+    def used_thresholds(self) -> tuple[float, ...]:
+        """``thresholds``, or 0.5 for all."""
+        return self.thresholds or (0.5,) * len(self.classes)
+
     def with_thresholds(self, thresholds: Sequence[float]) -> "MultiLabel":
         """The same problem that decides by ``thresholds``, one per emotion in class order."""
         return replace(self, thresholds=tuple(map(float, thresholds)))
@@ -75,7 +80,7 @@ class MultiLabel(Problem):
 
     def decide(self, probabilities: Tensor) -> Tensor:
         """True for each emotion whose probability reaches its threshold, (..., C)."""
-        thresholds = torch.tensor(self.thresholds or [0.5] * len(self.classes), dtype=torch.double)
+        thresholds = torch.tensor(self.used_thresholds, dtype=torch.double)
         return probabilities.double() >= thresholds.to(probabilities.device)
 
     def metrics(self) -> "Metric":

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
+from torch import Tensor
 
 from m2fnet.errors import M2FNetError, MediaError, RunError, UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.media.audio import RATE, read_audio
-from m2fnet.media.prosody import energy, pitch
+from m2fnet.media.prosody import HOP_SECONDS, WINDOW_SECONDS, energy, pitch
 from m2fnet.metrics.calibration import Floats, at_temperature, fit_temperature
 from m2fnet.plots.attention import FILE as ATTENTION
 from m2fnet.plots.attention import DialogueAttention, attention_maps
@@ -97,7 +97,7 @@ def pictures(
     labelled = list(zip(settings, labels, strict=True))
     yield _classes(summary, names)
     for setting, label in labelled:
-        yield _confusion(setting, label)
+        yield from _try(label.title("Confusion on test"), partial(_confusion, setting, label))
     yield from _try("Training curves", partial(_curves, settings, names))
     for setting, label in labelled:
         yield from _try(label.title("Calibration"), partial(_calibration, setting, label))
@@ -131,14 +131,15 @@ def _classes(summary: Summary, names: Mapping[str, str]) -> Picture:
     return Picture("classes", "F1 of each emotion on test", caption, class_scores(settings, published))
 
 
-def _confusion(setting: TestedSetting, label: _Label) -> Picture:
+def _confusion(setting: TestedSetting, label: _Label) -> Iterator[Picture]:
     runs = len(setting.runs)
     unit = "utterances" if runs == 1 else f"utterances of {runs} runs"
-    figure = confusion(setting.tables().sum((0, 1)), setting.runs[0].report["classes"], unit)
+    matrices = np.sum([run.confusion() for run in setting.runs], axis=0)
+    figure = confusion(matrices, setting.runs[0].report["classes"], unit)
     caption = "Rows are the true emotion, columns the prediction; the diagonal is right." + (
         f" The counts of the {runs} runs are added up." if runs > 1 else ""
     )
-    return Picture(label.name("confusion"), label.title("Confusion on test"), caption, figure)
+    yield Picture(label.name("confusion"), label.title("Confusion on test"), caption, figure)
 
 
 def _curves(settings: Sequence[TestedSetting], names: Mapping[str, str]) -> Iterator[Picture]:
@@ -194,7 +195,7 @@ def _missing(settings: Sequence[TestedSetting], names: Mapping[str, str]) -> Ite
         "with this probability, but never all of an utterance. Right: the only modalities given. Means over the "
         f"runs, bars one standard deviation; runs of each setting: {counts}."
     )
-    majority = settings[0].runs[0].report["test"]["majority_weighted_f1"]
+    majority = settings[0].runs[0].report["test"].get("majority_weighted_f1")
     yield Picture("missing", "Missing modalities", caption, missing_curves(scores, majority))
 
 
@@ -268,7 +269,9 @@ def _spectrograms(setting: TestedSetting, manifest: Manifest) -> Iterator[Pictur
             "gaps where it has none; below, the energy."
         )
         spoken = short(f"{utterance.speaker or 'someone'}: {utterance.text or '(no transcript)'}", 90)
-        figure = spectrogram(sound, RATE, pitch(sound, RATE), energy(sound, RATE), title=spoken)
+        hertz, decibels = pitch(sound, RATE), energy(sound, RATE)
+        times = HOP_SECONDS * np.arange(len(hertz)) + WINDOW_SECONDS / 2
+        figure = spectrogram(sound, RATE, hertz, decibels, times=times, title=spoken)
         what = "A confident mistake" if name in mistakes.index else "An utterance"
         yield Picture(f"spectrogram-{drawn}", f"{what} as sound: {name}", caption, figure)
         if drawn == _SPECTROGRAMS:
@@ -277,10 +280,9 @@ def _spectrograms(setting: TestedSetting, manifest: Manifest) -> Iterator[Pictur
         raise UsageError(f"No sound of the {min(_TRIED, len(ids))} test utterances tried can be read, first {problem}.")
 
 
-def _sound(utterance: Utterance, manifest: Manifest) -> NDArray[np.float32]:
+def _sound(utterance: Utterance, manifest: Manifest) -> Tensor:
     path = manifest.media_path(str(utterance.audio))
-    samples: NDArray[np.float32] = read_audio(path, span=utterance.audio_span, max_seconds=_SECONDS).samples.numpy()
-    return samples
+    return read_audio(path, span=utterance.audio_span, max_seconds=_SECONDS).samples
 
 
 def _attention(setting: TestedSetting, label: _Label) -> Iterator[Picture]:

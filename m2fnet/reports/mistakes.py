@@ -61,9 +61,7 @@ def find_mistakes(runs: Sequence[TestedRun], manifest: Manifest, splits: Sequenc
                 "label_probability": float(probabilities[row, labels[row]]),
                 "suggested": classes[error.suggested] if error else None,
                 "margin": error.margin if error else None,
-                "before": [
-                    _line(one.speaker, one.label, one.text) for one in utterances[max(0, place - CONTEXT) : place]
-                ],
+                "before": [_line(one.speaker, one.label, one.text) for one in before],
                 "audio": _place(manifest, utterance.audio),
                 "video": _place(manifest, utterance.video),
             }

@@ -15,21 +15,19 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor
 
 from m2fnet.errors import StoreError
 from m2fnet.manifest import Manifest
-from m2fnet.records import MODALITIES
+from m2fnet.records import MODALITIES, Modality
 
 META = "meta.json"
 VECTORS = "vectors"
 FORMAT = 1
-ADVICE = (
-    "Make it with `m2fnet extract` (or `m2fnet import` from a feature pickle); --overwrite replaces the files that are there."
-)
+ADVICE = "Make it with `m2fnet extract`, or `m2fnet import` from a feature pickle; --overwrite replaces existing files."
 
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,
@@ -79,7 +77,7 @@ class StoreMeta:
         versions: package versions when it was written.
     """
 
-    modality: str
+    modality: Modality
     width: int
     resolution: Resolution
     dtype: str
@@ -112,7 +110,9 @@ class StoreMeta:
         if not manifest.sha256:
             raise StoreError("The manifest has not been saved; save it first so that the store can name its hash.")
         versions = {name: version(name) for name in _PACKAGES}
-        return cls(modality, width, resolution, dtype, manifest.sha256, manifest.corpus, extractor, versions)
+        return cls(
+            cast(Modality, modality), width, resolution, dtype, manifest.sha256, manifest.corpus, extractor, versions
+        )
 
     def rows(self, utterance_id: str, embedding: Tensor) -> Tensor:
         """``embedding``, (D,) or for frame resolution (T >= 1, D), as a copy (T, D) of the stored type on the CPU.

@@ -123,15 +123,11 @@ class Store:
                 out[places[start : start + _BLOCK]] = self._shards[shard].index_select(0, block).float().numpy()
         return torch.from_numpy(out), present
 
-    def sequences(self, utterance_ids: Sequence[str], most_frames: int | None = None) -> Sequences:
+    def sequences(self, utterance_ids: Sequence[str]) -> Sequences:
         """Sequences of vectors in the given order: flat frames (N, D) in the stored type, offsets and presence.
 
         Frames that follow each other on disk, as those of a split do, stay mapped: nothing is read before it is used.
         Otherwise the asked frames are copied once.
-
-        Args:
-            utterance_ids: whose sequences.
-            most_frames: thin a longer sequence to this many evenly spaced frames.
 
         Raises:
             StoreError: if the store holds one vector per utterance, or knows nothing of an id.
@@ -139,7 +135,7 @@ class Store:
         if self.meta.resolution != "frame":
             raise StoreError(f"{self.folder} holds one vector per utterance, expected sequences; use `matrix`.")
         self._refuse_unknown(utterance_ids)
-        return gather(self._shards, [self._places.get(name) for name in utterance_ids], self.meta.width, most_frames)
+        return gather(self._shards, [self._places.get(name) for name in utterance_ids], self.meta.width)
 
     def to_pandas(self) -> "pd.DataFrame":
         """A table with the columns ``present``, ``reason`` and one per dimension of the vectors, indexed by utterance.

@@ -66,30 +66,24 @@ class Sequences:
         return padded, frames
 
 
-def gather(shards: Sequence[Tensor], places: Sequence[Place | None], width: int, most: int | None = None) -> Sequences:
-    """The sequences at ``places`` (None: absent): a view of the shard where they follow each other, else one copy.
+def gather(shards: Sequence[Tensor], places: Sequence[Place | None], width: int) -> Sequences:
+    """The sequences at ``places`` (None: absent): a view of the shard if they follow each other there, else a copy.
 
     Args:
         shards: (rows, D) each, mapped from disk.
-        places: of the utterances, in order.
+        places: of the utterances, in the wanted order.
         width: D.
-        most: frames that an utterance keeps; a longer one is thinned to as many, evenly spaced.
     """
-    lengths = [0 if place is None else min(place[2], most or place[2]) for place in places]
-    parts: list[Tensor] = []
-    if any(place is not None and place[2] > length for place, length in zip(places, lengths, strict=True)):
-        for place, length in zip(places, lengths, strict=True):
-            if place is not None:
-                shard, row, rows = place
-                parts.append(shards[shard][row + torch.linspace(0, rows - 1, length).round().long()])
-    else:
-        spans: list[tuple[int, int, int]] = []  # shard, first row, row behind the last
-        for shard, row, rows in filter(None, places):
-            if spans and spans[-1][::2] == (shard, row):
-                spans[-1] = (shard, spans[-1][1], row + rows)
-            else:
-                spans.append((shard, row, row + rows))
-        parts = [shards[shard][first:end] for shard, first, end in spans]
-    values = parts[0] if len(parts) == 1 else torch.cat([shards[0][:0] if shards else torch.zeros(0, width), *parts])
-    offsets = torch.tensor([0, *lengths]).cumsum(0)
-    return Sequences(values, offsets, torch.tensor([place is not None for place in places], dtype=torch.bool))
+    spans: list[Place] = []  # of frames that follow each other on disk
+    for shard, row, rows in filter(None, places):
+        if spans and spans[-1][0] == shard and sum(spans[-1][1:]) == row:
+            spans[-1] = (shard, spans[-1][1], spans[-1][2] + rows)
+        else:
+            spans.append((shard, row, rows))
+    parts = [shards[shard][row : row + rows] for shard, row, rows in spans]
+    if not parts:
+        parts = [shards[0][:0] if shards else torch.zeros(0, width)]
+    values = parts[0] if len(parts) == 1 else torch.cat(parts)
+    lengths = [0 if place is None else place[2] for place in places]
+    present = torch.tensor([place is not None for place in places], dtype=torch.bool)
+    return Sequences(values, torch.tensor([0, *lengths]).cumsum(0), present)

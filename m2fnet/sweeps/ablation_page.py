@@ -91,7 +91,9 @@ def _table(part: AblationTable) -> pd.DataFrame:
     for row in part["rows"]:
         line: dict[str, object] = {"": row["row"], "seeds": str(len(row["seeds"]))}
         if row["paper"] is not None:
-            line["paper"], line["paper's accuracy"] = (f"{row['paper'][key]:.2f}" for key in ("weighted_f1", "accuracy"))
+            line["paper"], line["paper's accuracy"] = (
+                f"{row['paper'][key]:.2f}" for key in ("weighted_f1", "accuracy")
+            )
         if row["scores"]:
             dev = row["scores"]["dev.weighted_f1"]
             line |= _ours(row["scores"])

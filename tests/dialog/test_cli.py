@@ -43,18 +43,18 @@ def test_fit_then_test_writes_a_report_that_scikit_learn_agrees_with(dialog, tmp
     rows = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
     assert set(rows[0]) == {"id", "dialogue", "label", "predicted", "probabilities"}
     labels, predicted = [row["label"] for row in rows], [row["predicted"] for row in rows]
-    assert report["test.weighted_f1"] == pytest.approx(f1_score(labels, predicted, average="weighted"), abs=1e-6)
-    assert report["test.macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"), abs=1e-6)
-    assert report["test.n"] == len(rows) == report["test"]["n"]
-    assert report["test"]["weighted_f1"] == report["test.weighted_f1"]
+    assert report["test"]["weighted_f1"] == pytest.approx(f1_score(labels, predicted, average="weighted"), abs=1e-6)
+    assert report["test"]["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"), abs=1e-6)
+    assert report["test"]["n"] == len(rows) == report["test"]["n"]
+    assert report["test"]["weighted_f1"] == report["test"]["weighted_f1"]
     assert all(sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5) for row in rows)
     assert all(max(row["probabilities"], key=row["probabilities"].get) == row["predicted"] for row in rows)
     assert report["seed"] == 3
     assert report["modalities"] == ["text", "audio", "visual"]
     assert set(report["per_dialogue"]) == {row["dialogue"] for row in rows}
-    assert report["test.weighted_f1"] > report["test.majority_weighted_f1"]
+    assert report["test"]["weighted_f1"] > report["test"]["majority_weighted_f1"]
     fitted = json.loads((tmp_path / "run" / "fit.json").read_text())
-    assert report["dev.weighted_f1"] == pytest.approx(fitted["dev.weighted_f1"], abs=1e-6)  # torchmetrics = sklearn
+    assert report["dev"]["weighted_f1"] == pytest.approx(fitted["dev.weighted_f1"], abs=1e-6)  # torchmetrics = sklearn
     assert (tmp_path / "run" / "confusion.png").stat().st_size > 1000
     assert "majority class" in capsys.readouterr().out
 

@@ -96,7 +96,7 @@ def test_without_causal_a_later_turn_is_seen():
 
 def test_fusion_layer_is_equation_6():
     torch.manual_seed(0)
-    layer = FusionLayer({"text": 8, "audio": 4, "visual": 6}, heads=2, dropout=0.0, values="leader").eval()
+    layer = FusionLayer({"text": 8, "audio": 4, "visual": 6}, "text", heads=2, dropout=0.0, values="leader").eval()
     text, audio, visual = (torch.randn(2, 3, width) for width in (8, 4, 6))
     seen = torch.ones(2, 3, 3, dtype=torch.bool)
     by_audio, _ = layer.attentions["audio"].attention(text, audio, text)

@@ -28,11 +28,11 @@ def found(what: str) -> check.Finding:
 @pytest.mark.slow  # imports every library the project has
 def test_a_sound_installation_passes_and_names_every_part(capsys):
     assert run(["check"]) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for part in ("python", "m2fnet", "torch", "numpy", "imported from", "conf", "cpu", "cuda"):
-        assert f" {part}" in told
-    assert importlib.metadata.version("torch") in told
-    assert not [line for line in told.splitlines() if line.startswith("fail")]
+        assert f" {part}" in printed
+    assert importlib.metadata.version("torch") in printed
+    assert not [line for line in printed.splitlines() if line.startswith("fail")]
 
 
 def test_without_gpu_it_says_what_that_means(monkeypatch):
@@ -59,10 +59,10 @@ def test_gpus_are_listed(monkeypatch):
 def test_a_broken_part_is_named_and_the_rest_is_still_told(without, capsys, module):
     without(module)
     assert run(["check"]) == 1
-    told = capsys.readouterr()
-    assert "fail" in told.out
-    assert "imported from" in told.out
-    assert "required parts are broken" in told.err
+    printed = capsys.readouterr()
+    assert "fail" in printed.out
+    assert "imported from" in printed.out
+    assert "required parts are broken" in printed.err
 
 
 def test_an_absent_distribution_is_named(monkeypatch):

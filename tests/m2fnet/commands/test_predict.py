@@ -1,4 +1,4 @@
-"""``m2fnet predict``: what it prints and writes, what it skips, what it refuses."""
+"""``m2fnet predict``: what it prints, writes, skips and refuses."""
 
 import json
 import shutil
@@ -30,15 +30,15 @@ def predict(tmp_path, monkeypatch, capsys):
 
     def call(*arguments, model="made-up"):
         code = cli.run(["predict", *map(str, arguments), "--model", model])
-        told = capsys.readouterr()
-        return code, told.out, told.err
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
 
     return call
 
 
 @pytest.fixture
 def clip(tmp_path):
-    """Four seconds of sound with subtitles of two turns beside them."""
+    """Four seconds of sound with subtitles of two utterances in the same folder."""
     write_wav(tmp_path / "talk.wav", 4)
     (tmp_path / "talk.srt").write_text(subtitles(talk(2, seconds=2.0)), encoding="utf-8")
     return tmp_path / "talk.wav"
@@ -50,77 +50,79 @@ def test_a_clip_becomes_a_table_and_a_folder(predict, clip, tmp_path):
     assert (code, err) == (cli.DONE, "")
     assert {path.name for path in folder.iterdir()} == FILES
     found = load(folder / "predictions.jsonl")
-    assert list(found) == Pipeline(made_up_model())(clip)
+    assert found == Pipeline(made_up_model())(clip)
     _, *lines = [line for line in out.splitlines() if line]  # the first is about calibration
-    assert lines[0] == "talk.wav: 2 turns, told by talk.srt"
+    assert lines[0] == "talk.wav: 2 utterances, from talk.srt"
     for line, prediction, when in zip(lines[1:3], found, (" 0:00.0 –  0:02.0", " 0:02.0 –  0:04.0"), strict=True):
         assert when in line
         assert f"{prediction.emotion:<7} {100 * prediction.confidence:3.0f} %" in line
         assert prediction.text in line
-    assert lines[3] == "Without visual in all turns (there is no picture: 2)"
+    assert lines[3] == "Without visual in all utterances (there is no picture: 2)"
     assert lines[4].startswith("Written to predictions/talk.wav: predictions.jsonl, ")
     about = json.loads((folder / "about.json").read_text())
-    assert (about["segments"], about["turns"], about["left_out"]) == ("talk.srt", 2, [])
+    assert (about["segments"], about["utterances"], about["skipped"]) == ("talk.srt", 2, [])
     assert about["missing"] == {"visual": {"there is no picture": 2}}
 
 
-def test_probabilities_that_are_not_calibrated_are_told_once(predict, tmp_path, monkeypatch):
+def test_probabilities_that_are_not_calibrated_are_reported_once(predict, tmp_path, monkeypatch):
     (tmp_path / "clips").mkdir()
     for name in ("a.wav", "b.wav"):
         write_wav(tmp_path / "clips" / name, 1)
-    assert predict("clips")[1].count("The probabilities are not calibrated: the run was not tested before.") == 1
+    assert (
+        predict("clips")[1].count("The probabilities are not calibrated, because the run was not tested before.") == 1
+    )
     tested = made_up_model()
     tested.config["temperature"] = 1.3
     monkeypatch.setattr("m2fnet.pipeline.pipeline.load_model", lambda place: tested)
     assert "not calibrated" not in predict("clips", "--out", "again")[1]
 
 
-def test_causal_sees_no_later_turn(predict, clip, tmp_path):
+def test_causal_sees_no_later_utterance(predict, clip, tmp_path):
     predict(clip, "--causal", "--out", "past")
     found = load(tmp_path / "past" / "talk.wav" / "predictions.jsonl")
-    assert list(found) == Pipeline(made_up_model(), causal=True)(clip)
-    assert list(found) != Pipeline(made_up_model())(clip)
+    assert found == Pipeline(made_up_model(), causal=True)(clip)
+    assert found != Pipeline(made_up_model())(clip)
 
 
-def test_segments_tell_the_turns(predict, clip, tmp_path):
-    (tmp_path / "turns.csv").write_text(
+def test_segments_name_the_utterances(predict, clip, tmp_path):
+    (tmp_path / "segments.csv").write_text(
         "start,end,speaker,text\n0,1,Ann,Hi\n1,2,Bob,Ho\n2,4,Ann,Ha\n", encoding="utf-8"
     )
-    code, out, _ = predict(clip, "--segments", "turns.csv")
+    code, out, _ = predict(clip, "--segments", "segments.csv")
     assert code == cli.DONE
-    assert "3 turns, told by turns.csv" in out
+    assert "3 utterances, from segments.csv" in out
     assert "Ann" in out
 
 
 @pytest.mark.parametrize("arguments", [["talk.txt"], ["--segments", "talk.txt"]])
-def test_text_alone_has_no_subtitles(predict, tmp_path, arguments):
+def test_a_transcript_has_no_subtitles(predict, tmp_path, arguments):
     (tmp_path / "talk.txt").write_text("Ann: Hello!\nBob: You again.\n", encoding="utf-8")
     code, out, _ = predict(*arguments)
     assert code == cli.DONE
-    assert "Without audio in all turns (there is no sound: 2)" in out
+    assert "Without audio in all utterances (there is no sound: 2)" in out
     files = {path.name for path in (tmp_path / "predictions" / "talk.txt").iterdir()}
     assert files == FILES - {"predictions.srt"}
 
 
-def test_cues_that_are_no_turns_are_counted_and_the_first_named(predict, clip, tmp_path):
+def test_cues_that_are_no_utterances_are_counted_and_the_first_named(predict, clip, tmp_path):
     with (tmp_path / "talk.srt").open("a", encoding="utf-8") as file:
         file.write("\n".join(f"\n{n}\n00:00:02,000 --> 00:00:01,000\nno\n" for n in range(4)))
     code, out, _ = predict(clip)
-    told = "; ".join(f"{tmp_path}/talk.srt:{line} begins at 2 s and ends at 1 s" for line in (10, 15, 20))
+    skipped = "; ".join(f"{tmp_path}/talk.srt:{line} begins at 2 s and ends at 1 s" for line in (10, 15, 20))
     assert code == cli.DONE
-    assert "talk.wav: 2 turns" in out
-    assert out.count(f"Left out 4 that are no turns: {told}; …\n") == 1
+    assert "talk.wav: 2 utterances" in out
+    assert out.count(f"Skipped 4 cues or lines that are no utterances: {skipped}; …\n") == 1
     about = json.loads((tmp_path / "predictions" / "talk.wav" / "about.json").read_text())
-    assert about["left_out"][:3] == told.split("; ")
-    assert len(about["left_out"]) == 4
+    assert about["skipped"][:3] == skipped.split("; ")
+    assert len(about["skipped"]) == 4
 
 
-def test_turns_without_anything_are_counted(predict, tmp_path):
+def test_utterances_without_any_modality_are_counted(predict, tmp_path):
     write_wav(tmp_path / "talk.wav", 2)
     (tmp_path / "talk.csv").write_text("start,end,text\n0,1,Hi\n1,2,\n", encoding="utf-8")
     _, out, _ = predict("talk.wav", "--segments", "talk.csv", model="reader")
-    assert "Without text in 1 of 2 turns (there is no transcript: 1)" in out
-    assert "Without anything in 1 turn; what is said there comes from the turns around alone" in out
+    assert "Without text in 1 of 2 utterances (there is no transcript: 1)" in out
+    assert "Without any modality in 1 utterance; their emotions come from the utterances around them only" in out
 
 
 def test_control_characters_in_a_transcript_do_not_reach_the_terminal(predict, tmp_path):
@@ -158,11 +160,11 @@ def test_control_characters_in_a_name_do_not_reach_the_terminal_in_errors_either
         assert "\nb.mp4" not in err
 
 
-def test_progress_is_told_in_lines_where_there_is_no_terminal(predict, tmp_path, monkeypatch):
+def test_progress_is_shown_in_lines_where_there_is_no_terminal(predict, tmp_path, monkeypatch):
     monkeypatch.setattr("m2fnet.commands.predict._LINE_EVERY", 0)
     (tmp_path / "talk.txt").write_text("\n".join(f"Ann: number {n}" for n in range(12)), encoding="utf-8")
     _, _, err = predict("talk.txt")
-    assert err.splitlines() == ["talk.txt: 8 of 12 turns", "talk.txt: 12 of 12 turns"]
+    assert err.splitlines() == ["talk.txt: 8 of 12 utterances", "talk.txt: 12 of 12 utterances"]
 
 
 def test_progress_is_a_bar_on_a_terminal(predict, tmp_path, monkeypatch):
@@ -173,12 +175,12 @@ def test_progress_is_a_bar_on_a_terminal(predict, tmp_path, monkeypatch):
     assert "/12" in err
 
 
-def test_of_a_long_conversation_the_first_turns_are_printed(predict, tmp_path):
+def test_of_a_long_conversation_the_first_utterances_are_printed(predict, tmp_path):
     (tmp_path / "talk.txt").write_text("\n".join(f"Ann: number {n}" for n in range(50)), encoding="utf-8")
     _, out, _ = predict("talk.txt")
     assert "number 39" in out
     assert "number 40" not in out
-    assert "… and 10 turns more" in out
+    assert "… and 10 utterances more" in out
 
 
 def test_a_folder_is_all_its_clips_and_a_bad_one_stops_none(predict, clip, tmp_path):
@@ -191,11 +193,11 @@ def test_a_folder_is_all_its_clips_and_a_bad_one_stops_none(predict, clip, tmp_p
     (folder / "notes.pdf").write_bytes(b"x")
     code, out, err = predict(folder)
     assert code == cli.FAILED
-    assert "Left out, because they are no clips: notes.pdf" in out
+    assert "Skipped, because they are no clips: notes.pdf" in out
     assert "b.mp4 failed: " in err
-    assert "m2fnet predict: 1 of 3 clips failed, as told above: b.mp4. The others are done." in err
+    assert "m2fnet predict: 1 of 3 clips failed, see the messages above: b.mp4. The others are done." in err
     assert sorted(path.name for path in (tmp_path / "predictions").iterdir()) == ["a.wav", "c.WAV"]
-    assert "a.wav: 2 turns, told by a.srt" in out
+    assert "a.wav: 2 utterances, from a.srt" in out
 
 
 def test_what_is_done_is_not_done_again_unless_asked_to(predict, clip, tmp_path):
@@ -240,7 +242,7 @@ def test_results_that_were_cut_off_are_made_again(predict, clip, tmp_path):
     predict(clip)
     (tmp_path / "predictions" / "talk.wav" / "about.json").unlink()
     _, out, _ = predict(clip)
-    assert "2 turns" in out
+    assert "2 utterances" in out
 
 
 def test_results_of_another_model_or_clip_are_not_replaced_unasked(predict, clip):
@@ -249,7 +251,7 @@ def test_results_of_another_model_or_clip_are_not_replaced_unasked(predict, clip
     assert code == cli.FAILED
     assert "holds results that were made from another model. Make the results again with --overwrite" in err
     write_wav(clip, 3)
-    assert "from other turns as context (--causal or not) and another clip. Make" in predict(clip, "--causal")[2]
+    assert "from other utterances as context (--causal or not) and another clip. Make" in predict(clip, "--causal")[2]
     given = predict(clip, "--segments", clip.with_suffix(".srt"))[2]
     assert "from another clip and other segments. Make" in given
 
@@ -260,13 +262,13 @@ def test_results_of_another_model_or_clip_are_not_replaced_unasked(predict, clip
         ([], "Expected a clip, a folder of clips, or a transcript"),
         (["gone.mp4"], "gone.mp4 does not exist; expected a clip"),
         (["talk.wav", "--segments", "gone.srt"], "gone.srt does not exist"),
-        ([".", "--segments", "talk.srt"], "--segments tells the turns of one conversation, but . is a folder"),
+        ([".", "--segments", "talk.srt"], "--segments holds the utterances of one conversation, but . is a folder"),
         (["/dev/zero"], "/dev/zero is no regular file"),
         (["empty"], "empty holds no clip among 0 files"),
         (["talk.wav", "--device", "toaster"], "The device 'toaster' is not there"),
-        (["talk.wav", "--threads", "0"], "argument --threads: expected a number from 1, got '0'"),
-        (["talk.wav", "--max-minutes", "long"], "expected minutes above 0, got 'long'"),
-        (["talk.wav", "--max-minutes", "nan"], "expected minutes above 0, got 'nan'"),
+        (["talk.wav", "--threads", "0"], "argument --threads: expected a whole number from 1, got '0'"),
+        (["talk.wav", "--max-minutes", "long"], "expected a number above 0, got 'long'"),
+        (["talk.wav", "--max-minutes", "nan"], "expected a number above 0, got 'nan'"),
         (["talk.wav", "--out", "talk.srt"], "talk.srt is a file, but the results need a folder of that name"),
     ],
 )
@@ -291,7 +293,7 @@ def test_bad_input_fails_in_a_sentence(predict, clip, tmp_path):
 def test_a_clip_longer_than_allowed_is_refused(predict, clip):
     code, _, err = predict(clip, "--max-minutes", "0.02")
     assert code == cli.FAILED
-    assert "talk.wav goes on for 0.1 minutes, expected at most 0.02. Cut it, or allow more with --max-minutes." in err
+    assert "talk.wav lasts 0.1 minutes, expected at most 0.02. Cut it, or allow more with --max-minutes." in err
 
 
 def test_what_is_fitted_in_closed_form_gets_one_thread_unless_asked_otherwise(predict, clip):
@@ -313,18 +315,18 @@ def test_networks_get_all_threads(predict, clip, monkeypatch):
 
 def test_help_needs_no_torch(predict):
     script = "import sys; from m2fnet.cli import run; run(['predict', '--help']); print('torch' in sys.modules)"
-    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    assert "every clip is a conversation of its own" in " ".join(told.split())
-    assert told.splitlines()[-1] == "False"
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert "every clip is a conversation" in " ".join(printed.split())
+    assert printed.splitlines()[-1] == "False"
 
 
 @pytest.mark.slow
-def test_a_trained_run_predicts_what_it_said_of_the_same_dialogue(tmp_path, monkeypatch):
+def test_a_trained_run_predicts_what_its_test_predicted_for_the_same_dialogue(tmp_path, monkeypatch):
     """From a corpus to one's own transcript, with the commands a user types."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["m2fnet"])
     classes = ("neutral", "joy", "anger")
-    turns = [
+    utterances = [
         Utterance(
             f"{split}{d}_{n}",
             "tiny",
@@ -339,7 +341,7 @@ def test_a_trained_run_predicts_what_it_said_of_the_same_dialogue(tmp_path, monk
         for d in range(dialogues)
         for n in range(5)
     ]
-    Manifest("tiny", LabelSet("tiny", classes), tuple(turns)).save(tmp_path / "data")
+    Manifest("tiny", LabelSet("tiny", classes), tuple(utterances)).save(tmp_path / "data")
     net = {"class_path": "dialog.models.m2fnet.M2FNet", "init_args": {"width": 8, "heads": 2, "hidden": 8}}
     quiet = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False, "max_epochs": 2}
     config = {
@@ -357,12 +359,14 @@ def test_a_trained_run_predicts_what_it_said_of_the_same_dialogue(tmp_path, monk
     ):
         assert cli.run(command) == cli.DONE
     said = [json.loads(line) for line in (tmp_path / "runs/net/seed-0/labels_test.jsonl").read_text().splitlines()]
-    lines = [f"{turn.speaker}: {turn.text}" for turn in turns if turn.dialogue == "test1"]
+    lines = [f"{utterance.speaker}: {utterance.text}" for utterance in utterances if utterance.dialogue == "test1"]
     (tmp_path / "talk.txt").write_text("\n".join(lines), encoding="utf-8")
     script = "import sys; from m2fnet.cli import run; run(sys.argv[1:]); print('pytorch_lightning' in sys.modules)"
     arguments = ["predict", "talk.txt", "--model", "runs/net/seed-0"]
-    told = subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True).stdout
-    assert told.splitlines()[-1] == "False"
+    printed = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True
+    ).stdout
+    assert printed.splitlines()[-1] == "False"
     found = load(tmp_path / "predictions" / "talk.txt" / "predictions.jsonl")
     expected = [row["probabilities"] for row in said if row["dialogue"] == "test1"]
     for prediction, probabilities in zip(found, expected, strict=True):

@@ -1,4 +1,4 @@
-"""`m2fnet serve`: wrong use is told at once, and Ctrl-C or SIGTERM is its ordinary end."""
+"""`m2fnet serve`: wrong use is reported immediately, and Ctrl-C or SIGTERM is its ordinary end."""
 
 import os
 import signal
@@ -64,7 +64,7 @@ def test_a_page_for_others_comes_with_a_warning(opened, capsys):
 @pytest.mark.parametrize(
     "options", [[], ["--model", "m", "--max-mb", "0"], ["--model", "m", "--timeout-s", "soon"], ["--model", "m", "x"]]
 )
-def test_wrong_use_is_told(options, capsys):
+def test_wrong_use_is_reported(options, capsys):
     assert run(["serve", *options]) == WRONG_USE
     assert "usage: m2fnet serve" in capsys.readouterr().err
 

@@ -44,8 +44,8 @@ Ses05F_impro07 M010
 """
 LABELLED = {"Ses02M_impro03_M026": "exc", "Ses02M_impro03_M027": "hap"}
 
-# Utterances of the six emotions in sessions 1 to 5 as the files label them, and with the 53: snailcoder/emodet README.md
-# but for session 1, where it counts 1372 and names eight; DialogueRNN's 5,810 (arXiv:1811.00405) need all eight.
+# Utterances of the six emotions in sessions 1 to 5 as the files label them, and with the 53: snailcoder/emodet, but
+# for session 1, where it counts 1372 and names eight; DialogueRNN's 5,810 (arXiv:1811.00405) need all eight.
 SIX_BY_SESSION = {"1": 1365, "2": 1348, "3": 1533, "4": 1512, "5": 1622}
 ERC_BY_SESSION = {"1": 1373, "2": 1356, "3": 1569, "4": 1512, "5": 1623}
 

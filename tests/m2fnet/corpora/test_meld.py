@@ -47,7 +47,7 @@ def test_other_counts_than_published_need_partial(tmp_path: Path):
         read_meld(write_meld(tmp_path))
 
 
-def test_csv_files_alone_give_a_text_manifest_and_one_line_of_report(tmp_path: Path):
+def test_csv_files_without_clips_give_a_text_manifest_and_one_line_of_report(tmp_path: Path):
     manifest = read_meld(write_meld(tmp_path, clips=False), partial=True)
     assert manifest.root is None
     assert all(u.audio is u.video is None and u.text for u in manifest.utterances)
@@ -65,7 +65,7 @@ def test_clips_and_tables_are_found_where_the_archives_unpack_them(tmp_path: Pat
     assert manifest.defects == ()
 
 
-def test_utterances_stand_in_the_order_of_their_numbers_and_gaps_are_closed(tmp_path: Path):
+def test_utterances_are_in_the_order_of_their_numbers_and_gaps_are_closed(tmp_path: Path):
     rows = [meld_row(3, n) for n in (4, 0, 2)]
     manifest = read_meld(write_meld(tmp_path, {"dev": rows}), partial=True)
     (dialogue,) = manifest.dialogues("dev")
@@ -85,7 +85,7 @@ def test_utterances_stand_in_the_order_of_their_numbers_and_gaps_are_closed(tmp_
         (b"caf\xe9", "café"),
     ],
 )
-def test_cp1252_bytes_are_repaired_also_beside_utf8(tmp_path: Path, raw: bytes, text: str):
+def test_cp1252_bytes_are_repaired_also_next_to_utf8(tmp_path: Path, raw: bytes, text: str):
     root = write_meld(tmp_path, {"test": [meld_row(21, 0, Utterance="HERE"), meld_row(21, 1, Utterance="it’s whole")]})
     table = root / "test_sent_emo.csv"
     table.write_bytes(table.read_bytes().replace(b"HERE", raw))

@@ -42,7 +42,7 @@ def refused(folder):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"width": 10**6}, "network asks for 16,000,000 values at once or too often, but its weights hold"),
+        ({"width": 10**6}, "network asks for 16,000,000 values together or too often, but its weights hold"),
         ({"feedforward": 1e12}, "network asks for 64,000,000,000,000 values"),
         ({"feedforward": 1e400}, "cannot be loaded: "),
         ({"fusion_layers": 10**6}, "network asks for more layers than it has weights for: its weights hold"),

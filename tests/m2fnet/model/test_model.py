@@ -381,7 +381,7 @@ def test_an_extractor_elsewhere_has_to_be_named(run_folder, trained_root, tmp_pa
     assert assemble(copy, {"text": text, "audio": audio}).config["network"]["widths"] == {"text": 16, "audio": 6}
     with pytest.raises(ModelError, match=r"The weights in .* have SHA-256 .*, but the text embeddings of .* were made"):
         assemble(copy, {"text": audio})
-    with pytest.raises(UsageError, match="takes text, audio, no visual; leave that extractor out"):
+    with pytest.raises(UsageError, match="has the streams text, audio, not visual; drop that --extractor"):
         assemble(copy, {"visual": audio})
 
 

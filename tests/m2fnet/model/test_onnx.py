@@ -117,21 +117,21 @@ def test_a_network_that_cannot_be_written_is_named(tmp_path):
     settings = {"class_path": "dialog.models.recurrent.Recurrent", "init_args": {"width": 4}}
     network = build(settings, make_problem(LABELS, WIDTHS), "a test").eval()
     model = Model(LABELS, {}, network, {"network": {**settings, "widths": WIDTHS}, "temperature": 1.0})
-    with pytest.raises(ModelError, match=r"network cannot be written as ONNX: .* Leave out --onnx."):
+    with pytest.raises(ModelError, match=r"network cannot be written as ONNX: .* Drop --onnx."):
         export_onnx(model, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_answer_that_differs_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("m2fnet.model.onnx.TOLERANCE", -1.0)
-    with pytest.raises(ModelError, match="network answers otherwise as ONNX, by up to"):
+    with pytest.raises(ModelError, match="network gives other results as ONNX, by up to"):
         export_onnx(model_of("per_utterance.PerUtterance"), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_the_packages_the_error_says_what_to_install(model, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnxscript" else True)
+    monkeypatch.setattr("m2fnet.model.onnx.find_spec", lambda name: None if name == "onnxscript" else True)
     with pytest.raises(UsageError, match=r"--onnx needs onnxscript; install them with `pip install 'm2fnet\[onnx\]'`"):
         save_model(model, tmp_path / "model", "card", onnx=True)
     assert list(tmp_path.iterdir()) == []

@@ -258,10 +258,6 @@ def test_sequences_are_the_frames_of_each_utterance_in_the_asked_order(
     nothing = torch.zeros(0, WIDTH, dtype=DTYPES[dtype])
     for place, name in enumerate(ids):
         assert torch.equal(sequences[place], vectors.get(name, nothing))
-    thinned = store.sequences(ids, most_frames=2)
-    for place, name in enumerate(ids):
-        whole = vectors.get(name, nothing)
-        assert torch.equal(thinned[place], whole if len(whole) <= 2 else whole[[0, len(whole) - 1]])
 
 
 def test_neighbours_on_disk_are_a_view_of_the_map_and_others_a_copy_of_what_was_asked_for(tmp_path, manifest):
