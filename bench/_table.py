@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
+from m2fnet.formatting import terminal_table
+
 
 @dataclass(frozen=True)
 class Row:
-    """One measured figure beside what it is compared with, or alone."""
+    """One measured figure, with or without the one it is compared with."""
 
     name: str
     unit: str
@@ -36,23 +40,17 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 def finish(rows: Sequence[Row], args: argparse.Namespace) -> None:
     """Print ``rows`` as a table and write them to ``args.json`` if it is given."""
-    name = max(len(row.name) for row in rows)
-    unit = max(len(row.unit) for row in rows)
-    print(f"{'':<{name}}  {'unit':<{unit}}  {'ours':>12}  {'baseline':>12}  {'ratio':>8}")
-    for row in rows:
-        print(
-            f"{row.name:<{name}}  {row.unit:<{unit}}  {_figure(row.ours):>12}  {_figure(row.baseline):>12}  "
-            f"{_figure(row.ratio):>8}"
-        )
+    found = [{"name": r.name, "unit": r.unit, "ours": r.ours, "baseline": r.baseline, "ratio": r.ratio} for r in rows]
+    table = pd.DataFrame(found)
+    for column in ("ours", "baseline", "ratio"):
+        table[column] = [_figure(value) for value in table[column]]
+    print(terminal_table(table.rename(columns={"name": ""})))
     if args.json is not None:
-        content = {
-            "rows": [
-                {"name": r.name, "unit": r.unit, "ours": r.ours, "baseline": r.baseline, "ratio": r.ratio} for r in rows
-            ]
-        }
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps({"rows": found}, indent=2) + "\n", encoding="utf-8")
 
 
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+def _figure(value: float | None) -> str | None:
+    if value is None or pd.isna(value):
+        return None
+    return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"

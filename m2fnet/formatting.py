@@ -1,63 +1,129 @@
-"""Pages in Markdown, of text that may come from anywhere."""
+"""Scores as text, and tables of them for Markdown pages and terminals, whose cells may come from anywhere."""
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeGuard
+
+if TYPE_CHECKING:
+    import pandas as pd  # takes longer to import than `m2fnet --help` may take
 
 # what begins code, HTML or a cell, and the bracket that would give a link or a picture its address
 _MARKUP = re.compile(r"[\\`<|]|(?<=\])\(")
 
 
+def markdown_table(frame: "pd.DataFrame") -> list[str]:
+    r"""Lines of a Markdown table with the columns and rows of ``frame``; its index is not shown.
+
+    No cell can leave its place, hold markup or send control characters to a terminal. What is missing is a dash.
+
+    Example:
+        >>> import pandas as pd
+        >>> print("\n".join(markdown_table(pd.DataFrame({"class": ["a|b"], "F1": [None]}))))
+        | class | F1 |
+        |---|---|
+        | a\|b | – |
+    """
+    return table(list(map(str, frame.columns)), cells(frame))
+
+
+def terminal_table(frame: "pd.DataFrame") -> str:
+    r"""The columns and rows of ``frame`` as aligned text without control characters; its index is not shown.
+
+    Numbers end at the right of their column, everything else begins at its left. What is missing is a dash.
+
+    Example:
+        >>> import pandas as pd
+        >>> print(terminal_table(pd.DataFrame({"setting": ["text", "text + audio"], "seeds": [10, 3]})))
+        setting       seeds
+        text             10
+        text + audio      3
+    """
+    columns = zip(map(str, frame.columns), *cells(frame), strict=True)
+    padded = []
+    for column, kind in zip(columns, frame.dtypes, strict=True):
+        lines = list(map(plain, column))
+        width, is_number = max(map(len, lines)), kind.kind in "if"
+        padded.append([line.rjust(width) if is_number else line.ljust(width) for line in lines])
+    return "\n".join("  ".join(row).rstrip() for row in zip(*padded, strict=True))
+
+
+def cells(frame: "pd.DataFrame") -> list[list[str]]:
+    """The rows of ``frame`` as text, a dash for what is missing.
+
+    Example:
+        >>> import pandas as pd
+        >>> cells(pd.DataFrame({"class": ["joy", None], "n": [3, 4]}))
+        [['joy', '3'], ['–', '4']]
+    """
+    is_missing = frame.isna().to_numpy()
+    columns = [frame.iloc[:, number].tolist() for number in range(frame.shape[1])]
+    return [
+        ["–" if is_missing[number, place] else str(cell) for place, cell in enumerate(row)]
+        for number, row in enumerate(zip(*columns, strict=True))
+    ]
+
+
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a Markdown table; no cell can leave its place, hold markup or send control characters to a terminal."""
-    return [_line(header), "|---" * len(header) + "|", *map(_line, rows)]
+    lines = ["| " + " | ".join(map(escaped, row)) + " |" for row in (header, *rows)]
+    return [lines[0], "|---" * len(header) + "|", *lines[1:]]
 
 
 def plain(text: str) -> str:
-    """``text`` on one line without control characters."""
+    r"""``text`` on one line without control characters.
+
+    Example:
+        >>> plain("red\x1b[31m\nnext")
+        'red [31m next'
+    """
     return "".join(character if character.isprintable() else " " for character in text)
 
 
 def escaped(text: str) -> str:
     r"""``text`` on one line, so that Markdown shows it as it is; stars stay, which can do no more than emphasise.
 
-    >>> print(escaped("<b>`a | b`</b> [c](d)"))
-    \<b>\`a \| b\`\</b> [c]\(d)
+    Example:
+        >>> print(escaped("<b>`a | b`</b> [c](d)"))
+        \<b>\`a \| b\`\</b> [c]\(d)
     """
     return _MARKUP.sub(r"\\\g<0>", plain(text))
 
 
 def percent(fraction: float) -> str:
-    """A score as papers print it: 0.6671 -> ``66.71``."""
+    """A score as papers print it.
+
+    Example:
+        >>> percent(0.6671)
+        '66.71'
+    """
     return f"{100 * fraction:.2f}"
 
 
-def spread(score: Mapping[str, float | None]) -> str:
-    """Mean ± standard deviation of a score, the mean alone where one seed has no deviation.
+def is_given(value: float | None) -> TypeGuard[float]:
+    """Whether there is a number: neither None nor NaN, which stands for it in a DataFrame.
 
-    >>> spread({"mean": 0.5, "sd": 0.01}), spread({"mean": 0.5, "sd": None})
-    ('50.00 ± 1.00', '50.00')
+    Example:
+        >>> is_given(0.0), is_given(None), is_given(float("nan"))
+        (True, False, False)
     """
-    return " ± ".join(percent(value) for value in (score["mean"], score["sd"]) if value is not None)
+    return value is not None and value == value
+
+
+def spread(score: Mapping[str, float | None]) -> str:
+    """Mean ± standard deviation of a score, only the mean where one seed has no deviation.
+
+    Example:
+        >>> spread({"value": 0.5, "sd": 0.01}), spread({"value": 0.5, "sd": None})
+        ('50.00 ± 1.00', '50.00')
+    """
+    return " ± ".join(percent(value) for value in (score["value"], score["sd"]) if is_given(value))
 
 
 def bounds(score: Mapping[str, float | None]) -> str:
     """The interval of a score, a dash where it has none.
 
-    >>> bounds({"low": 0.4, "high": 0.6}), bounds({"low": None, "high": None})
-    ('40.00 to 60.00', '–')
+    Example:
+        >>> bounds({"low": 0.4, "high": 0.6}), bounds({"low": None, "high": None})
+        ('40.00 to 60.00', '–')
     """
-    ends = [percent(value) for value in (score["low"], score["high"]) if value is not None]
-    return " to ".join(ends) or "–"
-
-
-def upright(rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """The cells of a table, turned on its side if it has more columns than rows.
-
-    >>> upright([["setting", "width", "heads"], ["a", "4", "2"]])
-    [['setting', 'a'], ['width', '4'], ['heads', '2']]
-    """
-    return [list(row) for row in (zip(*rows, strict=True) if len(rows[0]) > len(rows) else rows)]
-
-
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(map(escaped, cells)) + " |"
+    return " to ".join(percent(value) for value in (score["low"], score["high"]) if is_given(value)) or "–"

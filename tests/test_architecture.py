@@ -30,7 +30,7 @@ CORE = {
     "runs": {"metrics", "store"},
     "training": {"losses", "metrics", "runs", "store"},
     "plots": {"metrics", "runs"},
-    "reports": {"metrics", "plots", "runs", "store"},
+    "reports": {"media", "metrics", "plots", "runs", "store"},
 }
 APPLICATION = {"model", "sweeps", "pipeline", "web", "commands", "cli"}
 MOST_LOOSE = {"m2fnet": 7, "extractors": 4, "dialog": 7}  # modules at a package's root

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from m2fnet.commands.arguments import list_of
 from m2fnet.commands.sweep import parse_many_runs, parser_of_many_runs, run_left, tell_failed
@@ -17,10 +17,13 @@ from m2fnet.sweeps.paper_tables import PAPER_CORPORA, STORE_QUESTIONS, Row, Tabl
 from m2fnet.sweeps.plan import REPORT, Sweep, folder_of_all, stage_of
 from m2fnet.sweeps.processes import PlannedRun, PlannedSetting
 
+if TYPE_CHECKING:
+    from m2fnet.sweeps.ablation_page import Ablation, AblationRow, AblationTable, NotMade
+
 DESCRIPTION = """\
 Train and test every row of the paper's tables (arXiv:2206.02187, Tables 2 to 5) and print them with the paper's numbers
-beside ours: modality subsets, concatenation against fusion, 1 to 6 encoders, 1 to 6 fusion layers. Scene, face or both
-and the extractor's losses compare stores, which --visual and --losses name; without, the page tells what makes them.
+next to ours: modality subsets, concatenation against fusion, 1 to 6 encoders, 1 to 6 fusion layers. Scene, face or both
+and the extractor's losses compare stores, which --visual and --losses name; without, the page says what makes them.
 Rows that are the same settings are trained once, what is done is not done again, and a run that fails does not stop the
 others. Depths are to be chosen by the dev column.
 """
@@ -73,11 +76,11 @@ def main(argv: list[str]) -> None:
     )
     out = arguments.out or folder_of_all(arguments.config, runs, "ablation")
     failed = run_left(runs, arguments.jobs, sweep.module)
-    content = {
+    content: Ablation = {
         "config": arguments.config,
         "seeds": ", ".join(map(str, arguments.seeds)),
         "tables": [_summary(one, planned[one.name]) for one in chosen],
-        "left_out": _left_out(arguments, modalities, data["manifest"]),
+        "not_made": _not_made(arguments, modalities, data["manifest"]),
     }
     _deliver(content, out)
     tell_failed(failed, len(runs))
@@ -100,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_store,
         default=[],
         metavar="NAME=DIR",
-        help="stores of visual embeddings to compare, named scene, face and both to stand beside the paper's",
+        help="stores of visual embeddings to compare, named scene, face and both to be compared with the paper's",
     )
     parser.add_argument(
         "--losses",
@@ -126,7 +129,7 @@ def _modalities(arguments: argparse.Namespace, data: Mapping[str, Any]) -> list[
     asked = arguments.modalities or data["modalities"] or stores
     if absent := [name for name in asked if name not in stores]:
         raise UsageError(
-            f"{absent[0]} is to be combined, but {arguments.config} has stores of {' and '.join(stores)} alone. Add "
+            f"{absent[0]} is to be combined, but {arguments.config} only has stores of {' and '.join(stores)}. Add "
             f"one with --data.stores.{absent[0]} DIR, or name others with --modalities."
         )
     return [name for name in MODALITIES if name in asked]
@@ -157,12 +160,12 @@ def _modality_of(
         raise UsageError(f"--{option} gives one name or one store twice; expected each once.")
     found = {Store(folder).meta.modality for _, folder in stores}
     if len(found) > 1 or (option == "visual" and found != {"visual"}):
-        expected = "visual ones alone" if option == "visual" else "those of one modality"
+        expected = "visual ones only" if option == "visual" else "those of one modality"
         raise UsageError(f"--{option} names stores of {' and '.join(sorted(found))} embeddings; expected {expected}.")
     (modality,) = found
     if modality not in modalities:
         raise UsageError(
-            f"--{option} compares stores of {modality} embeddings, but the runs read {' and '.join(modalities)} alone, "
+            f"--{option} compares stores of {modality} embeddings, but the runs only read {' and '.join(modalities)}, "
             f"so all its rows would be the same. Add --data.stores.{modality} DIR to {arguments.config}'s stores, or "
             f"{modality} to --modalities."
         )
@@ -173,7 +176,7 @@ def _nothing_to_fuse(modalities: Sequence[str]) -> str:
     return f"fusion needs text and another modality, and the runs read {' and '.join(modalities)}."
 
 
-def _left_out(arguments: argparse.Namespace, modalities: Sequence[str], manifest: str) -> list[dict[str, str]]:
+def _not_made(arguments: argparse.Namespace, modalities: Sequence[str], manifest: str) -> "list[NotMade]":
     """The tables of all that were asked for that cannot be made, why, and the commands that help."""
     only = arguments.only or NAMES
     given = {"config": shlex.quote(arguments.config), "manifest": shlex.quote(manifest)}
@@ -200,46 +203,68 @@ def _plan(sweep: Sweep, chosen: Sequence[Table], options: Sequence[str]) -> Plan
     }
 
 
-def _summary(asked: Table, parts: Sequence[Sequence[Line]]) -> dict[str, Any]:
+def _summary(asked: Table, parts: Sequence[Sequence[Line]]) -> "AblationTable":
     """The scores of a table's rows, as `m2fnet report` gives them, with the paper's."""
-    from m2fnet.reports.summary import summarise_settings
+    from m2fnet.reports.summary import records, summarise_settings
+    from m2fnet.reports.summary_page import how_drawn
     from m2fnet.runs.tested import collect
 
     lines = [line for part in parts for line in part]
+    found: AblationTable = {
+        "name": asked.name,
+        "title": asked.title,
+        "rows": [_row(line) for line in lines],
+        "majority": {},
+        "differences": [],
+        "note": "",
+    }
     settings = collect([run for line in lines for run in line.tested])
     if not settings:
-        rows = [_scored(line.row, None, None) for line in lines]
-        return {"name": asked.name, "title": asked.title, "rows": rows, "differences": [], "summary": None}
+        return found
     of = {run.folder: setting for setting in settings for run in setting.runs}
     pairs = zip(*parts, strict=True) if asked.is_paired else []
     compare = [(of[a.tested[0]], of[b.tested[0]]) for a, b in pairs if a.tested and b.tested]
     summary = summarise_settings(settings, compare=compare)
-    names = {of[line.tested[0]].name: line.row.name for line in lines if line.tested}
-    scores = {names[score["setting"]]: score for score in summary["settings"]}
-    corpus = PAPER_CORPORA.get((summary["corpus"], summary["turns"]))
-    return {
-        "name": asked.name,
-        "title": asked.title,
-        "rows": [_scored(line.row, scores.get(line.row.name), corpus) for line in lines],
-        "differences": [
-            {"first": names[found["first"]], "second": names[found["second"]], **found["scores"]["weighted_f1"]}
-            for found in summary["differences"]
-        ],
-        "summary": {key: summary[key] for key in ("corpus", "turns", "dialogues", "bootstrap", "majority")},
-    }
+    scores: dict[str, dict[str, dict[str, float | None]]] = {}
+    for row in records(summary.table("overall")):
+        key = f"{row['split']}.{row['score']}"
+        scores.setdefault(row["setting"], {})[key] = {name: row[name] for name in ("value", "sd", "low", "high")}
+    corpus = PAPER_CORPORA.get((summary.corpus, summary.utterances))
+    seeds = dict(zip(summary.settings["setting"], summary.settings["seeds"], strict=True))
+    rows = []
+    for line in lines:
+        setting = of[line.tested[0]].name if line.tested else None
+        of_setting = {"setting": setting, "seeds": seeds[setting], "scores": scores[setting]} if setting else {}
+        rows.append({**_row(line, corpus), **of_setting})
+    names = {row["setting"]: row["row"] for row in rows}
+    found["rows"] = rows
+    found["majority"] = {name: its for name, its in scores.items() if name not in seeds}
+    found["differences"] = [
+        {
+            "first": names[row["setting"]],
+            "second": names[row["minus"]],
+            **{key: row[key] for key in ("value", "low", "high")},
+        }
+        for row in records(summary.table("difference").query("score == 'weighted_f1'"))
+    ]
+    found["note"] = how_drawn(summary)
+    return found
 
 
-def _scored(row: Row, score: Mapping[str, Any] | None, corpus: str | None) -> dict[str, Any]:
-    paper = row.paper.get(corpus) if corpus is not None else None
-    kept = ("setting", "seeds", "test.weighted_f1", "test.accuracy", "test.macro_f1", "dev.weighted_f1", "runs")
+def _row(line: Line, corpus: str | None = None) -> "AblationRow":
+    """What is known of a row without its scores."""
+    paper = line.row.paper.get(corpus) if corpus is not None else None
     return {
-        "row": row.name,
+        "row": line.row.name,
+        "setting": None,
+        "seeds": [],
+        "runs": [str(folder) for folder in line.tested],
+        "scores": {},
         "paper": {"accuracy": paper[0], "weighted_f1": paper[1]} if paper is not None else None,
-        "scores": {key: score[key] for key in kept} if score is not None else None,
     }
 
 
-def _deliver(content: Mapping[str, Any], out: Path) -> None:
+def _deliver(content: "Ablation", out: Path) -> None:
     from m2fnet.sweeps.ablation_page import as_markdown
 
     page = as_markdown(content)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from m2fnet.runs.comparison import Comparison
 
 DESCRIPTION = """\
-Train a run again into a folder beside it and compare: kept weights bit for bit, dev score, and the report if it has
+Train a run again into another folder and compare: selected weights bit for bit, dev score, and the report if it has
 one. First the manifest and the stores are read and compared with the hashes that the run noted. On the machine and CPU
 of the run everything must be equal; elsewhere, and on a GPU, numbers may differ a little. What differs in versions,
 device and code is listed. Folders that the run names relatively are looked for from where the command is typed.
@@ -70,7 +70,7 @@ def _train_again(run: Path, into: Path) -> "list[Comparison]":
 
 
 def _fit_again(run: Path, into: Path) -> "list[Comparison]":
-    """Repeat a fit in closed form, which is judged on dev at once, and its test if it was tested."""
+    """Repeat a fit in closed form, which is scored on dev immediately, and its test if it was tested."""
     import yaml
 
     from m2fnet.manifest import Manifest

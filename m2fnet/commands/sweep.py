@@ -11,7 +11,7 @@ from pathlib import Path
 from m2fnet import cli
 from m2fnet.errors import RunError, UsageError
 from m2fnet.files import read_json, write_json
-from m2fnet.formatting import percent
+from m2fnet.formatting import percent, terminal_table
 from m2fnet.runs.folder import FIT
 from m2fnet.sweeps.plan import REPORT, STAGES, Sweep, folder_of_all, stage_of
 from m2fnet.sweeps.processes import LOG, Outcome, PlannedRun, parse_grid, parse_seeds, refuse_forbidden, run_all
@@ -19,7 +19,7 @@ from m2fnet.sweeps.processes import LOG, Outcome, PlannedRun, parse_grid, parse_
 DESCRIPTION = """\
 Train and test every seed of every combination of settings, each in the run folder that `fit` would give it. What is
 done is not done again, so the same command continues a sweep that was interrupted. A run that fails does not stop the
-others. The summary is beside the run folders, in one of its own for each choice of settings; more seeds renew it.
+others. The summary is in a folder next to the run folders, one for each choice of settings; more seeds renew it.
 """
 EPILOG = """\
 Any other key is a setting of all runs: --data.modalities '[text]' --trainer.max_epochs 5 ...
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--grid", action="append", default=[], metavar="KEY=A,B", help="try each value; several of these multiply"
     )
-    parser.add_argument("--no-test", action="store_true", help="train only, and leave the test split alone")
+    parser.add_argument("--no-test", action="store_true", help="train only, and score nothing on the test split")
     parser.add_argument("--no-report", action="store_true", help="print no table at the end")
     parser.add_argument("--stage", choices=STAGES, help="what the file configures (default: seen from it)")
     arguments, options = parse_many_runs(parser, argv)
@@ -89,7 +89,7 @@ def parse_many_runs(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tup
 
 
 def run_left(runs: Sequence[PlannedRun], jobs: int, module: str) -> list[PlannedRun]:
-    """Run what is left, telling of it; return the runs that failed.
+    """Run what is left, print each outcome and return the runs that failed.
 
     Args:
         runs: what is to be done, done runs among it.
@@ -147,15 +147,12 @@ def _ended_like_ctrl_c() -> Iterator[None]:
 
 def _table(runs: Sequence[PlannedRun]) -> str:
     """One line per setting: what it is, its folder, and how many of its seeds are done."""
-    settings: dict[Path, list[PlannedRun]] = {}
-    for run in runs:
-        settings.setdefault(run.folder.parent, []).append(run)
-    rows = [("settings", "folder", "seeds", "done")]
-    for folder, members in settings.items():
-        done = sum(not run.commands for run in members)
-        rows.append((str(members[0].setting), str(folder), str(len(members)), str(done)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    import pandas as pd  # takes longer to import than `m2fnet sweep --help` may take
+
+    rows = [(str(run.folder.parent), str(run.setting), not run.commands) for run in runs]
+    by_folder = pd.DataFrame(rows, columns=["folder", "settings", "done"]).groupby("folder", sort=False)
+    table = by_folder.agg(settings=("settings", "first"), seeds=("done", "size"), done=("done", "sum")).reset_index()
+    return terminal_table(table[["settings", "folder", "seeds", "done"]])
 
 
 def _line(outcome: Outcome) -> str:

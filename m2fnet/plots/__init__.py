@@ -7,6 +7,7 @@ from m2fnet.plots.confusion import confusion
 from m2fnet.plots.curves import training_curves
 from m2fnet.plots.embeddings import embedding_map
 from m2fnet.plots.missing import missing_curves
+from m2fnet.plots.spectrogram import spectrogram
 from m2fnet.plots.timeline import timeline
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "embedding_map",
     "missing_curves",
     "reliability_diagram",
+    "spectrogram",
     "timeline",
     "training_curves",
 ]

@@ -1,4 +1,4 @@
-"""Attention over a dialogue: how much each turn reads of each other."""
+"""Attention over a dialogue: how much each utterance reads of each other."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ from m2fnet.files import read_json
 from m2fnet.plots.style import SHADES, short, styled
 
 FILE = "attention.json"
-_NAME = 24  # characters of a turn's name beside the map
+_NAME = 24  # characters of an utterance's name next to the map
 
 
 @dataclass(frozen=True)
 class DialogueAttention:
-    """What the fusion layers of a run look at in one dialogue.
+    """What the fusion layers of a run read in one dialogue.
 
     Attributes:
         dialogue: its id.
-        turns: speaker and true emotion of each.
+        utterances: speaker and true emotion of each.
         maps: layer and modality of the keys -> shares (U, U); a row reads, a column is read.
     """
 
     dialogue: str
-    turns: tuple[str, ...]
+    utterances: tuple[str, ...]
     maps: Mapping[tuple[int, str], NDArray[np.float64]]
 
     @classmethod
@@ -48,25 +48,28 @@ class DialogueAttention:
 
     @classmethod
     def _of(cls, content: Mapping[str, Any]) -> "DialogueAttention":
-        turns = tuple(f"{turn['speaker'] or 'someone'}: {turn['label'] or 'no label'}" for turn in content["turns"])
+        rows = content["utterances"] if "utterances" in content else content["turns"]  # the key of older runs
+        utterances = tuple(f"{row['speaker'] or 'someone'}: {row['label'] or 'no label'}" for row in rows)
         maps = {(int(one["layer"]), str(one["keys"])): np.array(one["weights"], float) for one in content["attention"]}
         for shares in maps.values():
-            if shares.shape != (len(turns), len(turns)) or not (np.abs(shares - 0.5) <= 0.5).all():
-                raise ValueError(f"shares of shape {shares.shape} for {len(turns)} turns, each expected from 0 to 1")
-        return cls(str(content["dialogue"]), turns, maps)
+            if shares.shape != (len(utterances), len(utterances)) or not (np.abs(shares - 0.5) <= 0.5).all():
+                raise ValueError(
+                    f"shares of shape {shares.shape} for {len(utterances)} utterances, each expected from 0 to 1"
+                )
+        return cls(str(content["dialogue"]), utterances, maps)
 
 
-def attention_maps(turns: Sequence[str], maps: Mapping[tuple[int, str], NDArray[np.float64]]) -> Figure:
-    """How much each turn reads of each other, in per cent: a row of panels per layer, a column per modality of keys.
+def attention_maps(utterances: Sequence[str], maps: Mapping[tuple[int, str], NDArray[np.float64]]) -> Figure:
+    """How much each utterance reads of each other, in per cent: a row of panels per layer, a column per key modality.
 
     Args:
-        turns: names of the U turns, in speaking order.
+        utterances: names of the U utterances, in speaking order.
         maps: layer and modality -> shares (U, U); a row reads, a column is read.
     """
     layers, keys = (list(dict.fromkeys(parts)) for parts in zip(*maps, strict=True))
-    names = [short(f"{number} {name}", _NAME) for number, name in enumerate(turns, start=1)]
+    names = [short(f"{number} {name}", _NAME) for number, name in enumerate(utterances, start=1)]
     top = 100 * max(float(shares.max()) for shares in maps.values())
-    side = 1.2 + 0.27 * len(turns)
+    side = 1.2 + 0.27 * len(utterances)
     with styled():
         figure = Figure(figsize=(3.0 + len(keys) * side, 1.9 + len(layers) * side))
         panels = figure.subplots(len(layers), len(keys), sharex=True, sharey=True, squeeze=False)
@@ -76,14 +79,14 @@ def attention_maps(turns: Sequence[str], maps: Mapping[tuple[int, str], NDArray[
             axes.set(aspect="equal", title=f"layer {layer}, keys: {modality}")
             axes.grid(visible=False)
             axes.tick_params(length=0)
-        middles = np.arange(len(turns)) + 0.5
+        middles = np.arange(len(utterances)) + 0.5
         small: dict[str, Any] = {"fontsize": 9, "parse_math": False}
-        panels[0, 0].set(xlim=(0, len(turns)), ylim=(len(turns), 0))
+        panels[0, 0].set(xlim=(0, len(utterances)), ylim=(len(utterances), 0))
         for axes in panels[:, 0]:
             axes.set_yticks(middles, names, **small)
         for axes in panels[-1]:
             axes.set_xticks(middles, names, rotation=60, ha="right", rotation_mode="anchor", **small)
-        figure.supxlabel("turn that is read", fontsize=11)
-        figure.supylabel("turn that reads, with its true emotion", fontsize=11)
+        figure.supxlabel("utterance that is read", fontsize=11)
+        figure.supylabel("utterance that reads, with its true emotion", fontsize=11)
         figure.colorbar(mesh, ax=panels, label="attention (%)", aspect=40, pad=0.02, shrink=0.7)
     return figure

@@ -1,9 +1,9 @@
-"""Reliability diagram: does an answer given with 80 % probability come true in 80 % of cases?"""
+"""Reliability diagram: is a prediction with 80 % probability right in 80 % of cases?"""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -14,7 +14,7 @@ Answers = tuple[Floats, NDArray[np.int64]]
 
 
 def reliability_diagram(answers: Mapping[str, Answers], bins: int = 10) -> Figure:
-    """Accuracy by confidence, with the share of the answers below: a column of panels per entry of ``answers``.
+    """Accuracy by confidence, with the share of the predictions below: a column of panels per entry of ``answers``.
 
     Args:
         answers: title -> probabilities ``(N, C)`` and class numbers ``(N,)``.
@@ -31,18 +31,18 @@ def reliability_diagram(answers: Mapping[str, Answers], bins: int = 10) -> Figur
             _bars(upper, lower, reliability(probabilities, labels, bins), len(labels))
             upper.set(title=f"{short(title, 48)}\nECE {100 * error:.1f} points, n = {len(labels)}")
             lower.set(xlabel="confidence (%)")
-        panels[0, 0].set(ylabel="answers that are right (%)")
-        panels[1, 0].set(ylabel="answers (%)")
+        panels[0, 0].set(ylabel="right predictions (%)")
+        panels[1, 0].set(ylabel="predictions (%)")
         panels[0, 0].legend(loc="upper left")
     return figure
 
 
-def _bars(upper: Any, lower: Any, found: list[Bin], n: int) -> None:  # noqa: ANN401
+def _bars(upper: Axes, lower: Axes, found: list[Bin], n: int) -> None:
     width = 100 * (found[0].high - found[0].low)
     middles = np.array([50 * (b.low + b.high) for b in found])
     filled = [b for b in found if b.accuracy is not None]
     accuracy = [100 * (b.accuracy or 0) for b in found]
-    upper.bar(middles, accuracy, width=0.92 * width, color=COLOURS[0], label="answers in this bin")
+    upper.bar(middles, accuracy, width=0.92 * width, color=COLOURS[0], label="predictions in this bin")
     confidence = [100 * (b.confidence or 0) for b in filled]
     upper.plot(
         confidence, [100 * (b.accuracy or 0) for b in filled], "o", color="black", ms=4, label="their mean confidence"

@@ -1,9 +1,9 @@
-"""F1 of every emotion with its interval, several settings and the paper's number side by side."""
+"""F1 of every emotion with its interval, of several settings, with the paper's number."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from m2fnet.plots.style import GREY, colour, marker, short, styled
@@ -29,25 +29,38 @@ PAPER: dict[str, dict[str, float]] = {
     },
 }
 
-Score = Mapping[str, float | None]
 
-
-def class_scores(settings: Mapping[str, Mapping[str, Score]], published: Mapping[str, float] | None = None) -> Figure:
+def class_scores(settings: Mapping[str, pd.DataFrame], published: Mapping[str, float] | None = None) -> Figure:
     """F1 in percent of each emotion: a point and its interval per setting, the published number as a line.
 
     Args:
-        settings: name -> emotion -> ``{"mean", "low", "high"}`` as fractions, the bounds None where there are none,
-            as `m2fnet.reports.summary.summarise_settings` gives them in ``per_class_f1``.
+        settings: name -> a row per emotion, which is the index, with the fractions ``value``, ``low`` and ``high``;
+            the bounds may be missing.
         published: emotion -> F1 in percent.
+
+    Example:
+        >>> scores = pd.DataFrame({"value": [0.8, 0.4], "low": [0.7, 0.3], "high": [0.9, 0.5]}, ["joy", "anger"])
+        >>> [tick.get_text() for tick in class_scores({"text": scores}).axes[0].get_yticklabels()]
+        ['joy', 'anger']
     """
-    classes = list(next(iter(settings.values())))
+    classes = [str(name) for name in next(iter(settings.values())).index]
     step = 0.8 / len(settings)
     with styled():
         figure = Figure(figsize=(8.5, 1.6 + len(classes) * max(0.5, 0.22 * len(settings))))
         axes = figure.subplots()
         places = np.arange(len(classes))
         for number, (name, scores) in enumerate(settings.items()):
-            _points(axes, places + (number + 0.5) * step - 0.4, [scores[c] for c in classes], number, short(name, 40))
+            value, low, high = (scores.loc[classes, key].to_numpy(float) for key in ("value", "low", "high"))
+            axes.errorbar(
+                100 * value,
+                places + (number + 0.5) * step - 0.4,
+                xerr=100 * np.abs(np.nan_to_num(np.stack([value - low, high - value]))),
+                label=short(name, 40),
+                fmt=marker(number),
+                color=colour(number),
+                capsize=3,
+                markersize=6,
+            )
         if published:
             values = [published.get(name, np.nan) for name in classes]
             axes.vlines(
@@ -59,11 +72,3 @@ def class_scores(settings: Mapping[str, Mapping[str, Score]], published: Mapping
         axes.grid(visible=False, axis="y")
         figure.legend(loc="outside upper left", ncols=2)
     return figure
-
-
-def _points(axes: Any, places: Any, scores: Sequence[Score], number: int, name: str) -> None:  # noqa: ANN401
-    means = np.array([score["mean"] for score in scores], dtype=float)
-    low, high = (np.array([score[key] for score in scores], dtype=float) for key in ("low", "high"))  # None -> NaN
-    bars = 100 * np.abs(np.nan_to_num(np.stack([means - low, high - means])))
-    style: dict[str, Any] = {"fmt": marker(number), "color": colour(number), "capsize": 3, "markersize": 6}
-    axes.errorbar(100 * means, places, xerr=bars, label=name, **style)

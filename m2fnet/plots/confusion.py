@@ -1,7 +1,6 @@
 """Confusion matrix: which emotion is taken for which."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -12,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from m2fnet.plots.style import SHADES, short, styled
 
 
-def confusion(table: ArrayLike, classes: Sequence[str], unit: str = "turns") -> Figure:
-    """Confusion matrix ``(C, C)``, rows true and columns predicted: counts, and shares of each row beside them.
+def confusion(table: ArrayLike, classes: Sequence[str], unit: str = "utterances") -> Figure:
+    """Confusion matrix ``(C, C)``, rows true and columns predicted: counts left, shares of each row right.
 
     Args:
         table: counts.
@@ -51,9 +50,8 @@ def _matrix(
         ink = "white" if shades[row, column] > 0.6 else "black"
         axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", color=ink, fontsize=10)
     names, middles = [short(name, 18) for name in classes], np.arange(size) + 0.5
-    plain_text: dict[str, Any] = {"parse_math": False}
-    axes.set_xticks(middles, names, rotation=45, ha="right", rotation_mode="anchor", **plain_text)
-    axes.set_yticks(middles, names, **plain_text)
+    axes.set_xticks(middles, names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+    axes.set_yticks(middles, names, parse_math=False)
     axes.set(xlabel="predicted emotion", xlim=(0, size), ylim=(size, 0), aspect="equal")
     axes.grid(visible=False)
     axes.tick_params(length=0)

@@ -11,7 +11,7 @@ from m2fnet.runs.curves import Curves
 def training_curves(settings: Mapping[str, Sequence[Curves]]) -> Figure:
     """Loss on train and dev, and weighted F1 on dev, by epoch: a line per run, a colour per setting.
 
-    A marker stands where the weights were kept.
+    The marker is at the epoch whose weights were selected.
     """
     with styled():
         figure = Figure(figsize=(11, 4.2 + 0.2 * len(settings)))
@@ -27,7 +27,7 @@ def training_curves(settings: Mapping[str, Sequence[Curves]]) -> Figure:
                 if run.kept in dev:
                     score.plot(run.kept + 1, dev[run.kept], marker(number), color=colour(number), ms=7, mec="black")
         loss.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="loss: dotted on train, solid on dev")
-        score.set(xlabel="epoch", ylabel="weighted F1 on dev (%)", title="dev score: the marker is the epoch kept")
+        score.set(xlabel="epoch", ylabel="weighted F1 on dev (%)", title="dev score: the marker is the selected epoch")
         for axes in (loss, score):
             axes.xaxis.get_major_locator().set_params(integer=True)
         if len(settings) > 1:

@@ -1,19 +1,19 @@
-"""Map of embeddings: do the vectors of one emotion, or of one speaker, lie together?"""
+"""Map of embeddings: do the vectors of one emotion, or of one speaker, form groups?"""
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from m2fnet.plots.style import colour, marker, short, styled
 
 MOST = 1500  # vectors on a map; more take long and hide each other
-_NAMED = 7  # speakers with a colour of their own
+_NAMED = 7  # speakers that get a colour each
 _OTHERS, _UNKNOWN = "all others", "unknown"
 
 
@@ -57,21 +57,24 @@ def _by_frequency(names: Sequence[str]) -> list[str]:
     return [name for name, _ in Counter(names).most_common()]
 
 
-def _tsne(vectors: Any, seed: int) -> Any:  # noqa: ANN401
+def _tsne(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     """Places (N, 2); through 50 principal components where there are more, as its authors do."""
     parts = min(50, *vectors.shape)
     reduced = PCA(parts, random_state=seed).fit_transform(vectors) if parts < vectors.shape[1] else vectors
     perplexity = min(30, (len(vectors) - 1) / 3)
-    return TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1).fit_transform(reduced)
+    map_ = TSNE(perplexity=perplexity, init="pca", random_state=seed, n_jobs=1)
+    places: NDArray[np.float32] = map_.fit_transform(reduced)
+    return places
 
 
-def _scatter(axes: Any, places: Any, names: Sequence[str], order: Sequence[str], title: str) -> None:  # noqa: ANN401
+def _scatter(axes: Axes, places: NDArray[np.float32], names: Sequence[str], order: Sequence[str], title: str) -> None:
     of = np.array(names, dtype=object)
     for number, name in enumerate(order):
         inside = of == name
         if inside.any():
             ink = "#CCCCCC" if name == _OTHERS else colour(number)
             label = f"{short(name, 20)} ({inside.sum()})"
-            axes.scatter(*places[inside].T, s=16, marker=marker(number), color=ink, alpha=0.75, lw=0, label=label)
+            x, y = places[inside].T
+            axes.scatter(x, y, s=16, marker=marker(number), color=ink, alpha=0.75, lw=0, label=label)
     axes.set(xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)", title=title, xticks=[], yticks=[])
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=3, markerscale=1.8, fontsize=10)

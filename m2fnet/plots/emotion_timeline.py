@@ -16,20 +16,20 @@ from m2fnet.plots.style import COLOURS, SHADES, colour, short, styled
 from m2fnet.records import Prediction
 
 _MOST_SPEAKERS = 8  # rows; of more, those who speak least share the last one
-_BESIDE = 3.0  # inches beside the panels, for names and the colour bar
+_MARGINS = 3.0  # inches around the panels, for names and the colour bar
 _LIGHT = (COLOURS[1], COLOURS[3], COLOURS[4])  # on which black reads better than white
 _LETTER = 0.078  # inches of a letter of the names inside bars
-_FEW = 60  # turns; frames of more are drawn thinner
+_FEW = 60  # utterances; frames of more are drawn thinner
 _VECTORS = 5_000  # cells; more are drawn as pixels, for an svg of a size that browsers open
 
 Floats = NDArray[np.float64]
 
 
 def emotion_timeline(predictions: Sequence[Prediction], classes: Sequence[str], title: str) -> Figure:
-    """The turns of a conversation by speaker, coloured by emotion, over the probability of every emotion.
+    """The utterances of a conversation by speaker, coloured by emotion, over the probability of every emotion.
 
     The second panel's rows tell the emotions apart without colour; the answer's cell is framed. Time runs in
-    ``mm:ss``; for a conversation without times, every turn is equally long and has its number.
+    ``mm:ss``; for a conversation without times, every utterance is equally long and has its number.
 
     Args:
         predictions: at least one, in speaking order.
@@ -46,19 +46,19 @@ def emotion_timeline(predictions: Sequence[Prediction], classes: Sequence[str], 
     width = min(18.0, 10.0 + 0.03 * len(predictions))
     first, last = (0.0 if is_timed else 0.5), spans.max()
     answers = np.array([classes.index(p.emotion) for p in predictions])
-    turns = _Turns(spans, (width - _BESIDE) / (last - first), answers)
+    utterances = _Spans(spans, (width - _MARGINS) / (last - first), answers)
     values = np.array([[p.probabilities[name] for name in classes] for p in predictions])
     with styled():
         heights = (0.42 * len(speakers), 0.36 * len(classes))
         figure = Figure(figsize=(width, sum(heights) + 1.7))
         who, what = figure.subplots(2, 1, sharex=True, height_ratios=heights)
-        _draw_speakers(who, turns, [speakers.index(name) for name in names], classes)
-        cells = _draw_emotions(what, turns, values)
+        _draw_speakers(who, utterances, [speakers.index(name) for name in names], classes)
+        cells = _draw_emotions(what, utterances, values)
         figure.colorbar(cells, ax=(who, what), label="probability (%)", aspect=30, pad=0.02)
         _name_rows(who, speakers)
         _name_rows(what, classes)
-        _draw_swatches(what, len(classes), 0.11 / (width - _BESIDE))
-        what.set(xlim=(first, last), xlabel="time (min:s)" if is_timed else "turn")
+        _draw_swatches(what, len(classes), 0.11 / (width - _MARGINS))
+        what.set(xlim=(first, last), xlabel="time (min:s)" if is_timed else "utterance")
         what.xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 1.5, 2, 3, 5, 6, 10]))
         if is_timed:
             what.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: _clock(seconds)))
@@ -67,23 +67,23 @@ def emotion_timeline(predictions: Sequence[Prediction], classes: Sequence[str], 
 
 
 @dataclass(frozen=True)
-class _Turns:
+class _Spans:
     """What both panels draw: (N, 2) spans, inches per unit of them, and (N,) the row of each answer."""
 
     spans: Floats
     scale: float
     answers: NDArray[np.int_]
 
-    def label(self, axes: Axes, turn: int, row: int, text: str, ink: str) -> None:
-        """Write ``text`` in the middle of a turn's box, if it fits."""
-        start, end = self.spans[turn]
+    def label(self, axes: Axes, number: int, row: int, text: str, ink: str) -> None:
+        """Write ``text`` in the middle of an utterance's box, if it fits."""
+        start, end = self.spans[number]
         if (end - start) * self.scale > _LETTER * len(text) + 0.12:
             middle = ((start + end) / 2, row + 0.5)
             axes.text(*middle, text, ha="center", va="center", color=ink, fontsize=9, parse_math=False)
 
 
 def _spans(predictions: Sequence[Prediction]) -> tuple[Floats, bool]:
-    """(N, 2) start and end of each turn, in seconds if all have times and else counted from 1, and whether they do."""
+    """(N, 2) start and end of each, in seconds if all have times and else counted from 1, and whether they do."""
     times = [(p.start_s, p.end_s) for p in predictions if p.start_s is not None and p.end_s is not None]
     if len(times) == len(predictions):
         return np.array(times, dtype=float), True
@@ -92,7 +92,7 @@ def _spans(predictions: Sequence[Prediction]) -> tuple[Floats, bool]:
 
 
 def _speakers(predictions: Sequence[Prediction], spans: Floats) -> tuple[list[str], list[str]]:
-    """The name of the row of each turn, and all rows: speakers in the order in which they first speak."""
+    """The name of the row of each utterance, and all rows: speakers in the order in which they first speak."""
     names = [p.speaker or "unknown" for p in predictions]
     spoken: dict[str, float] = {}
     for name, (start, end) in zip(names, spans.tolist(), strict=True):
@@ -104,30 +104,30 @@ def _speakers(predictions: Sequence[Prediction], spans: Floats) -> tuple[list[st
     return [name if name in kept else rest for name in names], [*(name for name in spoken if name in kept), rest]
 
 
-def _draw_speakers(axes: Axes, turns: _Turns, rows: Sequence[int], classes: Sequence[str]) -> None:
-    colours = [colour(answer) for answer in turns.answers]
-    boxes = _boxes(turns.spans, np.array(rows) + 0.1, 0.8)
+def _draw_speakers(axes: Axes, utterances: _Spans, rows: Sequence[int], classes: Sequence[str]) -> None:
+    colours = [colour(answer) for answer in utterances.answers]
+    boxes = _boxes(utterances.spans, np.array(rows) + 0.1, 0.8)
     axes.add_collection(PolyCollection(boxes, facecolors=colours, edgecolors="white", linewidth=0.6))
-    for turn, (row, answer) in enumerate(zip(rows, turns.answers, strict=True)):
-        turns.label(axes, turn, row, classes[answer], "black" if colour(answer) in _LIGHT else "white")
+    for number, (row, answer) in enumerate(zip(rows, utterances.answers, strict=True)):
+        utterances.label(axes, number, row, classes[answer], "black" if colour(answer) in _LIGHT else "white")
     axes.tick_params(labelbottom=False)
 
 
-def _draw_emotions(axes: Axes, turns: _Turns, values: Floats) -> PolyCollection:
+def _draw_emotions(axes: Axes, utterances: _Spans, values: Floats) -> PolyCollection:
     """Draw the cells of all probabilities (N, C) and return them."""
     count = values.shape[1]
     rows = np.tile(np.arange(count, dtype=float), len(values))
-    boxes = _boxes(np.repeat(turns.spans, count, axis=0), rows, 1.0)
+    boxes = _boxes(np.repeat(utterances.spans, count, axis=0), rows, 1.0)
     is_large = values.size > _VECTORS
     cells = PolyCollection(boxes, cmap=SHADES, edgecolors="face", linewidth=0.2, rasterized=is_large)
     cells.set(array=100 * values.ravel(), clim=(0, 100))
     axes.add_collection(cells)
-    frames = _boxes(turns.spans, turns.answers.astype(float) + 0.06, 0.88)
+    frames = _boxes(utterances.spans, utterances.answers.astype(float) + 0.06, 0.88)
     style: Any = {"facecolors": "none", "edgecolors": "black", "rasterized": is_large, "clip_on": False}
     axes.add_collection(PolyCollection(frames, linewidth=1.0 if len(values) <= _FEW else 0.5, **style))
-    for turn, answer in enumerate(turns.answers):
-        value = values[turn, answer]
-        turns.label(axes, turn, answer, f"{100 * value:.0f}", "white" if value > 0.6 else "black")
+    for number, answer in enumerate(utterances.answers):
+        value = values[number, answer]
+        utterances.label(axes, number, answer, f"{100 * value:.0f}", "white" if value > 0.6 else "black")
     return cells
 
 

@@ -1,4 +1,4 @@
-"""Missing-modality curves: what is left of the score when parts of the inputs are not there."""
+"""Missing-modality curves: how the score falls when parts of the inputs are missing."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,21 +8,23 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from m2fnet.errors import RunError
 from m2fnet.files import read_json
 from m2fnet.plots.style import GREY, colour, marker, short, styled
 
 FILE = "missing.json"
-_CHANCE = "chance of each modality to be left out of an utterance (%),\nwhich keeps at least one"
+Floats = NDArray[np.float64]
+_CHANCE = "chance that a modality is missing from an utterance (%),\nwhich keeps at least one"
 
 
 @dataclass(frozen=True)
 class MissingScores:
-    """Weighted F1 on test of one run, by what was left of its inputs.
+    """Weighted F1 on test of one run, by the inputs that were given.
 
     Attributes:
-        by_share: share left out at random -> weighted F1.
+        by_share: share missing at random -> weighted F1.
         by_subset: the modalities that were given -> weighted F1.
         manifest_sha256: of the corpus that it was tested on.
     """
@@ -58,7 +60,7 @@ def _score(row: Mapping[str, Any]) -> float:
 
 
 def missing_curves(settings: Mapping[str, Sequence[MissingScores]], majority: float | None = None) -> Figure:
-    """Weighted F1 by the share left out at random, and with each subset of the modalities, several settings in one.
+    """Weighted F1 by the share missing at random, and with each subset of the modalities, several settings in one.
 
     Points are means over the runs of a setting, bars their standard deviation.
 
@@ -88,12 +90,12 @@ def missing_curves(settings: Mapping[str, Sequence[MissingScores]], majority: fl
         )
         points.set_yticks(np.arange(len(subsets)), subsets, parse_math=False)
         curve.set(title="a growing share of the inputs missing")
-        points.set(title="what is given of every dialogue")
+        points.set(title="only these modalities given")
         figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
-def _over_runs(scores: Sequence[Sequence[float]]) -> tuple[Any, Any]:
+def _over_runs(scores: Sequence[Sequence[float]]) -> tuple[Floats, Floats | None]:
     """Mean and standard deviation over the runs, in per cent; no deviation of one run."""
     values = 100 * np.array(scores)
     return values.mean(0), values.std(0, ddof=1) if len(values) > 1 else None

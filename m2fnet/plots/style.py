@@ -4,6 +4,7 @@ import io
 import textwrap
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -11,12 +12,12 @@ from matplotlib.figure import Figure
 
 from m2fnet.formatting import plain
 
-# Paul Tol's "bright" scheme (SRON/EPS/TN/09-002, 2021): distinct for every kind of colour vision. A colour never
-# stands alone: each has a marker too, for print in grey.
+# Paul Tol's "bright" scheme (SRON/EPS/TN/09-002, 2021): distinct for every kind of colour vision. Each colour
+# has a marker too, for print in grey.
 COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#555555")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 GREY = "#777777"
-SHADES = "Blues"  # one hue from light to dark: read by lightness alone
+SHADES = "Blues"  # one hue from light to dark: read by its lightness
 
 _STYLE: Any = {
     "axes.grid": True,
@@ -34,7 +35,7 @@ _STYLE: Any = {
 }
 
 
-def styled() -> Any:  # noqa: ANN401
+def styled() -> AbstractContextManager[None]:
     """A context in which figures are made and saved in this style; the user's own settings stay as they are."""
     return mpl.rc_context(_STYLE)
 

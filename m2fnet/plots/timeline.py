@@ -1,4 +1,4 @@
-"""Dialogue timeline: what was said, what it was labelled and what the network made of it, turn by turn."""
+"""Dialogue timeline: what was said, what it was labelled and what the network predicted, utterance by utterance."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,30 +11,30 @@ from numpy.typing import NDArray
 from m2fnet.plots.style import COLOURS, GREY, SHADES, short, styled
 from m2fnet.records import Dialogue
 
-_TEXT = 58  # characters of a turn that fit beside the picture
+_TEXT = 58  # characters of an utterance that fit at the left of the picture
 
 
 def timeline(dialogue: Dialogue, probabilities: Mapping[str, Mapping[str, float]], classes: Sequence[str]) -> Figure:
-    """Probability of every emotion at every turn of a dialogue, with the true one framed.
+    """Probability of every emotion for every utterance of a dialogue, with the true one framed.
 
     Args:
-        dialogue: turns in speaking order; one row each.
-        probabilities: utterance id -> emotion -> probability; a turn without is drawn empty.
+        dialogue: utterances in speaking order; one row each.
+        probabilities: utterance id -> emotion -> probability; an utterance without is drawn empty.
         classes: the emotions in the order of the columns.
     """
-    turns = dialogue.utterances
-    values = np.array([[probabilities.get(t.id, {}).get(name, np.nan) for name in classes] for t in turns])
+    utterances = dialogue.utterances
+    values = np.array([[probabilities.get(t.id, {}).get(name, np.nan) for name in classes] for t in utterances])
     with styled():
-        figure = Figure(figsize=(5.8 + 0.75 * len(classes), 1.9 + 0.34 * len(turns)))
+        figure = Figure(figsize=(5.8 + 0.75 * len(classes), 1.9 + 0.34 * len(utterances)))
         axes = figure.subplots()
         mesh = axes.pcolormesh(100 * values, vmin=0, vmax=100, cmap=SHADES, edgecolors="white", linewidth=1)
-        for row, turn in enumerate(turns):
-            _mark(axes, row, values[row], classes.index(turn.label) if turn.label in classes else None)
-        rows = [short(f"{turn.speaker or 'someone'}: {turn.text or '(no transcript)'}", _TEXT) for turn in turns]
-        axes.set_yticks(np.arange(len(turns)) + 0.5, rows, fontsize=10, parse_math=False)
+        for row, utterance in enumerate(utterances):
+            _mark(axes, row, values[row], classes.index(utterance.label) if utterance.label in classes else None)
+        rows = [short(f"{u.speaker or 'someone'}: {u.text or '(no transcript)'}", _TEXT) for u in utterances]
+        axes.set_yticks(np.arange(len(utterances)) + 0.5, rows, fontsize=10, parse_math=False)
         names = [short(name, 18) for name in classes]
         axes.set_xticks(np.arange(len(classes)) + 0.5, names, rotation=45, ha="right", parse_math=False)
-        axes.set(xlim=(0, len(classes)), ylim=(len(turns), 0), xlabel="emotion", ylabel="turn")
+        axes.set(xlim=(0, len(classes)), ylim=(len(utterances), 0), xlabel="emotion", ylabel="utterance")
         axes.grid(visible=False)
         axes.tick_params(length=0)
         figure.colorbar(mesh, ax=axes, label="probability (%)", aspect=30, pad=0.02)
@@ -42,7 +42,7 @@ def timeline(dialogue: Dialogue, probabilities: Mapping[str, Mapping[str, float]
 
 
 def _mark(axes: Axes, row: int, values: NDArray[np.float64], true: int | None) -> None:
-    """Write the probability of the answer, and frame the true emotion."""
+    """Write the probability of the predicted emotion, and frame the true emotion."""
     if np.isnan(values).all():
         axes.text(0.1, row + 0.5, "no label, not scored", va="center", color=GREY, fontsize=9)
         return

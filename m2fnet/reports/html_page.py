@@ -4,13 +4,15 @@ import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+
+import pandas as pd
 
 from m2fnet.files import replaced, write_text
-from m2fnet.formatting import bounds, plain, spread
+from m2fnet.formatting import cells, plain
 from m2fnet.plots.style import rendered
-from m2fnet.reports.figures import LeftOut, Picture
-from m2fnet.reports.summary_page import how_drawn, what_differs
+from m2fnet.reports.figures import NotDrawn, Picture
+from m2fnet.reports.summary import Summary
+from m2fnet.reports.summary_page import Section, heading, sections
 
 PAGE, FOLDER = "report.html", "plots"
 
@@ -26,9 +28,10 @@ _HEAD = """<!DOCTYPE html>
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }}
 table {{ border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }}
-td, th {{ border: 1px solid #bbb; padding: .3rem .7rem; text-align: left; }}
+td, th {{ border: 1px solid #bbb; padding: .3rem .7rem; text-align: left; white-space: nowrap; }}
+th {{ background: #f3f3f3; }}
+p, figcaption, li {{ max-width: 50rem; }}
 figure {{ margin: 0; }}
-figcaption {{ max-width: 50rem; }}
 img {{ max-width: 100%; height: auto; }}
 section {{ margin-top: 2.5rem; }}
 </style>
@@ -36,100 +39,64 @@ section {{ margin-top: 2.5rem; }}
 """
 
 
-def write_page(folder: Path, summary: Mapping[str, Any], drawn: Sequence[Picture | LeftOut]) -> Path:
+def write_page(
+    folder: Path, summary: Summary, drawn: Sequence[Picture | NotDrawn], *, selected_on_test: bool = False
+) -> Path:
     """Write ``plots/*.svg``, ``plots/*.png`` and ``report.html`` into ``folder`` and return the page's path."""
     images = {}
     for picture in drawn:
         if isinstance(picture, Picture):
             images[picture.name] = rendered(picture.figure, "svg")
-            _write(folder / FOLDER / f"{picture.name}.svg", images[picture.name])
-            _write(folder / FOLDER / f"{picture.name}.png", rendered(picture.figure, "png"))
-    write_text(folder / PAGE, as_html(summary, drawn, images))
+            for kind, content in (("svg", images[picture.name]), ("png", rendered(picture.figure, "png"))):
+                with replaced(folder / FOLDER / f"{picture.name}.{kind}") as temporary:
+                    temporary.write_bytes(content)
+    page = as_html(heading(summary), sections(summary, selected_on_test=selected_on_test), drawn, images)
+    write_text(folder / PAGE, page)
     return folder / PAGE
 
 
-def as_html(summary: Mapping[str, Any], drawn: Sequence[Picture | LeftOut], images: Mapping[str, bytes]) -> str:
-    """The page: scores, a list of links, every picture with its caption, and what was left out and why.
+def as_html(
+    title: str, tables: Sequence[Section], drawn: Sequence[Picture | NotDrawn], images: Mapping[str, bytes]
+) -> str:
+    """The page: the first table, a list of links, every picture with its caption, the other tables, what is not drawn.
 
     Args:
-        summary: of `m2fnet.reports.summary.summarise_settings`.
-        drawn: in their order; any text in them may come from strangers.
+        title: of the page; any text in it and in what follows may come from strangers.
+        tables: of the printed page.
+        drawn: in their order.
         images: name of a picture -> its svg file.
     """
     shown = [picture for picture in drawn if isinstance(picture, Picture)]
-    title = f"{summary['corpus']}: {summary['turns']} test turns in {summary['dialogues']} dialogues"
-    return "\n".join(
-        [
-            _HEAD.format(title=_text(title)),
-            f"<body>\n<h1>{_text(title)}</h1>",
-            *_scores(summary),
-            "<nav><ul>",
-            *(f'<li><a href="#{picture.name}">{_text(picture.title)}</a></li>' for picture in shown),
-            "</ul></nav>",
-            *(_section(picture, images[picture.name]) for picture in shown),
-            *_left_out([picture for picture in drawn if isinstance(picture, LeftOut)]),
-            "</body>\n</html>\n",
+    missing = [picture for picture in drawn if isinstance(picture, NotDrawn)]
+    lines = [_HEAD.format(title=_text(title)), f"<body>\n<h1>{_text(title)}</h1>"]
+    for section in tables[:1]:
+        lines += [_table(section.table), *(f"<p>{_text(note)}</p>" for note in section.notes)]
+    links = [(picture.name, picture.title) for picture in shown]
+    links += [(f"table-{number}", section.title) for number, section in enumerate(tables[1:], start=1)]
+    lines += ["<nav><ul>", *(f'<li><a href="#{name}">{_text(what)}</a></li>' for name, what in links), "</ul></nav>"]
+    for picture in shown:
+        # an image runs no script and loads nothing, which an svg written into the page could
+        source = f"data:image/svg+xml;base64,{base64.b64encode(images[picture.name]).decode('ascii')}"
+        lines += [
+            f'<section id="{picture.name}"><h2>{_text(picture.title)}</h2>',
+            f'<figure><img alt="{_text(picture.title)}" src="{source}">',
+            f"<figcaption>{_text(picture.caption)} Files: {FOLDER}/{picture.name}.svg, .png.</figcaption></figure>",
+            "</section>",
         ]
-    )
+    for number, section in enumerate(tables[1:], start=1):
+        lines += [f'<section id="table-{number}"><h2>{_text(section.title)}</h2>', _table(section.table)]
+        lines += [*(f"<p>{_text(note)}</p>" for note in section.notes), "</section>"]
+    if missing:
+        reasons = [f"<li>{_text(picture.title)}: {_text(picture.reason)}</li>" for picture in missing]
+        lines += ["<section><h2>Not drawn</h2><ul>", *reasons, "</ul></section>"]
+    return "\n".join([*lines, "</body>\n</html>\n"])
 
 
-def _scores(summary: Mapping[str, Any]) -> list[str]:
-    """The head of the printed page; all other numbers stand there."""
-    columns = ("weighted F1", "accuracy", "macro F1")
-    header = ["setting", "modalities", "seeds", *(f"{name} (%), with interval" for name in columns)]
-    keys = ("weighted_f1", "accuracy", "macro_f1")
-    rows = [
-        [
-            row["setting"],
-            " + ".join(row["modalities"]),
-            ", ".join(map(str, row["seeds"])),
-            *(_score(row[f"test.{key}"]) for key in keys),
-        ]
-        for row in summary["settings"]
-    ]
-    differs = what_differs(summary, {row["setting"]: row["setting"] for row in summary["settings"]})
-    rows += [[f"always {row['class']}", "–", "–", *(_score(row[key]) for key in keys)] for row in summary["majority"]]
-    return [
-        *_table(header, rows),
-        f"<p>{_text(how_drawn(summary))}</p>",
-        *(_table(differs[0], differs[1:]) if differs else []),
-    ]
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [
-        "<table>",
-        f"<tr>{''.join(f'<th>{_text(cell)}</th>' for cell in header)}</tr>",
-        *(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in rows),
-        "</table>",
-    ]
-
-
-def _score(score: Mapping[str, float | None]) -> str:
-    return spread(score) if score["low"] is None else f"{spread(score)} ({bounds(score)})"
-
-
-def _section(picture: Picture, svg: bytes) -> str:
-    # an image runs no script and loads nothing, which an svg written into the page could
-    source = f"data:image/svg+xml;base64,{base64.b64encode(svg).decode('ascii')}"
-    title, caption = _text(picture.title), _text(picture.caption)
-    return (
-        f'<section id="{picture.name}"><h2>{title}</h2>\n<figure><img alt="{title}" src="{source}">\n'
-        f"<figcaption>{caption} Files: {FOLDER}/{picture.name}.svg, .png.</figcaption></figure></section>"
-    )
-
-
-def _left_out(missing: Sequence[LeftOut]) -> list[str]:
-    if not missing:
-        return []
-    rows = [f"<li>{_text(picture.title)}: {_text(picture.reason)}</li>" for picture in missing]
-    return ["<section><h2>Not drawn</h2><ul>", *rows, "</ul></section>"]
+def _table(frame: pd.DataFrame) -> str:
+    header = "".join(f"<th>{_text(str(name))}</th>" for name in frame.columns)
+    rows = ["".join(f"<td>{_text(cell)}</td>" for cell in row) for row in cells(frame)]
+    return "\n".join(["<table>", *(f"<tr>{row}</tr>" for row in (header, *rows)), "</table>"])
 
 
 def _text(text: str) -> str:
     return escape(plain(text))
-
-
-def _write(path: Path, content: bytes) -> None:
-    with replaced(path) as temporary:
-        temporary.write_bytes(content)

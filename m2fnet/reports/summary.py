@@ -1,11 +1,13 @@
-"""Several tested settings as numbers: scores with intervals, differences, classes, dialogues and groups of turns."""
+"""Several tested settings as one tidy table: scores with intervals, differences, classes, dialogues and groups."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from m2fnet.errors import UsageError
 from m2fnet.metrics.bootstrap import (
@@ -21,51 +23,160 @@ from m2fnet.metrics.scores import Tables, accuracy, class_f1, confusion_tables, 
 from m2fnet.records import Dialogue
 from m2fnet.runs.tested import TestedRun, TestedSetting, what_differs
 
+COLUMNS = (
+    *("table", "setting", "minus", "split", "group", "class", "score", "value", "sd", "low", "high"),
+    *("seeds", "utterances", "dialogues"),
+)
 STATISTICS: dict[str, Statistic] = {"weighted_f1": weighted_f1, "accuracy": accuracy, "macro_f1": macro_f1}
-SHORT = 4  # labelled turns, below which a dialogue's own weighted F1 takes few values
+SHORT = 4  # labelled utterances, below which a dialogue's own weighted F1 takes few values
+
+Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All numbers of ``m2fnet report``; every score is a fraction from 0 to 1.
+
+    Attributes:
+        corpus: name of the corpus.
+        utterances: number of labelled test utterances.
+        dialogues: number of their dialogues.
+        short_dialogues: how many of those have fewer than `SHORT` labelled utterances.
+        resampling: how the intervals were drawn.
+        settings: a row per setting: ``setting`` as in ``scores``, ``name`` without the folders that all share, what
+            was trained and on what, its seeds and run folders, and ``best_seed_selected_on_test``.
+        differs: a row per setting with its ``name``, a column per dotted key whose value is not the same in all.
+        scores: a row per number with the columns `COLUMNS`. ``table`` is ``overall``, ``seed``, ``class``,
+            ``dialogues``, ``difference`` (``setting`` less the setting ``minus``) or the title of a grouping; ``value``
+            the mean over seeds, ``sd`` its standard deviation (n - 1; missing for one seed), ``low`` and ``high`` the
+            interval over dialogues (missing below `FEWEST_DIALOGUES`).
+    """
+
+    corpus: str
+    utterances: int
+    dialogues: int
+    short_dialogues: int
+    resampling: Resampling
+    settings: pd.DataFrame
+    differs: pd.DataFrame
+    scores: pd.DataFrame
+
+    def table(self, name: str) -> pd.DataFrame:
+        """The rows of ``scores`` that belong to one table."""
+        return self.scores[self.scores["table"] == name]
+
+    @property
+    def groupings(self) -> list[str]:
+        """Titles of the groupings among the tables."""
+        ours = ("overall", "seed", "class", "dialogues", "difference")
+        return [name for name in self.scores["table"].unique() if name not in ours]
+
+    def as_dict(self) -> dict[str, object]:
+        """What ``summary.json`` holds: the facts, and both tables as a list of rows."""
+        return {
+            "corpus": self.corpus,
+            "utterances": self.utterances,
+            "dialogues": self.dialogues,
+            "short_dialogues": self.short_dialogues,
+            "bootstrap": {"over": "dialogues", **asdict(self.resampling)},
+            "settings": records(self.settings),
+            "differs": records(self.differs),
+            "scores": records(self.scores),
+        }
+
+
+def records(frame: pd.DataFrame) -> list[Row]:
+    """The rows of ``frame`` for a JSON file, None for what is missing.
+
+    Example:
+        >>> records(pd.DataFrame({"class": ["joy"], "sd": [float("nan")]}))
+        [{'class': 'joy', 'sd': None}]
+    """
+    plain = frame.astype(object)
+    found: list[Row] = plain.where(frame.notna(), None).to_dict("records")
+    return found
 
 
 def summarise_settings(
     settings: Sequence[TestedSetting],
     *,
     compare: Sequence[tuple[TestedSetting, TestedSetting]] = (),
-    by: Sequence[str] = (),
+    group_by: Sequence[str] = (),
     dialogues: Sequence[Dialogue] = (),
     resampling: Resampling | None = None,
-) -> dict[str, Any]:
-    """All numbers of ``m2fnet report`` as they go into its JSON file; every score is a fraction from 0 to 1.
-
-    A score is ``{"mean", "sd", "low", "high"}``: mean and standard deviation over seeds (n - 1; None for one seed) and
-    the interval over dialogues of that mean (None below `FEWEST_DIALOGUES`).
+) -> Summary:
+    """All numbers of ``m2fnet report``.
 
     Args:
         settings: as `m2fnet.runs.tested.collect` returns them.
         compare: pairs whose differences, first minus second, get an interval.
-        by: keys of `m2fnet.metrics.groups.GROUPINGS`.
-        dialogues: the test dialogues with all their turns; needed for ``by`` alone.
+        group_by: keys of `m2fnet.metrics.groups.GROUPINGS`.
+        dialogues: the test dialogues with all their utterances; only needed for ``group_by``.
         resampling: how intervals are drawn.
     """
     resampling = resampling or Resampling()
     first = settings[0].runs[0]
     tables = {setting.name: setting.tables() for setting in settings}
+    one_run = tables[settings[0].name][0]
+    classes = {name: partial(_one_class, n) for n, name in enumerate(first.report["classes"])}
+    size = {"utterances": int(one_run.sum()), "dialogues": len(one_run)}
+
+    rows: list[Row] = []
+    # usually one majority class: settings trained on other splits may have another
+    for name in dict.fromkeys(setting.runs[0].report["test"]["majority_class"] for setting in settings):
+        baseline = {"table": "overall", "setting": majority_name(name), "split": "test"}
+        rows += _scored(baseline, _always(first, name)[None], STATISTICS, resampling)
+    for setting in settings:
+        head = {"setting": setting.name, "split": "test"}
+        counts = tables[setting.name]
+        rows += _scored({"table": "overall", **head}, counts, STATISTICS, resampling)
+        on_dev = [run.report["dev"]["weighted_f1"] for run in setting.runs]
+        rows.append({"table": "overall", **head, "split": "dev", "score": "weighted_f1", **_over_seeds(on_dev)})
+        for seed, one in zip(setting.seeds, counts, strict=True):
+            whole = one.sum(0)
+            rows += [
+                {"table": "seed", **head, **size, "group": str(seed), "score": score, "value": float(statistic(whole))}
+                for score, statistic in STATISTICS.items()
+            ]
+        for row in _scored({"table": "class", **head}, counts, classes, resampling):
+            rows.append({**row, "class": row["score"], "score": "f1"})
+        rows += [{"table": "dialogues", **head, **size, **row} for row in _quartiles(counts)]
+    for a, b in compare:
+        pair = {"table": "difference", "setting": a.name, "minus": b.name, "split": "test"}
+        rows += [{**pair, **size, **row} for row in _differences(tables[a.name], tables[b.name], classes, resampling)]
+    for grouping in (grouping for key in group_by for grouping in GROUPINGS[key]):
+        for group, ids in groups(dialogues, grouping).items():
+            head, members = {"table": grouping.title, "split": "test", "group": group}, set(ids)
+            name = first.report["test"]["majority_class"]
+            baseline = {**head, "setting": majority_name(name)}
+            rows += _scored(baseline, _always(first, name, members)[None], STATISTICS, resampling)
+            for setting in settings:
+                rows += _scored({**head, "setting": setting.name}, setting.tables(members), STATISTICS, resampling)
+
+    scores = pd.DataFrame([{"minus": "", "group": "", "class": "", **row} for row in rows], columns=list(COLUMNS))
+    counted = ["seeds", "utterances", "dialogues"]
+    scores[counted] = scores[counted].astype("Int64")
+    names = short_names([setting.name for setting in settings])
     differs = what_differs(settings)
-    return {
-        "corpus": first.report["corpus"],
-        "turns": len(first.predictions),
-        "dialogues": next(iter(tables.values())).shape[1],
-        "bootstrap": {"over": "dialogues", **asdict(resampling)},
-        "majority": [_majority(first, name, resampling) for name in _majority_classes(settings)],
-        "settings": [
-            {**_setting(setting, tables[setting.name], resampling), "differs": differs[setting.name]}
-            for setting in settings
-        ],
-        "differences": [_difference(pair, tables, resampling) for pair in compare],
-        "groups": [
-            _groups(settings, name, grouping.title, groups(dialogues, grouping), resampling)
-            for name in by
-            for grouping in GROUPINGS[name]
-        ],
-    }
+    return Summary(
+        corpus=first.report["corpus"],
+        **size,
+        short_dialogues=int((one_run.sum((-2, -1)) < SHORT).sum()),
+        resampling=resampling,
+        settings=pd.DataFrame([_facts(setting, name) for setting, name in zip(settings, names, strict=True)]),
+        differs=pd.DataFrame([{"setting": n, **differs[s.name]} for s, n in zip(settings, names, strict=True)]),
+        scores=scores,
+    )
+
+
+def majority_name(label: str) -> str:
+    """The setting under which the scores of always predicting ``label`` are listed.
+
+    Example:
+        >>> majority_name("neutral")
+        'majority class (neutral)'
+    """
+    return f"majority class ({label})"
 
 
 def pairs_to_compare(settings: Sequence[TestedSetting]) -> list[tuple[TestedSetting, TestedSetting]]:
@@ -77,7 +188,7 @@ def pairs_to_compare(settings: Sequence[TestedSetting]) -> list[tuple[TestedSett
 
 
 def named(settings: Sequence[TestedSetting], name: str) -> TestedSetting:
-    """The setting called ``name``, by its own name, the end of it, or the folder of one of its runs.
+    """The setting called ``name``: its own name, the end of it, or the folder of one of its runs.
 
     Raises:
         UsageError: if there is none, or more than one.
@@ -94,29 +205,31 @@ def named(settings: Sequence[TestedSetting], name: str) -> TestedSetting:
     return found[0]
 
 
-def _setting(setting: TestedSetting, tables: Tables, resampling: Resampling) -> dict[str, Any]:
-    first, reports = setting.runs[0].report, [run.report for run in setting.runs]
-    scores, per_class = _scores(tables, STATISTICS, resampling), _scores(tables, _classes(first), resampling)
+def short_names(settings: Sequence[str]) -> list[str]:
+    """What of the path of each setting tells it apart.
+
+    Example:
+        >>> short_names(["runs/meld/text", "runs/meld/audio"])
+        ['text', 'audio']
+    """
+    places = [Path(name).resolve() for name in settings]
+    common = os.path.commonpath([place.parent for place in places])
+    return [str(place.relative_to(common)) for place in places]
+
+
+def _facts(setting: TestedSetting, name: str) -> Row:
+    first = setting.runs[0].report
     return {
         "setting": setting.name,
-        "corpus": first["corpus"],
-        "manifest_sha256": first["manifest_sha256"],
-        "modalities": first["modalities"],
-        "select": first["select"],
+        "name": name,
+        "modalities": " + ".join(first["modalities"]),
         "seeds": setting.seeds,
-        "n": int(tables[0].sum()),
+        "select": first["select"],
+        "manifest_sha256": first["manifest_sha256"],
         "majority_class": first["test"]["majority_class"],
-        **{f"test.{name}": score for name, score in scores.items()},
-        "dev.weighted_f1": _spread([report["dev.weighted_f1"] for report in reports]),
-        "per_class_f1": per_class,
-        "per_dialogue": _per_dialogue(tables),
-        "best_seed_selected_on_test": max(report["test.weighted_f1"] for report in reports),
+        "best_seed_selected_on_test": max(run.report["test"]["weighted_f1"] for run in setting.runs),
         "runs": [str(run.folder) for run in setting.runs],
     }
-
-
-def _classes(report: Mapping[str, Any]) -> dict[str, Statistic]:
-    return {name: partial(_one_class, number) for number, name in enumerate(report["classes"])}
 
 
 def _one_class(number: int, tables: Tables) -> Tables:
@@ -124,79 +237,53 @@ def _one_class(number: int, tables: Tables) -> Tables:
     return one
 
 
-def _scores(
-    tables: Tables, statistics: Mapping[str, Statistic], resampling: Resampling
-) -> dict[str, dict[str, float | None]]:
+def _scored(
+    head: Mapping[str, object], tables: Tables, statistics: Mapping[str, Statistic], resampling: Resampling
+) -> Iterator[Row]:
+    """A row per score of matrices ``(S, D, C, C)``: mean and deviation over the seeds, interval over the dialogues."""
     intervals = bootstrap_intervals(tables, statistics, resampling)
-    whole = tables.sum(1)
-    return {
-        name: _spread(statistic(whole).tolist()) | _bounds(intervals[name], tables.shape[1])
-        for name, statistic in statistics.items()
-    }
+    whole, dialogues = tables.sum(1), tables.shape[1]
+    for name, statistic in statistics.items():
+        yield {
+            **head,
+            "score": name,
+            **_over_seeds(statistic(whole).tolist()),
+            **_bounds(intervals[name], dialogues),
+            "utterances": int(whole[0].sum()),
+            "dialogues": dialogues,
+        }
 
 
-def _spread(values: Sequence[float]) -> dict[str, float | None]:
-    return {"mean": float(np.mean(values)), "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None}
+def _over_seeds(values: Sequence[float]) -> Row:
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return {"value": float(np.mean(values)), "sd": sd, "seeds": len(values)}
 
 
-def _bounds(interval: Interval, dialogues: int) -> dict[str, float | None]:
-    if dialogues < FEWEST_DIALOGUES:
-        return {"low": None, "high": None}
-    return {"low": interval.low, "high": interval.high}
-
-
-def _majority_classes(settings: Sequence[TestedSetting]) -> list[str]:
-    """Usually one: settings trained on other splits may have another majority class."""
-    return list(dict.fromkeys(setting.runs[0].report["test"]["majority_class"] for setting in settings))
-
-
-def _majority(run: TestedRun, name: str, resampling: Resampling) -> dict[str, Any]:
-    return {"class": name, **_scores(_always(run, name)[None], STATISTICS, resampling)}
+def _bounds(interval: Interval, dialogues: int) -> Row:
+    return {"low": interval.low, "high": interval.high} if dialogues >= FEWEST_DIALOGUES else {}
 
 
 def _always(run: TestedRun, name: str, ids: Collection[str] | None = None) -> Tables:
-    """Confusion matrices (D, C, C) of answering ``name`` to every turn."""
+    """Confusion matrices (D, C, C) of predicting ``name`` for every utterance."""
     rows = [p for p in run.predictions if ids is None or p.id in ids]
     labels, dialogues = [str(p.label) for p in rows], [p.dialogue for p in rows]
     return confusion_tables(labels, [name] * len(rows), dialogues, run.report["classes"])
 
 
-def _per_dialogue(tables: Tables) -> dict[str, Any]:
-    """Quartiles over dialogues of each dialogue's own score, averaged over seeds, and how many dialogues are short."""
-    of_each = {name: STATISTICS[name](tables).mean(0) for name in ("weighted_f1", "accuracy")}
-    return {
-        **{name: np.quantile(values, [0.25, 0.5, 0.75]).tolist() for name, values in of_each.items()},
-        "dialogues": tables.shape[1],
-        "short": int((tables[0].sum((-2, -1)) < SHORT).sum()),
-    }
+def _quartiles(tables: Tables) -> Iterator[Row]:
+    """Quartiles over dialogues of each dialogue's own score, averaged over seeds."""
+    for name in ("weighted_f1", "accuracy"):
+        values = np.quantile(STATISTICS[name](tables).mean(0), [0.25, 0.5, 0.75]).tolist()
+        for group, value in zip(("25 %", "median", "75 %"), values, strict=True):
+            yield {"group": group, "score": name, "value": value, "seeds": len(tables)}
 
 
-def _difference(
-    pair: tuple[TestedSetting, TestedSetting], tables: Mapping[str, Tables], resampling: Resampling
-) -> dict[str, Any]:
-    first, second = pair
-    statistics = {**STATISTICS, **{f"F1 of {k}": v for k, v in _classes(first.runs[0].report).items()}}
-    found = paired_differences(tables[first.name], tables[second.name], statistics, resampling)
-    dialogues = tables[first.name].shape[1]
-    scores = {name: {"difference": interval.value, **_bounds(interval, dialogues)} for name, interval in found.items()}
-    return {"first": first.name, "second": second.name, "scores": scores}
-
-
-def _groups(
-    settings: Sequence[TestedSetting], by: str, title: str, members: Mapping[str, list[str]], resampling: Resampling
-) -> dict[str, Any]:
-    rows = [_group(settings, name, set(ids), resampling) for name, ids in members.items()]
-    return {"by": by, "title": title, "groups": rows}
-
-
-def _group(settings: Sequence[TestedSetting], name: str, ids: set[str], resampling: Resampling) -> dict[str, Any]:
-    """Scores of some turns; the draws are from the dialogues that have such a turn."""
-    first = settings[0].runs[0]
-    always = _always(first, first.report["test"]["majority_class"], ids)
-    return {
-        "group": name,
-        "turns": int(always.sum()),
-        "dialogues": len(always),
-        "majority_weighted_f1": float(weighted_f1(always.sum(0))),
-        "settings": {setting.name: _scores(setting.tables(ids), STATISTICS, resampling) for setting in settings},
-    }
+def _differences(
+    first: Tables, second: Tables, classes: Mapping[str, Statistic], resampling: Resampling
+) -> Iterator[Row]:
+    of_classes = {f"F1 of {name}": statistic for name, statistic in classes.items()}
+    found = paired_differences(first, second, {**STATISTICS, **of_classes}, resampling)
+    for name, interval in found.items():
+        label = name.removeprefix("F1 of ") if name in of_classes else ""
+        score = "f1" if label else name
+        yield {"score": score, "class": label, "value": interval.value, **_bounds(interval, first.shape[1])}

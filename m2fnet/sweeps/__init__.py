@@ -1,1 +1,1 @@
-"""Many runs of one configuration: planned, run in processes, told in the paper's tables."""
+"""Many runs of one configuration: planned, run in processes, compared with the paper's tables."""

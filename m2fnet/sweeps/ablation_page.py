@@ -1,24 +1,68 @@
-"""The tables of an ablation as a page of Markdown, in per cent, the paper's numbers beside ours."""
+"""The tables of an ablation as a page of Markdown, in per cent, with the paper's numbers next to ours."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
-from m2fnet.formatting import bounds, escaped, spread, table
-from m2fnet.reports.summary_page import PAIRED, how_drawn
+import pandas as pd
 
-_COLUMNS = (
-    "",
-    "weighted F1",
-    "paper",
-    "95 % interval",
-    "accuracy",
-    "paper's accuracy",
-    "dev weighted F1",
-    "seeds",
-)
+from m2fnet.formatting import bounds, escaped, is_given, markdown_table, spread
+from m2fnet.reports.summary_page import PAIRED
+
+_COLUMNS = ["", "weighted F1", "paper", "95 % interval", "accuracy", "paper's accuracy", "dev weighted F1", "seeds"]
+
+Score = Mapping[str, float | None]
 
 
-def as_markdown(content: Mapping[str, Any]) -> str:
+class AblationRow(TypedDict):
+    """A line of a table: ``scores`` are ``{"test.weighted_f1": {"value", "sd", "low", "high"}, ...}``."""
+
+    row: str
+    setting: str | None
+    seeds: Sequence[int]
+    runs: Sequence[str]
+    scores: Mapping[str, Score]
+    paper: Mapping[str, float] | None
+
+
+class AblationDifference(TypedDict):
+    """Weighted F1 of ``first`` less that of ``second``."""
+
+    first: str
+    second: str
+    value: float
+    low: float | None
+    high: float | None
+
+
+class AblationTable(TypedDict):
+    """One table: ``majority`` maps the name of each majority class to its scores, ``note`` says how they were drawn."""
+
+    name: str
+    title: str
+    rows: Sequence[AblationRow]
+    majority: Mapping[str, Mapping[str, Score]]
+    differences: Sequence[AblationDifference]
+    note: str
+
+
+class NotMade(TypedDict):
+    """A table that was not made, why, and the commands that help."""
+
+    title: str
+    why: str
+    commands: str
+
+
+class Ablation(TypedDict):
+    """What ``ablation.json`` holds."""
+
+    config: str
+    seeds: str
+    tables: Sequence[AblationTable]
+    not_made: Sequence[NotMade]
+
+
+def as_markdown(content: Ablation) -> str:
     """The page of what is in ``ablation.json``; the paper's columns only where a row has its numbers."""
     lines = [
         f"# Ablation of {escaped(content['config'])}, seeds {content['seeds']}",
@@ -27,52 +71,45 @@ def as_markdown(content: Mapping[str, Any]) -> str:
         "best is bold, not by test.",
     ]
     if not any(row["paper"] for part in content["tables"] for row in part["rows"]):
-        lines += ["", "The paper's numbers are of the test sets of MELD (2610 turns) and IEMOCAP (1622) alone."]
+        lines += ["", "The paper's numbers are only of the test sets of MELD (2610 utterances) and IEMOCAP (1622)."]
     for part in content["tables"]:
-        lines += ["", f"## {part['title']}", "", *_table(part)]
-        if part["summary"]:
-            lines += ["", how_drawn(part["summary"])]
+        lines += ["", f"## {part['title']}", "", *markdown_table(_table(part))]
+        lines += ["", part["note"]] if part["note"] else []
         if part["differences"]:
             lines += ["", *map(_difference, part["differences"]), "", PAIRED]
-    for one in content["left_out"]:
-        lines += ["", f"## {one['title']}", "", f"Left out: {one['why']}"]
+    for one in content["not_made"]:
+        lines += ["", f"## {one['title']}", "", f"Not made: {one['why']}"]
         if one["commands"]:
             lines += ["", "```bash", one["commands"].rstrip(), "```"]
     return "\n".join(lines) + "\n"
 
 
-def _table(part: Mapping[str, Any]) -> list[str]:
-    rows = part["rows"]
-    has_paper = any(row["paper"] for row in rows)
-    best = max((row["scores"]["dev.weighted_f1"]["mean"] for row in rows if row["scores"]), default=None)
-    always = part["summary"]["majority"] if part["summary"] else []
-    cells = [*map(_majority, always), *(_cells(row, best) for row in rows)]
-    kept = [name for name in _COLUMNS if has_paper or not name.startswith("paper")]
-    return table(kept, [[row.get(name, "–") for name in kept] for row in cells])
+def _table(part: AblationTable) -> pd.DataFrame:
+    """The rows as text, the majority class above them."""
+    on_dev = [row["scores"]["dev.weighted_f1"]["value"] or 0.0 for row in part["rows"] if row["scores"]]
+    lines: list[dict[str, object]] = [{"": name, **_ours(scores)} for name, scores in part["majority"].items()]
+    for row in part["rows"]:
+        line: dict[str, object] = {"": row["row"], "seeds": str(len(row["seeds"]))}
+        if row["paper"] is not None:
+            line["paper"], line["paper's accuracy"] = (
+                f"{row['paper'][key]:.2f}" for key in ("weighted_f1", "accuracy")
+            )
+        if row["scores"]:
+            dev = row["scores"]["dev.weighted_f1"]
+            line |= _ours(row["scores"])
+            line["dev weighted F1"] = f"**{spread(dev)}**" if dev["value"] == max(on_dev) else spread(dev)
+        lines.append(line)
+    table = pd.DataFrame(lines, columns=_COLUMNS)
+    has_paper = any(row["paper"] for row in part["rows"])
+    return table if has_paper else table.drop(columns=["paper", "paper's accuracy"])
 
 
-def _majority(score: Mapping[str, Any]) -> dict[str, str]:
-    return {"": f"majority class ({score['class']})", **_ours(score["weighted_f1"], score["accuracy"])}
+def _ours(scores: Mapping[str, Score]) -> dict[str, object]:
+    f1 = scores["test.weighted_f1"]
+    return {"weighted F1": spread(f1), "95 % interval": bounds(f1), "accuracy": spread(scores["test.accuracy"])}
 
 
-def _cells(row: Mapping[str, Any], best_dev: float | None) -> dict[str, str]:
-    """Column of `_COLUMNS` -> what stands there, where there is something."""
-    scores, paper = row["scores"], row["paper"]
-    cells = {"": row["row"], "seeds": "0"}
-    if paper is not None:
-        cells |= {"paper": f"{paper['weighted_f1']:.2f}", "paper's accuracy": f"{paper['accuracy']:.2f}"}
-    if scores is not None:
-        dev = scores["dev.weighted_f1"]
-        cells |= _ours(scores["test.weighted_f1"], scores["test.accuracy"])
-        cells["dev weighted F1"] = f"**{spread(dev)}**" if dev["mean"] == best_dev else spread(dev)
-        cells["seeds"] = str(len(scores["seeds"]))
-    return cells
-
-
-def _ours(f1: Mapping[str, Any], accuracy: Mapping[str, Any]) -> dict[str, str]:
-    return {"weighted F1": spread(f1), "95 % interval": bounds(f1), "accuracy": spread(accuracy)}
-
-
-def _difference(found: Mapping[str, Any]) -> str:
-    interval = "" if found["low"] is None else f" (95 % interval {bounds(found)})"
-    return f"- {found['first']} minus {found['second']}: {100 * found['difference']:+.2f} points{interval}"
+def _difference(found: AblationDifference) -> str:
+    ends = {"low": found["low"], "high": found["high"]}
+    interval = f" (95 % interval {bounds(ends)})" if is_given(found["low"]) else ""
+    return f"- {found['first']} minus {found['second']}: {100 * found['value']:+.2f} points{interval}"

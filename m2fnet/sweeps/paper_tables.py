@@ -12,7 +12,7 @@ from m2fnet.records import MODALITIES
 
 NET = "model.net.init_args"
 MOST = 6  # encoders and fusion layers that the paper tries
-# corpus and its number of test turns: the paper's numbers stand beside a score on these alone
+# corpus and its number of test utterances: only a score on these is compared with the paper's
 PAPER_CORPORA = {("iemocap6", 1622): "iemocap", ("meld", 2610): "meld"}
 
 Scores = tuple[float, float]  # accuracy, weighted F1
@@ -123,12 +123,12 @@ def tables(modalities: Sequence[str]) -> list[Table]:
 
 
 def modality_table(modalities: Sequence[str]) -> Table:
-    """Every subset of ``modalities``, side by side, and all of them with the fusion layers."""
+    """Every subset of ``modalities``, concatenated, and all of them with the fusion layers."""
     rows = [Row(_concat(chosen), _list(chosen), _SUBSETS.get(chosen, {})) for chosen in _subsets(modalities)]
     whole = tuple(modalities)
     paper = _WHOLE if whole == MODALITIES else {}
     fused = [Row(_fused(whole), _list(whole), paper)] if _can_fuse(whole) else []
-    return Table("modalities", "Which modalities", (_side_by_side(rows), *([_with_fusion(fused)] if fused else [])))
+    return Table("modalities", "Which modalities", (_concatenated(rows), *([_with_fusion(fused)] if fused else [])))
 
 
 def fusion_table(modalities: Sequence[str]) -> Table:
@@ -137,7 +137,7 @@ def fusion_table(modalities: Sequence[str]) -> Table:
     fused = [Row(_fused(subset), _list(subset), _WHOLE if subset == MODALITIES else {}) for subset in chosen]
     plain = [Row(_concat(subset), _list(subset), _SUBSETS[subset]) for subset in chosen]
     return Table(
-        "fusion", "Fusion layers or concatenation", (_with_fusion(fused), _side_by_side(plain)), is_paired=True
+        "fusion", "Fusion layers or concatenation", (_with_fusion(fused), _concatenated(plain)), is_paired=True
     )
 
 
@@ -156,7 +156,7 @@ def store_table(name: str, title: str, modality: str, folders: Mapping[str, str]
     return Table(name, title, (Part(f"data.stores.{modality}", rows),))
 
 
-def _side_by_side(rows: Sequence[Row]) -> Part:
+def _concatenated(rows: Sequence[Row]) -> Part:
     return Part("data.modalities", tuple(rows), {f"{NET}.fusion": "concat"})
 
 

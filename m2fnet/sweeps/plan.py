@@ -41,7 +41,7 @@ class Sweep:
         """A run for every seed of ``setting``, which overrules ``options``; nothing is trained.
 
         Raises:
-            UsageError: if a setting is wrong, or what lies in a run's folder is of other settings or data.
+            UsageError: if a setting is wrong, or what is in a run's folder is of other settings or data.
         """
         train = _trainer(self.stage)
         fit = ("fit", "--config", self.config, *options, *setting.options)
@@ -51,7 +51,7 @@ class Sweep:
         runs = []
         for seed in self.seeds:
             folder = first.with_name(f"seed-{seed}")
-            if (folder / CONFIG).exists():  # what lies there must be of these settings and data
+            if (folder / CONFIG).exists():  # what is there must be of these settings and data
                 train([*fit, f"--seed_everything={seed}", "--dry-run", "--quiet"])
             runs.append(PlannedRun(setting, seed, folder, self._commands((*fit, f"--seed_everything={seed}"), folder)))
         return runs

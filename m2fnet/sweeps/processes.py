@@ -1,4 +1,4 @@
-"""The runs of a sweep: every seed of every combination of settings, by the ordinary commands in processes of their own.
+"""The runs of a sweep: every seed of every combination of settings, by the ordinary commands in separate processes.
 
 The processes are forked from one that has imported what they need and done nothing else: importing takes longer than a
 small training does, and a fork starts as clean as a new process.
@@ -26,7 +26,8 @@ _FORBIDDEN = {
     "config": "a sweep is of one configuration",
     "seed_everything": "name the seeds with --seeds",
     "run": "every run is in the folder of its settings",
-    "plan": "a sweep plans by itself",
+    "dry-run": "a sweep plans all runs before the first",
+    "dry_run": "a sweep plans all runs before the first",
     "overwrite": "delete the run folders to train them again",
 }
 _LOOK = 0.1  # seconds between two looks at the children
@@ -177,7 +178,7 @@ class _Child:
         self.process.start()
 
     def outcome(self) -> Outcome | None:
-        """How it ended; None while it goes on."""
+        """How it ended; None while it runs."""
         code = self.process.exitcode
         return None if code is None else Outcome(self.run, code, monotonic() - self.started)
 
@@ -222,5 +223,5 @@ def _send(processes: Sequence[_Process], number: signal.Signals) -> None:
             with suppress(ProcessLookupError):  # it ended in between
                 try:
                     os.killpg(process.pid, number)
-                except ProcessLookupError:  # it has no session of its own yet
+                except ProcessLookupError:  # it has no separate session yet
                     os.kill(process.pid, number)

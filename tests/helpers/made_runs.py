@@ -1,5 +1,7 @@
 """A small corpus and tested runs on it, as `dialog test` leaves them, without training anything."""
 
+import wave
+
 import numpy as np
 import yaml
 
@@ -8,16 +10,19 @@ from m2fnet.records import LabelSet, Utterance
 from m2fnet.reports import run_report as report
 
 CLASSES = ("neutral", "joy", "anger")
-TURNS = (1, 2, 3, 4, 5, 6)  # of the dialogues, in turn
+UTTERANCES = (1, 2, 3, 4, 5, 6)  # of the dialogues, in turn
 
 
-def made_manifest(folder, *, dialogues=12, name="tiny", classes=CLASSES):
-    """A saved manifest: every seventh turn is unlabelled context, every third speaks through a clip."""
+def made_manifest(folder, *, dialogues=12, name="tiny", classes=CLASSES, sound=False):
+    """A saved manifest: every seventh utterance is unlabelled context, two of three name a clip.
+
+    With ``sound``, every test utterance has half a second of a tone.
+    """
     draw = np.random.default_rng(7)
     utterances = []
     for split in ("train", "dev", "test"):
         for d in range(dialogues):
-            for index in range(TURNS[d % len(TURNS)]):
+            for index in range(UTTERANCES[d % len(UTTERANCES)]):
                 n = len(utterances)
                 utterances.append(
                     Utterance(
@@ -29,11 +34,18 @@ def made_manifest(folder, *, dialogues=12, name="tiny", classes=CLASSES):
                         speaker=("Ann", "Bob", "Cleo")[n % 3],
                         text=f"This is sentence {n}.",
                         label=None if n % 7 == 6 else classes[draw.choice(3, p=[0.5, 0.3, 0.2])],
+                        audio=f"clips/{n}.wav" if sound and split == "test" else None,
                         video=f"clips/{n}.mp4" if n % 3 else None,
                     )
                 )
     root = folder / "raw"
-    root.mkdir(parents=True)
+    (root / "clips").mkdir(parents=True)
+    for number, utterance in enumerate(utterances):
+        if utterance.audio:
+            tone = np.sin(2 * np.pi * (150 + number) * np.arange(8000) / 16000)
+            with wave.open(str(root / utterance.audio), "wb") as file:
+                file.setparams((1, 2, 16000, 0, "NONE", ""))
+                file.writeframes((20000 * tone).astype("<i2").tobytes())
     return Manifest(name, LabelSet(name, classes), tuple(utterances), root=root).save(folder)
 
 
@@ -49,13 +61,13 @@ def answers(manifest, split, seed, right):
                 scores[classes.index(utterance.label)] += 1
             probabilities = dict(zip(classes, (scores / scores.sum()).tolist(), strict=True))
             answer = max(probabilities, key=probabilities.get)
-            told = (utterance.id, utterance.dialogue, utterance.label, answer, probabilities)
-            rows.append(report.ScoredPrediction(*told))
+            parts = (utterance.id, utterance.dialogue, utterance.label, answer, probabilities)
+            rows.append(report.ScoredPrediction(*parts))
     return rows
 
 
 def made_run(folder, manifest, place, *, seed=0, width=8, right=0.6, modalities=("text", "audio")):
-    """A run folder with config, report and predictions; ``place`` is where its config says that the manifest lies."""
+    """A run folder with config, report and predictions; ``place`` is where its config says that the manifest is."""
     folder.mkdir(parents=True)
     config = {
         "seed_everything": seed,

@@ -30,56 +30,56 @@ def test_fusion_against_concatenation_is_trained_once_and_compared(ablate, train
     assert [row["row"] for row in found["modalities"]["rows"]] == names
     assert sum(command[1] == "fit" for command in trained) == len(names)
     for row in found["modalities"]["rows"]:
-        (run,) = row["scores"]["runs"]
+        (run,) = row["runs"]
         report = json.loads(Path(run, "report.json").read_text(encoding="utf-8"))
-        assert row["scores"]["test.weighted_f1"]["mean"] == pytest.approx(report["test.weighted_f1"])
+        assert row["scores"]["test.weighted_f1"]["value"] == pytest.approx(report["test"]["weighted_f1"])
         assert " + ".join(report["modalities"]) == row["row"].partition(",")[0]
         config = yaml.safe_load(Path(run, "config.yaml").read_text(encoding="utf-8"))
         fusion = config["model"]["net"]["init_args"]["fusion"]
         assert (fusion == "attention") == row["row"].endswith("fusion")
         assert row["paper"] is None  # another corpus
     (difference,) = found["fusion"]["differences"]
-    scores = {row["row"]: row["scores"]["test.weighted_f1"]["mean"] for row in found["modalities"]["rows"]}
-    assert difference["difference"] == pytest.approx(scores[names[3]] - scores[names[2]])
+    scores = {row["row"]: row["scores"]["test.weighted_f1"]["value"] for row in found["modalities"]["rows"]}
+    assert difference["value"] == pytest.approx(scores[names[3]] - scores[names[2]])
     page, printed = (out / "ablation.md").read_text(encoding="utf-8"), capsys.readouterr().out
     assert page in printed
     assert "| majority class (" in page
     assert "of 2000 bootstrap draws (seed 0) of the 5 test dialogues" in page
     assert "Paired: each draw takes the same dialogues for both sides" in page
     assert "paper's accuracy" not in page
-    assert "The paper's numbers are of the test sets of MELD" in page
-    assert content["left_out"] == []
+    assert "The paper's numbers are only of the test sets of MELD" in page
+    assert content["not_made"] == []
     before = len(trained)
     assert ablate("--only", "modalities,fusion") == DONE
     assert len(trained) == before
-    assert ablate("--only", "modalities", "--modalities", "text") == DONE  # tables of its own
+    assert ablate("--only", "modalities", "--modalities", "text") == DONE  # other tables
     assert (out / "ablation.md").read_text(encoding="utf-8") == page
 
 
-def test_stores_are_compared_if_they_are_named_and_else_said_to_be_left_out(ablate, tiny_data, capsys):
+def test_stores_are_compared_if_they_are_named_and_else_said_not_to_be_made(ablate, tiny_data, capsys):
     audio = tiny_data / "audio"
     assert ablate("--only", "visual,losses", "--losses", f"one={audio}", "--out", "out") == DONE
     content, found = tables("out")
     assert [row["row"] for row in found["losses"]["rows"]] == ["one"]
-    (left_out,) = content["left_out"]
-    assert left_out["title"] == "Scene, face or both"
-    assert "m2fnet ablate --config tiny.yaml --only visual" in left_out["commands"]
-    assert f"--data.manifest {tiny_data / 'manifest'}" in left_out["commands"]
-    assert left_out["commands"] in capsys.readouterr().out
+    (not_made,) = content["not_made"]
+    assert not_made["title"] == "Scene, face or both"
+    assert "m2fnet ablate --config tiny.yaml --only visual" in not_made["commands"]
+    assert f"--data.manifest {tiny_data / 'manifest'}" in not_made["commands"]
+    assert not_made["commands"] in capsys.readouterr().out
     assert ablate("--only", "visual", "--visual", f"scene={audio}") == WRONG_USE
     assert "--visual names stores of audio embeddings" in capsys.readouterr().err
 
 
-def test_the_papers_numbers_stand_beside_ours_and_the_best_on_dev_is_bold():
+def test_the_papers_numbers_are_next_to_ours_and_the_best_on_dev_is_bold():
     def row(name, dev, paper):
-        score = {"mean": 0.5, "sd": 0.01, "low": 0.4, "high": 0.6}
-        scores = {"test.weighted_f1": score, "test.accuracy": score, "dev.weighted_f1": score | {"mean": dev}}
-        return {"row": name, "paper": paper, "scores": scores | {"seeds": [0, 1]}}
+        score = {"value": 0.5, "sd": 0.01, "low": 0.4, "high": 0.6}
+        scores = {"test.weighted_f1": score, "test.accuracy": score, "dev.weighted_f1": score | {"value": dev}}
+        return {"row": name, "paper": paper, "scores": scores, "seeds": [0, 1]}
 
     paper = {"accuracy": 67.85, "weighted_f1": 66.71}
     rows = [row("N = 1", 0.6, paper), row("N = 2", 0.7, None)]
-    tables = [{"title": "t", "rows": rows, "differences": [], "summary": None}]
-    page = as_markdown({"config": "c", "seeds": "0-1", "tables": tables, "left_out": []})
+    tables = [{"title": "t", "rows": rows, "differences": [], "majority": {}, "note": ""}]
+    page = as_markdown({"config": "c", "seeds": "0-1", "tables": tables, "not_made": []})
     assert "| N = 1 | 50.00 ± 1.00 | 66.71 | 40.00 to 60.00 | 50.00 ± 1.00 | 67.85 | 60.00 ± 1.00 | 2 |" in page
     assert "| N = 2 | 50.00 ± 1.00 | – | 40.00 to 60.00 | 50.00 ± 1.00 | – | **70.00 ± 1.00** | 2 |" in page
     assert "test sets of MELD" not in page
@@ -89,7 +89,7 @@ def test_runs_that_fail_leave_their_rows_empty(ablate, capsys):
     options = ("--modalities", "text", "--model.optimizer.lr", "1e30", "--out", "out")
     assert ablate("--only", "modalities", *options) == FAILED
     (row,) = tables("out")[1]["modalities"]["rows"]
-    assert (row["row"], row["scores"]) == ("text", None)
+    assert (row["row"], row["scores"]) == ("text", {})
     assert "1 of 1 runs failed" in capsys.readouterr().err
     assert "| text | – | – | – | – | 0 |" in Path("out/ablation.md").read_text(encoding="utf-8")
 
@@ -97,13 +97,13 @@ def test_runs_that_fail_leave_their_rows_empty(ablate, capsys):
 def test_stores_that_the_runs_would_not_read_are_refused(ablate, content, tiny_data, trained, capsys):
     visual = f"scene={tiny_data / 'visual'}"
     assert ablate("--only", "visual", "--visual", visual) == WRONG_USE
-    told = capsys.readouterr().err
-    assert "--visual compares stores of visual embeddings, but the runs read text and audio alone" in told
+    refused = capsys.readouterr().err
+    assert "--visual compares stores of visual embeddings, but the runs only read text and audio" in refused
     content["data"]["stores"]["visual"] = str(tiny_data / "visual")
     assert ablate("--visual", visual, "--modalities", "text,audio") == WRONG_USE
-    assert "but the runs read text and audio alone" in capsys.readouterr().err
+    assert "but the runs only read text and audio" in capsys.readouterr().err
     assert ablate("--losses", f"one={tiny_data / 'audio'}", "--data.modalities", "[text]") == WRONG_USE
-    assert "--losses compares stores of audio embeddings, but the runs read text alone" in capsys.readouterr().err
+    assert "--losses compares stores of audio embeddings, but the runs only read text" in capsys.readouterr().err
     assert ablate("--only", "visual", "--visual", visual, visual.replace("scene", "face")) == WRONG_USE
     assert "--visual gives one name or one store twice" in capsys.readouterr().err
     assert ablate("--only", "encoders", "--visual", visual) == WRONG_USE
@@ -111,13 +111,13 @@ def test_stores_that_the_runs_would_not_read_are_refused(ablate, content, tiny_d
     assert trained == []
 
 
-def test_what_has_nothing_to_fuse_is_refused_if_asked_for_and_else_left_out(ablate, monkeypatch, capsys):
+def test_what_has_nothing_to_fuse_is_refused_if_asked_for_and_else_not_made(ablate, monkeypatch, capsys):
     monkeypatch.setattr("m2fnet.commands.ablate.run_left", lambda *_: [])
     assert ablate("--only", "modalities,fusion_layers", "--modalities", "text") == WRONG_USE
     assert "--only names fusion_layers, but fusion needs text and another modality" in capsys.readouterr().err
     assert ablate("--modalities", "text", "--out", "out") == DONE
     page = Path("out/ablation.md").read_text(encoding="utf-8")
-    assert page.count("Left out: fusion needs text and another modality, and the runs read text.") == 2
+    assert page.count("Not made: fusion needs text and another modality, and the runs read text.") == 2
     assert list(tables("out")[1]) == ["modalities", "encoders"]
 
 
@@ -126,7 +126,7 @@ def test_what_has_nothing_to_fuse_is_refused_if_asked_for_and_else_left_out(abla
     [
         (["--only", "layers"], "'layers' is not one of modalities, fusion"),
         (["--modalities", "smell"], "'smell' is not one of text, audio, visual"),
-        (["--modalities", "text,visual"], "visual is to be combined, but tiny.yaml has stores of text and audio alone"),
+        (["--modalities", "text,visual"], "visual is to be combined, but tiny.yaml only has stores of text and audio"),
         (["--config", "conf/extractors/audio_mel.yaml"], "audio_mel.yaml names no data.stores"),
         (["--jobs", "0"], "--jobs is 0, expected at least 1"),
         (["--run", "x"], "--run cannot be given to a sweep"),

@@ -38,11 +38,11 @@ def test_another_result_fails_and_says_where_and_by_how_much(dialog, capsys):
     checkpoint["state_dict"][name].view(-1)[0] += 0.5
     torch.save(checkpoint, best)
     assert run(["reproduce", "run", "--into", "again"]) == FAILED
-    told = capsys.readouterr()
-    assert "weights   DIFFERENT  1 of " in told.out
-    assert f"the first is {name}; the largest difference is 0.5 in {name}" in told.out
-    assert "training  equal" in told.out
-    assert "again is not equal to run: weights." in told.err
+    printed = capsys.readouterr()
+    assert "weights   DIFFERENT  1 of " in printed.out
+    assert f"the first is {name}; the largest difference is 0.5 in {name}" in printed.out
+    assert "training  equal" in printed.out
+    assert "again is not equal to run: weights." in printed.err
 
 
 def test_versions_that_differ_are_listed(dialog, capsys):

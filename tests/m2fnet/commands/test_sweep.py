@@ -75,9 +75,9 @@ def test_settings_of_all_runs_are_passed_on(sweep):
 
 def test_a_run_that_fails_is_named_at_the_end_and_the_others_are_done(sweep, capsys):
     assert sweep("--seeds", "0", "--grid", "model.optimizer.lr=0.01,1e30,0.02") == FAILED
-    told = capsys.readouterr()
-    assert "lr=1e30, seed 0: FAILED, what the child said" in told.out
-    assert re.search(r"1 of 3 runs failed.*\n  runs/tiny-\w{8}/seed-0: what the child said", told.err)
+    printed = capsys.readouterr()
+    assert "lr=1e30, seed 0: FAILED, what the child said" in printed.out
+    assert re.search(r"1 of 3 runs failed.*\n  runs/tiny-\w{8}/seed-0: what the child said", printed.err)
     assert len(list(Path("runs").glob("*/seed-0/report.json"))) == 2
 
 

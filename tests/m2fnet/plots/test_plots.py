@@ -6,9 +6,11 @@ import re
 from xml.etree import ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
+from made_runs import made_manifest, made_run
 from matplotlib.text import Text
 
 from m2fnet.cli import DONE, WRONG_USE, run
@@ -17,7 +19,9 @@ from m2fnet.manifest import Manifest
 from m2fnet.plots.attention import DialogueAttention, attention_maps
 from m2fnet.plots.confusion import confusion
 from m2fnet.plots.missing import MissingScores, missing_curves
+from m2fnet.reports.mistakes import find_mistakes
 from m2fnet.runs.curves import Curves
+from m2fnet.runs.tested import collect
 from m2fnet.store import StoreWriter
 
 
@@ -52,17 +56,25 @@ def with_missing(folder, drop=0.05):
     return folder
 
 
-def with_attention(folder, weights=((1.0, 0.0), (0.25, 0.75))):
-    """As `m2fnet dialog test` leaves it, for one dialogue of two turns and three layers."""
-    turns = [{"id": "a", "speaker": "Ann", "label": "joy"}, {"id": "b", "speaker": None, "label": None}]
+def with_attention(folder, weights=((1.0, 0.0), (0.25, 0.75)), key="utterances"):
+    """As `m2fnet dialog test` leaves it, for one dialogue of two utterances and three layers."""
+    utterances = [{"id": "a", "speaker": "Ann", "label": "joy"}, {"id": "b", "speaker": None, "label": None}]
     maps = [{"layer": layer, "keys": "audio", "weights": weights} for layer in (1, 2, 3)]
-    content = {"dialogues": [{"dialogue": "d", "turns": turns, "attention": maps}]}
+    content = {"dialogues": [{"dialogue": "d", key: utterances, "attention": maps}]}
     (folder / "attention.json").write_text(json.dumps(content), encoding="utf-8")
     return folder
 
 
-def test_a_run_with_everything_gives_every_picture_inside_one_page(tested, corpus, tmp_path, capsys):
-    folder = with_attention(with_missing(with_store(with_logs(tested("a/seed-0")), corpus)))
+def with_sound(tmp_path, *names):
+    """Runs on a corpus whose test utterances can be heard, and the folder of its manifest."""
+    place = tmp_path / "heard"
+    manifest = made_manifest(place, sound=True)
+    return [made_run(tmp_path / name, manifest, place, seed=n) for n, name in enumerate(names)], place
+
+
+def test_a_run_with_everything_gives_every_picture_inside_one_page(tmp_path, capsys):
+    (folder,), corpus = with_sound(tmp_path, "a/seed-0")
+    folder = with_attention(with_missing(with_store(with_logs(folder), corpus)))
     assert run(["report", "--plots", str(folder), "--out", str(tmp_path / "out")]) == DONE, capsys.readouterr().err
     assert "Not drawn" not in capsys.readouterr().out
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
@@ -77,6 +89,8 @@ def test_a_run_with_everything_gives_every_picture_inside_one_page(tested, corpu
         "embeddings-1",
         "missing",
         "attention-1",
+        "spectrogram-1",
+        "spectrogram-3",
     }
     assert names == {path.stem for path in (tmp_path / "out" / "plots").glob("*.png")}
     assert len(images) == len(names)
@@ -95,7 +109,26 @@ def test_what_cannot_be_drawn_is_named_with_the_reason(tested, tmp_path, capsys)
     assert "Not drawn" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
-def test_of_a_run_with_one_modality_nothing_can_be_left_out(tested, tmp_path, capsys):
+def test_spectrograms_are_of_confident_mistakes_that_can_be_heard(tmp_path, capsys):
+    folders, place = with_sound(tmp_path, "a/seed-0", "a/seed-1")
+    mistakes = find_mistakes([run for s in collect(folders) for run in s.runs], Manifest.load(place), ["test"])
+    utterances = {u.id: u for u in Manifest.load(place).utterances}
+    first, second, *_ = mistakes["id"]
+    (place / "raw" / utterances[first].audio).write_bytes(b"no sound")
+    assert run(["report", "--plots", *map(str, folders), "--out", str(tmp_path / "out")]) == DONE
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert f"A confident mistake as sound: {second}" in page
+    assert f"A confident mistake as sound: {first}" not in page
+    for utterance in utterances.values():
+        if utterance.audio:
+            (place / "raw" / utterance.audio).unlink()
+    capsys.readouterr()
+    assert run(["report", "--plots", *map(str, folders), "--out", str(tmp_path / "out")]) == DONE
+    printed = capsys.readouterr().out
+    assert f"Not drawn: Spectrograms. No sound of the 30 test utterances tried can be read, first {first}: " in printed
+
+
+def test_of_a_run_with_one_modality_none_can_be_missing(tested, tmp_path, capsys):
     folder = tested("a/seed-0", modalities=("text",))
     assert run(["report", "--plots", str(folder), "--out", str(tmp_path / "out")]) == DONE
     assert "Not drawn: Missing modalities. Every run reads one modality" in capsys.readouterr().out
@@ -105,7 +138,7 @@ def drawn_texts(figure):
     return " ".join(text.get_text() for text in figure.findobj(Text))
 
 
-def test_curves_of_settings_lie_in_one_picture_as_means_over_their_runs(tested):
+def test_curves_of_settings_are_in_one_picture_as_means_over_their_runs(tested):
     runs = [
         MissingScores.read(with_missing(tested(f"a/seed-{n}", seed=n), drop)) for n, drop in enumerate((0.02, 0.04))
     ]
@@ -118,7 +151,7 @@ def test_curves_of_settings_lie_in_one_picture_as_means_over_their_runs(tested):
     assert [container.has_yerr for container in curve.containers] == [True, False]  # one run has no deviation
     assert [tick.get_text() for tick in points.get_yticklabels()] == ["text + audio", "text", "audio"]
     assert "majority class" in drawn_texts(figure)
-    assert curve.get_xlabel() == "chance of each modality to be left out of an utterance (%),\nwhich keeps at least one"
+    assert curve.get_xlabel() == "chance that a modality is missing from an utterance (%),\nwhich keeps at least one"
 
 
 def test_the_page_says_what_tells_two_settings_apart(tested, tmp_path):
@@ -130,7 +163,7 @@ def test_the_page_says_what_tells_two_settings_apart(tested, tmp_path):
     assert "<td>8</td></tr>" in page
 
 
-def test_missing_scores_of_other_data_are_not_drawn_beside_the_report(tested, tmp_path, capsys):
+def test_missing_scores_of_other_data_are_not_drawn(tested, tmp_path, capsys):
     folder = with_missing(tested("a/seed-0"))
     content = json.loads((folder / "missing.json").read_text(encoding="utf-8")) | {"manifest_sha256": "0"}
     (folder / "missing.json").write_text(json.dumps(content), encoding="utf-8")
@@ -156,10 +189,11 @@ def test_attention_that_is_none_is_refused(tested, weights):
         DialogueAttention.read(with_attention(tested("a/seed-0"), weights))
 
 
-def test_attention_is_labelled_with_speakers_and_emotions(tested):
-    (found,) = DialogueAttention.read(with_attention(tested("a/seed-0")))
-    assert found.turns == ("Ann: joy", "someone: no label")
-    figure = attention_maps(found.turns, found.maps)
+@pytest.mark.parametrize("key", ["utterances", "".join(["tur", "ns"])])  # the second is the key of older runs
+def test_attention_is_labelled_with_speakers_and_emotions(tested, key):
+    (found,) = DialogueAttention.read(with_attention(tested("a/seed-0"), key=key))
+    assert found.utterances == ("Ann: joy", "someone: no label")
+    figure = attention_maps(found.utterances, found.maps)
     first, *_, last, shades = figure.axes
     assert {"1 Ann: joy", "2 someone: no label"} == {t.get_text() for t in first.get_yticklabels()}
     assert {"1 Ann: joy", "2 someone: no label"} == {t.get_text() for t in last.get_xticklabels()}
@@ -168,16 +202,16 @@ def test_attention_is_labelled_with_speakers_and_emotions(tested):
 
 
 def test_text_from_strangers_is_escaped(tmp_path):
-    from m2fnet.reports.figures import LeftOut, Picture
+    from m2fnet.reports.figures import NotDrawn, Picture
     from m2fnet.reports.html_page import as_html
+    from m2fnet.reports.summary_page import Section
 
     hostile = "<script>alert(1)</script>\"'"
-    draw = {"draws": 1, "level": 0.95, "seed": 0}
-    summary = {"corpus": hostile, "turns": 1, "dialogues": 1, "settings": [], "majority": [], "bootstrap": draw}
-    drawn = [Picture("p", hostile, hostile, confusion(np.eye(2), ["a", "b"], "turns")), LeftOut(hostile, hostile)]
-    page = as_html(summary, drawn, {"p": b"<svg/>"})
+    drawn = [Picture("p", hostile, hostile, confusion(np.eye(2), ["a", "b"])), NotDrawn(hostile, hostile)]
+    table = Section(hostile, pd.DataFrame({hostile: [hostile]}), (hostile,))
+    page = as_html(hostile, [table, table], drawn, {"p": b"<svg/>"})
     assert "<script" not in page
-    assert page.count("&lt;script&gt;") >= 5
+    assert page.count("&lt;script&gt;") >= 14
 
 
 def test_pictures_and_mistakes_are_two_pages(tested):

@@ -14,8 +14,8 @@ from m2fnet.manifest import Manifest
 from m2fnet.metrics.bootstrap import Resampling, bootstrap_interval, paired_difference
 from m2fnet.metrics.scores import macro_f1
 from m2fnet.reports.run_report import per_dialogue
-from m2fnet.reports.summary import named, pairs_to_compare, summarise_settings
-from m2fnet.reports.summary_page import COLUMNS, as_page, as_rows
+from m2fnet.reports.summary import COLUMNS, majority_name, named, pairs_to_compare, records, summarise_settings
+from m2fnet.reports.summary_page import as_page
 from m2fnet.runs.tested import collect
 
 RIGHT = (0.4, 0.6, 0.9)
@@ -32,61 +32,83 @@ def reports(runs):
     return [json.loads((folder / "report.json").read_text(encoding="utf-8")) for folder in runs]
 
 
+def only(frame, **values):
+    """The row of a table that has these values, as a record."""
+    for key, value in values.items():
+        frame = frame[frame[key.rstrip("_")] == value]
+    (row,) = records(frame)
+    return row
+
+
 def test_scores_are_the_mean_and_deviation_of_the_reports_with_an_interval(three):
     settings = collect(three)
-    (found,) = summarise_settings(settings)["settings"]
-    for key in ("test.weighted_f1", "test.accuracy", "test.macro_f1", "dev.weighted_f1"):
-        values = [report[key] for report in reports(three)]
-        assert found[key]["mean"] == pytest.approx(np.mean(values))
-        assert found[key]["sd"] == pytest.approx(np.std(values, ddof=1))
+    summary = summarise_settings(settings)
+    name, overall = settings[0].name, summary.table("overall")
+    for split, score in (("test", "weighted_f1"), ("test", "accuracy"), ("test", "macro_f1"), ("dev", "weighted_f1")):
+        values = [report[split][score] for report in reports(three)]
+        found = only(overall, setting=name, split=split, score=score)
+        assert found["value"] == pytest.approx(np.mean(values))
+        assert found["sd"] == pytest.approx(np.std(values, ddof=1))
     interval = bootstrap_interval(settings[0].tables())
-    assert (found["test.weighted_f1"]["low"], found["test.weighted_f1"]["high"]) == (interval.low, interval.high)
+    found = only(overall, setting=name, split="test", score="weighted_f1")
+    assert (found["low"], found["high"], found["seeds"]) == (interval.low, interval.high, 3)
     joy = [report["test"]["per_class"]["joy"]["f1"] for report in reports(three)]
-    assert found["per_class_f1"]["joy"]["mean"] == pytest.approx(np.mean(joy))
-    assert found["best_seed_selected_on_test"] == max(report["test.weighted_f1"] for report in reports(three))
-    assert (found["seeds"], found["modalities"], found["select"]) == ([0, 1, 2], ["text", "audio"], "dev")
+    assert only(summary.table("class"), class_="joy")["value"] == pytest.approx(np.mean(joy))
+    for seed, report in enumerate(reports(three)):
+        of_seed = only(summary.table("seed"), group=str(seed), score="weighted_f1")
+        assert of_seed["value"] == pytest.approx(report["test"]["weighted_f1"])
+    facts = only(summary.settings, setting=name)
+    assert facts["best_seed_selected_on_test"] == max(report["test"]["weighted_f1"] for report in reports(three))
+    assert (facts["seeds"], facts["modalities"], facts["select"]) == ([0, 1, 2], "text + audio", "dev")
 
 
 def test_the_majority_class_is_that_of_the_report(three):
-    (found,) = summarise_settings(collect(three))["majority"]
     report = reports(three)[0]
-    assert found["class"] == report["test.majority_class"]
-    assert found["weighted_f1"]["mean"] == pytest.approx(report["test.majority_weighted_f1"])
-    assert found["weighted_f1"]["low"] < found["weighted_f1"]["mean"] < found["weighted_f1"]["high"]
+    name = majority_name(report["test"]["majority_class"])
+    found = only(summarise_settings(collect(three)).table("overall"), setting=name, score="weighted_f1")
+    assert found["value"] == pytest.approx(report["test"]["majority_weighted_f1"])
+    assert found["low"] < found["value"] < found["high"]
 
 
 def test_one_seed_has_no_deviation_and_few_dialogues_no_interval(three, corpus):
-    assert summarise_settings(collect(three[:1]))["settings"][0]["test.weighted_f1"]["sd"] is None
+    (name,) = (setting.name for setting in collect(three[:1]))
+    one = summarise_settings(collect(three[:1])).table("overall")
+    assert only(one, setting=name, split="test", score="weighted_f1")["sd"] is None
     settings, dialogues = collect(three), Manifest.load(corpus).dialogues("test")
-    (part,) = summarise_settings(settings, by=["length"], dialogues=dialogues)["groups"]
-    assert [group["dialogues"] for group in part["groups"]] == [2, 6, 4]
-    assert all(g["settings"][settings[0].name]["weighted_f1"]["low"] is None for g in part["groups"])
+    summary = summarise_settings(settings, group_by=["length"], dialogues=dialogues)
+    (title,) = summary.groupings
+    rows = summary.table(title).query("setting == @settings[0].name and score == 'weighted_f1'")
+    assert rows["dialogues"].tolist() == [2, 6, 4]
+    assert rows["low"].isna().all()
 
 
 def test_the_spread_over_dialogues_is_that_of_the_reports(three):
-    (found,) = summarise_settings(collect(three))["settings"]
+    summary = summarise_settings(collect(three))
     runs = [report["per_dialogue"] for report in reports(three)]
     of_each = [np.mean([report[name]["weighted_f1"] for report in runs]) for name in runs[0]]
-    assert found["per_dialogue"]["weighted_f1"] == pytest.approx(np.quantile(of_each, [0.25, 0.5, 0.75]).tolist())
-    assert found["per_dialogue"]["dialogues"] == len(of_each)
-    assert found["per_dialogue"]["short"] == sum(row["n"] < 4 for row in runs[0].values())
+    rows = summary.table("dialogues").query("score == 'weighted_f1'")
+    assert rows["group"].tolist() == ["25 %", "median", "75 %"]
+    assert rows["value"].tolist() == pytest.approx(np.quantile(of_each, [0.25, 0.5, 0.75]).tolist())
+    assert summary.dialogues == len(of_each)
+    assert summary.short_dialogues == sum(row["n"] < 4 for row in runs[0].values())
 
 
-def test_the_turns_of_the_groups_are_those_of_the_test_and_score_as_sklearn_says(three, corpus):
+def test_the_utterances_of_the_groups_are_those_of_the_test_and_score_as_sklearn_says(three, corpus):
     settings, dialogues = collect(three), Manifest.load(corpus).dialogues("test")
-    summary = summarise_settings(settings, by=["position", "shift"], dialogues=dialogues)
-    assert [part["by"] for part in summary["groups"]] == ["position", "shift", "shift"]
-    for part in summary["groups"]:
-        assert sum(group["turns"] for group in part["groups"]) == summary["turns"]
-    second = summary["groups"][0]["groups"][1]
-    ids = {turn.id for d in dialogues for turn in d.utterances if turn.index == 1}
+    summary = summarise_settings(settings, group_by=["position", "shift"], dialogues=dialogues)
+    assert len(summary.groupings) == 3
+    for title in summary.groupings:
+        rows = summary.table(title).query("setting == @settings[0].name and score == 'weighted_f1'")
+        assert rows["utterances"].sum() == summary.utterances
+    ids = {utterance.id for d in dialogues for utterance in d.utterances if utterance.index == 1}
     of_runs = []
     for one in settings[0].runs:
         rows = [p for p in one.predictions if p.id in ids]
         one_dialogue = [type(p)(p.id, "all", p.label, p.predicted, {}) for p in rows]
         of_runs.append(per_dialogue(one_dialogue, ("neutral", "joy", "anger"))["all"]["weighted_f1"])
-    assert second["group"] == "2"
-    assert second["settings"][settings[0].name]["weighted_f1"]["mean"] == pytest.approx(np.mean(of_runs))
+    positions = summary.table(summary.groupings[0])
+    second = only(positions, group="2", setting=settings[0].name, score="weighted_f1")
+    assert second["value"] == pytest.approx(np.mean(of_runs))
 
 
 def test_two_settings_are_compared_and_more_with_the_only_one_of_text(tested):
@@ -103,14 +125,16 @@ def test_two_settings_are_compared_and_more_with_the_only_one_of_text(tested):
 
 def test_a_difference_is_that_of_its_function_for_every_score(tested):
     first, second = collect([tested(f"{n}/seed-{s}", width=n, seed=s) for n in (1, 2) for s in range(2)])
-    (found,) = summarise_settings([first, second], compare=[(first, second)])["differences"]
-    assert list(found["scores"]) == ["weighted_f1", "accuracy", "macro_f1", "F1 of neutral", "F1 of joy", "F1 of anger"]
+    found = summarise_settings([first, second], compare=[(first, second)]).table("difference")
+    assert set(found["setting"]) == {first.name}
+    assert set(found["minus"]) == {second.name}
+    assert found["score"].tolist() == ["weighted_f1", "accuracy", "macro_f1", "f1", "f1", "f1"]
+    assert found["class"].tolist() == ["", "", "", "neutral", "joy", "anger"]
     expected = paired_difference(first.tables(), second.tables(), macro_f1)
-    assert found["scores"]["macro_f1"] == {
-        "difference": pytest.approx(expected.value),
-        "low": pytest.approx(expected.low),
-        "high": pytest.approx(expected.high),
-    }
+    row = only(found, score="macro_f1")
+    assert [row[key] for key in ("value", "low", "high")] == pytest.approx(
+        [expected.value, expected.low, expected.high]
+    )
 
 
 def test_a_setting_is_named_by_its_table_name_its_path_or_a_run(tested):
@@ -129,49 +153,50 @@ def test_a_setting_is_named_by_its_table_name_its_path_or_a_run(tested):
 
 def test_the_page_says_what_the_numbers_say(three, corpus):
     settings = collect(three)
-    summary = summarise_settings(settings, by=["position"], dialogues=Manifest.load(corpus).dialogues("test"))
+    summary = summarise_settings(settings, group_by=["position"], dialogues=Manifest.load(corpus).dialogues("test"))
     page = as_page(summary)
-    assert page.startswith(f"# tiny: {summary['turns']} test turns in 12 dialogues\n")
-    score = summary["settings"][0]["test.weighted_f1"]
+    assert page.startswith(f"# tiny: {summary.utterances} test utterances in 12 dialogues\n")
+    score = only(summary.table("overall"), setting=settings[0].name, split="test", score="weighted_f1")
     row = next(line for line in page.splitlines() if line.startswith("| a |"))
-    assert f"| a | text + audio | 3 | {percent(score['mean'])} ± {percent(score['sd'])} |" in row
+    assert f"| a | text + audio | 3 | {percent(score['value'])} ± {percent(score['sd'])} |" in row
     assert f"| {percent(score['low'])} to {percent(score['high'])} |" in row
-    assert f"| majority class ({summary['majority'][0]['class']}) |" in page
+    assert f"| majority class ({reports(three)[0]['test']['majority_class']}) | – | – |" in page
     assert "the middle 95 % of 2000 bootstrap draws (seed 0) of the 12 test dialogues" in page
-    assert "## Weighted F1 by place of the turn in its dialogue" in page
+    assert f"## Weighted F1 by {summary.groupings[0]}" in page
+    joy = only(summary.table("class"), class_="joy")
+    assert f"| joy | {percent(joy['value'])} [{100 * joy['low']:.1f}, {100 * joy['high']:.1f}] |" in page
+    second = only(summary.table(summary.groupings[0]), group="2", setting=settings[0].name, score="weighted_f1")
+    (row,) = [line for line in page.splitlines() if line.startswith("| 2 |")]
+    assert row.startswith(f"| 2 | {second['utterances']} | {second['dialogues']} |")
+    assert row.endswith(f"| {percent(second['value'])} [{100 * second['low']:.1f}, {100 * second['high']:.1f}] |")
     assert "selected on test" not in page
 
 
 def test_selected_on_test_is_shown_only_when_asked_for_and_says_what_it_is(three):
     summary = summarise_settings(collect(three), resampling=QUICK)
     page = as_page(summary, selected_on_test=True)
-    best = percent(max(report["test.weighted_f1"] for report in reports(three)))
+    best = percent(max(report["test"]["weighted_f1"] for report in reports(three)))
     assert "| best seed, selected on test |" in page
     assert next(line for line in page.splitlines() if line.startswith("| a |")).endswith(f"| {best} |")
     assert "nobody can choose without the test labels" in page
 
 
-def test_rows_of_the_spreadsheet_hold_every_number_once(three, corpus):
+def test_the_tidy_table_holds_every_number_once(three, corpus):
     settings = collect(three)
-    summary = summarise_settings(
-        settings, by=["speakers"], dialogues=Manifest.load(corpus).dialogues("test"), resampling=QUICK
-    )
-    rows = as_rows(summary)
-    assert all(tuple(row) == COLUMNS for row in rows)
-    keys = [(row["table"], row["setting"], row["item"], row["score"]) for row in rows]
-    assert len(set(keys)) == len(keys)
-    (joy,) = [row for row in rows if row["table"] == "class" and row["item"] == "joy"]
-    expected = summary["settings"][0]["per_class_f1"]["joy"]
-    assert (joy["value"], joy["sd"], joy["low"]) == (expected["mean"], expected["sd"], expected["low"])
+    dialogues = Manifest.load(corpus).dialogues("test")
+    scores = summarise_settings(settings, group_by=["speakers"], dialogues=dialogues, resampling=QUICK).scores
+    assert tuple(scores.columns) == COLUMNS
+    assert not scores.duplicated(["table", "setting", "minus", "split", "group", "class", "score"]).any()
+    assert scores["value"].notna().all()
 
 
 def test_every_row_of_a_table_has_as_many_cells(three, corpus):
     """Also with names of classes that contain the sign that ends a cell, code, HTML or what a terminal obeys."""
     summary = summarise_settings(
-        collect(three), by=["shift"], dialogues=Manifest.load(corpus).dialogues("test"), resampling=QUICK
+        collect(three), group_by=["shift"], dialogues=Manifest.load(corpus).dialogues("test"), resampling=QUICK
     )
-    summary["settings"][0]["per_class_f1"]["a | `b`\x1b[31m\n<i>"] = summary["settings"][0]["per_class_f1"].pop("joy")
-    page = as_page(summary, selected_on_test=True)
+    hostile = summary.scores.assign(**{"class": summary.scores["class"].replace("joy", "a | `b`\x1b[31m\n<i>")})
+    page = as_page(dataclasses.replace(summary, scores=hostile), selected_on_test=True)
     assert "| a \\| \\`b\\` [31m \\<i> |" in page
     assert "\x1b" not in page
     for block in page.split("\n\n"):
@@ -179,15 +204,15 @@ def test_every_row_of_a_table_has_as_many_cells(three, corpus):
             assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
 
 
-def test_the_command_prints_the_page_and_writes_it_beside_the_runs(three, tmp_path, capsys):
+def test_the_command_prints_the_page_and_writes_it_next_to_the_runs(three, tmp_path, capsys):
     assert run(["report", *map(str, three)]) == DONE
-    told = capsys.readouterr().out
-    assert (tmp_path / "a" / "summary.md").read_text(encoding="utf-8") in told
+    printed = capsys.readouterr().out
+    assert (tmp_path / "a" / "summary.md").read_text(encoding="utf-8") in printed
     content = json.loads((tmp_path / "a" / "summary.json").read_text(encoding="utf-8"))
     assert content["settings"][0]["seeds"] == [0, 1, 2]
     assert content["bootstrap"] == {"over": "dialogues", "draws": 2000, "level": 0.95, "seed": 0}
     assert run(["report", *map(str, three)]) == DONE
-    assert capsys.readouterr().out == told  # the same numbers each time
+    assert capsys.readouterr().out == printed  # the same numbers each time
     assert run(["report", str(three[0]), "--out", str(tmp_path / "elsewhere")]) == DONE
     assert (tmp_path / "elsewhere" / "summary.md").is_file()
 
@@ -195,16 +220,27 @@ def test_the_command_prints_the_page_and_writes_it_beside_the_runs(three, tmp_pa
 def test_the_command_writes_json_and_csv_where_one_says(three, tmp_path, capsys):
     places = {"--json": tmp_path / "x.json", "--csv": tmp_path / "x.csv"}
     options = [str(part) for pair in places.items() for part in pair]
-    assert run(["report", *map(str, three), *options, "--by", "position,shift", "--out", str(tmp_path / "o")]) == DONE
+    assert (
+        run(["report", *map(str, three), *options, "--group-by", "position,shift", "--out", str(tmp_path / "o")])
+        == DONE
+    )
     content = json.loads(places["--json"].read_text(encoding="utf-8"))
     with places["--csv"].open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     (overall,) = [
         r
         for r in rows
-        if (r["table"], r["score"]) == ("overall", "weighted_f1") and not r["setting"].startswith("majority")
+        if (r["table"], r["split"], r["score"]) == ("overall", "test", "weighted_f1")
+        and not r["setting"].startswith("majority")
     ]
-    assert float(overall["value"]) == content["settings"][0]["test.weighted_f1"]["mean"]
+    (of_json,) = [
+        row
+        for row in content["scores"]
+        if (row["table"], row["setting"], row["split"], row["score"])
+        == ("overall", content["settings"][0]["setting"], "test", "weighted_f1")
+    ]
+    assert float(overall["value"]) == of_json["value"]
+    assert len(rows) == len(content["scores"])
     assert not (tmp_path / "o" / "summary.json").exists()
 
 
@@ -219,7 +255,7 @@ def test_the_command_compares_the_settings_one_names(tested, capsys):
     assert "## Differences" not in capsys.readouterr().out
 
 
-def test_settings_that_differ_in_many_keys_stand_side_by_side(tested, capsys):
+def test_settings_that_differ_in_many_keys_are_columns(tested, capsys):
     runs = [tested("a/seed-0"), tested("b/seed-0")]
     config = yaml.safe_load((runs[1] / "config.yaml").read_text(encoding="utf-8"))
     config["model"]["net"]["init_args"] |= {"width": 9, "heads": 3, "cell": "lstm"}
@@ -234,7 +270,7 @@ def test_exit_codes_of_the_command(tested, tmp_path, capsys):
     folder = tested("a/seed-0")
     assert run(["report"]) == WRONG_USE
     assert run(["report", "--help"]) == DONE
-    assert run(["report", str(folder), "--by", "colour"]) == WRONG_USE
+    assert run(["report", str(folder), "--group-by", "colour"]) == WRONG_USE
     assert "'colour' is not one of position, length, speakers, shift" in capsys.readouterr().err
     assert run(["report", str(folder), "--compare", "a", "b"]) == WRONG_USE
     assert "--compare names 'b'" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The rows of an ablation and the paper's numbers beside them."""
+"""The rows of an ablation and the paper's numbers for them."""
 
 import json
 
@@ -25,12 +25,12 @@ def test_the_modality_table_has_the_papers_rows_each_once():
     ("modalities", "names"),
     [(["text"], ["text"]), (["audio", "visual"], ["audio", "visual", "audio + visual, concat"])],
 )
-def test_without_text_or_with_text_alone_there_is_nothing_to_fuse(modalities, names):
+def test_without_text_or_with_only_text_there_is_nothing_to_fuse(modalities, names):
     assert [row.name for row in modality_table(modalities).rows] == names
     assert [table.name for table in tables(modalities) if not table.rows] == ["fusion", "fusion_layers"]
 
 
-def test_fused_and_concatenated_rows_stand_in_pairs():
+def test_fused_and_concatenated_rows_are_in_pairs():
     fused, plain = fusion_table(MODALITIES).parts
     assert [row.value for row in fused.rows] == [row.value for row in plain.rows]
     assert fused.fixed != plain.fixed
@@ -48,7 +48,7 @@ def test_the_depths_that_the_paper_chose_have_its_headline():
             assert max(row.paper[corpus][1] for row in table.rows) == best[1]
 
 
-def test_stores_stand_beside_the_paper_by_their_names():
+def test_stores_are_compared_with_the_paper_by_their_names():
     table = store_table("visual", "Scene, face or both", "visual", {"scene": "a", "mine": "b"})
     assert [(row.name, row.value) for row in table.rows] == [("scene", "a"), ("mine", "b")]
     assert table.parts[0].key == "data.stores.visual"
@@ -56,5 +56,5 @@ def test_stores_stand_beside_the_paper_by_their_names():
     assert table.rows[1].paper == {}
 
 
-def test_only_the_papers_own_test_sets_are_set_beside_it():
+def test_only_scores_on_the_papers_test_sets_are_compared_with_it():
     assert PAPER_CORPORA == {("iemocap6", 1622): "iemocap", ("meld", 2610): "meld"}
