@@ -45,12 +45,13 @@ from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # else `dialog` would be this script
 
-from dialog.batch import UNLABELLED, DialogueBatch
+from dialog.batch import DialogueBatch
 from dialog.data import DialogueData
 from dialog.models.m2fnet import M2FNet
 from dialog.task import DialogueTask
 from m2fnet.manifest import Manifest
-from m2fnet.records import LabelSet, Problem, Split, Utterance
+from m2fnet.problems import UNLABELLED, Problem, make_problem
+from m2fnet.records import LabelSet, Split, Utterance
 from m2fnet.store import Store, StoreWriter
 from m2fnet.training.samplers import LengthGroupedBatchSampler
 
@@ -133,7 +134,7 @@ def configured(name: str, classes: int, train: list[int], dev: list[int]) -> Cor
     """The corpus with the network, optimiser and batch size of its configuration."""
     model = yaml.safe_load((CONF / "dialog" / f"m2fnet_{name}.yaml").read_text(encoding="utf-8"))["model"]
     data = yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text(encoding="utf-8"))
-    problem = Problem(LabelSet(name, tuple(f"emotion {n}" for n in range(classes))), WIDTHS)
+    problem = make_problem(LabelSet(name, tuple(f"emotion {n}" for n in range(classes))), WIDTHS)
     net, optimizer = model["net"]["init_args"], model["optimizer"]["init_args"]
     return Corpus(problem, tuple(train), tuple(dev), data["batch_size"], net, optimizer)
 
@@ -344,7 +345,7 @@ def train(corpus: Corpus, net: nn.Module, batches: Iterable[DialogueBatch], devi
     optimizer = torch.optim.AdamW(net.parameters(), **corpus.optimizer)
     for batch in batches:
         moved = move_data_to_device(batch, torch.device(device))
-        logits = net(moved)
+        logits = net(moved).scores
         loss = F.cross_entropy(logits.flatten(0, 1), moved["label"].flatten(), ignore_index=UNLABELLED)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

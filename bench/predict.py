@@ -157,11 +157,12 @@ def networks(folder: Path) -> Path:
     from extractors.text.roberta import TextEncoder
     from extractors.visual.face_scene import FaceScene
     from m2fnet.model import Model, save_model
-    from m2fnet.records import LabelSet, Problem
+    from m2fnet.problems import make_problem
+    from m2fnet.records import LabelSet
 
     encoder = runpy.run_path(str(Path(__file__).with_name("extractors.py")))["made_up_encoder"](folder / "encoder")
     extractors = {"text": TextEncoder(encoder), "audio": MelResNet(), "visual": FaceScene()}
-    problem = Problem(LabelSet("toy", EMOTIONS), {name: extractor.width for name, extractor in extractors.items()})
+    problem = make_problem(LabelSet("toy", EMOTIONS), {name: extractor.width for name, extractor in extractors.items()})
     settings = {name: settings_of(type(extractor)) for name, extractor in extractors.items()}
     config = {
         "label_set": {"name": "toy", "classes": EMOTIONS, "kind": "single"},

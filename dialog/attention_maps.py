@@ -1,20 +1,21 @@
-"""Which turns the fusion layers look at: recorded while a network answers."""
+"""Which utterances the fusion layers attend to, recorded during a forward pass."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TypedDict, cast
 
 import torch
 from torch import Tensor, nn
 
 from dialog.data import Dialogues
+from dialog.fusion.attention import CrossAttention
 from dialog.models.m2fnet import FusionLayer
 
 FILE = "attention.json"
 SHOWN = 3  # dialogues of a run
-_FEWEST, _MOST = 5, 24  # their turns: shorter ones show little, longer ones fill a page each
+_FEWEST, _MOST = 5, 24  # utterances of these: shorter dialogues show little, longer ones fill a page each
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class Attention:
 
     Attributes:
         layer: counted from 1.
-        keys: the modality whose stream decides where to look.
-        weights: (B, U, U), how much each turn reads of each other.
+        keys: the stream that the keys come from.
+        weights: (B, U, U), how much each utterance reads of each other.
     """
 
     layer: int
@@ -32,9 +33,33 @@ class Attention:
     weights: Tensor
 
 
+class UtteranceFacts(TypedDict):
+    """An utterance in ``attention.json``."""
+
+    id: str
+    speaker: str | None
+    label: str | None
+
+
+class LayerFacts(TypedDict):
+    """An attention in ``attention.json``; ``weights`` is (U, U)."""
+
+    layer: int
+    keys: str
+    weights: list[list[float]]
+
+
+class DialogueFacts(TypedDict):
+    """A dialogue in ``attention.json``."""
+
+    dialogue: str
+    utterances: list[UtteranceFacts]
+    attention: list[LayerFacts]
+
+
 @contextmanager
 def recorded_attention(network: nn.Module) -> Iterator[list[Attention]]:
-    """A list that fills while ``network`` answers inside; it stays empty for a network without fusion layers."""
+    """A list that every forward pass of ``network`` inside the block adds to; empty if it has no fusion layers."""
     found: list[Attention] = []
     layers = [module for module in network.modules() if isinstance(module, FusionLayer)]
     with ExitStack() as hooks:
@@ -45,11 +70,13 @@ def recorded_attention(network: nn.Module) -> Iterator[list[Attention]]:
         yield found
 
 
-def _record(found: list[Attention], layer: int, keys: str, attention: Any, inputs: Any, _: Tensor) -> None:  # noqa: ANN401
-    found.append(Attention(layer, keys, attention.weights(*inputs).detach()))
+def _record(
+    found: list[Attention], layer: int, keys: str, attention: nn.Module, inputs: tuple[Tensor, ...], _: Tensor
+) -> None:
+    found.append(Attention(layer, keys, cast(CrossAttention, attention).weights(*inputs).detach()))
 
 
-def attention_in(network: nn.Module, dialogues: Dialogues) -> list[dict[str, Any]]:
+def attention_in(network: nn.Module, dialogues: Dialogues) -> list[DialogueFacts]:
     """The attention of ``network`` in a few of ``dialogues``, as plain data; empty if it has no fusion layers."""
     was_training = network.training
     network.eval()
@@ -59,7 +86,7 @@ def attention_in(network: nn.Module, dialogues: Dialogues) -> list[dict[str, Any
 
 
 def choose(lengths: Sequence[int]) -> list[int]:
-    """Numbers of `SHOWN` dialogues of 5 to 24 turns, spread over all; the shortest ones if none is of such a length.
+    """Numbers of `SHOWN` dialogues of 5 to 24 utterances, spread over all; the shortest ones if none has such a length.
 
     >>> choose([1, 5, 9, 30, 24, 7, 8, 6])
     [1, 4, 6]
@@ -73,19 +100,19 @@ def choose(lengths: Sequence[int]) -> list[int]:
 
 
 @torch.inference_mode()
-def _in_dialogue(network: nn.Module, dialogues: Dialogues, number: int) -> dict[str, Any]:
+def _in_dialogue(network: nn.Module, dialogues: Dialogues, number: int) -> DialogueFacts:
     batch = dialogues[number]
     with recorded_attention(network) as recorded:
         network(batch)
-    turns = [dialogues.utterances[row] for row in batch["row"][0].tolist()]
+    utterances = [dialogues.utterances[row] for row in batch["row"][0].tolist()]
     return {
-        "dialogue": turns[0].dialogue,
-        "turns": [{"id": turn.id, "speaker": turn.speaker, "label": turn.label} for turn in turns],
+        "dialogue": utterances[0].dialogue,
+        "utterances": [{"id": one.id, "speaker": one.speaker, "label": one.label} for one in utterances],
         "attention": [
             {
                 "layer": one.layer,
                 "keys": one.keys,
-                "weights": [[round(w, 4) for w in row] for row in one.weights[0].tolist()],
+                "weights": [[round(weight, 4) for weight in row] for row in one.weights[0].tolist()],
             }
             for one in recorded
         ],

@@ -14,13 +14,16 @@ from dialog.predictions import predictions
 from dialog.task import SCORED, DialogueTask
 from m2fnet.files import write_json, write_jsonl, write_text
 from m2fnet.formatting import plain
+from m2fnet.metrics.calibration import temperature_of
+from m2fnet.problems import MultiLabel, Problem
+from m2fnet.records import LEAK, ScoredLabelSet, ScoredPrediction
+from m2fnet.reports.label_set_report import label_sets_as_markdown, write_label_set_report
 from m2fnet.reports.run_report import as_markdown, write_report
 from m2fnet.store import Store
 from m2fnet.training.callbacks import print_rank_zero
 from m2fnet.training.cli import DryRun, RunCLI
 
-LEAK = "leak"  # how the defect of a manifest begins whose turns stand in two splits
-_NAMED = 3  # of such turns; `defects.md` beside the manifest has all
+_NAMED = 3  # of the utterances that are in two splits; `defects.md` in the manifest's folder has all
 
 
 class DialogueCLI(RunCLI):
@@ -50,8 +53,9 @@ class DialogueCLI(RunCLI):
         """Say where the run lies and what comes next."""
         fitted = self.fitted()
         print_rank_zero(
-            f"Trained {fitted['epochs']} epochs, kept epoch {fitted['epoch']} with dev weighted F1 "
-            f"{100 * fitted['dev.weighted_f1']:.2f}.\nNext: m2fnet dialog test --config {self.run / 'config.yaml'}"
+            f"Trained {fitted['epochs']} epochs, kept epoch {fitted['epoch']} with dev {self.problem.monitor_title} "
+            f"{100 * fitted[f'dev.{self.problem.monitor}']:.2f}.\n"
+            f"Next: m2fnet dialog test --config {self.run / 'config.yaml'}"
         )
 
     def after_test(self) -> None:
@@ -60,17 +64,32 @@ class DialogueCLI(RunCLI):
         answers = {split: predictions(task, data, split, split) for split in SCORED}
         if not self.trainer.is_global_zero:
             return
-        classes = data.problem.label_set.classes
-        training = [u.label for u in data.manifest.utterances if u.split == "train" and u.label is not None]
-        report = write_report(self.run, self._facts(data), answers, training, classes)
+        page = self._report(data, cast(Problem, task.problem), answers)
         # the trainer has put the network back on the CPU, but leaves it in the precision that it was tested in
         if looked := attention_in(task.float(), data.dialogues("test")):
             write_json(self.run / ATTENTION, {**self._facts(data), "dialogues": looked})
         if not self.config[self.subcommand].quiet:
-            print_rank_zero(as_markdown(report))
+            print_rank_zero(page)
         print_rank_zero(
             f"Report: {self.run / 'report.md'}, {self.run / 'report.json'}; predictions: predictions.jsonl beside."
         )
+
+    def _report(
+        self, data: DialogueData, problem: Problem, found: Mapping[str, Sequence[ScoredPrediction | ScoredLabelSet]]
+    ) -> str:
+        """Write the report into the run folder and return its page."""
+        train = [u for u in data.manifest.utterances if u.split == "train" and u.labels is not None]
+        if isinstance(problem, MultiLabel):
+            sets = {split: [one for one in rows if isinstance(one, ScoredLabelSet)] for split, rows in found.items()}
+            training, thresholds = [u.labels or () for u in train], problem.used_thresholds
+            facts = self._facts(data)
+            return label_sets_as_markdown(
+                write_label_set_report(self.run, facts, sets, training, problem.classes, thresholds)
+            )
+        rows = {split: [one for one in of if isinstance(one, ScoredPrediction)] for split, of in found.items()}
+        facts = {**self._facts(data), "temperature": temperature_of(rows["dev"], problem.classes)}
+        labels = [u.label for u in train if u.label is not None]
+        return as_markdown(write_report(self.run, facts, rows, labels, problem.classes))
 
     def missing(self, **kwargs: Any) -> None:  # noqa: ANN401
         """Test the selected weights with parts of their inputs missing."""
@@ -102,16 +121,16 @@ class DialogueCLI(RunCLI):
 
     def _say_leaks(self) -> None:
         for defect in cast(DialogueData, self.datamodule).manifest.defects:
-            if defect.what.startswith(LEAK):
+            if defect.kind == LEAK:
                 named = ", ".join([*defect.ids[:_NAMED], *(["…"] if len(defect.ids) > _NAMED else [])])
-                print_rank_zero(plain(f"{defect.what}: {len(defect.ids)} turns ({named}); {defect.done}"))
+                print_rank_zero(plain(f"{defect.what}: {len(defect.ids)} utterances ({named}); {defect.done}"))
 
     def _facts(self, data: DialogueData) -> dict[str, object]:
         return {
             "seed": self.config[self.subcommand].seed_everything,
             "corpus": data.manifest.corpus,
             "manifest_sha256": data.manifest.sha256,
-            "modalities": list(data.modalities),
+            "modalities": data.streams,
             "stores": {name: str(folder) for name, folder in data.store_folders.items()},
             "select": self.config[self.subcommand].select,
             "fit": self.fitted(),

@@ -2,42 +2,65 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import pytorch_lightning as pl
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dialog.batch import UNLABELLED, DialogueBatch
+from dialog.batch import DialogueBatch
 from m2fnet.errors import StoreError, UsageError
 from m2fnet.manifest import Manifest
-from m2fnet.records import MODALITIES, Dialogue, Problem, Split, Utterance
+from m2fnet.problems import UNLABELLED, Problem, Stream, make_problem
+from m2fnet.records import MODALITIES, Dialogue, Split, Utterance
 from m2fnet.store import Store
+from m2fnet.store.sequences import Sequences
 from m2fnet.training.samplers import LengthGroupedBatchSampler
+
+T = TypeVar("T")
 
 
 class Dialogues(Dataset[DialogueBatch]):
-    """Dialogues with their embeddings in memory; a list of dialogue numbers gives one padded batch.
+    """Dialogues with their embeddings; a list of dialogue numbers gives one padded batch.
 
-    All utterances lie one after another in one table per modality, so a batch is one gather per modality, whatever
-    its size.
+    Vectors are in memory, one table (N, D) per stream, so a batch is one gather per stream. Sequences stay mapped from
+    disk where the store allows it, and a batch reads only its own frames.
 
     Args:
         dialogues: utterances in speaking order.
-        stores: modality -> its store; each has to account for every utterance.
-        classes: the emotions in class order.
+        stores: stream -> its store; each has to account for every utterance.
+        problem: gives the target of each utterance.
+
+    Attributes:
+        utterances: of all dialogues, one dialogue after another; N in all.
+        lengths: utterances of each dialogue.
+        sizes: of each dialogue in utterances, by the number of its frames if a stream has sequences; by these dialogues
+            of like size can be batched.
+        present: stream -> (N,) as bool.
     """
 
-    def __init__(self, dialogues: Sequence[Dialogue], stores: Mapping[str, Store], classes: Sequence[str]) -> None:
+    def __init__(self, dialogues: Sequence[Dialogue], stores: Mapping[str, Store], problem: Problem) -> None:
         self.utterances: list[Utterance] = [u for dialogue in dialogues for u in dialogue.utterances]
         self.lengths = torch.tensor([len(dialogue) for dialogue in dialogues], dtype=torch.long)
         self.starts = self.lengths.cumsum(0) - self.lengths
-        number = {name: n for n, name in enumerate(classes)}
-        self.labels = torch.tensor(
-            [UNLABELLED if u.label is None else number[u.label] for u in self.utterances], dtype=torch.long
-        )
+        self.labels = torch.stack([problem.target(utterance) for utterance in self.utterances])
         ids = [u.id for u in self.utterances]
-        self.tables = {name: store.matrix(ids) for name, store in stores.items()}
+        self.present: dict[str, Tensor] = {}
+        self._vectors: dict[str, Tensor] = {}
+        self._sequences: dict[str, Sequences] = {}
+        for name, store in stores.items():
+            if store.meta.resolution == "frame":
+                self._sequences[name] = store.sequences(ids)
+                self.present[name] = self._sequences[name].present
+            else:
+                self._vectors[name], self.present[name] = store.matrix(ids)
+        self.sizes = self.lengths
+        if self._sequences:
+            frames = torch.stack([sequences.lengths for sequences in self._sequences.values()]).sum(0)
+            dialogue = torch.repeat_interleave(torch.arange(len(dialogues)), self.lengths)
+            total = torch.zeros(len(dialogues), dtype=torch.long).index_add(0, dialogue, frames)
+            self.sizes = total * len(self.utterances) / total.sum().clamp(min=1)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -47,34 +70,53 @@ class Dialogues(Dataset[DialogueBatch]):
         return self.__getitems__([number])
 
     def __getitems__(self, numbers: Sequence[int]) -> DialogueBatch:
-        """One batch of several dialogues; torch's loader asks for batches this way."""
+        """One batch of several dialogues; torch's loader asks for batches by this method."""
         chosen = torch.as_tensor(numbers)
         lengths = self.lengths[chosen]
         offsets = torch.arange(int(lengths.max()))
         valid = offsets < lengths[:, None]  # (B, U)
         rows = torch.where(valid, self.starts[chosen][:, None] + offsets, 0)
-        label = self.labels[rows].masked_fill(~valid, UNLABELLED)
-        present = {name: here[rows] & valid for name, (_, here) in self.tables.items()}
+        label = self.labels[rows]  # (B, U) or (B, U, C)
+        label[~valid] = UNLABELLED
+        is_labelled = label != UNLABELLED if label.ndim == 2 else label[..., 0] != UNLABELLED
+        present = {name: here[rows] & valid for name, here in self.present.items()}
+        inputs = {name: table[rows] * present[name][..., None] for name, table in self._vectors.items()}
+        frames = {}
+        for name, sequences in self._sequences.items():
+            inputs[name], frames[name] = sequences.padded(rows.masked_fill(~valid, -1))
         return {
-            "inputs": {name: table[rows] * present[name][..., None] for name, (table, _) in self.tables.items()},
+            "inputs": {name: inputs[name] for name in present},
+            "frames": frames,
             "present": present,
             "valid": valid,
             "label": label,
             "row": rows.masked_fill(~valid, -1),
-            "labelled": int((label != UNLABELLED).sum()),
+            "labelled": int(is_labelled.sum()),
         }
 
 
 class DialogueData(pl.LightningDataModule):
     """Manifest and stores in, batches of dialogues out.
 
+    A stream is a name that you choose for a store; the store knows its modality, and two streams may have the same one.
+    The network gets the streams ``text``, ``audio`` and ``visual`` first, in this order, then the others as listed.
+
+    A batch holds ``batch_size`` x U x D numbers per stream, and for sequences ``batch_size`` x U x T x D, where U is
+    the longest of its dialogues and T the longest of its utterances in frames. Dialogues of like size go together, so
+    a smaller ``batch_size`` bounds the memory.
+
     Args:
         manifest: folder that `m2fnet prepare` or `m2fnet import` wrote.
-        stores: modality (``text``, ``audio``, ``visual``) -> folder that `m2fnet extract` wrote.
-        modalities: which of ``stores`` the network gets, in this order; all of them by default.
+        stores: stream -> folder that `m2fnet extract` wrote.
+        modalities: the name of ``streams`` in older runs; without effect if ``streams`` is given.
         batch_size: dialogues per batch.
-        seed: shuffles the training dialogues; by default the run's own ``seed_everything``.
+        seed: shuffles the training dialogues; by default the run's ``seed_everything``.
         predict_split: the split that `m2fnet dialog predict` labels.
+        streams: those of ``stores`` that the network gets; all by default.
+
+    Raises:
+        UsageError: if a setting is out of range, a name is no name of a stream, or a stream has no store.
+        StoreError: if a store belongs to another manifest, or is named after another modality.
     """
 
     def __init__(
@@ -85,25 +127,41 @@ class DialogueData(pl.LightningDataModule):
         batch_size: int = 32,
         seed: int | None = None,
         predict_split: Split = "test",
+        streams: list[str] | None = None,
     ) -> None:
         super().__init__()
-        names = list(stores) if modalities is None else modalities
-        unknown = [name for name in (*stores, *names) if name not in MODALITIES]
-        absent = [name for name in names if name not in stores]
-        if unknown or absent or not names or len(set(names)) != len(names):
+        chosen = streams if streams is not None else modalities
+        names = list(stores) if chosen is None else chosen
+        if not names or len(set(names)) != len(names) or not set(names) <= stores.keys():
+            setting = "data.modalities" if streams is None and modalities is not None else "data.streams"
             raise UsageError(
-                f"data.modalities is {names} and data.stores names {list(stores)}; expected different modalities out "
-                f"of {', '.join(MODALITIES)}, each with a store."
+                f"{setting} is {names}, but data.stores has the streams {', '.join(stores) or 'none'}; expected one or "
+                "more of these, each once."
             )
         if batch_size < 1:
             raise UsageError(f"data.batch_size is {batch_size}, expected at least 1.")
         self.manifest = Manifest.load(Path(manifest))
-        self.modalities = sorted(names, key=MODALITIES.index)
-        self.store_folders = {name: stores[name] for name in self.modalities}
+        order: dict[str, int] = {name: place for place, name in enumerate(MODALITIES)}
+        self.streams = sorted(names, key=lambda name: order.get(name, len(order)))
+        self.store_folders = {name: stores[name] for name in self.streams}
         self.stores = {name: Store(folder) for name, folder in self.store_folders.items()}
         for name, store in self.stores.items():
-            self._check_store(name, store)
-        self.problem = Problem(self.manifest.label_set, {name: store.meta.width for name, store in self.stores.items()})
+            store.require(self.manifest)
+            if name in MODALITIES and store.meta.modality != name:
+                raise StoreError(
+                    f"data.stores.{name} is {store.folder}, which holds {store.meta.modality} embeddings; give the "
+                    f"stream another name than {name}."
+                )
+        try:
+            self.problem = make_problem(
+                self.manifest.label_set,
+                {
+                    name: Stream(store.meta.modality, store.meta.width, store.meta.resolution == "frame")
+                    for name, store in self.stores.items()
+                },
+            )
+        except ValueError as error:
+            raise UsageError(f"data.stores: {error}") from error
         self.batch_size = batch_size
         self.seed = seed
         self.predict_split = predict_split
@@ -117,7 +175,7 @@ class DialogueData(pl.LightningDataModule):
         """
         needed: dict[str, tuple[Split, ...]] = {"fit": ("train", "dev"), "validate": ("dev",), "test": ("dev", "test")}
         for split in needed.get(stage, ()):
-            if not any(u.label is not None for u in self.dialogues(split).utterances):
+            if not any(u.labels is not None for u in self.dialogues(split).utterances):
                 raise UsageError(
                     f"The split {split!r} of {self.manifest.corpus!r} has no labelled utterance; label some, or "
                     "let a trained run label them: `m2fnet dialog predict`."
@@ -136,7 +194,7 @@ class DialogueData(pl.LightningDataModule):
                     f"The manifest of {self.manifest.corpus!r} has no dialogue in the split {split!r}; prepare it with "
                     "some (train to learn from, dev to choose the weights, test to score them)."
                 )
-            self._loaded[split] = Dialogues(found, self.stores, self.manifest.label_set.classes)
+            self._loaded[split] = Dialogues(found, self.stores, self.problem)
         return self._loaded[split]
 
     def train_dataloader(self) -> DataLoader[DialogueBatch]:
@@ -153,22 +211,15 @@ class DialogueData(pl.LightningDataModule):
         return [self._loader("dev"), self._loader("test")]
 
     def predict_dataloader(self) -> DataLoader[DialogueBatch]:
-        """The split named by ``predict_split``, unlabelled turns included."""
+        """The split named by ``predict_split``, with its unlabelled utterances."""
         return self._loader(self.predict_split)
 
     def _loader(self, split: Split, seed: int | None = None) -> DataLoader[DialogueBatch]:
         dialogues = self.dialogues(split)
-        batches = LengthGroupedBatchSampler(dialogues.lengths, self.batch_size, seed)
-        # a generator of its own: otherwise each pass would draw from the network's random numbers
-        return DataLoader(dialogues, batch_sampler=batches, collate_fn=_as_it_is, generator=torch.Generator())
-
-    def _check_store(self, name: str, store: Store) -> None:
-        store.require(self.manifest)
-        if store.meta.modality != name:
-            raise StoreError(f"data.stores.{name} is {store.folder}, which holds {store.meta.modality} embeddings.")
-        if store.meta.resolution != "utterance":
-            raise StoreError(f"{store.folder} holds sequences of vectors; dialogue networks take one per utterance.")
+        batches = LengthGroupedBatchSampler(dialogues.sizes, self.batch_size, seed)
+        # a separate generator: otherwise each pass would draw from the network's random numbers
+        return DataLoader(dialogues, batch_sampler=batches, collate_fn=_unchanged, generator=torch.Generator())
 
 
-def _as_it_is(batch: Any) -> Any:  # noqa: ANN401
+def _unchanged(batch: T) -> T:
     return batch

@@ -15,7 +15,7 @@ from torch import nn
 from m2fnet.config import named_class, one_sentence, refuse_untrusted, resolve_config_arguments
 from m2fnet.errors import RunError, UsageError
 from m2fnet.files import read_json, replaced
-from m2fnet.records import LabelSet, Problem
+from m2fnet.problems import Problem, problem_from_dict
 from m2fnet.runs.folder import CONFIG, FIT, trained_settings
 
 _ADVICE = "Train it again with `m2fnet dialog fit`."
@@ -50,8 +50,7 @@ def of_run(run: Path) -> SavedNetwork:
     try:
         settings = {key: config["model"]["net"][key] for key in ("class_path", "init_args")}
         checkpoint = torch.load(path, weights_only=True, map_location="cpu")
-        names, widths = checkpoint["problem"]["label_set"], dict(checkpoint["problem"]["widths"])
-        problem = Problem(LabelSet(names["name"], tuple(names["classes"]), names["kind"]), widths)
+        problem = problem_from_dict(checkpoint["problem"])
         weights = {name: v for name, v in checkpoint["state_dict"].items() if name.startswith(_PREFIX)}
     except KeyError as absent:
         raise RunError(f"{run} is no run of a dialogue network: it lacks {absent}. {_ADVICE}") from absent

@@ -1,21 +1,17 @@
 """Training and judging a dialogue network: one LightningModule for all of them."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
-from dialog.batch import UNLABELLED, DialogueBatch
+from dialog.batch import DialogueBatch, Output, output_of
 from dialog.missing.modality_dropout import ModalityDropout
 from m2fnet.errors import UsageError
-from m2fnet.losses.class_weights import class_weights, weighted_cross_entropy
-from m2fnet.records import LabelSet, Problem
+from m2fnet.problems import MultiLabel, Problem, problem_from_dict
 
 NetworkFactory = Callable[[Problem], nn.Module]
 SCORED = ("dev", "test")  # the order of `DialogueData.test_dataloader`
@@ -27,10 +23,13 @@ def adamw(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
 
 
 class DialogueTask(pl.LightningModule):
-    """Trains a dialogue network with cross-entropy (arXiv:2206.02187, eq 14) and scores it by weighted F1.
+    """Trains a dialogue network by the loss of its problem and scores it by the metrics of its problem.
 
-    The network is built when the data are known, from their `Problem`; a checkpoint carries that problem, so it can
-    be loaded without the data.
+    One emotion per utterance: cross-entropy (arXiv:2206.02187, eq 14) and weighted F1. Sets of emotions: binary
+    cross-entropy and micro F1, with a threshold per emotion that is chosen on dev after every epoch.
+
+    The network is built when the data are known, from their `Problem`; a checkpoint carries that problem, thresholds
+    included, so it can be loaded without the data.
 
     Args:
         net: makes the network from the problem, e.g. `dialog.models.m2fnet.M2FNet`.
@@ -38,7 +37,8 @@ class DialogueTask(pl.LightningModule):
         scheduler: makes the learning-rate schedule, stepped once per epoch; none by default.
         modality_dropout: leaves modalities out at random while training; none by default.
         class_weight: how much more rare emotions count in training than their number gives them: 0 not at all, 1 as
-            much as frequent ones, see `m2fnet.losses.class_weights`.
+            much as frequent ones, see `m2fnet.losses.class_weights`; for sets of emotions how much more having one
+            counts than not having it, see `m2fnet.losses.multilabel.positive_weights`.
 
     Raises:
         UsageError: if the class weight or the modality dropout's numbers are out of range.
@@ -80,49 +80,54 @@ class DialogueTask(pl.LightningModule):
         Raises:
             UsageError: if the network's settings do not fit the problem.
         """
-        if problem.label_set.kind != "single":
-            raise UsageError(f"This task takes one emotion per utterance, but {problem.label_set.name!r} has several.")
         try:
             self.net = self.make_net(problem)
         except ValueError as error:
             raise UsageError(f"model.net: {error}") from error
         self.problem = problem
-        classes = len(problem.label_set.classes)
-        common: dict[str, Any] = {"num_classes": classes, "ignore_index": UNLABELLED}
-        scores = MetricCollection(
-            {
-                "weighted_f1": MulticlassF1Score(average="weighted", **common),
-                "accuracy": MulticlassAccuracy(average="micro", **common),
-                "macro_f1": MulticlassF1Score(average="macro", **common),
-            }
-        )
-        self.scores = nn.ModuleDict({split: scores.clone(prefix=f"{split}/") for split in SCORED})
+        self.scores = nn.ModuleDict({split: problem.metrics() for split in SCORED})
 
-    def forward(self, batch: DialogueBatch) -> Tensor:
-        """Logits (B, U, C)."""
+    def forward(self, batch: DialogueBatch) -> Output:
+        """Scores (B, U, C) and terms of the network.
+
+        Raises:
+            UsageError: if the network returns something else than an `Output`.
+        """
         assert self.net is not None, "the network is built by `build`"
-        logits: Tensor = self.net(batch)
-        return logits
+        return output_of(self.net, batch)
 
     def on_fit_start(self) -> None:
         """Weigh the emotions by their number in the training split, if asked to."""
         if self.class_weight and self.problem is not None:
             trainer: Any = self.trainer
             train = trainer.datamodule.dialogues("train").utterances
-            labels = [utterance.label for utterance in train]
-            self.class_weights = class_weights(labels, self.problem.label_set.classes, self.class_weight)
+            self.class_weights = self.problem.class_weights(train, self.class_weight)
 
     def training_step(self, batch: DialogueBatch, batch_idx: int) -> Tensor:
-        """Mean cross-entropy over the labelled utterances of the batch."""
+        """Mean loss over the labelled utterances of the batch, plus the terms of the network."""
         if self.modality_dropout is not None:
             batch = self.modality_dropout(batch, self.current_epoch)
-        loss = self._loss(self(batch), batch, self.class_weights)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=max(batch["labelled"], 1))
+        output: Output = self(batch)
+        loss = self._loss(output.scores, batch, self.class_weights)
+        weight = max(batch["labelled"], 1)
+        for name, term in output.terms.items():
+            self.log(f"train/{name}", term, on_step=False, on_epoch=True, batch_size=weight)
+            loss = loss + term
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=weight)
         return loss
 
     def validation_step(self, batch: DialogueBatch, batch_idx: int) -> None:
         """Score a batch of the dev split."""
         self._score(batch, "dev")
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores on dev, by thresholds chosen on it while training."""
+        self._log_scores("dev")
+
+    def on_test_epoch_end(self) -> None:
+        """Log the scores on dev and test."""
+        for split in SCORED:
+            self._log_scores(split)
 
     def test_step(self, batch: DialogueBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Score a batch of the dev or test split and keep its probabilities for the report."""
@@ -131,7 +136,7 @@ class DialogueTask(pl.LightningModule):
 
     def predict_step(self, batch: DialogueBatch, batch_idx: int) -> None:
         """Keep the probabilities of every utterance, context turns included."""
-        self.keep("predict", batch, self(batch))
+        self.keep("predict", batch, self(batch).scores)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401
         """Optimizer, and schedule if there is one.
@@ -153,21 +158,23 @@ class DialogueTask(pl.LightningModule):
         are left out, and `load_from_checkpoint` has to be given them again.
         """
         assert self.problem is not None, "there is nothing to save before `build`"
-        checkpoint["problem"] = asdict(self.problem)
+        checkpoint["problem"] = self.problem.as_dict()
         if "_instantiator" not in checkpoint.get("hyper_parameters", {}):
             checkpoint.pop("hyper_parameters", None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build the network that the weights belong to."""
+        saved = problem_from_dict(checkpoint["problem"])
         if self.net is None:
-            names = checkpoint["problem"]["label_set"]
-            label_set = LabelSet(names["name"], tuple(names["classes"]), names["kind"])
-            self.build(Problem(label_set, dict(checkpoint["problem"]["widths"])))
+            self.build(saved)
+        elif isinstance(saved, MultiLabel):
+            self.problem = saved  # with its thresholds
 
     def keep(self, name: str, batch: DialogueBatch, logits: Tensor) -> None:
         """Keep the probabilities of a batch for `probabilities` under ``name``."""
+        assert self.problem is not None, "the network is built by `build`"
         valid = batch["valid"]
-        kept = (batch["row"][valid].cpu(), logits[valid].float().softmax(-1).cpu())
+        kept = (batch["row"][valid].cpu(), self.problem.probabilities(logits[valid].float()).cpu())
         self.outputs.setdefault(name, []).append(kept)
 
     def probabilities(self, name: str) -> tuple[Tensor, Tensor]:
@@ -185,15 +192,25 @@ class DialogueTask(pl.LightningModule):
         return rows[order], torch.cat([values for _, values in parts])[order]
 
     def _loss(self, logits: Tensor, batch: DialogueBatch, weights: Tensor | None = None) -> Tensor:
-        total = weighted_cross_entropy(logits.flatten(0, 1), batch["label"].flatten(), weights, ignored=UNLABELLED)
-        return total / max(batch["labelled"], 1)  # a batch of context turns alone has loss 0, not NaN
+        assert self.problem is not None, "the network is built by `build`"
+        total = self.problem.loss(logits.flatten(0, 1), batch["label"].flatten(0, 1), weights)
+        return total / max(batch["labelled"], 1)  # a batch with nothing but context utterances has loss 0, not NaN
 
     def _score(self, batch: DialogueBatch, split: str) -> Tensor:
-        logits: Tensor = self(batch)
+        logits: Tensor = self(batch).scores
         loss = self._loss(logits, batch)
         weight = max(batch["labelled"], 1)
         self.log(f"{split}/loss", loss, batch_size=weight, sync_dist=True, add_dataloader_idx=False)
         scores: Any = self.scores[split]
-        scores.update(logits.flatten(0, 1), batch["label"].flatten())
-        self.log_dict(scores, prog_bar=split == "dev", add_dataloader_idx=False)
+        scores.update(logits.flatten(0, 1), batch["label"].flatten(0, 1))
         return logits
+
+    def _log_scores(self, split: str) -> None:
+        """Log what the metrics of ``split`` have seen in this epoch, in all processes, and empty them."""
+        assert self.problem is not None, "the network is built by `build`"
+        metrics: Any = self.scores[split]
+        if split == "dev" and self.trainer.state.fn == "fit":
+            self.problem = self.problem.chosen_on_dev(metrics)
+        found = self.problem.scores(metrics)
+        self.log_dict({f"{split}/{name}": score for name, score in found.items()}, prog_bar=split == "dev")
+        metrics.reset()

@@ -14,6 +14,7 @@ from extractors.base import Extractor, PlacedUtterance, Sample
 from extractors.extraction.embedding import Loading, Outcomes, cuts, place_utterances, read
 from m2fnet.errors import RunError, UsageError
 from m2fnet.manifest import Manifest
+from m2fnet.problems import make_problem
 from m2fnet.records import Split
 from m2fnet.store import Missing
 from m2fnet.training.samplers import ClassBalancedBatchSampler, LengthGroupedBatchSampler, ShardedBatchSampler
@@ -136,6 +137,7 @@ class ExtractorData(pl.LightningDataModule):
             raise UsageError(
                 f"Extractors learn one emotion per utterance, but {self.manifest.label_set.name!r} has several."
             )
+        self.problem = make_problem(self.manifest.label_set, {})
         self.batch_size = batch_size
         self.per_class = per_class
         self.in_memory = in_memory

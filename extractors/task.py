@@ -23,7 +23,7 @@ from m2fnet.losses.covariance import covariance_penalty
 from m2fnet.losses.mining import Mining
 from m2fnet.losses.triplet import TripletLoss
 from m2fnet.losses.variance import variance_penalty
-from m2fnet.training.callbacks import MONITOR
+from m2fnet.problems import SingleLabel
 
 T = TypeVar("T")
 NetworkFactory = Callable[[], Extractor]
@@ -332,7 +332,7 @@ class ExtractorTask(pl.LightningModule):
                 f"model.monitor is {self.monitor!r}, which needs two emotions among the training utterances that dev "
                 "is compared with, but got fewer; raise data.references or set model.monitor: head."
             )
-        self.log(MONITOR, self.scores["dev"][self.monitor], prog_bar=True)
+        self.log(f"dev/{SingleLabel.monitor}", self.scores["dev"][self.monitor], prog_bar=True)
 
 
 def _rate(step: int, steps: int, warmup: float, decay: Decay) -> float:

@@ -1,27 +1,41 @@
 """A corpus as the rest of the system sees it: ``manifest.jsonl`` and ``manifest.meta.json`` in one folder.
 
-One utterance per line, typed, greppable, readable with ``pandas.read_json(path, lines=True)``.
+One utterance per line, typed and greppable. `Manifest.to_pandas` shows it as a table.
 """
 
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from posixpath import normpath
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
 from m2fnet import __version__
 from m2fnet.errors import ManifestError, MediaError
 from m2fnet.files import read_json, read_jsonl, sha256_of, write_json, write_jsonl
-from m2fnet.records import SPLITS, Crop, Defect, Dialogue, LabelSet, Split, Utterance, group_dialogues
+from m2fnet.records import LEAK, SPLITS, Crop, Defect, Dialogue, LabelSet, Split, Utterance, group_dialogues
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TABLE = "manifest.jsonl"
 META = "manifest.meta.json"
 ADVICE = "Make it again with `m2fnet prepare` (or `m2fnet import` for a feature pickle)."
 
+FORMAT = 2  # of the meta file; in format 1 an empty list of labels meant an unlabelled utterance
+
 _REQUIRED = ("id", "corpus", "split", "dialogue", "index")
+
+
+class SplitCounts(TypedDict):
+    """What a split holds; ``labels`` counts the utterances of each emotion, in class order."""
+
+    dialogues: int
+    utterances: int
+    labelled: int
+    labels: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -43,7 +57,7 @@ class Manifest:
     utterances: tuple[Utterance, ...]
     root: Path | None = None
     defects: tuple[Defect, ...] = ()
-    provenance: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, object] = field(default_factory=dict)
     sha256: str = ""
 
     def __post_init__(self) -> None:
@@ -67,13 +81,125 @@ class Manifest:
         except ManifestError as problem:
             raise MediaError("open", "the path leaves the corpus folder") from problem
 
-    def counts(self) -> dict[str, Any]:
+    def counts(self) -> dict[Split, SplitCounts]:
         """Dialogues, utterances, and utterances per emotion for each split."""
-        return {split: _count(self.dialogues(split), self.label_set) for split in SPLITS}
+        counts: dict[Split, SplitCounts] = {}
+        for split in SPLITS:
+            utterances = [u for u in self.utterances if u.split == split]
+            labels = Counter(label for u in utterances for label in set(u.labels or ()))
+            counts[split] = {
+                "dialogues": len({u.dialogue for u in utterances}),
+                "utterances": len(utterances),
+                "labelled": sum(u.labels is not None for u in utterances),
+                "labels": {name: labels[name] for name in self.label_set.classes},
+            }
+        return counts
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """The utterances as a table: one row each, one column per field of `m2fnet.records.Utterance`.
+
+        A missing text or time is NaN. Spans, label sets and defects are tuples. A corpus with one emotion per utterance
+        has the column ``label``, one with label sets the column ``labels`` (NaN for an unlabelled utterance).
+        `from_pandas` is the way back.
+
+        Example:
+            >>> said = (
+            ...     Utterance("a_0", "own", "train", "a", 0, speaker="Ann", text="None!", label="joy"),
+            ...     Utterance("a_1", "own", "train", "a", 1, speaker="Bob", text="Oh."),
+            ... )
+            >>> manifest = Manifest("own", LabelSet("own", ("joy", "anger")), said)
+            >>> manifest.to_pandas()[["id", "speaker", "text", "label"]]
+                id speaker   text label
+            0  a_0     Ann  None!   joy
+            1  a_1     Bob    Oh.   NaN
+        """
+        import pandas as pd  # here, because most of what loads a manifest needs no table
+
+        unused = "labels" if self.label_set.kind == "single" else "label"
+        columns = {}
+        for name in (f.name for f in dataclasses.fields(Utterance) if f.name != unused):
+            values = [getattr(utterance, name) for utterance in self.utterances]
+            if name in _SEQUENCES:
+                columns[name] = pd.Series(values, dtype=object)
+            elif name in ("start_s", "end_s"):
+                columns[name] = pd.Series(values, dtype="float64")
+            else:
+                columns[name] = pd.Series(values, dtype=None if name == "index" else "str")
+        return pd.DataFrame(columns)
+
+    @classmethod
+    def from_pandas(
+        cls,
+        frame: "pd.DataFrame",
+        label_set: LabelSet,
+        *,
+        corpus: str | None = None,
+        root: Path | None = None,
+        defects: Sequence[Defect] = (),
+        provenance: Mapping[str, object] | None = None,
+    ) -> "Manifest":
+        """The manifest of a table such as `to_pandas` gives, every cell checked.
+
+        Args:
+            frame: one row per utterance. The columns ``id``, ``corpus``, ``split``, ``dialogue`` and ``index`` are
+                required; a missing column or a cell that is None or NaN is unknown.
+            label_set: the emotions, and whether an utterance has one or several.
+            corpus: its name; by default the one in the first row.
+            root: folder that the media paths start from.
+            defects: what was found wrong in the corpus.
+            provenance: how the table was made.
+
+        Raises:
+            ManifestError: naming row and column of a cell that is wrong, or the utterance that contradicts another.
+
+        Example:
+            >>> said = (
+            ...     Utterance("a_0", "own", "train", "a", 0, label="joy"),
+            ...     Utterance("b_0", "own", "test", "b", 0, label="anger"),
+            ... )
+            >>> manifest = Manifest("own", LabelSet("own", ("joy", "anger")), said)
+            >>> frame = manifest.to_pandas()
+            >>> Manifest.from_pandas(frame, manifest.label_set) == manifest
+            True
+            >>> [u.id for u in Manifest.from_pandas(frame[frame["split"] == "test"], manifest.label_set).utterances]
+            ['b_0']
+        """
+        import numpy as np
+        import pandas as pd
+
+        def plain(cell: object) -> object:
+            """A cell as JSON would have it; None where it is missing."""
+            if isinstance(cell, list | tuple | np.ndarray):
+                return [plain(item) for item in cell]
+            if pd.isna(cell):
+                return None
+            return cell.item() if isinstance(cell, np.generic) else cell
+
+        advice = "Correct the table, or drop the column if it is not part of a manifest."
+        columns = [str(name) for name in frame.columns]
+        utterances = []
+        for label, cells in zip(frame.index, frame.itertuples(index=False, name=None), strict=True):
+            row = {name: cell for name, cell in zip(columns, map(plain, cells), strict=True) if cell is not None}
+            index = row.get("index")
+            if (
+                isinstance(index, float) and index.is_integer()
+            ):  # what pandas makes of whole numbers when it joins tables
+                row["index"] = int(index)
+            utterances.append(_utterance(row, f"Row {label!r} of the table", advice))
+        return cls(
+            corpus=corpus if corpus is not None else utterances[0].corpus if utterances else "",
+            label_set=label_set,
+            utterances=tuple(utterances),
+            root=root,
+            defects=tuple(defects),
+            provenance=dict(provenance or {}),
+        )
 
     def save(self, folder: Path) -> "Manifest":
         """Write both files into ``folder`` and return the manifest with its ``sha256``."""
-        write_jsonl(folder / TABLE, [vars(u) for u in self.utterances])
+        is_single = self.label_set.kind == "single"  # there the labels follow from the label
+        rows = [{**vars(u), "labels": ()} if is_single else vars(u) for u in self.utterances]
+        write_jsonl(folder / TABLE, rows)
         made_with = {**self.provenance, "m2fnet": __version__}
         saved = dataclasses.replace(self, sha256=sha256_of(folder / TABLE), provenance=made_with)
         write_json(folder / META, saved._meta())
@@ -95,16 +221,21 @@ class Manifest:
             )
         name = str(folder / TABLE)
         rows = read_jsonl(folder / TABLE, ManifestError, ADVICE)
-        utterances = tuple(_utterance(row, f"{name}:{number}") for number, row in enumerate(rows, start=1))
+        utterances = [_utterance(row, f"{name}:{number}", ADVICE) for number, row in enumerate(rows, start=1)]
         try:
             names = meta["label_set"]
             _expect_types(meta, names)
+            if names["kind"] == "single" or meta.get("format", 1) < FORMAT:
+                utterances = [u if u.labels else dataclasses.replace(u, labels=None) for u in utterances]
             return cls(
                 corpus=meta["corpus"],
                 label_set=LabelSet(names["name"], tuple(names["classes"]), names["kind"]),
-                utterances=utterances,
+                utterances=tuple(utterances),
                 root=Path(meta["root"]) if meta["root"] is not None else None,
-                defects=tuple(Defect(d["what"], tuple(d["ids"]), d["done"]) for d in meta["defects"]),
+                defects=tuple(
+                    Defect(d["what"], tuple(d["ids"]), d["done"], d.get("kind", _kind_before(d["what"])))
+                    for d in meta["defects"]
+                ),
                 provenance=meta["provenance"],
                 sha256=found,
             )
@@ -113,8 +244,9 @@ class Manifest:
         except (KeyError, TypeError, ValueError) as problem:
             raise ManifestError(f"{folder / META} is damaged ({problem!r}). {ADVICE}") from problem
 
-    def _meta(self) -> dict[str, Any]:
+    def _meta(self) -> dict[str, object]:
         return {
+            "format": FORMAT,
             "corpus": self.corpus,
             "label_set": dataclasses.asdict(self.label_set),
             "root": str(self.root.resolve()) if self.root is not None else None,
@@ -128,6 +260,7 @@ class Manifest:
 def _expect_types(meta: dict[str, Any], names: dict[str, Any]) -> None:
     good = {
         "corpus": isinstance(meta["corpus"], str),
+        "format": isinstance(meta.get("format", 1), int),
         "provenance": isinstance(meta["provenance"], dict),
         "label_set.name": isinstance(names["name"], str),
         "label_set.classes": _is_texts(names["classes"]),
@@ -136,6 +269,11 @@ def _expect_types(meta: dict[str, Any], names: dict[str, Any]) -> None:
     for name, is_good in good.items():
         if not is_good:
             raise TypeError(f"{name} is not what it should be")
+
+
+def _kind_before(what: str) -> str:
+    """The kind of a defect in a manifest that was made before defects had one."""
+    return LEAK if what.startswith(LEAK) else ""
 
 
 def _hash(path: Path) -> str:
@@ -159,7 +297,7 @@ def media_path(root: Path, relative: str) -> Path:
     if not is_inside:
         raise ManifestError(
             f"The manifest names the media file {relative!r}; expected a path inside {root}. "
-            "Media must lie under the corpus root: move them there, or prepare the corpus with another --root."
+            "Media must be under the corpus root: move them there, or prepare the corpus with another --root."
         )
     return resolved
 
@@ -187,11 +325,16 @@ def _check(utterances: Sequence[Utterance], label_set: LabelSet) -> None:
                     f"Utterance {u.id!r} names the media file {path!r}; expected a path inside the corpus folder, "
                     "relative to it."
                 )
-        for label in (u.label, *u.labels):
-            if label is not None and label not in label_set.classes:
+        for label in u.labels or ():
+            if label not in label_set.classes:
                 raise ManifestError(
                     f"Utterance {u.id!r} has the label {label!r}; expected one of {', '.join(label_set.classes)}."
                 )
+        if label_set.kind == "single" and u.label is None and u.labels is not None:
+            raise ManifestError(
+                f"Utterance {u.id!r} has the label set {list(u.labels)}, but {label_set.name!r} has one emotion per "
+                'utterance; expected a `label`, or a label set of the kind "multi".'
+            )
 
 
 def _refuse_duplicates(what: str, values: Iterable[str]) -> None:
@@ -200,27 +343,16 @@ def _refuse_duplicates(what: str, values: Iterable[str]) -> None:
         raise ManifestError(f"The {what} {twice[0]!r} occurs more than once ({len(twice)} such); expected it once.")
 
 
-def _count(dialogues: Sequence[Dialogue], label_set: LabelSet) -> dict[str, Any]:
-    turns = [u for dialogue in dialogues for u in dialogue.utterances]
-    labels = Counter(label for u in turns for label in {u.label, *u.labels} if label is not None)
-    return {
-        "dialogues": len(dialogues),
-        "utterances": len(turns),
-        "labelled": sum(u.label is not None or bool(u.labels) for u in turns),
-        "labels": {name: labels[name] for name in label_set.classes},
-    }
-
-
-def _utterance(row: dict[str, Any], where: str) -> Utterance:
+def _utterance(row: Mapping[str, Any], where: str, advice: str) -> Utterance:
     absent = [name for name in _REQUIRED if row.get(name) is None]
     if absent:
-        raise ManifestError(f"{where} lacks {', '.join(absent)}. {ADVICE}")
+        raise ManifestError(f"{where} lacks {', '.join(absent)}. {advice}")
     for name, value in row.items():
         if name not in _FIELDS:
-            raise ManifestError(f"{where} has the unknown field {name!r}. {ADVICE}")
+            raise ManifestError(f"{where} has the unknown field {name!r}. {advice}")
         is_good, expected = _FIELDS[name]
         if not is_good(value):
-            raise ManifestError(f"{where}: field {name!r} is {value!r}, expected {expected}. {ADVICE}")
+            raise ManifestError(f"{where}: field {name!r} is {value!r}, expected {expected}. {advice}")
     tuples = {name: tuple(row[name]) for name in _SEQUENCES if row.get(name) is not None}
     return Utterance(**{**row, **tuples})
 
@@ -243,14 +375,15 @@ def _is_span(value: object) -> bool:
     return isinstance(value, list) and len(value) == 2 and None not in value and all(map(_is_seconds, value))
 
 
-# field of a row -> what its value must be, as a test and in words; `_REQUIRED` alone may not be null
+# field of a row -> what its value must be, as a test and in words; only those of `_REQUIRED` must not be null
 _FIELDS: dict[str, tuple[Callable[[object], bool], str]] = {
     **dict.fromkeys(
         ("id", "corpus", "dialogue", "speaker", "text", "label", "audio", "video", "source"), (_is_text, "a string")
     ),
     "split": (lambda value: value in SPLITS, f"one of {', '.join(SPLITS)}"),
     "index": (lambda value: isinstance(value, int) and not isinstance(value, bool), "an integer"),
-    **dict.fromkeys(("labels", "defects"), (_is_texts, "a list of strings")),
+    "labels": (lambda value: value is None or _is_texts(value), "a list of strings"),
+    "defects": (_is_texts, "a list of strings"),
     **dict.fromkeys(("start_s", "end_s"), (_is_seconds, "seconds")),
     **dict.fromkeys(("audio_span", "video_span"), (_is_span, "two times in seconds")),
     "crop": (lambda value: value is None or value in get_args(Crop), "left or right"),

@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 Split = Literal["train", "dev", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 Modality = Literal["text", "audio", "visual"]
 MODALITIES: tuple[Modality, ...] = get_args(Modality)
 Crop = Literal["left", "right"]
+LabelKind = Literal["single", "multi"]
+LEAK = "leak"  # the kind of a defect: the same utterance is in two splits
 
 
 @dataclass(frozen=True)
 class Utterance:
-    """One turn of one speaker.
+    """What one speaker says between two others.
 
     Attributes:
         id: unique in the corpus; the key of its embeddings in every store.
@@ -23,8 +25,10 @@ class Utterance:
         index: place in the dialogue, from 0, in speaking order.
         speaker: name of the speaker, or None when unknown.
         text: what was said, or None when there is no transcript.
-        label: the emotion; None for a turn that is context only (unlabelled, or labelled outside the label set).
-        labels: all emotions, for multi-label corpora; empty otherwise.
+        label: the one emotion of a single-label corpus; None in a multi-label corpus, and for an utterance that is
+            context only (unlabelled, or labelled outside the label set).
+        labels: all its emotions; None for an utterance that is context only, ``()`` for one that was labelled with none
+            of them. Where ``label`` is given, it is that one.
         start_s: start in seconds on the clock of ``source`` (for MELD the episode), or None.
         end_s: end in seconds on the same clock, or None.
         audio: path of the file that holds its sound, relative to the manifest's ``root``, or None.
@@ -45,7 +49,7 @@ class Utterance:
     speaker: str | None = None
     text: str | None = None
     label: str | None = None
-    labels: tuple[str, ...] = ()
+    labels: tuple[str, ...] | None = None
     start_s: float | None = None
     end_s: float | None = None
     audio: str | None = None
@@ -55,6 +59,10 @@ class Utterance:
     crop: Crop | None = None
     defects: tuple[str, ...] = ()
     source: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.label is not None:
+            object.__setattr__(self, "labels", (self.label,))
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ class LabelSet:
 
     name: str
     classes: tuple[str, ...]
-    kind: Literal["single", "multi"] = "single"
+    kind: LabelKind = "single"
 
     def __post_init__(self) -> None:
         if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
@@ -154,12 +162,12 @@ class Prediction:
 
 @dataclass(frozen=True)
 class ScoredPrediction:
-    """What a network said about one utterance beside its true emotion; a `Prediction` has none.
+    """What a network predicted for one utterance, and its true emotion; a `Prediction` has none.
 
     Attributes:
         id: of the utterance.
         dialogue: of its dialogue.
-        label: its true emotion; None for a context turn.
+        label: its true emotion; None for a context utterance.
         predicted: the emotion with the highest probability.
         probabilities: emotion -> probability.
     """
@@ -170,36 +178,61 @@ class ScoredPrediction:
     predicted: str
     probabilities: dict[str, float]
 
+    @property
+    def label_sets(self) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+        """The true set (None for a context utterance) and the predicted set, of one emotion each."""
+        return None if self.label is None else (self.label,), (self.predicted,)
+
+
+@dataclass(frozen=True)
+class ScoredLabelSet:
+    """What a network predicted for one utterance of a multi-label corpus, and its true emotions.
+
+    Attributes:
+        id: of the utterance.
+        dialogue: of its dialogue.
+        labels: its true emotions, possibly none; None for a context utterance.
+        predicted: the emotions whose probability reaches their threshold.
+        probabilities: emotion -> probability; they do not sum to 1.
+    """
+
+    id: str
+    dialogue: str
+    labels: tuple[str, ...] | None
+    predicted: tuple[str, ...]
+    probabilities: dict[str, float]
+
+    @property
+    def label_sets(self) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
+        """The true set (None for a context utterance) and the predicted set."""
+        return self.labels, self.predicted
+
 
 @dataclass(frozen=True)
 class Defect:
-    """Something wrong in a raw corpus: what, which ids, and what was done about it."""
+    """Something wrong in a raw corpus.
+
+    Attributes:
+        what: a sentence for people.
+        ids: of the utterances or dialogues it concerns.
+        done: what was done about it.
+        kind: a word for programs, such as `LEAK`; empty where no program needs one.
+    """
 
     what: str
     ids: tuple[str, ...]
     done: str
+    kind: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
-        """The JSON form, with the count beside the ids."""
-        return {"what": self.what, "count": len(self.ids), "done": self.done, "ids": list(self.ids)}
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What a dialogue network has to solve; made by the data side, read by the network to build its layers.
-
-    Attributes:
-        label_set: the emotions and whether one or several hold at a time.
-        widths: width of each modality's embedding, in the order the network gets them.
-    """
-
-    label_set: LabelSet
-    widths: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def modalities(self) -> tuple[str, ...]:
-        """Names of the modalities, in order."""
-        return tuple(self.widths)
+    def as_dict(self) -> dict[str, object]:
+        """The JSON form, with the number of ids."""
+        return {
+            "what": self.what,
+            "kind": self.kind,
+            "count": len(self.ids),
+            "done": self.done,
+            "ids": list(self.ids),
+        }
 
 
 def group_dialogues(utterances: Sequence[Utterance]) -> list[Dialogue]:
@@ -208,6 +241,6 @@ def group_dialogues(utterances: Sequence[Utterance]) -> list[Dialogue]:
     for utterance in utterances:
         groups.setdefault(utterance.dialogue, []).append(utterance)
     return [
-        Dialogue(name, turns[0].split, tuple(sorted(turns, key=lambda turn: turn.index)))
-        for name, turns in groups.items()
+        Dialogue(name, members[0].split, tuple(sorted(members, key=lambda utterance: utterance.index)))
+        for name, members in groups.items()
     ]

@@ -22,6 +22,7 @@ CORE = {
     "m2fnet": {"", "config", "errors", "files", "formatting", "manifest", "records"},
     # a folder -> the folders of the core that it may import beside these words that everybody speaks
     "losses": set(),
+    "problems": {"losses", "metrics"},
     "media": set(),
     "metrics": set(),
     "corpora": {"media"},

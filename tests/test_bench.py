@@ -90,19 +90,19 @@ def test_a_ratio_above_one_says_that_ours_is_better(table):
     row = table["Row"]
     assert row("speed", "1/s", 6.0, 3.0).ratio == 2
     assert row("time", "s", 3.0, 6.0, larger_is_better=False).ratio == 2
-    assert row("alone", "s", 3.0).ratio is None
+    assert row("single", "s", 3.0).ratio is None
     assert row("against nothing", "1/s", 3.0, 0.0).ratio is None
 
 
 def test_the_figures_are_printed_and_written(table, tmp_path, capsys):
     path = tmp_path / "new" / "rows.json"
-    rows = [table["Row"]("speed", "1/s", 6000.0, 3000.0), table["Row"]("alone", "s", 0.25)]
+    rows = [table["Row"]("speed", "1/s", 6000.0, 3000.0), table["Row"]("single", "s", 0.25)]
     table["finish"](rows, Namespace(json=path))
     assert json.loads(path.read_text(encoding="utf-8")) == {
         "rows": [
             {"name": "speed", "unit": "1/s", "ours": 6000.0, "baseline": 3000.0, "ratio": 2.0},
-            {"name": "alone", "unit": "s", "ours": 0.25, "baseline": None, "ratio": None},
+            {"name": "single", "unit": "s", "ours": 0.25, "baseline": None, "ratio": None},
         ]
     }
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[1:] == [["speed", "1/s", "6,000", "3,000", "2"], ["alone", "s", "0.25", "–", "–"]]
+    assert lines[1:] == [["speed", "1/s", "6,000", "3,000", "2"], ["single", "s", "0.25", "–", "–"]]

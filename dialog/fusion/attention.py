@@ -1,13 +1,19 @@
-"""Attention over the utterances of a dialogue that can answer: what is absent contributes nothing."""
+"""Attention over the utterances of a dialogue: absent ones contribute nothing."""
 
 import torch
 from torch import Tensor, nn
 
 
 def allowed_pairs(present: Tensor, *, causal: bool) -> Tensor:
-    """Which utterance may look at which, (B, U, U) as bool, from the presence of the keys (B, U).
+    """Which utterance may read which, (B, U, U) as bool, from the presence of the keys (B, U).
 
-    Entry ``[b, t, s]`` says that turn ``t`` may read turn ``s``; with ``causal`` no turn reads a later one.
+    Entry ``[b, t, s]`` says whether utterance ``t`` may read utterance ``s``; with ``causal`` none reads a later one.
+
+    Example:
+        >>> allowed_pairs(torch.tensor([[True, False, True]]), causal=True)[0].int()
+        tensor([[1, 0, 0],
+                [1, 0, 0],
+                [1, 0, 1]], dtype=torch.int32)
     """
     allowed = present[:, None, :].expand(-1, present.shape[1], -1)
     return allowed.tril() if causal else allowed
@@ -16,18 +22,18 @@ def allowed_pairs(present: Tensor, *, causal: bool) -> Tensor:
 def blocked_for_heads(allowed: Tensor, heads: int) -> Tensor:
     """The mask (B * heads, U, U) that `torch.nn.MultiheadAttention` expects: True where attention is forbidden.
 
-    A turn that may look nowhere is let to look at itself, because a softmax over nothing is NaN; the caller drops
-    what comes out for such a turn.
+    An utterance that may read nothing reads itself, because a softmax over nothing is NaN; the caller drops the
+    result for such an utterance.
     """
     itself = torch.eye(allowed.shape[1], dtype=torch.bool, device=allowed.device)
-    alone = ~allowed.any(-1, keepdim=True)
-    return ~(allowed | (alone & itself)).repeat_interleave(heads, dim=0)
+    reads_nothing = ~allowed.any(-1, keepdim=True)
+    return ~(allowed | (reads_nothing & itself)).repeat_interleave(heads, dim=0)
 
 
 class CrossAttention(nn.Module):
     """Multi-head attention (B, U, D_q) of queries over other streams' keys (B, U, D_k) and values (B, U, D_v).
 
-    A query that may look nowhere gets zeros.
+    A query that may read nothing gets zeros.
     """
 
     def __init__(self, width: int, key_width: int, value_width: int, heads: int, dropout: float) -> None:
@@ -43,9 +49,9 @@ class CrossAttention(nn.Module):
         return torch.where(allowed.any(-1, keepdim=True), attended, 0.0)
 
     def weights(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor) -> Tensor:
-        """How much each turn reads of each other, (B, U, U), for what `forward` is given: the mean over the heads.
+        """How much each utterance reads of each other, (B, U, U), for the arguments of `forward`: mean over the heads.
 
-        A row sums to one, or is zero where the turn may look nowhere.
+        A row sums to one, or is zero where the utterance may read nothing.
         """
         blocked = blocked_for_heads(allowed, self.attention.num_heads)
         _, weights = self.attention(query, key, value, attn_mask=blocked)  # torch averages over the heads

@@ -1,26 +1,38 @@
-"""All modalities of an utterance in one vector: what the baselines start from."""
+"""All streams of an utterance in one vector, the input of the baselines."""
 
 import torch
 from torch import Tensor, nn
 
 from dialog.batch import DialogueBatch
-from m2fnet.records import Problem
+from dialog.fusion.streams import vector_widths
+from m2fnet.problems import Problem
 
 
 class EarlyFusion(nn.Module):
-    """Embeddings (B, U, sum of the widths), each normalised by itself, zero where one is absent.
+    """Embeddings (B, U, sum of the widths), each normalised separately, zero where one is absent.
 
     Args:
-        problem: names and widths of the modalities.
+        problem: names and widths of the streams.
         normalise: layer norm on every embedding, for stores whose vectors come in any scale.
+
+    Raises:
+        ValueError: if a stream has sequences.
+
+    Example:
+        >>> from m2fnet.problems import make_problem
+        >>> from m2fnet.records import LabelSet
+        >>> problem = make_problem(LabelSet("two", ("anger", "joy")), {"text": 4, "audio": 3})
+        >>> EarlyFusion(problem, normalise=True).width
+        7
     """
 
     def __init__(self, problem: Problem, *, normalise: bool) -> None:
         super().__init__()
+        widths = vector_widths(problem)
         self.norms = nn.ModuleDict(
-            {name: nn.LayerNorm(width) if normalise else nn.Identity() for name, width in problem.widths.items()}
+            {name: nn.LayerNorm(width) if normalise else nn.Identity() for name, width in widths.items()}
         )
-        self.width = sum(problem.widths.values())
+        self.width = sum(widths.values())
 
     def forward(self, batch: DialogueBatch) -> Tensor:
         """The embeddings of ``batch``."""

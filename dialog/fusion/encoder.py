@@ -1,4 +1,4 @@
-"""Transformer encoders over the utterances of one modality."""
+"""Transformer encoders over the utterances of one stream."""
 
 import math
 from typing import Literal
@@ -43,7 +43,17 @@ class SkipEncoder(nn.Module):
 
 
 def sinusoidal_positions(length: int, width: int, like: Tensor) -> Tensor:
-    """Position encoding (U, D) of the first ``length`` places (arXiv:1706.03762, section 3.5)."""
+    """Position encoding (U, D) of the first ``length`` places (arXiv:1706.03762, section 3.5).
+
+    Args:
+        length: U.
+        width: D.
+        like: a tensor of the wanted device and number type.
+
+    Example:
+        >>> sinusoidal_positions(2, 4, torch.zeros(1)).shape
+        torch.Size([2, 4])
+    """
     place = torch.arange(length, device=like.device, dtype=torch.float32)[:, None]
     rate = torch.exp(torch.arange(0, width, 2, device=like.device) * (-math.log(10_000.0) / width))
     encoding = torch.zeros(length, width, device=like.device)

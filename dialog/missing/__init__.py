@@ -1,1 +1,1 @@
-"""Networks whose inputs are missing in part: dropped while training, left out while testing."""
+"""Inputs that are missing in part: dropped in training, removed on purpose in tests."""

@@ -12,7 +12,8 @@ from dialog.predictions import predictions
 from dialog.task import SCORED, DialogueTask
 from m2fnet.formatting import escaped, percent, table
 from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, Resampling, bootstrap_intervals
-from m2fnet.metrics.scores import Tables, accuracy, confusion_tables, weighted_f1
+from m2fnet.metrics.counts import Counts, count_dialogues
+from m2fnet.metrics.scores import accuracy, weighted_f1
 from m2fnet.records import Split
 
 FILE = "missing.json"
@@ -24,9 +25,9 @@ def scores(task: DialogueTask, data: DialogueData) -> dict[str, Any]:
     return {
         "classes": list(data.problem.label_set.classes),
         "bootstrap": {"over": "dialogues", **asdict(Resampling())},
-        "subsets": [{"present": list(one.present), **_scores(task, data, [one])} for one in subsets(data.modalities)],
+        "subsets": [{"present": list(one.present), **_scores(task, data, [one])} for one in subsets(data.streams)],
         "random": [
-            {"share": of[0].share, "draws": len(of), **_scores(task, data, of)} for of in random_shares(data.modalities)
+            {"share": of[0].share, "draws": len(of), **_scores(task, data, of)} for of in random_shares(data.streams)
         ],
     }
 
@@ -37,20 +38,21 @@ def _scores(task: DialogueTask, data: DialogueData, draws: Sequence[Condition]) 
     for split in SCORED:
         masks = [mask for one in draws for mask in one.masks(data.dialogues(cast(Split, split))).values()]
         found[f"{split}.missing_share"] = 1 - float(np.mean([mask.float().mean() for mask in masks]))
-        tables = np.stack([_tables(task, data, split, one) for one in draws])
-        for name, interval in bootstrap_intervals(tables, _STATISTICS).items():
+        counts = Counts.stack([_counts(task, data, split, one) for one in draws])
+        for name, interval in bootstrap_intervals(counts, _STATISTICS).items():
             score = asdict(interval)
-            if tables.shape[1] < FEWEST_DIALOGUES:
+            if counts.shape[1] < FEWEST_DIALOGUES:
                 score |= {"low": None, "high": None}
             found[f"{split}.{name}"] = score
     return found
 
 
-def _tables(task: DialogueTask, data: DialogueData, split: str, condition: Condition) -> Tables:
+def _counts(task: DialogueTask, data: DialogueData, split: str, condition: Condition) -> Counts:
     rows = predictions(task, data, MissingModalities.key(split, condition), split)
-    rows = [row for row in rows if row.label is not None]
-    labels, answers, dialogues = zip(*((str(row.label), row.predicted, row.dialogue) for row in rows), strict=True)
-    return confusion_tables(labels, answers, dialogues, data.problem.label_set.classes)
+    sets = [(*row.label_sets, row.dialogue) for row in rows]
+    labelled = [(true, answer, dialogue) for true, answer, dialogue in sets if true is not None]
+    labels, answers, dialogues = (list(column) for column in zip(*labelled, strict=True))
+    return count_dialogues(labels, answers, dialogues, data.problem.classes)
 
 
 def as_markdown(content: dict[str, Any]) -> str:

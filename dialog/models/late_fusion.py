@@ -1,30 +1,34 @@
-"""Late fusion: a plain transformer per modality over the dialogue, whose logits are averaged."""
+"""Late fusion: a plain transformer per stream over the dialogue, and the mean of their scores."""
 
-from typing import Any
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from dialog.batch import DialogueBatch
+from dialog.batch import DialogueBatch, Output
 from dialog.fusion.attention import allowed_pairs, blocked_for_heads
 from dialog.fusion.encoder import Norm, Position, sinusoidal_positions
-from m2fnet.records import Problem
+from dialog.fusion.streams import vector_widths
+from m2fnet.problems import Problem
 
 
 class LateFusion(nn.Module):
-    """Logits (B, U, C): the mean over the modalities that the utterance has.
+    """Scores (B, U, C): the mean over the streams that the utterance has.
 
     Args:
-        problem: emotions and embedding widths.
-        width: every modality is projected to it.
-        layers: encoder layers per modality.
+        problem: emotions and streams.
+        width: every stream is projected to it.
+        layers: encoder layers per stream.
         heads: attention heads; must divide ``width``.
         feedforward: inner width of the encoders as a multiple of ``width``.
         dropout: in the encoders and before the classifiers.
         input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
         norm: place of the layer norm in the encoders.
         position: position encoding added to every stream.
-        causal: no turn sees a later one.
+        causal: no utterance sees a later one.
+
+    Raises:
+        ValueError: if a size does not fit, or a stream has sequences.
     """
 
     def __init__(
@@ -47,11 +51,12 @@ class LateFusion(nn.Module):
                 "Expected `width`, `layers` and `heads` to be at least 1 and `heads` to divide `width`, "
                 f"but got {width}, {layers} and {heads}."
             )
+        widths = vector_widths(problem)
         self.heads, self.position, self.causal = heads, position, causal
         self.project = nn.ModuleDict(
             {
                 name: nn.Sequential(nn.LayerNorm(own) if input_norm else nn.Identity(), nn.Linear(own, width))
-                for name, own in problem.widths.items()
+                for name, own in widths.items()
             }
         )
         self.encoders = nn.ModuleDict(
@@ -62,27 +67,26 @@ class LateFusion(nn.Module):
                     )
                     for _ in range(layers)
                 )
-                for name in problem.widths
+                for name in widths
             }
         )
         classes = len(problem.label_set.classes)
         self.classify = nn.ModuleDict(
-            {name: nn.Sequential(nn.Dropout(dropout), nn.Linear(width, classes)) for name in problem.widths}
+            {name: nn.Sequential(nn.Dropout(dropout), nn.Linear(width, classes)) for name in widths}
         )
 
-    def forward(self, batch: DialogueBatch) -> Tensor:
-        """Logits (B, U, C); zero where nothing is present, and padding gets logits too, which the caller ignores."""
-        present = torch.stack([batch["present"][name] for name in self.encoders])[..., None]  # (M, B, U, 1)
-        logits = torch.stack([self._logits(name, batch) for name in self.encoders])
-        return (logits * present).sum(0) / present.sum(0).clamp(min=1)
+    def forward(self, batch: DialogueBatch) -> Output:
+        """Scores (B, U, C); zero where nothing is present."""
+        present = torch.stack([batch["present"][name] for name in self.encoders])[..., None]  # (S, B, U, 1)
+        scores = torch.stack([self._scores(name, batch) for name in self.encoders])
+        return Output((scores * present).sum(0) / present.sum(0).clamp(min=1))
 
-    def _logits(self, name: str, batch: DialogueBatch) -> Tensor:
+    def _scores(self, name: str, batch: DialogueBatch) -> Tensor:
         h: Tensor = self.project[name](batch["inputs"][name])
         if self.position == "sinusoidal":
             h = h + sinusoidal_positions(h.shape[1], h.shape[2], h)
         blocked = blocked_for_heads(allowed_pairs(batch["present"][name], causal=self.causal), self.heads)
-        layers: Any = self.encoders[name]
-        for layer in layers:
+        for layer in cast(nn.ModuleList, self.encoders[name]):
             h = layer(h, src_mask=blocked)
-        logits: Tensor = self.classify[name](h)
-        return logits
+        scores: Tensor = self.classify[name](h)
+        return scores

@@ -1,7 +1,7 @@
-"""M2FNet: per-modality encoders, multi-head attention fusion led by text, one emotion per utterance.
+"""M2FNet: an encoder per stream, then multi-head attention fusion led by text.
 
 Chudasama et al., "M2FNet: Multi-modal Fusion Network for Emotion Recognition in Conversation", arXiv:2206.02187,
-section 3.2.2 and Fig 3. What the paper leaves open is a setting here and marked "ours" in ``conf/dialog``.
+section 3.2.2 and Fig 3. Where the paper is silent there is a setting here, marked "ours" in ``conf/dialog``.
 """
 
 from typing import Literal
@@ -9,29 +9,37 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from dialog.batch import DialogueBatch
+from dialog.batch import DialogueBatch, Output
 from dialog.fusion.attention import CrossAttention, allowed_pairs
 from dialog.fusion.encoder import Norm, Position, SkipEncoder, sinusoidal_positions
-from m2fnet.records import Problem
-
-LEADER = "text"
+from dialog.fusion.streams import vector_widths
+from m2fnet.problems import Problem
 
 
 class FusionLayer(nn.Module):
     """One fusion layer: ``F_j = FC([F_{j-1}; MHA(Q=F_{j-1}, K=F_A, V), MHA(Q=F_{j-1}, K=F_V, V)])`` (eq 6, Fig 3).
 
     ``V`` is the leading text stream ``F_{j-1}`` as printed, or with ``values="other"`` the stream the keys come from.
+
+    Args:
+        widths: stream -> its width.
+        leader: the stream whose utterances ask.
+        heads: attention heads; must divide the width of each stream.
+        dropout: of the attention weights.
+        values: see above.
     """
 
-    def __init__(self, widths: dict[str, int], heads: int, dropout: float, values: Literal["leader", "other"]) -> None:
+    def __init__(
+        self, widths: dict[str, int], leader: str, heads: int, dropout: float, values: Literal["leader", "other"]
+    ) -> None:
         super().__init__()
-        width = widths[LEADER]
+        width = widths[leader]
         self.values = values
         self.attentions = nn.ModuleDict(
             {
                 name: CrossAttention(width, key, width if values == "leader" else key, heads, dropout)
                 for name, key in widths.items()
-                if name != LEADER
+                if name != leader
             }
         )
         self.mix = nn.Linear(width * (1 + len(self.attentions)), width)
@@ -47,32 +55,35 @@ class FusionLayer(nn.Module):
 
 
 class M2FNet(nn.Module):
-    """Logits (B, U, C) for a batch of dialogues, from any subset of text, audio and visual embeddings.
+    """Scores (B, U, C) for a batch of dialogues, from any streams.
 
-    What is absent contributes nothing: a modality that is missing for a whole dialogue leaves exactly the logits of
-    the network without that modality's columns. Without text, or with text alone, there is nothing to fuse, and the
-    encoded streams go straight to the final concatenation.
+    Absent embeddings contribute nothing: if a stream is missing in a whole dialogue, the scores are exactly those of
+    the network without that stream's columns.
+
+    The stream of text leads the fusion, whatever its name. Without one, or with no other stream, there is nothing to
+    fuse, and the encoded streams go straight to the final concatenation.
 
     Args:
-        problem: emotions and embedding widths.
-        width: project every modality to this width first; None keeps each modality's own width, which ``heads`` must
+        problem: emotions and streams.
+        width: project every stream to this width first; None keeps the width of each stream, which ``heads`` must
             then divide.
-        encoders: N, transformer encoders per modality.
+        encoders: N, transformer encoders per stream.
         fusion_layers: m, fusion layers.
         fusion: ``attention`` as in the paper; ``concat`` skips the fusion layers (the paper's baseline).
-        values: where the fusion layers take their values from: ``leader`` (text, as printed) or ``other``.
+        values: which stream the fusion layers take their values from: ``leader`` (text, as printed) or ``other``.
         heads: attention heads in encoders and fusion layers.
-        feedforward: inner width of the encoders as a multiple of their own.
+        feedforward: inner width of the encoders as a multiple of the stream's width.
         hidden: width between the two final fully connected layers.
         dropout: in encoders, attention and head.
         input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
         input_dropout: on the embeddings.
         norm: place of the layer norm in the encoders.
         position: position encoding added to every stream.
-        causal: no turn sees a later one.
+        causal: no utterance sees a later one.
 
     Raises:
-        ValueError: if a size is too small, or ``heads`` does not divide a stream's width.
+        ValueError: if a size is too small, ``heads`` does not divide the width of a stream, a stream has sequences, or
+            several streams of text could lead the fusion.
     """
 
     def __init__(
@@ -100,13 +111,20 @@ class M2FNet(nn.Module):
             least = 0 if name in ("encoders", "fusion_layers") else 1
             if size is not None and size < least:
                 raise ValueError(f"Expected `{name}` to be at least {least}, but got {size}.")
-        widths = {name: width or own for name, own in problem.widths.items()}
+        own_widths = vector_widths(problem)
+        widths = {name: width or own for name, own in own_widths.items()}
         for name, stream in widths.items():
             if stream % heads:
                 raise ValueError(
                     f"Expected `heads` to divide the width of every stream, but {heads} heads do not divide {stream} "
-                    f"({name}); set `width` to project all modalities to one width."
+                    f"({name}); set `width` to project all streams to one width."
                 )
+        texts = [name for name, modality in problem.modalities.items() if modality == "text"]
+        if fusion == "attention" and len(texts) > 1:
+            raise ValueError(
+                f"One stream of text leads the fusion, but {' and '.join(texts)} are text. Choose one of them with "
+                "data.streams, or set `fusion: concat`, which treats all streams alike."
+            )
         self.causal = causal
         self.position = position
         self.project = nn.ModuleDict(
@@ -116,7 +134,7 @@ class M2FNet(nn.Module):
                     nn.Dropout(input_dropout),
                     nn.Linear(own, widths[name]) if width else nn.Identity(),
                 )
-                for name, own in problem.widths.items()
+                for name, own in own_widths.items()
             }
         )
         self.encoders = nn.ModuleDict(
@@ -125,9 +143,11 @@ class M2FNet(nn.Module):
                 for name, stream in widths.items()
             }
         )
-        fuses = fusion == "attention" and LEADER in widths and len(widths) > 1
+        self.leader = texts[0] if fusion == "attention" and texts and len(widths) > 1 else None
         self.fusion = nn.ModuleList(
-            FusionLayer(widths, heads, dropout, values) for _ in range(fusion_layers if fuses else 0)
+            FusionLayer(widths, self.leader, heads, dropout, values)
+            for _ in range(fusion_layers)
+            if self.leader is not None
         )
         self.values = values
         self.classify = nn.Sequential(
@@ -137,13 +157,12 @@ class M2FNet(nn.Module):
             nn.Linear(hidden, len(problem.label_set.classes)),
         )
 
-    def forward(self, batch: DialogueBatch) -> Tensor:
-        """Logits (B, U, C); padding gets logits too, which the caller ignores."""
+    def forward(self, batch: DialogueBatch) -> Output:
+        """Scores (B, U, C)."""
         streams = {name: self._encode(name, batch) for name in self.encoders}
-        if self.fusion:
-            streams[LEADER] = self._fuse(streams, batch["present"])
-        logits: Tensor = self.classify(torch.cat(list(streams.values()), dim=-1))  # eq 7, 8
-        return logits
+        if self.fusion and self.leader is not None:
+            streams[self.leader] = self._fuse(self.leader, streams, batch["present"])
+        return Output(self.classify(torch.cat(list(streams.values()), dim=-1)))  # eq 7, 8
 
     def _encode(self, name: str, batch: DialogueBatch) -> Tensor:
         present = batch["present"][name]
@@ -153,17 +172,17 @@ class M2FNet(nn.Module):
         encoded: Tensor = self.encoders[name](h * present[..., None], present, causal=self.causal)
         return encoded
 
-    def _fuse(self, streams: dict[str, Tensor], present: dict[str, Tensor]) -> Tensor:
+    def _fuse(self, leader: str, streams: dict[str, Tensor], present: dict[str, Tensor]) -> Tensor:
         """The leading stream after all fusion layers; untouched in dialogues that have nothing to fuse."""
-        others = {name: present[name] for name in streams if name != LEADER}
+        others = {name: present[name] for name in streams if name != leader}
         readable = {
-            name: present[LEADER] & other if self.values == "leader" else other for name, other in others.items()
+            name: present[leader] & other if self.values == "leader" else other for name, other in others.items()
         }
         allowed = {name: allowed_pairs(keys, causal=self.causal) for name, keys in readable.items()}
-        something = present[LEADER] & torch.stack(list(others.values())).any(0)
-        leader = streams[LEADER]
+        something = present[leader] & torch.stack(list(others.values())).any(0)
+        h = streams[leader]
         seen = something.cumsum(1) if self.causal else something.sum(1, keepdim=True)
         fuses = (seen > 0)[..., None]
         for layer in self.fusion:
-            leader = torch.where(fuses, layer(leader, streams, allowed), leader)
-        return leader
+            h = torch.where(fuses, layer(h, streams, allowed), h)
+        return h

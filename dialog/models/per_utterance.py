@@ -1,20 +1,23 @@
-"""Baselines that look at one utterance at a time: a linear classifier, or one hidden layer."""
+"""Baselines that see one utterance at a time: a linear classifier, or one hidden layer."""
 
-from torch import Tensor, nn
+from torch import nn
 
-from dialog.batch import DialogueBatch
+from dialog.batch import DialogueBatch, Output
 from dialog.fusion.concatenation import EarlyFusion
-from m2fnet.records import Problem
+from m2fnet.problems import Problem
 
 
 class PerUtterance(nn.Module):
-    """Logits (B, U, C) of every utterance by itself, whatever is said around it.
+    """Scores (B, U, C) of each utterance without its context.
 
     Args:
-        problem: emotions and embedding widths.
+        problem: emotions and streams.
         hidden: width of a hidden layer; None for a linear classifier.
         dropout: on the embeddings, and on the hidden layer.
         input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
+
+    Raises:
+        ValueError: if ``hidden`` is below 1, or a stream has sequences.
     """
 
     def __init__(
@@ -30,7 +33,6 @@ class PerUtterance(nn.Module):
             layers += [nn.Linear(width, hidden), nn.ReLU(), nn.Dropout(dropout)]
         self.classify = nn.Sequential(*layers, nn.Linear(hidden or width, classes))
 
-    def forward(self, batch: DialogueBatch) -> Tensor:
-        """Logits (B, U, C); padding gets logits too, which the caller ignores."""
-        logits: Tensor = self.classify(self.inputs(batch))
-        return logits
+    def forward(self, batch: DialogueBatch) -> Output:
+        """Scores (B, U, C)."""
+        return Output(self.classify(self.inputs(batch)))

@@ -1,32 +1,35 @@
 """A recurrent network over the dialogue: bc-LSTM, Poria et al., "Context-Dependent Sentiment Analysis", ACL 2017.
 
-There every modality's vectors go through a network of their own first; here all modalities of an utterance, side by
-side, go through one, as its later re-implementations do (declare-lab/conv-emotion, bc-LSTM).
+There each modality has a network first; here one network reads all streams of an utterance, concatenated, as in later
+re-implementations (declare-lab/conv-emotion, bc-LSTM).
 """
 
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from dialog.batch import DialogueBatch
+from dialog.batch import DialogueBatch, Output
 from dialog.fusion.concatenation import EarlyFusion
-from m2fnet.records import Problem
+from m2fnet.problems import Problem
 
 _CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class Recurrent(nn.Module):
-    """Logits (B, U, C) from an LSTM or GRU that runs over the utterances of a dialogue, both ways.
+    """Scores (B, U, C) from an LSTM or GRU that runs over the utterances of a dialogue in both directions.
 
     Args:
-        problem: emotions and embedding widths.
+        problem: emotions and streams.
         cell: ``lstm`` or ``gru``.
         width: of the hidden state, per direction.
         layers: number of recurrent layers.
         dropout: on the embeddings, between layers and before the classifier.
         input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
-        causal: forwards only, so that no turn sees a later one.
+        causal: forwards only, so that no utterance sees a later one.
+
+    Raises:
+        ValueError: if a size is below 1, or a stream has sequences.
     """
 
     def __init__(
@@ -55,12 +58,11 @@ class Recurrent(nn.Module):
         )
         self.classify = nn.Linear(width * (1 if causal else 2), len(problem.label_set.classes))
 
-    def forward(self, batch: DialogueBatch) -> Tensor:
-        """Logits (B, U, C); padding gets logits too, which the caller ignores."""
+    def forward(self, batch: DialogueBatch) -> Output:
+        """Scores (B, U, C)."""
         lengths = batch["valid"].sum(1).cpu()
         packed = pack_padded_sequence(self.dropout(self.inputs(batch)), lengths, batch_first=True, enforce_sorted=False)
         states, _ = pad_packed_sequence(
             self.recurrent(packed)[0], batch_first=True, total_length=batch["valid"].shape[1]
         )
-        logits: Tensor = self.classify(self.dropout(states))
-        return logits
+        return Output(self.classify(self.dropout(states)))

@@ -41,6 +41,11 @@ class Projection(nn.Module):
         self.scaler.fit(standardised @ self.components)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Projected features (N, D)."""
-        projected: Tensor = self.scaler(self.standardise(features) @ self.components)
-        return projected
+        """Projected features (N, D) in the precision of ``features``, computed in double precision.
+
+        The kernel of a product, and with it the order of its sums, depends on the processor and on the number of
+        rows. Where a component with little variance is scaled up, single precision would show that in the embeddings.
+        """
+        precise = torch.float32 if features.device.type == "mps" else torch.float64  # Apple's GPUs have no double
+        projected: Tensor = self.scaler(self.standardise(features.to(precise)) @ self.components.to(precise))
+        return projected.to(features.dtype)

@@ -23,13 +23,13 @@ class Augmentation:
     mirror: float = 0.0
     shift: float = 0.0
     zoom: float = 0.0
-    placed: float = 0.0
+    turn: float = 0.0
     light: float = 0.0
     contrast: float = 0.0
 
     def __post_init__(self) -> None:
         shares = (self.mirror, self.shift, self.zoom, self.light, self.contrast)
-        if not all(0 <= share <= 1 for share in shares) or self.zoom == 1 or not 0 <= self.placed <= 180:
+        if not all(0 <= share <= 1 for share in shares) or self.zoom == 1 or not 0 <= self.turn <= 180:
             raise ValueError(f"Expected shares in 0..1, a zoom below 1 and a turn in 0..180 degrees, but got {self}.")
 
 
@@ -55,9 +55,9 @@ def augmented(pictures: Tensor, how: Augmentation, clip: Tensor, clips: int, gen
 
 def _places(is_mirrored: Tensor, even: Tensor, how: Augmentation) -> Tensor:
     """Affine maps (N, 2, 3) from a place in the new picture to its place in the old one."""
-    across, down, zoom, placed = even.unbind(1)
+    across, down, zoom, turn = even.unbind(1)
     scale = 1 / (1 + how.zoom * zoom)
-    angle = torch.deg2rad(how.placed * placed)
+    angle = torch.deg2rad(how.turn * turn)
     cos, sin = scale * angle.cos(), scale * angle.sin()
     side = torch.where(is_mirrored, -1.0, 1.0)
     first = torch.stack([side * cos, -sin, 2 * how.shift * across], dim=1)

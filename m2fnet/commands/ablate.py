@@ -69,7 +69,7 @@ def main(argv: list[str]) -> None:
     modalities = _modalities(arguments, data)
     chosen = _tables(arguments, modalities)
     sweep = Sweep(arguments.config, "dialog", arguments.seeds)
-    planned = _plan(sweep, chosen, [*options, f"--data.modalities={json.dumps(modalities)}"])
+    planned = _plan(sweep, chosen, [*options, f"--data.streams={json.dumps(modalities)}"])
     # rows of several tables may be the same settings
     runs = list(
         {run.folder: run for parts in planned.values() for part in parts for line in part for run in line.runs}.values()
@@ -126,7 +126,7 @@ def _store(text: str) -> tuple[str, str]:
 def _modalities(arguments: argparse.Namespace, data: Mapping[str, Any]) -> list[str]:
     """The modalities to combine."""
     stores = [name for name in MODALITIES if name in data["stores"]]
-    asked = arguments.modalities or data["modalities"] or stores
+    asked = arguments.modalities or data["streams"] or data["modalities"] or stores
     if absent := [name for name in asked if name not in stores]:
         raise UsageError(
             f"{absent[0]} is to be combined, but {arguments.config} only has stores of {' and '.join(stores)}. Add "

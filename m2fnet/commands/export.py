@@ -5,7 +5,6 @@ from pathlib import Path
 
 from m2fnet.commands.arguments import make_parser
 from m2fnet.errors import UsageError
-from m2fnet.records import MODALITIES, Modality
 
 NOTES = """\
 The folder holds the dialogue network, the extractors whose embeddings it was trained on, the emotions, a model card
@@ -28,7 +27,7 @@ def main(argv: list[str]) -> None:
     given = _parser().parse_args(argv)
     extractors = dict(given.extractor)
     if len(extractors) < len(given.extractor):
-        raise UsageError("--extractor names one modality twice; expected one run for each.")
+        raise UsageError("--extractor names one stream twice; expected one run for each.")
     from m2fnet.model import assemble, hub, save_model
     from m2fnet.model.card import model_card
     from m2fnet.model.layout import refuse_used
@@ -64,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
         type=_named_run,
         action="append",
         default=[],
-        metavar="MODALITY=RUN",
-        help="run folder of an extractor that is not found automatically; once for each modality",
+        metavar="STREAM=RUN",
+        help="run folder of an extractor that is not found automatically; once for each stream",
     )
     what.add_argument(
         "--onnx",
@@ -84,9 +83,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _named_run(text: str) -> tuple[Modality, Path]:
+def _named_run(text: str) -> tuple[str, Path]:
     name, _, run = text.partition("=")
-    for modality in MODALITIES:
-        if name == modality and run:
-            return modality, Path(run)
-    raise argparse.ArgumentTypeError(f"expected one of {', '.join(MODALITIES)}, =, and a run folder; got {text!r}")
+    if not (name and run):
+        raise argparse.ArgumentTypeError(f"expected the name of a stream, =, and a run folder; got {text!r}")
+    return name, Path(run)

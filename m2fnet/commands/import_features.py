@@ -4,35 +4,27 @@ import argparse
 import json
 import random
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from m2fnet.corpora.label_sets import MELD, published_label_sets
 from m2fnet.corpora.meld import COUNTS as MELD_COUNTS
-from m2fnet.corpora.meld import LABELS as MELD
-from m2fnet.corpora.summary import counts_table
+from m2fnet.corpora.summary import counts_text
 from m2fnet.errors import UsageError
 from m2fnet.files import sha256_of
 from m2fnet.manifest import META as MANIFEST_META
 from m2fnet.manifest import Manifest
 from m2fnet.records import Defect, LabelSet, Split, Utterance
 from m2fnet.store.layout import META
-from m2fnet.store.published import MODALITY_OF, Published, PublishedTurn, read_published
+from m2fnet.store.published import MODALITY_OF, Published, read_published
 from m2fnet.store.writer import StoreWriter, sweep
 
-# label number -> name in the pickles of conv-emotion and all that descend from them
-KNOWN_LABELS = {
-    "meld": MELD,
-    "iemocap6": LabelSet("iemocap6", ("hap", "sad", "neu", "ang", "exc", "fru")),
-}
 DEV_SHARE = 0.1
-MELD_DEV: dict[str, Any] = MELD_COUNTS["dev"]
 
-_EPILOG = """Labels: `meld` (neutral, surprise, fear, sadness, joy, disgust, anger), `iemocap6` (hap, sad, neu, ang,
-exc, fru), or names in the order of their numbers: negative,positive.
-Stores: DIR/text, DIR/audio, DIR/visual; DIR/text_1 to DIR/text_4 where the pickle has four text views."""
+_EPILOG = """Stores: DIR/text, DIR/audio, DIR/visual; DIR/text_1 to DIR/text_4 where the pickle has four text views."""
 
 
 def main(argv: list[str]) -> None:
@@ -54,7 +46,7 @@ def main(argv: list[str]) -> None:
         _remove_stores(options.out)
     manifest = manifest.save(options.out)
     stores = write_stores(published, manifest, options.out)
-    _report(published, manifest, options.out, stores)
+    _report(published, manifest, options.out, stores, quiet=options.quiet)
 
 
 def make_manifest(
@@ -62,30 +54,51 @@ def make_manifest(
 ) -> Manifest:
     """The manifest of a feature pickle; where it has no dev list, some of its training dialogues become dev.
 
-    These are MELD's own where ``label_set`` is MELD's, ``dev_share`` is None and they are recognised (see
-    `_official_dev`), else ``dev_share`` (None: 0.1) of the training dialogues, drawn with ``seed``.
+    Args:
+        published: the checked content of the pickle.
+        pickle: its file.
+        label_set: the emotions; a label number of the pickle is the place of its emotion.
+        dev_share: share of the training dialogues that becomes dev. None: MELD's own dev dialogues where ``label_set``
+            is MELD's and they are recognised, otherwise 0.1.
+        seed: of the draw of dev dialogues.
     """
     splits, how = _with_dev(published, label_set, dev_share, seed)
-    names = [turn.id for turns in published.turns.values() for turn in turns]
+    names = [said.id for utterances in published.utterances.values() for said in utterances]
     has_names = None not in names and len(set(names)) == len(names)
     utterances = tuple(
-        _utterance(turn, split, dialogue, index, label_set, pickle, has_names)
+        Utterance(
+            id=said.id if has_names and said.id is not None else f"{dialogue}_utt{index}",
+            corpus=label_set.name,
+            split=split,
+            dialogue=dialogue,
+            index=index,
+            speaker=said.speaker,
+            text=said.text,
+            label=label_set.classes[said.label],
+            source=f"{pickle.name}:{dialogue}",
+        )
         for split, dialogues in splits.items()
         for dialogue in dialogues
-        for index, turn in enumerate(published.turns[dialogue])
+        for index, said in enumerate(published.utterances[dialogue])
     )
-    unlisted = Defect("dialogue in no split of the pickle", published.unlisted, "left out")
+    unlisted = Defect("dialogue in no split of the pickle", published.unlisted, "not imported")
     return Manifest(
         corpus=label_set.name,
         label_set=label_set,
         utterances=utterances,
         defects=(unlisted,) if published.unlisted else (),
-        provenance={**_origin(published, pickle), "dev": how, "empty": published.empty},
+        provenance={
+            "imported": pickle.name,
+            "sha256": sha256_of(pickle),
+            "layout": published.layout,
+            "dev": how,
+            "empty": published.empty,
+        },
     )
 
 
 def write_stores(published: Published, manifest: Manifest, folder: Path) -> dict[str, int]:
-    """Write one store per modality or text view into ``folder``; their names and widths come back."""
+    """Write one store per modality or text view into ``folder`` and return its width by its name."""
     origin = {name: manifest.provenance[name] for name in ("imported", "sha256", "layout")}
     widths = {}
     for store, matrices in published.features.items():
@@ -102,30 +115,10 @@ def write_stores(published: Published, manifest: Manifest, folder: Path) -> dict
     return widths
 
 
-def _origin(published: Published, pickle: Path) -> dict[str, str]:
-    return {"imported": pickle.name, "sha256": sha256_of(pickle), "layout": published.layout}
-
-
-def _utterance(
-    turn: PublishedTurn, split: Split, dialogue: str, index: int, label_set: LabelSet, pickle: Path, has_names: bool
-) -> Utterance:
-    return Utterance(
-        id=turn.id if has_names and turn.id is not None else f"{dialogue}_utt{index}",
-        corpus=label_set.name,
-        split=split,
-        dialogue=dialogue,
-        index=index,
-        speaker=turn.speaker,
-        text=turn.text,
-        label=label_set.classes[turn.label],
-        source=f"{pickle.name}:{dialogue}",
-    )
-
-
 def _with_dev(
     published: Published, label_set: LabelSet, share: float | None, seed: int
 ) -> tuple[dict[Split, tuple[str, ...]], str]:
-    """Dialogues of all three splits, and in words how dev came to be."""
+    """Dialogues of all three splits, and in words where dev comes from."""
     train, test = published.splits["train"], published.splits["test"]
     if "dev" in published.splits:
         return {"train": train, "dev": published.splits["dev"], "test": test}, "the pickle's own list"
@@ -134,7 +127,7 @@ def _with_dev(
     if not dev:
         share = DEV_SHARE if share is None else share
         count = min(max(round(share * len(train)), 1), len(train) - 1) if share else 0
-        # sorted, so that the draw does not hang on the order in which the pickle happens to list them
+        # sorted, so that the draw does not depend on the order in which the pickle happens to list them
         dev = tuple(random.Random(seed).sample(sorted(train), count))
         how = f"{share:.0%} of the training dialogues, drawn with seed {seed}"
     chosen = frozenset(dev)
@@ -143,25 +136,27 @@ def _with_dev(
 
 
 def _official_dev(published: Published, train: Sequence[str]) -> Sequence[str]:
-    """MELD's dev dialogues if they open or close the training list, as their label counts tell; else none.
+    """MELD's dev dialogues if they open or close the training list, recognised by their label counts; else none.
 
     The pickles join train and dev into one list; public code then takes its first 10 % for validation.
     """
-    size = MELD_DEV["dialogues"]
-    for block in (train[:size], train[-size:]):
-        labels = [turn.label for dialogue in block for turn in published.turns[dialogue]]
-        if {name: labels.count(number) for number, name in enumerate(MELD.classes)} == MELD_DEV["labels"]:
+    expected = MELD_COUNTS["dev"]
+    for block in (train[: expected["dialogues"]], train[-expected["dialogues"] :]):
+        labels = Counter(MELD.classes[said.label] for dialogue in block for said in published.utterances[dialogue])
+        if labels == Counter(expected["labels"]):
             return block
     return ()
 
 
 def _label_set(names: str, stem: str) -> LabelSet:
-    if names in KNOWN_LABELS:
-        return KNOWN_LABELS[names]
+    """The label set that ``--labels`` names or lists; a list gets the name of the pickle."""
+    known = published_label_sets()
+    if names in known:
+        return known[names]
     classes = tuple(name.strip() for name in names.split(","))
     if len(classes) < 2 or not all(classes) or len(set(classes)) < len(classes):
         raise UsageError(
-            f"--labels is {names!r}; expected {' or '.join(KNOWN_LABELS)}, or at least two different names in the "
+            f"--labels is {names!r}; expected {' or '.join(known)}, or at least two different names in the "
             "order of their numbers in the pickle, separated by commas: negative,positive."
         )
     return LabelSet(stem, classes)
@@ -181,14 +176,15 @@ def _remove_stores(folder: Path) -> None:
             store.rmdir()
 
 
-def _report(published: Published, manifest: Manifest, folder: Path, stores: dict[str, int]) -> None:
-    print(f"layout: {published.layout}; dev: {manifest.provenance['dev']}")
-    print(counts_table(manifest))
-    seen = {utterance.label for utterance in manifest.utterances}
-    if absent := [name for name in manifest.label_set.classes if name not in seen]:
-        print(f"never in it: {', '.join(absent)}; are these the labels of the pickle?")
-    for store, reason in published.empty.items():
-        print(f"not stored: {store}, {reason}")
+def _report(published: Published, manifest: Manifest, folder: Path, stores: dict[str, int], *, quiet: bool) -> None:
+    if not quiet:
+        print(f"layout: {published.layout}; dev: {manifest.provenance['dev']}")
+        print(counts_text(manifest))
+        seen = {utterance.label for utterance in manifest.utterances}
+        if absent := [name for name in manifest.label_set.classes if name not in seen]:
+            print(f"never in it: {', '.join(absent)}; are these the labels of the pickle?")
+        for store, reason in published.empty.items():
+            print(f"not stored: {store}, {reason}")
     for defect in manifest.defects:
         print(f"{len(defect.ids)} × {defect.what}: {defect.done}")
     written = ", ".join(f"{folder / store} (width {width})" for store, width in stores.items())
@@ -210,17 +206,32 @@ def _next_command(manifest: Manifest, folder: Path, stores: Iterable[str]) -> st
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="m2fnet import", description=__doc__, epilog=_EPILOG)
-    parser.add_argument("pickle", type=Path, metavar="PICKLE", help="the feature pickle; nothing in it is run")
-    parser.add_argument("--labels", required=True, help="`meld`, `iemocap6`, or names in order: negative,positive")
+    known = published_label_sets()
+    parser = argparse.ArgumentParser(
+        prog="m2fnet import",
+        description="Imports a published feature pickle, in which nothing is run: a folder with its manifest and one "
+        "store per modality.",
+        epilog=_EPILOG,
+    )
+    parser.add_argument("pickle", type=Path, metavar="PICKLE", help="the feature pickle")
+    parser.add_argument(
+        "--labels",
+        required=True,
+        help="a known label set, "
+        + " or ".join(f"`{name}` ({', '.join(label_set.classes)})" for name, label_set in known.items())
+        + ", or names in the order of their numbers in the pickle: negative,positive",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the manifest and the stores")
     parser.add_argument(
         "--dev-share",
         type=float,
         metavar="SHARE",
-        help=f"share of the training dialogues that becomes dev where the pickle names none (default {DEV_SHARE}; "
+        help=f"share of the training dialogues that becomes dev where the pickle names none (default: {DEV_SHARE}; "
         "for MELD its own dev split if the pickle has it)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the draw of dev dialogues (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw of dev dialogues (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace the manifest and the stores in --out")
+    parser.add_argument(
+        "--quiet", action="store_true", help="print only defects, what was written and the next command"
+    )
     return parser

@@ -1,32 +1,58 @@
-"""What every adapter needs: a log of defects, checks of counts, and an answer to a folder that is not the corpus."""
+"""What every adapter needs: a log of defects, checks of counts, and the error for a folder that is not the corpus."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from m2fnet.errors import CorpusError
 from m2fnet.manifest import Manifest
-from m2fnet.records import Defect, Utterance
+from m2fnet.records import Defect, Split, Utterance
+
+MISSING_MEDIA = "missing media"  # the kind of a defect: a clip, sound or picture cannot be used
+
+
+class Counts(TypedDict, total=False):
+    """Published counts of a split, or some of them, under the names of `m2fnet.manifest.Manifest.counts`."""
+
+    dialogues: int
+    utterances: int
+    labelled: int
+    labels: Mapping[str, int]
 
 
 class DefectLog:
-    """Collects what is wrong in a raw corpus: what, which ids, what was done; in the order of discovery."""
+    """Collects what is wrong in a raw corpus, in the order of discovery.
+
+    Example:
+        >>> log = DefectLog()
+        >>> log.add("clip missing", "text kept", ["train_dia0_utt1"], kind=MISSING_MEDIA)
+        >>> log.add("clip missing", "text kept", ["test_dia4_utt0"], kind=MISSING_MEDIA)
+        >>> log.defects()[0].ids
+        ('train_dia0_utt1', 'test_dia4_utt0')
+    """
 
     def __init__(self) -> None:
         self._ids: dict[str, list[str]] = {}
-        self._done: dict[str, str] = {}
+        self._done: dict[str, tuple[str, str]] = {}
 
-    def add(self, what: str, done: str, ids: Iterable[str]) -> None:
-        """Note that ``what`` was found in ``ids`` (utterances, dialogues, splits or files) and what was ``done``."""
+    def add(self, what: str, done: str, ids: Iterable[str], *, kind: str = "") -> None:
+        """Note that ``what`` was found in ``ids`` (utterances, dialogues, splits or files) and what was ``done``.
+
+        Args:
+            what: the defect in words; ids of later calls with the same words are appended.
+            done: what was done about it.
+            ids: where it was found; nothing is noted if there are none.
+            kind: a word for programs, such as `m2fnet.records.LEAK` or `MISSING_MEDIA`.
+        """
         found = list(ids)
         if found:
             self._ids.setdefault(what, []).extend(found)
-            self._done[what] = done
+            self._done[what] = done, kind
 
     def defects(self) -> tuple[Defect, ...]:
         """All that was found."""
-        return tuple(Defect(what, tuple(ids), self._done[what]) for what, ids in self._ids.items())
+        return tuple(Defect(what, tuple(ids), *self._done[what]) for what, ids in self._ids.items())
 
     def marked(self, utterances: Iterable[Utterance]) -> tuple[Utterance, ...]:
         """The utterances, each with the names of its defects."""
@@ -43,24 +69,31 @@ def not_the_corpus(root: Path, missing: str, tree: str) -> CorpusError:
     return CorpusError(f"{root} {problem}. Expected this tree:\n{tree}\nGive its top folder as --root.")
 
 
-def expect_counts(manifest: Manifest, expected: Mapping[str, Mapping[str, Any]]) -> None:
+def expect_counts(manifest: Manifest, expected: Mapping[Split, Counts]) -> None:
     """Do nothing if the manifest has the ``expected`` counts, given per split as `Manifest.counts` gives them.
 
     Raises:
         CorpusError: naming the first count that differs.
     """
+
+    def in_words(name: str, count: object) -> str:
+        if isinstance(count, Mapping):
+            return ", ".join(f"{number} {label}" for label, number in count.items())
+        return f"{count} {name}"
+
     found = manifest.counts()
     for split, counts in expected.items():
         for name, number in counts.items():
-            if found[split][name] != number:
+            came = dict(found[split])[name]
+            if came != number:
                 raise CorpusError(
-                    f"{manifest.corpus} {split} has {_told(name, found[split][name])}, expected {_told(name, number)}. "
+                    f"{manifest.corpus} {split} has {in_words(name, came)}, expected {in_words(name, number)}. "
                     "The copy is incomplete or altered: unpack it again, or accept it with --partial."
                 )
 
 
 def media_file(root: Path, relative: str) -> str | None:
-    """What is wrong with the media file ``root / relative``, or None; only a look at the folder, nothing is decoded."""
+    """What is wrong with the media file ``root / relative``, or None; only the folder is read, nothing is decoded."""
     path = root / relative
     try:
         if not path.exists():
@@ -72,9 +105,3 @@ def media_file(root: Path, relative: str) -> str | None:
         return None if path.stat().st_size else "empty"
     except OSError:  # no permission, a name that is too long
         return "out of reach"
-
-
-def _told(name: str, count: int | Mapping[str, int]) -> str:
-    if isinstance(count, Mapping):
-        return ", ".join(f"{number} {label}" for label, number in count.items())
-    return f"{count} {name}"

@@ -2,14 +2,10 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from m2fnet.corpora.base import Counts
+from m2fnet.corpora.label_sets import IEMOCAP4, IEMOCAP6, IEMOCAP_NAMES
 from m2fnet.records import LabelSet, Split
-
-SIX = LabelSet("iemocap6", ("happy", "sad", "neutral", "angry", "excited", "frustrated"))
-FOUR = LabelSet("iemocap4", ("neutral", "happy", "angry", "sad"))
-
-_NAMES = {"hap": "happy", "sad": "sad", "neu": "neutral", "ang": "angry", "exc": "excited", "fru": "frustrated"}
 
 # all labels of the evaluation files with their counts over the whole corpus, and the dialogues of each session
 FILE_LABELS = {
@@ -22,8 +18,8 @@ SESSION_DIALOGUES = {1: 28, 2: 30, 3: 32, 4: 30, 5: 31}
 # 3 and one is in the test session. The list is the table in snailcoder/emodet@0659200 README.md, made by comparing the
 # pickle with the release. With it, the labels of the release agree with all 7,433 of the pickle.
 ERC_HAPPY = frozenset(
-    f"{dialogue}_{turn}"
-    for dialogue, turns in {
+    f"{dialogue}_{name}"
+    for dialogue, names in {
         "Ses01F_impro03": "F007 F011 F014 M012",
         "Ses01F_impro06": "M017",
         "Ses01F_impro07": "F007",
@@ -41,10 +37,10 @@ ERC_HAPPY = frozenset(
         "Ses03M_impro07": "F020 M001 M012 M021",
         "Ses05F_impro07": "M010",
     }.items()
-    for turn in turns.split()
+    for name in names.split()
 )
 
-# beside all of Ses04M, the dev dialogues of DialogXL, EmoBERTa and, by its table 1, M2FNet (arXiv:2206.02187)
+# the dev dialogues of DialogXL, EmoBERTa and, by its table 1, M2FNet (arXiv:2206.02187) are all of Ses04M and these
 _DEV_OF_SES04F = frozenset(f"Ses04F_script{n}" for n in ("01_3", "02_1", "02_2", "03_1", "03_2"))
 
 
@@ -55,11 +51,11 @@ class Protocol:
     Attributes:
         name: the corpus name of its manifests.
         label_set: its emotions.
-        classes: label in the evaluation files -> emotion; other labels make a turn context.
-        relabelled: turns that count as happy although the files give them no label.
+        classes: label in the evaluation files -> emotion; an utterance with another label is context.
+        relabelled: utterances that count as happy although the files give them no label.
         test_session: the session that is the test split.
         fixed_dev: dev is the published list; otherwise every tenth remaining dialogue in order of name.
-        counts: published counts per split, as `Manifest.counts` gives them.
+        counts: published counts per split, as `m2fnet.manifest.Manifest.counts` gives them.
     """
 
     name: str
@@ -68,14 +64,24 @@ class Protocol:
     relabelled: frozenset[str] = frozenset()
     test_session: int = 5
     fixed_dev: bool = False
-    counts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    counts: Mapping[Split, Counts] = field(default_factory=dict)
 
     def emotion(self, utterance_id: str, file_label: str) -> str | None:
-        """The emotion of a turn, or None for context."""
+        """The emotion of an utterance, or None if it is context.
+
+        Example:
+            >>> iemocap6().emotion("Ses01F_impro01_F000", "exc"), iemocap4().emotion("Ses01F_impro01_F000", "exc")
+            ('excited', 'happy')
+        """
         return self.classes.get("hap" if utterance_id in self.relabelled else file_label)
 
     def splits(self, dialogues: Collection[str]) -> dict[str, Split]:
-        """The split of every dialogue name."""
+        """The split of every dialogue name.
+
+        Example:
+            >>> iemocap6().splits(["Ses01F_impro01", "Ses04M_impro01", "Ses05F_impro01"])
+            {'Ses01F_impro01': 'train', 'Ses04M_impro01': 'dev', 'Ses05F_impro01': 'test'}
+        """
         rest = sorted(name for name in dialogues if not name.startswith(f"Ses{self.test_session:02}"))
         if self.fixed_dev:
             dev = {name for name in rest if name.startswith("Ses04M") or name in _DEV_OF_SES04F}
@@ -86,35 +92,34 @@ class Protocol:
 
 def iemocap6() -> Protocol:
     """Six emotions as the files give them, split as in M2FNet and EmoBERTa: 100/20/31 dialogues."""
-    rows: dict[str, tuple[int, int, tuple[int, ...]]] = {
-        "train": (100, 4778, (392, 739, 1167, 711, 620, 1149)),
-        "dev": (20, 980, (60, 100, 157, 222, 122, 319)),
-        "test": (31, 1622, (143, 245, 384, 170, 299, 381)),
+    counts: dict[Split, Counts] = {
+        "train": _counts(100, 4778, (392, 739, 1167, 711, 620, 1149)),
+        "dev": _counts(20, 980, (60, 100, 157, 222, 122, 319)),
+        "test": _counts(31, 1622, (143, 245, 384, 170, 299, 381)),
     }
-    counts = {split: _counts(SIX, *row) for split, row in rows.items()}
-    return Protocol("iemocap6", SIX, _NAMES, fixed_dev=True, counts=counts)
+    return Protocol("iemocap6", IEMOCAP6, IEMOCAP_NAMES, fixed_dev=True, counts=counts)
 
 
 def iemocap6_erc() -> Protocol:
-    """Six emotions with the 53 further happy turns of DialogueRNN's features: sessions 1-4 against 5.
+    """Six emotions with the 53 further happy utterances of DialogueRNN's features: sessions 1-4 against 5.
 
     Published work draws dev at random from the 120 training dialogues; here it is every tenth of them.
     """
-    counts = {
+    counts: dict[Split, Counts] = {
         "train": {"dialogues": 108},
         "dev": {"dialogues": 12},
-        "test": _counts(SIX, 31, 1623, (144, 245, 384, 170, 299, 381)),
+        "test": _counts(31, 1623, (144, 245, 384, 170, 299, 381)),
     }
-    return Protocol("iemocap6-erc", SIX, _NAMES, relabelled=ERC_HAPPY, counts=counts)
+    return Protocol("iemocap6-erc", IEMOCAP6, IEMOCAP_NAMES, relabelled=ERC_HAPPY, counts=counts)
 
 
 def iemocap4(fold: int = 5) -> Protocol:
     """Neutral, happy with excited, angry, sad; session ``fold`` is the test split, every tenth other dialogue dev."""
     classes = {"neu": "neutral", "hap": "happy", "exc": "happy", "ang": "angry", "sad": "sad"}
-    counts = {"test": {"dialogues": SESSION_DIALOGUES[fold]}}
-    return Protocol("iemocap4", FOUR, classes, test_session=fold, counts=counts)
+    counts: dict[Split, Counts] = {"test": {"dialogues": SESSION_DIALOGUES[fold]}}
+    return Protocol("iemocap4", IEMOCAP4, classes, test_session=fold, counts=counts)
 
 
-def _counts(label_set: LabelSet, dialogues: int, labelled: int, labels: tuple[int, ...]) -> dict[str, Any]:
-    by_label = dict(zip(label_set.classes, labels, strict=True))
+def _counts(dialogues: int, labelled: int, labels: tuple[int, ...]) -> Counts:
+    by_label = dict(zip(IEMOCAP6.classes, labels, strict=True))
     return {"dialogues": dialogues, "labelled": labelled, "labels": by_label}

@@ -1,39 +1,58 @@
-"""Utterances that stand in a corpus more than once; they are reported and kept, because published scores hold them."""
+"""Utterances that occur more than once in a corpus; they are reported and kept, because published scores count them."""
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
 
 from m2fnet.corpora.base import DefectLog
-from m2fnet.records import Utterance
+from m2fnet.records import LEAK, Utterance
 
 
 def report_repeats(utterances: Sequence[Utterance], scenes: Mapping[str, str], log: DefectLog) -> None:
-    """Log repeated utterances within a split and between splits.
+    """Log the utterances that are in two splits (defects of the kind `LEAK`), and those repeated within a split.
 
     Args:
         utterances: in corpus order; the later of two equal ones counts as the repeat.
-        scenes: utterance id -> the recording that its times refer to (season and episode in MELD).
+        scenes: utterance id -> the recording that its times refer to (season and episode in MELD); the other
+            utterances are not compared.
         log: gets what is found.
+
+    Example:
+        >>> train = Utterance("a_0", "own", "train", "a", 0, label="joy", start_s=1.0, end_s=2.0)
+        >>> test = Utterance("b_0", "own", "test", "b", 0, label="anger", start_s=1.0, end_s=2.0)
+        >>> log = DefectLog()
+        >>> report_repeats([train, test], {"a_0": "film.mp4", "b_0": "film.mp4"}, log)
+        >>> [(defect.kind, defect.ids) for defect in log.defects()]
+        [('leak', ('a_0', 'b_0'))]
     """
     known = [u for u in utterances if u.id in scenes]
-    spans = _groups((scenes[u.id], u.start_s, u.end_s) for u in known)
-    crossing = [place for group in spans for place in group if len({known[i].split for i in group}) > 1]
+    if not known:
+        return
+    frame = pd.DataFrame(
+        {
+            "id": [u.id for u in known],
+            "split": [u.split for u in known],
+            "scene": [scenes[u.id] for u in known],
+            "start_s": [u.start_s for u in known],
+            "end_s": [u.end_s for u in known],
+            "text": [u.text for u in known],
+            "speaker": [u.speaker for u in known],
+            "emotions": [(u.labels,) for u in known],
+        }
+    )
+    # `dropna=False`: two utterances of one file without times have the same times
+    moment = frame.groupby(["scene", "start_s", "end_s"], sort=False, dropna=False)
+    frame["moment"] = moment.ngroup()  # by first occurrence, so that the ids come out in pairs
+    leaks = frame[moment["split"].transform("nunique") > 1].sort_values("moment", kind="stable")
     log.add(
         "leak: same recording and times in another split",
         "kept; scores of that split are slightly flattered",
-        (known[place].id for place in crossing),
+        leaks["id"],
+        kind=LEAK,
     )
-    words = _groups((u.split, scenes[u.id], u.start_s, u.end_s, u.text, u.speaker) for u in known)
-    repeats = [(group[0], place) for group in words for place in group[1:]]
-    log.add("row repeated word for word in its split", "kept, both count", (known[place].id for _, place in repeats))
-    log.add(
-        "repeated row with another emotion",
-        "kept with its own emotion",
-        (known[place].id for first, place in repeats if known[first].label != known[place].label),
-    )
-
-
-def _groups(keys: Iterable[Hashable]) -> list[list[int]]:
-    places: dict[Hashable, list[int]] = {}
-    for place, key in enumerate(keys):
-        places.setdefault(key, []).append(place)
-    return [group for group in places.values() if len(group) > 1]
+    rows = frame.groupby(["moment", "split", "text", "speaker"], sort=False, dropna=False)
+    frame["row"], frame["first"] = rows.ngroup(), rows["emotions"].transform("first")
+    repeats = frame[frame.duplicated("row")].sort_values("row", kind="stable")
+    log.add("row repeated word for word in its split", "kept, both count", repeats["id"])
+    changed = repeats[repeats["emotions"] != repeats["first"]]
+    log.add("repeated row with another emotion", "kept with its own emotion", changed["id"])

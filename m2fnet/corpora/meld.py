@@ -1,16 +1,18 @@
-"""MELD's raw tree, or its three CSV files alone, in; a manifest out. Poria et al., arXiv:1810.02508.
+"""MELD's raw tree, or only its three CSV files, in; a manifest out. Poria et al., arXiv:1810.02508.
 
-What is known to be wrong in it is counted in declare-lab/MELD@2d2011b and told in that repository's issues
-#20 #22 #27 #28 #39 #52. Nothing is dropped: a turn whose clip cannot be used keeps its text and is still scored.
+Its known defects are counted in declare-lab/MELD@2d2011b and described in that repository's issues
+#20 #22 #27 #28 #39 #52. Nothing is dropped: an utterance whose clip cannot be used keeps its text and is still scored.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
-from m2fnet.corpora.base import DefectLog, expect_counts, media_file, not_the_corpus
+import pandas as pd
+
+from m2fnet.corpora.base import MISSING_MEDIA, Counts, DefectLog, expect_counts, media_file, not_the_corpus
+from m2fnet.corpora.label_sets import MELD, TOY
 from m2fnet.corpora.leaks import report_repeats
 from m2fnet.corpora.meld_fair import realign
 from m2fnet.corpora.reading import Row, read_csv, shown
@@ -18,26 +20,32 @@ from m2fnet.errors import CorpusError
 from m2fnet.manifest import Manifest
 from m2fnet.records import SPLITS, LabelSet, Split, Utterance
 
-TOY_LABELS = LabelSet("toy", ("neutral", "joy", "anger", "sadness", "surprise"))
-LABELS = LabelSet("meld", ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"))
-
 TREE = """MELD.Raw/
   train_sent_emo.csv  dev_sent_emo.csv  test_sent_emo.csv
-  train_splits/dia0_utt0.mp4 ...                  (clips are optional: the CSV files alone give a text corpus)
+  train_splits/dia0_utt0.mp4 ...                  (clips are optional: the CSV files are enough for a text corpus)
   dev_splits_complete/dia0_utt0.mp4 ...
   output_repeated_splits_test/dia0_utt0.mp4 ...
-Each CSV file may also lie in train/, dev/, test/ or data/MELD/, each folder of clips in train/, dev/, test/."""
+Each CSV file may also be in train/, dev/, test/ or data/MELD/, each folder of clips in train/, dev/, test/."""
 
-COUNTS = {
-    split: {"utterances": utterances, "dialogues": dialogues, "labels": dict(zip(LABELS.classes, labels, strict=True))}
-    for split, utterances, dialogues, labels in (
-        ("train", 9989, 1038, (4710, 1205, 268, 683, 1743, 271, 1109)),
-        ("dev", 1109, 114, (470, 150, 40, 111, 163, 22, 153)),
-        ("test", 2610, 280, (1256, 281, 50, 208, 402, 68, 345)),
-    )
+COUNTS: dict[Split, Counts] = {
+    "train": {
+        "utterances": 9989,
+        "dialogues": 1038,
+        "labels": dict(zip(MELD.classes, (4710, 1205, 268, 683, 1743, 271, 1109), strict=True)),
+    },
+    "dev": {
+        "utterances": 1109,
+        "dialogues": 114,
+        "labels": dict(zip(MELD.classes, (470, 150, 40, 111, 163, 22, 153), strict=True)),
+    },
+    "test": {
+        "utterances": 2610,
+        "dialogues": 280,
+        "labels": dict(zip(MELD.classes, (1256, 281, 50, 208, 402, 68, 345), strict=True)),
+    },
 }
 
-# undecodable, absent, and twice a cut of several minutes in place of one turn
+# one cannot be decoded, one is absent, and two are a cut of several minutes in place of one utterance
 UNUSABLE = frozenset({"train_dia125_utt3", "dev_dia110_utt7", "test_dia38_utt4", "test_dia220_utt0"})
 
 COLUMNS = (
@@ -49,26 +57,31 @@ CLIP_FOLDERS: dict[Split, str] = {
     "test": "output_repeated_splits_test",
 }
 _TIME = re.compile(r"([0-9]{1,2}):([0-5][0-9]):([0-5][0-9]),([0-9]{1,3})")
-_SEVERAL = re.compile(r"\b(and|all|both|everyone)\b|[&,/]", re.IGNORECASE)
+_SEVERAL = re.compile(r"\b(?:and|all|both|everyone)\b|[&,/]", re.IGNORECASE)
 
 # none of these words occurs in the repository's copy, many rows hold one where apostrophes were stripped
-_STRIPPED = re.compile(r"\b(im|dont|didnt|doesnt|isnt|wasnt|thats|youre|youll|theyre|whats|couldnt)\b", re.IGNORECASE)
+_STRIPPED = re.compile(r"\b(?:im|dont|didnt|doesnt|isnt|wasnt|thats|youre|youll|theyre|whats|couldnt)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class _Turn:
-    """A row with the numbers read out of it."""
+class _Line:
+    """A row of a CSV file with the numbers read out of it; ``start`` and ``end`` are the times as written."""
 
-    row: Row
+    id: str
     split: Split
-    dialogue: int
+    dialogue: str
+    dialogue_number: int
     number: int
+    speaker: str
+    text: str
+    emotion: str
+    start: str
+    end: str
     start_s: float
     end_s: float
-
-    @property
-    def id(self) -> str:
-        return f"{self.split}_dia{self.dialogue}_utt{self.number}"
+    scene: str
+    where: str
+    is_repaired: bool
 
 
 def read_meld(root: Path, *, partial: bool = False, realigned: Path | None = None) -> Manifest:
@@ -77,12 +90,13 @@ def read_meld(root: Path, *, partial: bool = False, realigned: Path | None = Non
     Args:
         root: folder as in `TREE`.
         partial: accept a copy with other counts than the published ones, or without one of the CSV files.
-        realigned: copy of MELD-FAIR's folder ``csvs``; utterances then are the stretches of clips that it tells.
+        realigned: copy of MELD-FAIR's folder ``csvs``; the media of an utterance are then the part of a clip that
+            these tables give.
 
     Raises:
         CorpusError: if the folder is not MELD, a CSV file is damaged, or the counts differ and ``partial`` is False.
     """
-    manifest = _read_layout(root, corpus="meld", label_set=LABELS, unusable=UNUSABLE, partial=partial)
+    manifest = _read_layout(root, corpus="meld", label_set=MELD, unusable=UNUSABLE, partial=partial)
     if not partial:
         expect_counts(manifest, COUNTS)
     return realign(manifest, realigned) if realigned is not None else manifest
@@ -94,7 +108,7 @@ def read_toy(root: Path) -> Manifest:
     Raises:
         CorpusError: if the folder does not fit `TREE`, or a CSV file is damaged.
     """
-    return _read_layout(root, corpus="toy", label_set=TOY_LABELS)
+    return _read_layout(root, corpus="toy", label_set=TOY)
 
 
 def _read_layout(
@@ -102,7 +116,7 @@ def _read_layout(
     *,
     corpus: str,
     label_set: LabelSet,
-    unusable: Iterable[str] = (),
+    unusable: Collection[str] = (),
     partial: bool = False,
 ) -> Manifest:
     root = root.resolve()
@@ -111,11 +125,30 @@ def _read_layout(
     if len(absent) == len(SPLITS) or (absent and not partial):
         raise not_the_corpus(root, f"{absent[0]}_sent_emo.csv", TREE)
     log = DefectLog()
-    turns = [turn for split, path in tables.items() if path is not None for turn in _read_turns(path, split, label_set)]
-    _report_rows(turns, log)
-    clips = _find_clips(root, turns, frozenset(unusable), log)
-    utterances = _utterances(turns, corpus, clips, root)
-    report_repeats(utterances, {t.id: f"{t.row['Season']}/{t.row['Episode']}" for t in turns}, log)
+    lines = [line for split, path in tables.items() if path is not None for line in _read_lines(path, split, label_set)]
+    frame = pd.DataFrame(lines)
+    _report_rows(frame, log)
+    _report_order(frame, log)
+    clips = _find_clips(root, lines, unusable, log)
+    utterances = [
+        Utterance(
+            id=line.id,
+            corpus=corpus,
+            split=line.split,
+            dialogue=line.dialogue,
+            index=index,
+            speaker=line.speaker or None,
+            text=line.text or None,
+            label=line.emotion,
+            start_s=line.start_s,
+            end_s=line.end_s,
+            audio=clips.get(line.id),
+            video=clips.get(line.id),
+            source=line.where.removeprefix(f"{root}/"),
+        )
+        for line, index in zip(lines, frame.groupby("dialogue").cumcount(), strict=True)
+    ]
+    report_repeats(utterances, {line.id: line.scene for line in lines}, log)
     return Manifest(
         corpus=corpus,
         label_set=label_set,
@@ -130,22 +163,40 @@ def _find(root: Path, name: str, folders: Iterable[str]) -> Path | None:
     return next((path for path in (root / name, *(root / folder / name for folder in folders)) if path.exists()), None)
 
 
-def _read_turns(path: Path, split: Split, label_set: LabelSet) -> list[_Turn]:
-    turns: dict[str, _Turn] = {}
+def _read_lines(path: Path, split: Split, label_set: LabelSet) -> list[_Line]:
+    """The utterances of one CSV file by dialogue and utterance number."""
+    lines: dict[str, _Line] = {}
     for row in read_csv(path, COLUMNS):
         if row["Emotion"] not in label_set.classes:
             raise CorpusError(
                 f"{row.where}: Emotion is {shown(row['Emotion'])}, expected one of {', '.join(label_set.classes)}."
             )
         start_s, end_s = (_seconds(row, column) for column in ("StartTime", "EndTime"))
-        turn = _Turn(row, split, row.integer("Dialogue_ID"), row.integer("Utterance_ID"), start_s, end_s)
-        first = turns.setdefault(turn.id, turn)
-        if first is not turn:
+        dialogue_number, number = row.integer("Dialogue_ID"), row.integer("Utterance_ID")
+        line = _Line(
+            id=f"{split}_dia{dialogue_number}_utt{number}",
+            split=split,
+            dialogue=f"{split}_dia{dialogue_number}",
+            dialogue_number=dialogue_number,
+            number=number,
+            speaker=row["Speaker"],
+            text=row["Utterance"],
+            emotion=row["Emotion"],
+            start=row["StartTime"],
+            end=row["EndTime"],
+            start_s=start_s,
+            end_s=end_s,
+            scene=f"{row['Season']}/{row['Episode']}",
+            where=row.where,
+            is_repaired=row.is_repaired,
+        )
+        first = lines.setdefault(line.id, line)
+        if first is not line:
             raise CorpusError(
-                f"{row.where} is utterance {turn.number} of dialogue {turn.dialogue}, and so is {first.row.where}; "
+                f"{line.where} is utterance {number} of dialogue {dialogue_number}, and so is {first.where}; "
                 "expected each once. Give one of them another Utterance_ID, or remove it."
             )
-    return sorted(turns.values(), key=lambda turn: (turn.dialogue, turn.number))
+    return sorted(lines.values(), key=lambda line: (line.dialogue_number, line.number))
 
 
 def _seconds(row: Row, column: str) -> float:
@@ -156,108 +207,67 @@ def _seconds(row: Row, column: str) -> float:
     return int(hours) * 3600 + int(minutes) * 60 + float(f"{seconds}.{fraction}")
 
 
-def _report_rows(turns: Sequence[_Turn], log: DefectLog) -> None:
-    def add(what: str, done: str, found: Iterable[_Turn]) -> None:
-        log.add(what, done, (turn.id for turn in found))
-
-    def times(turn: _Turn) -> tuple[str, str]:
-        return turn.row["StartTime"], turn.row["EndTime"]
-
-    add("cp1252 bytes in the text", "decoded as cp1252", (t for t in turns if t.row.is_repaired))
-    add("characters lost (U+FFFD)", "kept as it is", (t for t in turns if "\ufffd" in t.row["Utterance"]))
-    stripped = (t for t in turns if _STRIPPED.search(t.row["Utterance"]))
-    add("apostrophe lost", "kept as it is; better take the CSV files of declare-lab/MELD", stripped)
-    add("no text", "kept without text", (t for t in turns if not t.row["Utterance"]))
-    add("joint speaker", "kept as a speaker of that name", (t for t in turns if _SEVERAL.search(t.row["Speaker"])))
-    add("hour written with one digit", "read as hours", (t for t in turns if any(x[1] == ":" for x in times(t))))
-    add(
-        "fewer than three digits after the seconds",
-        "read as a decimal fraction",
-        (t for t in turns if any(len(x.split(",")[1]) < 3 for x in times(t))),
-    )
-    spans = [(turn, turn.end_s - turn.start_s) for turn in turns]
-    kept = "times kept as they are; the clip counts"
-    add("span of zero length or negative", kept, (turn for turn, span in spans if span <= 0))
-    add("span below 0.5 s", kept, (turn for turn, span in spans if span < 0.5))
-    add("span of 20 s or more", kept, (turn for turn, span in spans if span >= 20))
-    _report_order(turns, log)
+def _report_rows(frame: pd.DataFrame, log: DefectLog) -> None:
+    """Log the defects of single rows."""
+    ids, text, start, end = frame["id"], frame["text"], frame["start"], frame["end"]
+    log.add("cp1252 bytes in the text", "decoded as cp1252", ids[frame["is_repaired"]])
+    log.add("characters lost (U+FFFD)", "kept as it is", ids[text.str.contains("\ufffd", regex=False)])
+    advice = "kept as it is; better take the CSV files of declare-lab/MELD"
+    log.add("apostrophe lost", advice, ids[text.str.contains(_STRIPPED)])
+    log.add("no text", "kept without text", ids[text == ""])
+    log.add("joint speaker", "kept as a speaker of that name", ids[frame["speaker"].str.contains(_SEVERAL)])
+    one_digit = (start.str[1] == ":") | (end.str[1] == ":")
+    log.add("hour written with one digit", "read as hours", ids[one_digit])
+    few_digits = pd.concat([time.str.split(",").str[1].str.len() for time in (start, end)], axis=1).min(axis=1) < 3
+    log.add("fewer than three digits after the seconds", "read as a decimal fraction", ids[few_digits])
+    span, done = frame["end_s"] - frame["start_s"], "times kept as they are; the clip counts"
+    log.add("span of zero length or negative", done, ids[span <= 0])
+    log.add("span below 0.5 s", done, ids[span < 0.5])
+    log.add("span of 20 s or more", done, ids[span >= 20])
 
 
-def _report_order(turns: Sequence[_Turn], log: DefectLog) -> None:
-    dialogues: dict[str, list[_Turn]] = {}
-    for turn in turns:
-        dialogues.setdefault(_dialogue(turn), []).append(turn)
+def _report_order(frame: pd.DataFrame, log: DefectLog) -> None:
+    """Log the defects in the order of utterances and dialogues; ``frame`` is sorted by their numbers."""
+    dialogues = frame.groupby("dialogue", sort=False)
     log.add(
         "gap in the utterance numbers of a dialogue",
-        "turns counted through; ids keep the number",
-        (name for name, members in dialogues.items() if [t.number for t in members] != list(range(len(members)))),
+        "places counted without the gap; ids keep the number",
+        frame["dialogue"][frame["number"] != dialogues.cumcount()].unique(),
     )
-    numbers = sorted({(SPLITS.index(turn.split), turn.dialogue) for turn in turns})
+    firsts = frame.drop_duplicates("dialogue")
     log.add(
         "dialogue before whose number one or more are skipped",
         "nothing to do",
-        (f"{SPLITS[b[0]]}_dia{b[1]}" for a, b in pairwise(numbers) if a[0] == b[0] and b[1] > a[1] + 1),
+        firsts["dialogue"][firsts.groupby("split")["dialogue_number"].diff() > 1],
     )
     log.add(
-        "dialogue in which a turn starts before the one it follows",
+        "dialogue in which an utterance starts before the one it follows",
         "order of the utterance numbers kept",
-        (name for name, members in dialogues.items() if any(b.start_s < a.start_s for a, b in pairwise(members))),
+        frame["dialogue"][dialogues["start_s"].diff() < 0].unique(),
     )
 
 
-def _find_clips(root: Path, turns: Sequence[_Turn], unusable: frozenset[str], log: DefectLog) -> dict[str, str]:
+def _find_clips(root: Path, lines: Sequence[_Line], unusable: Collection[str], log: DefectLog) -> Mapping[str, str]:
     """Paths of the usable clips relative to ``root``, by utterance id."""
     clips: dict[str, str] = {}
-    for split in dict.fromkeys(turn.split for turn in turns):
-        members = [turn for turn in turns if turn.split == split]
+    for split in dict.fromkeys(line.split for line in lines):
         folder = _find(root, CLIP_FOLDERS[split], (split,))
         if folder is None or not folder.is_dir():
-            log.add("split without a folder of clips", "its utterances are text only", [split])
+            log.add("split without a folder of clips", "its utterances are text only", [split], kind=MISSING_MEDIA)
             continue
-        paths = {t.id: f"{folder.relative_to(root)}/dia{t.dialogue}_utt{t.number}.mp4" for t in members}
-        for name, path in paths.items():
-            problem = "known to be unusable" if name in unusable else media_file(root, path)
+        expected = set()
+        for line in (line for line in lines if line.split == split):
+            name = f"dia{line.dialogue_number}_utt{line.number}.mp4"
+            path = f"{folder.relative_to(root)}/{name}"
+            problem = "known to be unusable" if line.id in unusable else media_file(root, path)
+            expected.add(name)
             if problem is None:
-                clips[name] = path
+                clips[line.id] = path
             else:
-                log.add(f"clip {problem}", "audio and video count as missing, text kept", [name])
-        _report_surplus(root, folder, {Path(path).name for path in paths.values()}, log)
+                done = "audio and video count as missing, text kept"
+                log.add(f"clip {problem}", done, [line.id], kind=MISSING_MEDIA)
+        surplus = sorted(str(path.relative_to(root)) for path in folder.iterdir() if path.name not in expected)
+        is_apple = {path: Path(path).name.startswith("._") for path in surplus}
+        log.add("macOS ._ file", "ignored", (path for path in surplus if is_apple[path]))
+        log.add("file that no row names", "ignored", (path for path in surplus if not is_apple[path]))
     return clips
-
-
-def _report_surplus(root: Path, folder: Path, expected: set[str], log: DefectLog) -> None:
-    surplus = sorted(path for path in folder.iterdir() if path.name not in expected)
-    names = [(path, str(path.relative_to(root))) for path in surplus]
-    log.add("macOS ._ file", "ignored", (name for path, name in names if path.name.startswith("._")))
-    log.add("file that no row names", "ignored", (name for path, name in names if not path.name.startswith("._")))
-
-
-def _utterances(turns: Sequence[_Turn], corpus: str, clips: Mapping[str, str], root: Path) -> list[Utterance]:
-    places: dict[str, int] = {}
-    utterances = []
-    for turn in turns:
-        dialogue = _dialogue(turn)
-        places[dialogue] = places.get(dialogue, -1) + 1
-        clip = clips.get(turn.id)
-        utterances.append(
-            Utterance(
-                id=turn.id,
-                corpus=corpus,
-                split=turn.split,
-                dialogue=dialogue,
-                index=places[dialogue],
-                speaker=turn.row["Speaker"] or None,
-                text=turn.row["Utterance"] or None,
-                label=turn.row["Emotion"],
-                start_s=turn.start_s,
-                end_s=turn.end_s,
-                audio=clip,
-                video=clip,
-                source=turn.row.where.removeprefix(f"{root}/"),
-            )
-        )
-    return utterances
-
-
-def _dialogue(turn: _Turn) -> str:
-    return f"{turn.split}_dia{turn.dialogue}"

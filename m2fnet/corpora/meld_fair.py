@@ -1,7 +1,7 @@
 """Where MELD's utterances really are: the realignment of MELD-FAIR, Carneiro et al., arXiv:2211.15377.
 
 A quarter of MELD's clips begin or end in another utterance. knowledgetechnologyuhh/MELD-FAIR aligned text and sound
-anew; its folder ``csvs`` tells for each utterance the stretches of clips it lies in.
+anew; its folder ``csvs`` gives, for each utterance, the parts of clips that hold it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,7 +24,7 @@ _NUMBERS = ("Dialogue_ID", "Utterance_ID", "Original Utterance_ID")
 
 @dataclass(frozen=True)
 class Stretch:
-    """The part of one clip in which an utterance lies.
+    """The part of one clip that holds an utterance, or most of it.
 
     Attributes:
         clip: id of the utterance that the clip is named after, often a neighbour.

@@ -1,4 +1,9 @@
-"""Foreign text in, checked lines and rows out; whatever cannot be read is refused with file and line."""
+"""Foreign text in, checked lines and rows out; errors name file and line.
+
+Tables are read by our own strict reader on the standard library's `csv`, not by `pandas.read_csv`: after a text with
+line breaks pandas no longer knows the line of a row, and it fills up short rows, takes an unclosed quote for text, and
+decodes the whole file in one encoding.
+"""
 
 import csv
 import io
@@ -22,7 +27,7 @@ _INTEGER = re.compile(r"[0-9]{1,9}")
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a text file; ``is_repaired`` tells that cp1252 bytes stood in it."""
+    """One line of a text file; ``is_repaired`` if it held cp1252 bytes."""
 
     where: str
     text: str
@@ -31,18 +36,30 @@ class Line:
 
 @dataclass(frozen=True)
 class Row:
-    """One record of a table: its cells by column name, stripped of surrounding blanks."""
+    """One record of a table.
+
+    Attributes:
+        where: its place, as ``file:line``.
+        cells: by column name, stripped of surrounding blanks; None for JSON's null.
+        is_repaired: whether it held cp1252 bytes.
+    """
 
     where: str
-    cells: dict[str, str]
+    cells: dict[str, str | None]
     is_repaired: bool = False
 
     def __getitem__(self, column: str) -> str:
-        """The cell; empty where the row has no such column."""
-        return self.cells.get(column, "")
+        """The cell; empty where the row has no such column, or null in it.
+
+        Example:
+            >>> row = Row("own.jsonl:1", {"text": "Hi", "label": None})
+            >>> row["text"], row["label"], row["speaker"]
+            ('Hi', '', '')
+        """
+        return self.cells.get(column) or ""
 
     def integer(self, column: str) -> int:
-        """The cell as a number from 0 on.
+        """The cell as a whole number, 0 or more.
 
         Raises:
             CorpusError: if it is anything else.
@@ -52,7 +69,7 @@ class Row:
         return int(self[column])
 
     def seconds(self, column: str) -> float | None:
-        """The cell as seconds from 0 on; None when it is empty.
+        """The cell as seconds, 0 or more; None when it is empty.
 
         Raises:
             CorpusError: if it is anything else.
@@ -73,7 +90,7 @@ def read_lines(path: Path) -> list[Line]:
     """Lines of a text file, UTF-8 with single cp1252 bytes repaired.
 
     Raises:
-        CorpusError: if the file cannot be read, or a line holds bytes that are text in neither code.
+        CorpusError: if the file cannot be read, or a line holds bytes that are text in neither encoding.
     """
     lines = re.split(r"\r\n|\r|\n", _decoded(path))
     return [_line(f"{path}:{number}", text) for number, text in enumerate(lines, start=1)]
@@ -92,14 +109,14 @@ def read_csv(path: Path, required: Sequence[str]) -> list[Row]:
     if absent or len(set(columns)) < len(columns):
         problem = f"lacks the column {absent[0]!r}" if absent else "names a column twice"
         raise CorpusError(
-            f"{where} {problem}; its columns are {shown(', '.join(columns))}. Expected {_list(required)}."
+            f"{where} {problem}; its columns are {shown(', '.join(columns))}. Expected {', '.join(required)}."
         )
     rows = []
     for cells, where, is_repaired in records:
         if len(cells) != len(columns):
             raise CorpusError(
                 f"{where} has {len(cells)} cells, expected {len(columns)} as in the first line. "
-                "A text with a comma in it must stand in double quotes."
+                "Put a text with a comma in it into double quotes."
             )
         stripped = (cell.strip() for cell in cells)
         rows.append(Row(where, dict(zip(columns, stripped, strict=True)), is_repaired))
@@ -109,10 +126,10 @@ def read_csv(path: Path, required: Sequence[str]) -> list[Row]:
 
 
 def read_jsonl(path: Path) -> list[Row]:
-    """Records of a file with one JSON object per line; a list becomes one cell, its items divided by `|`.
+    """Records of a file with one JSON object per line; a list becomes one cell with ``|`` between its items.
 
     Raises:
-        CorpusError: if the file cannot be read, or a line is no object of texts, numbers and lists of texts.
+        CorpusError: if the file cannot be read, or a line is not an object of texts, numbers and lists of texts.
     """
     return [_object(line) for line in read_lines(path) if line.text.strip()]
 
@@ -120,10 +137,6 @@ def read_jsonl(path: Path) -> list[Row]:
 def shown(text: str) -> str:
     """``text`` in quotes, cut to a length that fits an error message."""
     return repr(text if len(text) <= 80 else text[:80] + "…")
-
-
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names)
 
 
 def _decoded(path: Path) -> str:
@@ -180,23 +193,23 @@ def _object(line: Line) -> Row:
         raise CorpusError(f"{line.where} is not valid JSON: {problem}. Expected one object per line.") from problem
     if not isinstance(content, dict):
         raise CorpusError(f'{line.where} holds a {type(content).__name__}, expected an object like {{"id": "a1"}}.')
-    cells = {name: _cell(line.where, name, value).strip() for name, value in content.items()}
-    if any(_HALF_OR_NUL.search(text) for item in cells.items() for text in item):
+    cells = {name: _cell(line.where, name, value) for name, value in content.items()}
+    if any(_HALF_OR_NUL.search(text or "") for item in cells.items() for text in item):
         raise CorpusError(
             f"{line.where} holds \\u0000 or half of a surrogate pair, expected text. Write it again as UTF-8."
         )
     return Row(line.where, cells, line.is_repaired)
 
 
-def _cell(where: str, name: str, value: object) -> str:
+def _cell(where: str, name: str, value: object) -> str | None:
     if value is None:
-        return ""
+        return None
     if isinstance(value, str):
-        return value
+        return value.strip()
     if isinstance(value, int | float) and not isinstance(value, bool):
         return repr(value)
     if isinstance(value, list) and all(isinstance(item, str) and "|" not in item for item in value):
-        return "|".join(value)
+        return "|".join(value).strip()
     raise CorpusError(
         f"{where}: {shown(name)} is a {type(value).__name__}, expected a text, a number or a list of texts."
     )

@@ -1,35 +1,69 @@
-"""A prepared manifest in words: counts per split and label, and what was found wrong in the corpus."""
+"""A prepared manifest for people: counts per split and label, and what was found wrong in the corpus."""
 
 from collections.abc import Sequence
 
+import pandas as pd
+
 from m2fnet.manifest import Manifest
-from m2fnet.records import SPLITS, Defect
+from m2fnet.records import SPLITS
 
 DEFECTS = "defects.md"
-_FIRST = 3
-_LISTED = 200
+_SHOWN = 3  # ids on the screen
+_LISTED = 200  # ids on the page
 
 
-def counts_table(manifest: Manifest) -> str:
-    """Dialogues, utterances and emotions per split, as aligned text."""
+def counts_frame(manifest: Manifest) -> pd.DataFrame:
+    """Dialogues, utterances, labelled utterances, and utterances per emotion (rows), for each split (columns).
+
+    Example:
+        >>> from m2fnet.records import LabelSet, Utterance
+        >>> said = (Utterance("a_0", "own", "train", "a", 0, label="joy"), Utterance("a_1", "own", "train", "a", 1))
+        >>> counts_frame(Manifest("own", LabelSet("own", ("joy", "anger")), said))
+                    train  dev  test
+        dialogues       1    0     0
+        utterances      2    0     0
+        labelled        1    0     0
+        joy             1    0     0
+        anger           0    0     0
+    """
     counts = manifest.counts()
-    rows = [("", *SPLITS)]
-    rows += [(name, *(str(counts[s][name]) for s in SPLITS)) for name in ("dialogues", "utterances", "labelled")]
-    rows += [(label, *(str(counts[s]["labels"][label]) for s in SPLITS)) for label in manifest.label_set.classes]
-    width = max(len(row[0]) for row in rows)
-    return "\n".join(f"  {row[0]:<{width}}" + "".join(f"{cell:>8}" for cell in row[1:]) for row in rows)
+    rows = {split: {k: n for k, n in counts[split].items() if k != "labels"} for split in SPLITS}
+    labels = {split: counts[split]["labels"] for split in SPLITS}
+    return pd.concat([pd.DataFrame(rows), pd.DataFrame(labels)])
 
 
-def defects_text(defects: Sequence[Defect]) -> str:
-    """One line per kind of defect: how many, what, what was done, the first ids."""
-    lines = [f"  {len(d.ids):>6}  {d.what}: {d.done} ({_few(d.ids, _FIRST)})" for d in defects]
+def defects_frame(manifest: Manifest) -> pd.DataFrame:
+    """One row per defect of the corpus: what, its kind, the number of ids, what was done, and the ids as a list.
+
+    Example:
+        >>> from m2fnet.records import Defect, LabelSet, Utterance
+        >>> labels, said = LabelSet("own", ("joy", "anger")), Utterance("a_0", "own", "train", "a", 0, label="joy")
+        >>> manifest = Manifest("own", labels, (said,), defects=(Defect("no text", ("a_0",), "kept"),))
+        >>> defects_frame(manifest)[["what", "count", "done"]]
+              what  count  done
+        0  no text      1  kept
+    """
+    columns = ["what", "kind", "count", "done", "ids"]
+    return pd.DataFrame([defect.as_dict() for defect in manifest.defects], columns=columns)
+
+
+def counts_text(manifest: Manifest) -> str:
+    """`counts_frame` as aligned text, indented by two."""
+    return "\n".join(f"  {line}" for line in counts_frame(manifest).to_string(col_space=7).splitlines())
+
+
+def defects_text(manifest: Manifest) -> str:
+    """One line per defect: how many, what, what was done, and the first ids."""
+    rows = defects_frame(manifest).itertuples()
+    lines = [f"  {row.count:>6}  {row.what}: {row.done} ({_first(row.ids, _SHOWN)})" for row in rows]
     return "\n".join(lines) or "  none"
 
 
 def defects_markdown(manifest: Manifest) -> str:
     """The defect report as a page; ``manifest.meta.json`` holds every id."""
-    table = "".join(f"| {d.what} | {len(d.ids)} | {d.done} |\n" for d in manifest.defects)
-    details = "".join(f"\n## {d.what}\n{d.done}; {len(d.ids)}: {_few(d.ids, _LISTED)}\n" for d in manifest.defects)
+    rows = list(defects_frame(manifest).itertuples())
+    table = "".join(f"| {row.what} | {row.count} | {row.done} |\n" for row in rows)
+    details = "".join(f"\n## {row.what}\n{row.done}; {row.count}: {_first(row.ids, _LISTED)}\n" for row in rows)
     return (
         f"# Defects found in {manifest.corpus}\n\n"
         f"{len(manifest.utterances)} utterances. All ids are in `manifest.meta.json`.\n\n"
@@ -37,5 +71,5 @@ def defects_markdown(manifest: Manifest) -> str:
     )
 
 
-def _few(ids: Sequence[str], count: int) -> str:
+def _first(ids: Sequence[str], count: int) -> str:
     return ", ".join(ids[:count]) + (", …" if len(ids) > count else "")

@@ -1,21 +1,23 @@
-"""One's own corpus from one table, CSV or JSONL, in; a manifest out.
+"""Your own corpus from one table, CSV or JSONL, in; a manifest out.
 
-One row is one utterance. Rows of a dialogue stand in speaking order; the order of the dialogues is free.
+One row is one utterance. Rows of a dialogue are in speaking order; the order of the dialogues is free.
 
   dialogue       name of the conversation (required)
   split          train, dev or test, the same in all rows of a dialogue (required)
   id             name of the utterance, unique in the table; without it `<dialogue>_<place>`, counted from 0
   speaker        name of the speaker
-  text           what was said
-  label          the emotion; empty for a turn that is context only
-  labels         instead of label, several emotions: `joy|surprise` in CSV, a list in JSONL
+  text           the spoken words
+  label          the emotion; empty for an utterance that is context only
+  labels         instead of label, a set of emotions: `joy|surprise` in CSV, a list in JSONL;
+                 empty (in JSONL `[]`) for none of them, `?` (in JSONL also null) for an utterance that was
+                 not labelled and is context only
   start_s end_s  seconds on the clock of the recording, for information
   audio video    media files, relative to the table's folder (one clip may be both)
   audio_start_s audio_end_s video_start_s video_end_s
                  seconds inside these files; without them the whole file is the utterance
   crop           left or right: the half of the frame in which the speaker sits
 
-At least one of text, audio and video must be there. Other columns are ignored and reported.
+At least one of text, audio and video is required. Other columns are ignored and reported.
 """
 
 from collections import Counter
@@ -23,7 +25,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import get_args
 
-from m2fnet.corpora.base import DefectLog, media_file
+from m2fnet.corpora.base import MISSING_MEDIA, DefectLog, media_file
 from m2fnet.corpora.leaks import report_repeats
 from m2fnet.corpora.reading import Row, read_csv, read_jsonl, shown
 from m2fnet.errors import CorpusError, ManifestError
@@ -35,14 +37,15 @@ COLUMNS = (
     "audio_start_s", "audio_end_s", "video_start_s", "video_end_s", "crop",
 )  # fmt: skip
 _SUFFIXES = (".csv", ".jsonl")
+_UNLABELLED = "?"  # in the column labels, where an empty cell is the empty set
 
 
 def read_table(root: Path, *, labels: Sequence[str] = (), corpus: str | None = None) -> Manifest:
-    """Manifest of the table in ``root``.
+    """Manifest of the table in ``root``, whose columns this module's docstring describes.
 
     Args:
-        root: the table itself, or the folder in which it is the only CSV or JSONL file.
-        labels: the emotions in their order; without them those of the training split, sorted.
+        root: the table, or the folder in which it is the only CSV or JSONL file.
+        labels: the emotions in their order; without them those of the training split, sorted by name.
         corpus: name of the corpus; without it the table's file name.
 
     Raises:
@@ -86,7 +89,7 @@ def _table(root: Path) -> Path:
 
 def _check_columns(path: Path, columns: Collection[str]) -> None:
     if "dialogue" not in columns:
-        raise CorpusError(f"{path} lacks the column 'dialogue': the name of the conversation each utterance stands in.")
+        raise CorpusError(f"{path} lacks the column 'dialogue': the name of the conversation of each utterance.")
     if "split" not in columns:
         raise CorpusError(
             f"{path} lacks the column 'split'. Add it with train, dev or test in every row, the same for all rows of a "
@@ -107,16 +110,20 @@ def _label_set(corpus: str, rows: Sequence[Row], labels: Sequence[str], *, is_mu
             f"The labels are {shown(', '.join(classes))}, expected at least two different ones. "
             "Label the training rows, or name the emotions with --labels."
         )
-    unknown = next(((row, e) for row in rows for e in _emotions(row) if e not in classes), None)
-    if unknown is not None:
-        source = "as --labels says" if labels else "the labels of the training rows; name more with --labels"
-        raise CorpusError(
-            f"{unknown[0].where}: the label is {shown(unknown[1])}, expected one of {', '.join(classes)} ({source})."
-        )
+    for row in rows:
+        for emotion in _emotions(row):
+            if emotion not in classes:
+                source = "as --labels says" if labels else "the labels of the training rows; name more with --labels"
+                raise CorpusError(
+                    f"{row.where}: the label is {shown(emotion)}, expected one of {', '.join(classes)} ({source})."
+                )
     return LabelSet(corpus, classes, "multi" if is_multi else "single")
 
 
 def _emotions(row: Row) -> tuple[str, ...]:
+    """The emotions of a row, each once; none of an unlabelled one."""
+    if row["labels"] == _UNLABELLED:
+        return ()
     parts = (part.strip() for part in (row["label"], *row["labels"].split("|")))
     return tuple(dict.fromkeys(part for part in parts if part))
 
@@ -167,7 +174,7 @@ def _utterance(root: Path, row: Row, corpus: str, index: int, log: DefectLog) ->
         speaker=row["speaker"] or None,
         text=row["text"] or None,
         label=row["label"] or None,
-        labels=_emotions(row) if row["labels"] else (),
+        labels=None if row.cells.get("labels") in (None, _UNLABELLED) else _emotions(row),
         start_s=start_s,
         end_s=end_s,
         audio=_media(root, row, "audio", name, log),
@@ -191,7 +198,7 @@ def _media(root: Path, row: Row, kind: str, name: str, log: DefectLog) -> str | 
         ) from problem
     defect = media_file(root, relative)
     if defect is not None:
-        log.add(f"{kind} file {defect}", "counts as missing, the rest of the row kept", [name])
+        log.add(f"{kind} file {defect}", "counts as missing, the rest of the row kept", [name], kind=MISSING_MEDIA)
     return relative if defect is None else None
 
 

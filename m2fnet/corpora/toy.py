@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -52,12 +51,12 @@ def write_toy(
 ) -> ToyTruth:
     """Write the toy corpus of ``seed`` to ``root`` and return what was planted in it.
 
-    Dialogues of two to four speakers whose emotions flow from turn to turn; each row of the three tables has a clip
-    with a voice and a face. No modality tells the emotion alone. The same arguments give the same corpus.
+    Dialogues of two to four speakers whose emotions flow from utterance to utterance; each row of the three tables has
+    a clip with a voice and a face. No single modality tells the emotion. The same arguments give the same corpus.
 
     Args:
-        root: folder to make; one that already holds the same corpus is left as it is.
-        seed: of everything that is left to chance.
+        root: folder to make; one that already holds the same corpus is not changed.
+        seed: of everything random.
         dialogues: numbers of training, dev and test dialogues.
         defects: whether to plant the real corpus's defects.
         workers: processes that write clips; None: one per core, up to eight.
@@ -73,19 +72,37 @@ def write_toy(
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         return _reuse(root, settings)
 
-    rng = np.random.default_rng(seed)
-    script = write_script(counts, rng)
-    planted: Planted = {}
-    if defects:
-        script, planted = plant(script, rng)
+    script, planted = _plan(seed, counts, defects)
     truth = ToyTruth({split: sum(map(len, scenes)) for split, scenes in script.items()}, planted)
-    with _built_beside(root) as building:
+    with _built_whole(root) as building:
         _write_tables(building, script)
         _shoot_all(building, script, workers or min(_MOST_WORKERS, os.cpu_count() or 1), progress)
         if defects:
             spoil(building, planted)
         write_json(building / STAMP, {"settings": settings, "utterances": truth.utterances, "defects": planted})
     return truth
+
+
+def planned_script(root: Path) -> Script:
+    """What happens in every clip of the toy corpus in ``root``, which its seed decides.
+
+    Raises:
+        CorpusError: if ``root`` holds no toy corpus, or one of another version.
+    """
+    advice = "Write it again with `m2fnet prepare toy`, into a new folder."
+    settings = read_json(root / STAMP, CorpusError, advice).get("settings")
+    match settings:
+        case {"recipe": int(recipe), "seed": int(seed), "dialogues": [int(), int(), int()] as sizes,
+              "has_defects": bool(defects)} if recipe == RECIPE:  # fmt: skip
+            script, _ = _plan(seed, dict(zip(SPLITS, sizes, strict=True)), defects)
+            return script
+    raise CorpusError(f"{root / STAMP} has the settings {settings}, expected those of recipe {RECIPE}. {advice}")
+
+
+def _plan(seed: int, counts: dict[Split, int], defects: bool) -> tuple[Script, Planted]:
+    rng = np.random.default_rng(seed)
+    script = write_script(counts, rng)
+    return plant(script, rng) if defects else (script, {})
 
 
 def _check_counts(counts: dict[Split, int], defects: bool) -> None:
@@ -101,10 +118,10 @@ def _list(counts: dict[Split, int]) -> str:
     return ", ".join(f"{counts[split]} {split}" for split in SPLITS)
 
 
-def _reuse(root: Path, settings: dict[str, Any]) -> ToyTruth:
+def _reuse(root: Path, settings: dict[str, object]) -> ToyTruth:
     advice = "Name a folder that does not exist yet, or remove this one."
     if not (root / STAMP).is_file():
-        raise CorpusError(f"{root} already holds something that is no toy corpus; nothing was written. {advice}")
+        raise CorpusError(f"{root} already holds something else than a toy corpus; nothing was written. {advice}")
     stamp = read_json(root / STAMP, CorpusError, advice)
     if stamp.get("settings") != settings:
         raise CorpusError(
@@ -114,7 +131,7 @@ def _reuse(root: Path, settings: dict[str, Any]) -> ToyTruth:
 
 
 @contextmanager
-def _built_beside(root: Path) -> Iterator[Path]:
+def _built_whole(root: Path) -> Iterator[Path]:
     """A temporary folder that becomes ``root`` when the block ends well, and vanishes when it does not."""
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as temporary:

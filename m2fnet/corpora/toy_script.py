@@ -1,19 +1,20 @@
-"""The toy corpus's plot: who speaks when, in which emotion, and how the emotion flows from turn to turn."""
+"""The toy corpus's plot: who speaks when, in which emotion, and how emotions flow from one utterance to the next."""
 
 from dataclasses import dataclass
 
 from numpy.random import Generator
 
-from m2fnet.corpora.meld import CLIP_FOLDERS, TOY_LABELS
+from m2fnet.corpora.label_sets import TOY
+from m2fnet.corpora.meld import CLIP_FOLDERS
 from m2fnet.corpora.toy_face import HairStyle, Look
 from m2fnet.corpora.toy_text import sentence
 from m2fnet.corpora.toy_voice import Voice
 from m2fnet.records import Split
 
-EMOTIONS = TOY_LABELS.classes
+EMOTIONS = TOY.classes
 _PRIOR = (0.46, 0.15, 0.13, 0.13, 0.13)
 
-# Before a turn, the speaker keeps the own last emotion, or catches one from the turn before, or starts afresh.
+# In an utterance, the speaker keeps the last emotion, or catches the one of the previous utterance, or starts afresh.
 _KEEPS, _CATCHES = 0.65, 0.25
 _CAUGHT = {
     "neutral": ("neutral", "neutral", "neutral", "neutral", "surprise"),
@@ -45,7 +46,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Shot:
-    """Everything a clip shows and lets hear.
+    """Everything that can be seen and heard in a clip.
 
     Attributes:
         speaker: who talks.
@@ -55,7 +56,7 @@ class Shot:
         face_emotion: what the face expresses; not always what the speaker feels.
         seconds: length of the clip.
         room: number of the room, which decides its colours and furniture.
-        seed: of everything else that is left to chance.
+        seed: of everything else that is random.
     """
 
     speaker: Person
@@ -98,7 +99,7 @@ Script = dict[Split, list[Scene]]
 
 
 def write_script(dialogues: dict[Split, int], rng: Generator) -> Script:
-    """So many dialogues per split, all of one cast, each in an episode of its own."""
+    """So many dialogues per split, all of one cast, each in a separate episode."""
     cast = [Person(name, Voice.draw(rng), Look.draw(style, rng)) for name, style in _CAST.items()]
     script: Script = {}
     number = 0
@@ -111,7 +112,7 @@ def write_script(dialogues: dict[Split, int], rng: Generator) -> Script:
 
 
 def flow(speakers: list[str], rng: Generator) -> list[str]:
-    """One emotion per turn, given who speaks in it: moods last, and spread from one to the next."""
+    """One emotion per utterance, given its speaker: moods last, and spread from one utterance to the next."""
     emotions: list[str] = []
     mood: dict[str, str] = {}
     for speaker in speakers:
@@ -129,11 +130,11 @@ def flow(speakers: list[str], rng: Generator) -> list[str]:
 
 def _scene(split: Split, dialogue: int, number: int, cast: list[Person], rng: Generator) -> Scene:
     people = [cast[n] for n in rng.choice(len(cast), size=rng.integers(2, 5), replace=False)]
-    turns = _take_turns(people, int(rng.integers(3, 11)), rng)
-    emotions = flow([person.name for person in turns], rng)
+    order = _speaking_order(people, int(rng.integers(3, 11)), rng)
+    emotions = flow([person.name for person in order], rng)
     clock = float(rng.uniform(10, 3_000))
     lines = []
-    for utterance, (speaker, emotion) in enumerate(zip(turns, emotions, strict=True)):
+    for utterance, (speaker, emotion) in enumerate(zip(order, emotions, strict=True)):
         text = sentence(emotion, rng)
         others = [person for person in people if person is not speaker]
         shot = _shot(speaker, others, emotion, text, number, rng)
@@ -158,14 +159,14 @@ def _scene(split: Split, dialogue: int, number: int, cast: list[Person], rng: Ge
     return lines
 
 
-def _take_turns(people: list[Person], count: int, rng: Generator) -> list[Person]:
-    """Speakers of ``count`` turns; the floor nearly always passes to somebody else."""
-    turns = [people[0]]
-    while len(turns) < count:
+def _speaking_order(people: list[Person], count: int, rng: Generator) -> list[Person]:
+    """Speakers of ``count`` utterances; the floor nearly always passes to somebody else."""
+    order = [people[0]]
+    while len(order) < count:
         stays = rng.random() < 0.15
-        others = [person for person in people if person is not turns[-1]]
-        turns.append(turns[-1] if stays else others[rng.integers(len(others))])
-    return turns
+        others = [person for person in people if person is not order[-1]]
+        order.append(order[-1] if stays else others[rng.integers(len(others))])
+    return order
 
 
 def _shot(speaker: Person, others: list[Person], emotion: str, text: str, room: int, rng: Generator) -> Shot:

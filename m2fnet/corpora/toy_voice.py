@@ -106,12 +106,12 @@ def _harmonics(
     fundamental: Waveform, vowels: NDArray[np.float64], syllable: NDArray[np.int64], dullness: float
 ) -> Waveform:
     """Sum of the harmonics of ``fundamental`` (samples,), each as loud as its syllable's formants make it; rms 1."""
-    turn = np.exp(2j * np.pi * np.cumsum(fundamental) / RATE)
-    wave = np.ones_like(turn)
+    rotation = np.exp(2j * np.pi * np.cumsum(fundamental) / RATE)
+    wave = np.ones_like(rotation)
     out = np.zeros(len(fundamental))
     middle = np.array([fundamental[syllable == n].mean() for n in range(len(vowels))])
     for number in range(1, int(_HIGHEST_HZ / middle.max()) + 1):
-        wave = wave * turn
+        wave = wave * rotation
         frequency = number * middle[:, None]
         resonance = (1 / (1 + ((frequency - vowels) / _BANDWIDTHS) ** 2)).sum(1)
         gain = (0.04 + resonance) * (frequency[:, 0] / 200) ** -dullness

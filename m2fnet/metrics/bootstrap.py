@@ -1,20 +1,20 @@
 """Intervals over dialogues: how far would the scores move with other dialogues of the same kind?
 
-Turns of one dialogue depend on each other, so whole dialogues are drawn with replacement (the cluster bootstrap:
-Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8); drawing turns gives intervals that are
-too narrow. A drawn set's confusion matrix is the sum of its dialogues', which makes thousands of draws one product.
+Utterances of one dialogue depend on each other, so whole dialogues are drawn with replacement (the cluster bootstrap:
+Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8); drawing utterances gives intervals
+that are too narrow. The counts of a drawn set are the sum of its dialogues', so thousands of draws are one product.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from m2fnet.metrics.scores import Tables, weighted_f1
+from m2fnet.metrics.counts import Array, Counts
+from m2fnet.metrics.scores import Statistic, weighted_f1
 
 FEWEST_DIALOGUES = 10  # percentile intervals from fewer dialogues say less than they seem to, and are left out
-Statistic = Callable[[Tables], Tables]
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Resampling:
         if self.draws < 1 or not 0 < self.level < 1:
             raise ValueError(f"Expected draws >= 1 and 0 < level < 1, got {self.draws} and {self.level}.")
 
-    def counts(self, items: int, stream: int = 0) -> NDArray[np.int64]:
+    def times(self, items: int, stream: int = 0) -> NDArray[np.int64]:
         """How often each of ``items`` is drawn, ``(draws, items)``; each ``stream`` has its own random numbers."""
         generator = np.random.default_rng([self.seed, stream] if stream else self.seed)
         return generator.multinomial(items, np.full(items, 1 / items), size=self.draws)
@@ -51,7 +51,7 @@ class Interval:
 
 
 def bootstrap_interval(
-    tables: Tables, statistic: Statistic = weighted_f1, resampling: Resampling | None = None
+    counts: Counts, statistic: Statistic = weighted_f1, resampling: Resampling | None = None
 ) -> Interval:
     """Percentile interval over dialogues of a score, averaged over the runs within each draw.
 
@@ -59,28 +59,31 @@ def bootstrap_interval(
     deviation over seeds, printed beside it, what other seeds would have done.
 
     Args:
-        tables: confusion matrices of runs and dialogues, ``(S, D, C, C)``, or ``(D, C, C)`` for one run.
-        statistic: from matrices ``(..., C, C)`` to scores ``(...)``.
+        counts: of runs and dialogues, ``(S, D)``, or ``(D,)`` for one run.
+        statistic: from counts ``(...)`` to scores ``(...)``.
         resampling: number of draws, level and seed.
 
     Raises:
-        ValueError: if there is no dialogue, or the tables have another shape.
+        ValueError: if there is no dialogue, or the counts have another shape.
 
     Example:
-        >>> interval = bootstrap_interval(np.tile([[8.0, 2.0], [1.0, 9.0]], (30, 1, 1)))
+        >>> from m2fnet.metrics.counts import count_dialogues
+        >>> dialogues = [f"d{n // 2}" for n in range(60)]
+        >>> counts = count_dialogues([["joy"]] * 60, [["joy"], ["fear"]] * 30, dialogues, ["fear", "joy"])
+        >>> interval = bootstrap_interval(counts)
         >>> interval.low == interval.high  # dialogues that are all alike
         True
     """
-    return bootstrap_intervals(tables, {"score": statistic}, resampling)["score"]
+    return bootstrap_intervals(counts, {"score": statistic}, resampling)["score"]
 
 
 def bootstrap_intervals(
-    tables: Tables, statistics: Mapping[str, Statistic], resampling: Resampling | None = None
+    counts: Counts, statistics: Mapping[str, Statistic], resampling: Resampling | None = None
 ) -> dict[str, Interval]:
     """`bootstrap_interval` of several scores, all from the same draws."""
     resampling = resampling or Resampling()
-    tables = _by_run(tables)
-    drawn, all_dialogues = _drawn(tables, resampling), tables.sum(1)
+    counts = _by_run(counts)
+    drawn, all_dialogues = counts.drawn(resampling.times(counts.shape[1])), counts.sum(1)
     return {
         name: _interval(float(statistic(all_dialogues).mean()), statistic(drawn).mean(-1), resampling)
         for name, statistic in statistics.items()
@@ -88,7 +91,7 @@ def bootstrap_intervals(
 
 
 def paired_difference(
-    first: Tables, second: Tables, statistic: Statistic = weighted_f1, resampling: Resampling | None = None
+    first: Counts, second: Counts, statistic: Statistic = weighted_f1, resampling: Resampling | None = None
 ) -> Interval:
     """Interval of the difference of a score, ``first`` minus ``second``, of two settings on the same dialogues.
 
@@ -103,9 +106,9 @@ def paired_difference(
     difference between seeds.
 
     Args:
-        first: confusion matrices of runs and dialogues, ``(S, D, C, C)``, or ``(D, C, C)`` for one run.
+        first: counts of runs and dialogues, ``(S, D)``, or ``(D,)`` for one run.
         second: the same dialogues in the same order, for any number of runs.
-        statistic: from matrices ``(..., C, C)`` to scores ``(...)``.
+        statistic: from counts ``(...)`` to scores ``(...)``.
         resampling: number of draws, level and seed.
 
     Raises:
@@ -115,18 +118,18 @@ def paired_difference(
 
 
 def paired_differences(
-    first: Tables, second: Tables, statistics: Mapping[str, Statistic], resampling: Resampling | None = None
+    first: Counts, second: Counts, statistics: Mapping[str, Statistic], resampling: Resampling | None = None
 ) -> dict[str, Interval]:
     """`paired_difference` of several scores, all from the same draws."""
     resampling = resampling or Resampling()
     first, second = _by_run(first), _by_run(second)
-    if first.shape[1:] != second.shape[1:] or not np.array_equal(first[0].sum(-1), second[0].sum(-1)):
+    if first.shape[1:] != second.shape[1:] or not np.array_equal(first[0].support, second[0].support):
         raise ValueError(
             f"Expected two sides with the same labels in every dialogue, got {first.shape[1]} and {second.shape[1]} "
-            "dialogues whose labels differ. Compare runs that were tested on the same turns."
+            "dialogues whose labels differ. Compare runs that were tested on the same utterances."
         )
     is_paired = len(first) == len(second)
-    sides = [(_drawn(side, resampling), side.sum(1)) for side in (first, second)]
+    sides = [(side.drawn(resampling.times(side.shape[1])), side.sum(1)) for side in (first, second)]
     weights = [_run_weights(len(side), resampling, 1 if is_paired else 1 + n) for n, side in enumerate((first, second))]
     found = {}
     for name, statistic in statistics.items():
@@ -136,33 +139,24 @@ def paired_differences(
     return found
 
 
-def _run_weights(runs: int, resampling: Resampling, stream: int) -> Tables:
+def _run_weights(runs: int, resampling: Resampling, stream: int) -> Array:
     """Weights (draws, S) of drawn runs, spread by sqrt(S / (S - 1)) so that few runs show their whole variance.
 
     The rescaling of Rao and Wu, Resampling inference with complex survey data, JASA 83 (1988).
     """
-    counts = resampling.counts(runs, stream)
-    weights: Tables = 1 + (counts - 1) * np.sqrt(runs / max(runs - 1, 1))
+    times = resampling.times(runs, stream)
+    weights: Array = 1 + (times - 1) * np.sqrt(runs / max(runs - 1, 1))
     return weights
 
 
-def _by_run(tables: Tables) -> Tables:
-    tables = np.asarray(tables, dtype=float)
-    tables = tables[None] if tables.ndim == 3 else tables
-    if tables.ndim != 4 or tables.shape[-1] != tables.shape[-2] or 0 in tables.shape:
-        raise ValueError(
-            f"Expected confusion matrices of shape (runs, dialogues, classes, classes), got {tables.shape}."
-        )
-    return tables
+def _by_run(counts: Counts) -> Counts:
+    counts = Counts(counts.values[None]) if len(counts.shape) == 1 else counts
+    if len(counts.shape) != 2 or 0 in counts.shape:
+        raise ValueError(f"Expected counts of runs and dialogues, (S, D), at least one of each, got {counts.shape}.")
+    return counts
 
 
-def _drawn(tables: Tables, resampling: Resampling) -> Tables:
-    """Confusion matrices (draws, S, C, C) of the drawn sets of dialogues."""
-    drawn: Tables = np.tensordot(resampling.counts(tables.shape[1]).astype(float), tables, axes=([1], [1]))
-    return drawn
-
-
-def _interval(value: float, draws: Tables, resampling: Resampling) -> Interval:
+def _interval(value: float, draws: Array, resampling: Resampling) -> Interval:
     outside = 1 - resampling.level
     low, high = np.quantile(draws, [outside / 2, 1 - outside / 2])
     return Interval(value, float(low), float(high))

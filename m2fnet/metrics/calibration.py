@@ -1,11 +1,14 @@
 """Calibration: does an answer given with 80 % probability come true in 80 % of cases?"""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+
+from m2fnet.records import ScoredPrediction
 
 Floats = NDArray[np.float64]
 
@@ -100,6 +103,19 @@ def fit_temperature(probabilities: Floats, labels: NDArray[np.int64]) -> float:
     # the loss is convex in 1 / T, so it has one valley in log T too
     found = minimize_scalar(loss, bounds=tuple(np.log(_TEMPERATURES)), method="bounded", options={"xatol": 1e-6})
     return float(np.exp(found.x))
+
+
+def temperature_of(predictions: Sequence[ScoredPrediction], classes: Sequence[str]) -> float:
+    """`fit_temperature` of the labelled ``predictions``, which should be those for dev.
+
+    Example:
+        >>> sure = ScoredPrediction("u", "d", "joy", "joy", {"anger": 0.2, "joy": 0.8})
+        >>> round(temperature_of([sure], ["anger", "joy"]), 2)
+        0.05
+    """
+    labelled = [one for one in predictions if one.label is not None]
+    probabilities = np.array([[one.probabilities[name] for name in classes] for one in labelled])
+    return fit_temperature(probabilities, np.array([classes.index(str(one.label)) for one in labelled]))
 
 
 def at_temperature(probabilities: Floats, temperature: float) -> Floats:

@@ -1,14 +1,16 @@
 """Scores of predicted emotions; every score is a fraction from 0 to 1."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-Tables = NDArray[np.float64]
+from m2fnet.metrics.counts import Array, Counts
+from m2fnet.records import LabelKind
+
+Statistic = Callable[[Counts], Array]
 
 
 def score(labels: Sequence[str], predicted: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
@@ -50,58 +52,72 @@ def majority(training_labels: Sequence[str], labels: Sequence[str], classes: Seq
     return {"majority_class": most_frequent, "majority_weighted_f1": scores["weighted_f1"]}
 
 
-def confusion_tables(
-    labels: Sequence[str], predicted: Sequence[str], dialogues: Sequence[str], classes: Sequence[str]
-) -> Tables:
-    """Confusion matrices ``(D, C, C)`` of N predictions, rows true, columns predicted, dialogues sorted by name.
-
-    Sums of them are the confusion matrices of any selection of dialogues, from which follow all scores below.
-
-    Raises:
-        ValueError: if the lengths differ, or a label or an answer is not one of ``classes``.
-
-    Example:
-        >>> confusion_tables(["joy", "anger"], ["joy", "joy"], ["a", "b"], ["anger", "joy"]).shape
-        (2, 2, 2)
-    """
-    if not len(labels) == len(predicted) == len(dialogues):
-        raise ValueError(
-            f"Expected a label, an answer and a dialogue for each utterance, got {len(labels)}, {len(predicted)} and "
-            f"{len(dialogues)}."
-        )
-    unknown = {*labels, *predicted} - set(classes)
-    if unknown:
-        raise ValueError(f"Expected the classes {', '.join(classes)}, got {', '.join(sorted(unknown))} too.")
-    number = {name: n for n, name in enumerate(classes)}
-    names, place = np.unique(np.asarray(dialogues), return_inverse=True)
-    tables = np.zeros((len(names), len(classes), len(classes)))
-    true, answer = (np.array([number[name] for name in column], dtype=int) for column in (labels, predicted))
-    np.add.at(tables, (place, true, answer), 1)
-    return tables
-
-
-def weighted_f1(tables: Tables) -> Tables:
-    """Weighted F1 ``(...)`` of confusion matrices ``(..., C, C)``."""
-    support = tables.sum(-1)
-    weighted: Tables = (class_f1(tables) * support).sum(-1) / support.sum(-1)
+def weighted_f1(counts: Counts) -> Array:
+    """Mean of the labels' F1 weighted by their support, ``(...)``."""
+    weighted: Array = (class_f1(counts) * counts.support).sum(-1) / counts.support.sum(-1)
     return weighted
 
 
-def macro_f1(tables: Tables) -> Tables:
-    """Macro F1 ``(...)`` of confusion matrices ``(..., C, C)``: the mean over the classes that occur in them."""
-    occurs = tables.sum(-1) + tables.sum(-2) > 0
-    macro: Tables = class_f1(tables).sum(-1) / occurs.sum(-1)
+def macro_f1(counts: Counts) -> Array:
+    """Mean of the F1 of the labels that occur in labels or answers, ``(...)``."""
+    occurs = counts.support + counts.predicted > 0
+    macro: Array = class_f1(counts).sum(-1) / occurs.sum(-1)
     return macro
 
 
-def accuracy(tables: Tables) -> Tables:
-    """Accuracy ``(...)`` of confusion matrices ``(..., C, C)``."""
-    share: Tables = np.trace(tables, axis1=-2, axis2=-1) / tables.sum((-2, -1))
+def mean_f1(counts: Counts) -> Array:
+    """Mean of the F1 of all labels, ``(...)``; one that does not occur counts as 0: macro F1 of label sets."""
+    mean: Array = class_f1(counts).mean(-1)
+    return mean
+
+
+def micro_f1(counts: Counts) -> Array:
+    """F1 of all pairs of utterance and label together, ``(...)``; 0 where no label occurs."""
+    occurrences = (counts.support + counts.predicted).sum(-1)
+    micro: Array = 2 * counts.true_positives.sum(-1) / np.maximum(occurrences, 1)
+    return micro
+
+
+def accuracy(counts: Counts) -> Array:
+    """Share of the utterances whose whole answer is right, ``(...)``: exact match, if they have sets of labels."""
+    share: Array = counts.exact / counts.n
     return share
 
 
-def class_f1(tables: Tables) -> Tables:
-    """F1 of each class, ``(..., C)``, of confusion matrices ``(..., C, C)``; 0 for a class that does not occur."""
-    hits = np.diagonal(tables, axis1=-2, axis2=-1)
-    f1: Tables = 2 * hits / np.maximum(tables.sum(-1) + tables.sum(-2), 1)
+def jaccard(counts: Counts) -> Array:
+    """Mean over the utterances of |answer and labels| / |answer or labels|, 1 where both are empty, ``(...)``."""
+    mean: Array = counts.jaccard / counts.n
+    return mean
+
+
+def jaccard_carat(counts: Counts) -> Array:
+    """`jaccard` where two empty sets count as 0, ``(...)``: "Acc" of CARAT (chengzju/CARAT@3210086)."""
+    mean: Array = (counts.jaccard - counts.both_empty) / counts.n
+    return mean
+
+
+def hamming_loss(counts: Counts) -> Array:
+    """Share of the pairs of utterance and label that are wrong, ``(...)``; lower is better."""
+    wrong = (counts.support + counts.predicted - 2 * counts.true_positives).sum(-1)
+    share: Array = wrong / (counts.n * counts.labels)
+    return share
+
+
+def class_f1(counts: Counts) -> Array:
+    """F1 of each label, ``(..., C)``; 0 for one that does not occur."""
+    f1: Array = 2 * counts.true_positives / np.maximum(counts.support + counts.predicted, 1)
     return f1
+
+
+# kind of a label set -> its scores; the first is the one that selects weights and heads every table
+STATISTICS: dict[LabelKind, dict[str, Statistic]] = {
+    "single": {"weighted_f1": weighted_f1, "accuracy": accuracy, "macro_f1": macro_f1},
+    "multi": {
+        "micro_f1": micro_f1,
+        "macro_f1": mean_f1,
+        "exact_match": accuracy,
+        "jaccard": jaccard,
+        "jaccard_carat": jaccard_carat,
+        "hamming_loss": hamming_loss,
+    },
+}

@@ -20,31 +20,33 @@ _DEPTHS = ("*", "*/*")  # runs/text_lsa, runs/text_roberta/seed-0
 
 
 def assemble(run: Path, extractors: Mapping[str, Path] | None = None) -> Model:
-    """The network of the dialogue run ``run`` together with the extractors that made what it was trained on.
+    """The network of the dialogue run ``run`` together with the extractors that made its embeddings.
 
-    Stores do not note where their extractor lies, only its class and the hash of its weights. So an extractor whose
-    run is not given in ``extractors`` is looked for among the neighbours of ``run`` (the folders two levels above it,
-    as ``runs/`` has them), and is the right one wherever it is found, because that hash tells.
+    A store notes the class of its extractor and the hash of its weights, but not its folder. So an extractor that is
+    not given in ``extractors`` is searched among the neighbours of ``run`` (the folders two levels above it, as in
+    ``runs/``); the hash identifies it.
 
     Args:
         run: folder of a finished dialogue run.
-        extractors: modality -> folder of the run of its extractor.
+        extractors: stream -> folder of the run of its extractor.
 
     Raises:
         RunError: if a run is not finished or damaged.
         ModelError: if an extractor is not the one that made the embeddings, cannot be found, or does not exist because
             the embeddings were imported.
-        UsageError: if ``extractors`` names a modality that the run does not have.
+        UsageError: if ``extractors`` names a stream that the run does not have.
     """
     provenance = Provenance.read(run)
     trained = network_of_run(run)
     given = dict(extractors or {})
     if unknown := [name for name in given if name not in trained.problem.widths]:
-        raise UsageError(f"{run} takes {', '.join(trained.problem.widths)}, no {unknown[0]}; leave that extractor out.")
+        raise UsageError(
+            f"{run} has the streams {', '.join(trained.problem.widths)}, not {unknown[0]}; drop that --extractor."
+        )
     found: dict[str, SavedExtractor] = {}
-    for modality in trained.problem.widths:
-        store = _store(run, modality, provenance)
-        found[modality] = _extractor(run, modality, _made_with(run, modality, store), given.get(modality))
+    for stream in trained.problem.streams:
+        store = _store(run, stream, provenance)
+        found[stream] = _extractor(run, stream, _made_with(run, stream, store), given.get(stream))
     label_set = trained.problem.label_set
     config = {
         "label_set": {"name": label_set.name, "classes": list(label_set.classes), "kind": label_set.kind},
@@ -59,33 +61,33 @@ def assemble(run: Path, extractors: Mapping[str, Path] | None = None) -> Model:
     return Model(label_set, {name: saved.extractor for name, saved in found.items()}, trained.network, config)
 
 
-def _store(run: Path, modality: str, provenance: Provenance) -> dict[str, Any]:
-    """What ``meta.json`` says of the embeddings of ``modality``, if the run was trained on those."""
-    noted = provenance.stores.get(modality)
+def _store(run: Path, stream: str, provenance: Provenance) -> dict[str, Any]:
+    """The content of ``meta.json`` of the stream's store, if it still holds what the run was trained on."""
+    noted = provenance.stores.get(stream)
     if noted is None:
-        raise ModelError(f"{run} notes no store of {modality} embeddings; expected the folder of a dialogue run.")
+        raise ModelError(f"{run} notes no store of {stream} embeddings; expected the folder of a dialogue run.")
     folder = _found(noted.folder, provenance)
     if store_sha256(folder) != noted.sha256:
         raise ModelError(
-            f"The store {folder} was made anew since {run} was trained on it, so it does not tell any more what made "
+            f"The store {folder} was made anew since {run} was trained on it, so it no longer names the extractor of "
             "those embeddings. Train the run again."
         )
     return read_json(folder / STORE, StoreError, "Make it again with `m2fnet extract`.")
 
 
-def _made_with(run: Path, modality: str, store: dict[str, Any]) -> dict[str, Any]:
+def _made_with(run: Path, stream: str, store: Mapping[str, Any]) -> dict[str, Any]:
     """Class, settings and weights hash of the extractor that filled the store."""
     made_with = store.get("extractor")
     if not isinstance(made_with, dict) or not {"class_path", "weights_sha256"} <= made_with.keys():
         raise ModelError(
-            f"The {modality} embeddings of {run} were imported, so there is no extractor that could embed anything "
-            "new: the run can be used on embeddings alone, with `m2fnet dialog predict`, and a model without its "
-            f"{modality} would be another one."
+            f"The {stream} embeddings of {run} were imported, so there is no extractor that could embed anything "
+            "new: the run can be used only on embeddings, with `m2fnet dialog predict`, and a model without its "
+            f"{stream} would be another one."
         )
     return made_with
 
 
-def _extractor(run: Path, modality: str, made_with: dict[str, Any], given: Path | None) -> SavedExtractor:
+def _extractor(run: Path, stream: str, made_with: dict[str, Any], given: Path | None) -> SavedExtractor:
     """The extractor with the class and weights of ``made_with``, out of ``given`` or of a neighbour of ``run``."""
     if given is None:
         root = run.resolve().parent.parent
@@ -93,14 +95,14 @@ def _extractor(run: Path, modality: str, made_with: dict[str, Any], given: Path 
         given = next((path for path in neighbours if portable.is_run_of(path, made_with)), None)
     if given is None:
         raise ModelError(
-            f"The extractor of the {modality} embeddings of {run} ({made_with['class_path']}, weights "
+            f"The extractor of the {stream} embeddings of {run} ({made_with['class_path']}, weights "
             f"{made_with['weights_sha256'][:12]}…) is in no run folder below {root}. "
-            f"Name its run folder: --extractor {modality}=RUN."
+            f"Name its run folder: --extractor {stream}=RUN."
         )
     extractor = portable.of_run(given)
     if extractor.weights_sha256 != made_with["weights_sha256"]:
         raise ModelError(
-            f"The weights in {given} have SHA-256 {extractor.weights_sha256[:12]}…, but the {modality} embeddings of "
+            f"The weights in {given} have SHA-256 {extractor.weights_sha256[:12]}…, but the {stream} embeddings of "
             f"{run} were made with {made_with['weights_sha256'][:12]}…. Name the extractor that made them, or extract "
             "and train again."
         )
@@ -108,21 +110,21 @@ def _extractor(run: Path, modality: str, made_with: dict[str, Any], given: Path 
 
 
 def _temperature(run: Path, classes: tuple[str, ...]) -> float:
-    """The temperature that fits dev best, if the run was tested; 1 otherwise."""
+    """The temperature that `m2fnet dialog test` fitted on dev; 1 if the run was not tested."""
     if not (run / "report.json").is_file():
         return 1.0
-    import numpy as np
-
-    from m2fnet.metrics.calibration import fit_temperature
+    fitted = read_json(run / "report.json", RunError, "Test the run again.").get("temperature")
+    if isinstance(fitted, float):
+        return fitted
+    # an older version wrote the report
+    from m2fnet.metrics.calibration import temperature_of
     from m2fnet.runs.tested import read_predictions
 
-    rows = read_predictions(run, "dev", classes)
-    probabilities = np.array([[row.probabilities[name] for name in classes] for row in rows])
-    return fit_temperature(probabilities, np.array([classes.index(str(row.label)) for row in rows]))
+    return temperature_of(read_predictions(run, "dev", classes), classes)
 
 
 def _trained(run: Path, provenance: Provenance) -> dict[str, Any]:
-    """What the network was trained on and how its weights were chosen; ``protocol`` needs the manifest to be there."""
+    """The data the network was trained on, and how its weights were chosen; ``protocol`` needs the manifest."""
     fitted = read_json(run / FIT, RunError, "Train the run again.")
     folder = _found(provenance.manifest.folder, provenance)
     meta = read_json(folder / MANIFEST, ManifestError, ADVICE) if (folder / MANIFEST).is_file() else {}
@@ -136,10 +138,11 @@ def _trained(run: Path, provenance: Provenance) -> dict[str, Any]:
         "protocol": meta.get("provenance"),
         "counts": counts or None,
         "seed": provenance.seed,
-        **{key: fitted.get(key) for key in ("select", "epoch", "dev.weighted_f1")},
+        **{key: fitted.get(key) for key in ("select", "epoch")},
+        **{key: value for key, value in fitted.items() if key.startswith("dev.")},
     }
 
 
 def _found(folder: str, provenance: Provenance) -> Path:
-    """A folder that the run names, from here or else from where the run was made."""
+    """A folder that the run names, relative to the current directory or else to that of the run."""
     return Path(folder) if Path(folder).is_dir() else Path(provenance.directory) / folder

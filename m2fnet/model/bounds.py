@@ -1,4 +1,4 @@
-"""Parts of a model are made no larger than their weights: what a setting asks for beyond them is never made."""
+"""Limits on the parts of a model: settings cannot make them larger than their weights."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,24 +12,24 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from m2fnet.errors import ModelError
 
-# What making a part may take beside its weights: the networks that find faces, bands of spectrograms, counters.
+# Allowance on top of the weights: the networks that find faces, bands of spectrograms, counters.
 _VALUES, _VALUES_EACH = 2**23, 4
 _STEPS, _STEPS_EACH = 2_000, 40
 _LARGEST = 1_000_000  # of settings that only matter when the part is used, such as a number of frames
 
 
 class WithinWeights(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While it lasts, this thread makes a part: at most about as many values and tensors as its weights have.
+    """In its block this thread makes a part with at most about as many values and tensors as its weights have.
 
     Torch asks before each step, so a width of 10**9 is refused before there is memory for it, and a million layers
     after the first few that are too many.
 
     Args:
-        weights: safetensors files, of which the headers alone are read.
+        weights: safetensors files, of which only the headers are read.
         where: the part, for errors.
 
     Raises:
-        ModelError: if a file cannot be read; while it lasts, if a setting asks for more than the weights hold.
+        ModelError: if a file cannot be read; in the block, if a setting asks for more than the weights hold.
     """
 
     def __init__(self, weights: Sequence[Path], where: str) -> None:
@@ -42,12 +42,12 @@ class WithinWeights(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(
         self, func: OpOverload, types: Sequence[type], args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:  # noqa: ANN401
-        """What ``func`` gives, if that is not too much."""
+        """The result of ``func``, if that is not too much."""
         values = _made(func, args)
         self._values -= values
         self._steps -= 1
         if self._values < 0:
-            raise ModelError(f"{self._where} asks for {values:,} values at once or too often, but {self._held}.")
+            raise ModelError(f"{self._where} asks for {values:,} values together or too often, but {self._held}.")
         if self._steps < 0:
             raise ModelError(f"{self._where} asks for more layers than it has weights for: {self._held}.")
         return func(*args, **(kwargs or {}))
@@ -83,7 +83,7 @@ def _sizes(path: Path) -> Iterator[int]:
 
 
 def _made(func: OpOverload, args: Sequence[Any]) -> int:
-    """Number of values of the tensor that a step of torch makes; 0 if it changes one, or shows one in another way."""
+    """Number of values of the tensor that a step of torch makes; 0 if it changes one in place or makes a view."""
     if func.is_view or func._schema.is_mutable:
         return 0
     tensors = [value for value in args if isinstance(value, Tensor)]

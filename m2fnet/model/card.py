@@ -8,9 +8,9 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from m2fnet.formatting import escaped, percent, plain, table
 from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, Interval, bootstrap_intervals
+from m2fnet.metrics.scores import STATISTICS
 from m2fnet.model.record import Model
 from m2fnet.records import SPLITS
-from m2fnet.reports.summary import STATISTICS
 from m2fnet.runs.tested import TestedRun
 
 _NAMES = {"weighted_f1": "weighted F1", "accuracy": "accuracy", "macro_f1": "macro F1"}
@@ -130,10 +130,10 @@ def _corpus(tested: TestedRun, model: Model) -> str:
 
 def _scores(tested: TestedRun) -> dict[str, Interval | None]:
     """Intervals over dialogues of the scores on test; None where there are too few dialogues for one."""
-    tables = tested.tables()
-    if len(tables) < FEWEST_DIALOGUES:
-        return dict.fromkeys(STATISTICS)
-    return dict(bootstrap_intervals(tables, STATISTICS))
+    counts = tested.counts()
+    if len(counts) < FEWEST_DIALOGUES:
+        return dict.fromkeys(STATISTICS["single"])
+    return dict(bootstrap_intervals(counts, STATISTICS["single"]))
 
 
 def _score_table(tested: TestedRun, scores: dict[str, Interval | None]) -> str:
@@ -145,7 +145,7 @@ def _score_table(tested: TestedRun, scores: dict[str, Interval | None]) -> str:
         *table(
             ("score", "test", "95 % interval"),
             [
-                *((_NAMES[name], percent(tested.report[f"test.{name}"]), _bounds(scores[name])) for name in _NAMES),
+                *((_NAMES[name], percent(test[name]), _bounds(scores[name])) for name in _NAMES),
                 (f"weighted F1 of always {test['majority_class']}", percent(test["majority_weighted_f1"]), "–"),
             ],
         ),

@@ -1,5 +1,6 @@
 """A model -> a folder, and back."""
 
+from collections.abc import Mapping
 from importlib.metadata import version
 from math import inf
 from pathlib import Path
@@ -28,9 +29,10 @@ from m2fnet.model.layout import (
 )
 from m2fnet.model.onnx import export_onnx
 from m2fnet.model.record import Model
-from m2fnet.records import MODALITIES, LabelSet, Problem
+from m2fnet.problems import Stream, make_problem
+from m2fnet.records import MODALITIES, LabelSet
 
-# A model comes from elsewhere and names its classes, so fewer packages will do than a configuration may name.
+# A model comes from elsewhere and names its classes, so it may name fewer packages than a configuration.
 PACKAGES = ("dialog", "extractors")
 _VERSIONS = ("m2fnet", "torch", "transformers", "safetensors", "scikit-learn", "facenet-pytorch")
 
@@ -43,7 +45,7 @@ def save_model(model: Model, folder: str | Path, card: str, *, overwrite: bool =
         folder: a new or empty one.
         card: text of ``README.md``.
         overwrite: replace a model that ``folder`` holds.
-        onnx: write what `m2fnet.model.onnx.export_onnx` does too.
+        onnx: also write the files of `m2fnet.model.onnx.export_onnx`.
 
     Raises:
         UsageError: if ``folder`` holds something else, or a model and ``overwrite`` is not given; with ``onnx`` also if
@@ -54,8 +56,8 @@ def save_model(model: Model, folder: str | Path, card: str, *, overwrite: bool =
     refuse_used(folder, overwrite=overwrite)
     with new_folder(folder) as new:
         networks.save(model.network, new / NETWORK)
-        for modality, extractor in model.extractors.items():
-            portable.save(extractor, new / modality)
+        for name, extractor in model.extractors.items():
+            portable.save(extractor, new / name)
         if onnx:
             export_onnx(model, new)
         write_text(new / CARD, card)
@@ -73,48 +75,50 @@ def read_model(folder: Path, root: Path | None = None) -> Model:
 
     Args:
         folder: that `save_model` wrote.
-        root: where its files have to lie, links followed; the folder itself by default.
+        root: folder that all its files are in once links are followed; the model's folder by default.
 
     Raises:
         ModelError: if a part is missing, surplus, changed, or does not fit the others, or a class is not trusted.
     """
     config = read_folder(folder, root or folder)
     where = str(folder / CONFIG)
-    problem = _problem(config, where)
+    label_set, widths = _checked(config, where)
+    extractors: dict[str, Extractor] = {}
     try:
         refuse_untrusted({"network": config["network"], **config["extractors"]}, where, PACKAGES)
         refuse_absurd([config["network"], *config["extractors"].values()], where)
-        with WithinWeights([folder / NETWORK], f"{where}: network"):
-            network = networks.load(config["network"], problem, folder / NETWORK, f"{where}: network")
-        extractors = {
-            name: _extractor(settings, folder / name, where) for name, settings in config["extractors"].items()
+        for name, settings in config["extractors"].items():
+            with WithinWeights(sorted((folder / name).glob("*.safetensors")), f"{where}: {name}"):
+                extractors[name] = portable.load(settings, folder / name, f"{where}: {name}")
+        streams = {
+            name: Stream(extractor.modality, widths[name], extractor.resolution == "frame")
+            for name, extractor in extractors.items()
         }
-    except Exception as refusal:  # what settings from elsewhere make a class raise is of any kind
+        with WithinWeights([folder / NETWORK], f"{where}: network"):
+            problem = make_problem(label_set, streams)
+            network = networks.load(config["network"], problem, folder / NETWORK, f"{where}: network")
+    except Exception as refusal:  # settings from elsewhere can make a class raise anything
         raise ModelError(f"{folder} cannot be loaded: {refusal} {ADVICE}") from refusal
-    for modality, extractor in extractors.items():
-        if (extractor.modality, extractor.width) != (modality, problem.widths[modality]):
+    for name, extractor in extractors.items():
+        modality = name if name in MODALITIES else extractor.modality
+        if (extractor.modality, extractor.width) != (modality, widths[name]):
             raise ModelError(
-                f"{where}: the extractor of {modality} embeds {extractor.modality} with width {extractor.width}, but "
-                f"the network takes {modality} of width {problem.widths[modality]}. {ADVICE}"
+                f"{where}: the extractor of {name} embeds {extractor.modality} with width {extractor.width}, but the "
+                f"network takes {modality} of width {widths[name]}. {ADVICE}"
             )
-    refuse_unsealed(folder, config)  # last: what is said above is more exact
-    return Model(problem.label_set, extractors, network, config)
+    refuse_unsealed(folder, config)  # last, because the messages above are more exact
+    return Model(label_set, extractors, network, config)
 
 
-def _extractor(settings: dict[str, Any], folder: Path, where: str) -> Extractor:
-    with WithinWeights(sorted(folder.glob("*.safetensors")), f"{where}: {folder.name}"):
-        return portable.load(settings, folder, f"{where}: {folder.name}")
-
-
-def _problem(config: dict[str, Any], where: str) -> Problem:
-    """Emotions and widths out of ``model.json``, where every value is of the kind that the rest relies on."""
+def _checked(config: Mapping[str, Any], where: str) -> tuple[LabelSet, dict[str, int]]:
+    """Emotions, and width of each stream, of a ``model.json`` in which every value has the expected type."""
     try:
         names, widths, extractors = config["label_set"], config["network"]["widths"], config["extractors"]
         parts = (config["network"], *extractors.values())
         is_good = (
             all(isinstance(text, str) and text.isprintable() for text in (names["name"], *names["classes"]))
             and names["kind"] == "single"
-            and list(widths) == list(extractors) == [name for name in MODALITIES if name in widths]
+            and list(widths) == list(extractors)
             and bool(widths)
             and all(type(width) is int and width > 0 for width in widths.values())
             and all(isinstance(part["class_path"], str) and isinstance(part["init_args"], dict) for part in parts)
@@ -122,7 +126,9 @@ def _problem(config: dict[str, Any], where: str) -> Problem:
             and 0 < float(config["temperature"]) < inf
         )
         if not is_good:
-            raise ValueError("a value is not of the kind that belongs there")
-        return Problem(LabelSet(names["name"], tuple(names["classes"])), widths)
+            raise ValueError("a value is not of the expected type")
+        label_set = LabelSet(names["name"], tuple(names["classes"]))
+        make_problem(label_set, {name: Stream("text", width) for name, width in widths.items()})  # checks the names
+        return label_set, dict(widths)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as damage:
         raise ModelError(f"{where} is damaged ({damage!r}). {ADVICE}") from damage

@@ -1,11 +1,11 @@
-"""The files of a model folder: which there may be, that each is as it was written, and putting a new folder in place.
+"""The files of a model folder: the allowed kinds, the check that none has changed, and putting a new folder in place.
 
 A model is a folder::
 
-    model.json             classes and settings of all parts, what they were trained on, SHA-256 of each file below
-                           and of itself without this last
+    model.json             classes and settings of all parts, their training data, SHA-256 of each file below and of
+                           the rest of this file
     network.safetensors    weights of the dialogue network
-    <modality>/...         weights of an extractor, and what it needs beside, such as a tokenizer
+    <stream>/...           weights of an extractor, and its other files, such as a tokenizer
     README.md              the model card; people may edit it, so it is not among the hashes
     *.onnx                 networks for other runtimes, if asked for; not read here
 """
@@ -36,11 +36,11 @@ _NOT_OURS = (".git", ".cache")  # of a folder that was cloned, or downloaded by 
 
 
 def read_folder(folder: Path, root: Path) -> dict[str, Any]:
-    """What ``model.json`` says, once every file it lists was compared with its hash, and none was found beside.
+    """The content of ``model.json``, after every file it lists was compared with its hash, and no other was found.
 
     Args:
         folder: of the model.
-        root: where its files have to lie, links followed: the folder itself, or for a download the hub's cache of it.
+        root: folder that all its files are in once links are followed; for a download the hub's cache of it.
 
     Raises:
         ModelError: if a file is missing, surplus, changed, or somewhere else, or ``model.json`` is too large.
@@ -77,7 +77,7 @@ def sealed(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def refuse_unsealed(folder: Path, content: dict[str, Any]) -> None:
-    """Refuse what ``model.json`` says if it is not as it was written.
+    """Refuse a ``model.json`` that was changed.
 
     Raises:
         ModelError: if its hash is missing or another.
@@ -118,7 +118,7 @@ def refuse_used(folder: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty folder beside ``folder``; on success it takes its place, on failure it is removed."""
+    """An empty neighbour of ``folder`` that takes its place on success and is removed on failure."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".tmp-{folder.name}-"))
     new, old = work / "new", work / "old"  # in mkdtemp's folder, so that `new` has the permissions of any other

@@ -38,4 +38,4 @@ def load_model(place: str | Path) -> Model:
             "or owner/name on the Hugging Face hub."
         )
     snapshot = download(str(place))
-    return read_model(snapshot, root=snapshot.parents[1])  # the hub's cache links every file to one beside
+    return read_model(snapshot, root=snapshot.parents[1])  # the hub's cache keeps the linked files there

@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -14,54 +15,60 @@ from m2fnet.errors import ModelError, UsageError
 from m2fnet.files import replaced
 from m2fnet.model.record import Model
 
-NETWORK, AUDIO = "network.onnx", "audio.onnx"
+NETWORK = "network.onnx"
 TOLERANCE = 1e-4
-_DIALOGUES, _TURNS, _SAMPLES = 2, 5, 16_000  # of the example that the exporter follows
+_DIALOGUES, _UTTERANCES, _SAMPLES = 2, 5, 16_000  # of the example that the exporter follows
 
 
 def export_onnx(model: Model, folder: Path) -> list[Path]:
-    """Write ``network.onnx``, and ``audio.onnx`` if the model has a network that hears samples; their paths come back.
+    """Write ``network.onnx``, and a file for each extractor that is a network over sound; their paths come back.
 
-    ``network.onnx``: for each modality ``<modality>`` (B, U, D) in float32, zero where absent, and
-    ``<modality>_present`` (B, U) as bool, False for what is missing and for padding -> ``logits`` (B, U, C), where a
-    turn with nothing present counts as padding. Softmax of ``logits`` divided by the ``temperature`` in ``model.json``
-    gives the probabilities.
+    ``network.onnx``: for each stream ``<stream>`` (B, U, D) in float32, zero where absent, and ``<stream>_present``
+    (B, U) as bool, False for missing embeddings and for padding -> ``logits`` (B, U, C), where an utterance with
+    nothing present counts as padding. Softmax of ``logits`` divided by the ``temperature`` in ``model.json`` gives the
+    probabilities.
 
-    ``audio.onnx``: ``samples`` (1, N) in float32 at 16 kHz, one utterance -> ``embeddings`` (1, D).
+    ``<stream>.onnx``, such as ``audio.onnx``: ``samples`` (1, N) in float32 at 16 kHz, one utterance -> ``embeddings``
+    (1, D).
 
     Raises:
         UsageError: if a package that this needs is not installed.
-        ModelError: if a network cannot be exported, or answers otherwise than by more than `TOLERANCE`.
+        ModelError: if a network cannot be exported or reads sequences, or its scores differ by more than `TOLERANCE`.
     """
-    _require_packages()
+    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"--onnx needs {', '.join(missing)}; install them with `pip install 'm2fnet[onnx]'`.")
     paths = [_export_network(model, folder / NETWORK)]
-    audio = model.extractors.get("audio")
-    if isinstance(audio, WaveformExtractor):
-        paths.append(_export_audio(audio, folder / AUDIO))
+    for name, extractor in model.extractors.items():
+        if isinstance(extractor, WaveformExtractor):
+            samples = torch.randn(1, _SAMPLES, generator=torch.Generator().manual_seed(0)) / 10
+            paths.append(folder / f"{name}.onnx")
+            _export(_SamplesToEmbeddings(extractor), (samples,), paths[-1], ["samples"], "embeddings", (1,))
     return paths
 
 
 class _ByName(nn.Module):
     """A dialogue network that takes tensors by position: all embeddings, then all presences."""
 
-    def __init__(self, network: nn.Module, modalities: Sequence[str]) -> None:
+    def __init__(self, network: nn.Module, streams: Sequence[str]) -> None:
         super().__init__()
-        self.network, self.modalities = network, tuple(modalities)
+        self.network, self.streams = network, tuple(streams)
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        """Logits (B, U, C)."""
-        count = len(self.modalities)
-        present = dict(zip(self.modalities, tensors[count:], strict=True))
+        """Scores (B, U, C)."""
+        count = len(self.streams)
+        present = dict(zip(self.streams, tensors[count:], strict=True))
         batch = {
-            "inputs": dict(zip(self.modalities, tensors[:count], strict=True)),
+            "inputs": dict(zip(self.streams, tensors[:count], strict=True)),
+            "frames": {},
             "present": present,
             "valid": torch.stack(tensors[count:]).any(0),
         }
-        logits: Tensor = self.network(batch)
-        return logits
+        scores: Tensor = self.network(batch).scores
+        return scores
 
 
-class _Hearing(nn.Module):
+class _SamplesToEmbeddings(nn.Module):
     """An audio network from samples to embeddings, for one utterance."""
 
     def __init__(self, extractor: WaveformExtractor) -> None:
@@ -78,21 +85,18 @@ class _Hearing(nn.Module):
 
 
 def _export_network(model: Model, path: Path) -> Path:
+    sequences = [name for name, extractor in model.extractors.items() if extractor.resolution == "frame"]
+    if sequences:
+        raise ModelError(f"network reads sequences ({', '.join(sequences)}), which ONNX files do not. Drop --onnx.")
     widths = model.config["network"]["widths"]
     generator = torch.Generator().manual_seed(0)
-    present = torch.rand(len(widths), _DIALOGUES, _TURNS, generator=generator) < 0.8
+    present = torch.rand(len(widths), _DIALOGUES, _UTTERANCES, generator=generator) < 0.8
     embeddings = [
-        torch.randn(_DIALOGUES, _TURNS, width, generator=generator) * here[..., None]
+        torch.randn(_DIALOGUES, _UTTERANCES, width, generator=generator) * here[..., None]
         for width, here in zip(widths.values(), present, strict=True)
     ]
     names = [*widths, *(f"{name}_present" for name in widths)]
     _export(_ByName(model.network, list(widths)), (*embeddings, *present), path, names, "logits", (0, 1))
-    return path
-
-
-def _export_audio(extractor: WaveformExtractor, path: Path) -> Path:
-    samples = torch.randn(1, _SAMPLES, generator=torch.Generator().manual_seed(0)) / 10
-    _export(_Hearing(extractor), (samples,), path, ["samples"], "embeddings", (1,))
     return path
 
 
@@ -115,9 +119,7 @@ def _export(
                 verbose=False,
             )
         except Exception as problem:  # of the tracer, the translator, the optimiser: many kinds, one meaning
-            raise ModelError(
-                f"{path.stem} cannot be written as ONNX: {_cause(problem)}. Leave out --onnx."
-            ) from problem
+            raise ModelError(f"{path.stem} cannot be written as ONNX: {_cause(problem)}. Drop --onnx.") from problem
         _compare(network, example, temporary, names, path.stem)
 
 
@@ -130,22 +132,14 @@ def _compare(network: nn.Module, example: tuple[Tensor, ...], path: Path, names:
     found = session.run(None, {key: tensor.numpy() for key, tensor in zip(names, example, strict=True)})[0]
     difference = float((torch.from_numpy(found) - expected).abs().max())
     if not difference <= TOLERANCE:
-        raise ModelError(f"{name} answers otherwise as ONNX, by up to {difference:.2g}. Leave out --onnx.")
+        raise ModelError(f"{name} gives other results as ONNX, by up to {difference:.2g}. Drop --onnx.")
 
 
 def _cause(problem: BaseException) -> str:
-    """What it all began with, behind the exporter's own advice."""
+    """The first cause, without the exporter's advice."""
     while problem.__cause__ is not None:
         problem = problem.__cause__
     return f"{type(problem).__name__}: {' '.join(str(problem).split())[:200].rstrip('.')}"
-
-
-def _require_packages() -> None:
-    from importlib.util import find_spec
-
-    missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
-    if missing:
-        raise UsageError(f"--onnx needs {', '.join(missing)}; install them with `pip install 'm2fnet[onnx]'`.")
 
 
 @contextmanager

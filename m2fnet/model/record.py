@@ -1,4 +1,4 @@
-"""What a model is in memory."""
+"""A model in memory."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +15,9 @@ class Model:
 
     Attributes:
         label_set: the emotions in class order.
-        extractors: modality -> what embeds its utterances, in the order of the network's inputs; in evaluation mode.
-        network: the dialogue network, `dialog.batch.DialogueBatch` -> logits (B, U, C); in evaluation mode.
-        config: what ``model.json`` holds: classes and settings of the parts, and what they were trained on.
+        extractors: stream -> its extractor, in the order of the network's inputs; in evaluation mode.
+        network: the dialogue network, `dialog.batch.DialogueBatch` -> `dialog.batch.Output`; in evaluation mode.
+        config: the content of ``model.json``: classes and settings of the parts, and their training data.
     """
 
     label_set: LabelSet
@@ -27,7 +27,7 @@ class Model:
 
     @property
     def temperature(self) -> float:
-        """What logits are divided by so that probabilities mean what they say; 1 where none was fitted on dev."""
+        """Divisor of the logits that calibrates the probabilities; 1 where none was fitted on dev."""
         return float(self.config["temperature"])
 
     def probabilities(self, logits: Tensor) -> Tensor:

@@ -207,7 +207,11 @@ def _prediction(model: Model, utterance: Utterance, embedded: Embedded, probabil
         emotion=classes[int(probabilities.argmax())],
         probabilities=dict(zip(classes, probabilities.tolist(), strict=True)),
         modalities=tuple(name for name, found in vectors.items() if not isinstance(found, Missing)),
-        missing={name: _reason(name, utterance, v) for name, v in vectors.items() if isinstance(v, Missing)},
+        missing={
+            name: _reason(model.extractors[name].modality, utterance, found)
+            for name, found in vectors.items()
+            if isinstance(found, Missing)
+        },
         frames=embedded.frames,
     )
 

@@ -1,4 +1,4 @@
-"""The stages of a model on a device: turns -> embeddings -> probabilities, for one thread at a time."""
+"""The stages of a model on a device: utterances -> embeddings -> probabilities, for one thread at a time."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,27 +7,29 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dialog.batch import UNLABELLED, DialogueBatch
-from extractors.base import PlacedUtterance
+from dialog.batch import DialogueBatch, output_of
+from extractors.base import Extractor, PlacedUtterance
 from extractors.extraction.embedding import Loading, embed
 from m2fnet.errors import UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.model import Model
 from m2fnet.pipeline.face_frames import embed_and_watch, looks_for_faces
+from m2fnet.problems import UNLABELLED
 from m2fnet.records import Dialogue, SeenFrame, Utterance
 from m2fnet.store import Missing
+from m2fnet.store.sequences import Sequences
 
-WINDOW = 256  # turns that see each other; MELD's longest dialogue has 33, IEMOCAP's 110
-TOGETHER = 8  # turns that are read and embedded at once
+WINDOW = 256  # utterances that see each other; MELD's longest dialogue has 33, IEMOCAP's 110
+TOGETHER = 8  # utterances that are read and embedded together
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """One turn.
+    """One utterance.
 
     Attributes:
-        vectors: modality -> its embedding (D,), or why there is none.
-        frames: in which faces were looked for.
+        vectors: stream -> its embedding (D,), or (T, D) for sequences, or why there is none.
+        frames: that a detector searched for faces.
     """
 
     vectors: Mapping[str, Tensor | Missing]
@@ -48,7 +50,6 @@ class Stages:
     def __init__(self, model: Model, device: str) -> None:
         _check_device(device)
         self.model, self.device = model, device
-        self.widths: dict[str, int] = {name: extractor.width for name, extractor in model.extractors.items()}
         self._network = model.network.eval().to(device)
         self._lock = threading.Lock()  # tokenizers are not made for several threads, and one keeps all cores busy
 
@@ -56,75 +57,84 @@ class Stages:
         """The embeddings of some of a dialogue's utterances.
 
         Args:
-            manifest: knows where their media lie.
-            utterances: the dialogue as far as it may be looked at; a turn sees those up to `WINDOW` turns away.
+            manifest: knows the files of their media.
+            utterances: the part of the dialogue that may be used; an utterance sees those up to `WINDOW` places away.
             wanted: which of them are embedded.
         """
-        turns = [self._in_its_place(manifest, utterances, place) for place in wanted]
+        placed = []
+        for place in wanted:
+            first = max(0, place - WINDOW)
+            near = tuple(utterances[first : place + WINDOW + 1])
+            placed.append(PlacedUtterance(manifest, Dialogue(near[0].dialogue, near[0].split, near), place - first))
         loading = Loading(TOGETHER, workers=0, device=self.device)
         columns: dict[str, list[Tensor | Missing]] = {}
-        frames: list[tuple[SeenFrame, ...]] = [()] * len(turns)
+        frames: list[list[SeenFrame]] = [[] for _ in placed]
         with self._lock:
             for name, extractor in self.model.extractors.items():
                 if looks_for_faces(extractor):
-                    columns[name], frames = embed_and_watch(extractor, turns, loading)
+                    columns[name], seen = embed_and_watch(extractor, placed, loading)
+                    for several, found in zip(frames, seen, strict=True):
+                        several += found
                 else:
-                    columns[name] = [found for _, found in embed(extractor, turns, loading)]
-        rows = ({name: column[row] for name, column in columns.items()} for row in range(len(turns)))
-        return list(map(Embedded, rows, frames))
+                    columns[name] = [vector for _, vector in embed(extractor, placed, loading)]
+        rows = ({name: column[row] for name, column in columns.items()} for row in range(len(placed)))
+        by_time = (tuple(sorted(several, key=lambda frame: frame.time_s)) for several in frames)
+        return list(map(Embedded, rows, by_time))
 
-    def judge(self, turns: Sequence[Embedded]) -> Tensor:
-        """Probabilities (U, C) of the turns of a conversation.
+    @torch.inference_mode()
+    def judge(self, embedded: Sequence[Embedded]) -> Tensor:
+        """Probabilities (U, C) of the utterances of a conversation.
 
-        Up to `WINDOW` turns are all context of each other. Of a longer conversation the network sees overlapping
-        windows, and the answer of a turn comes from one in which at least a quarter of a window lies on either side of
-        it, where there are so many turns.
+        Up to `WINDOW` utterances are all context of each other. A longer conversation is read in overlapping windows,
+        and an utterance gets its probabilities from one in which at least a quarter of a window is on either side of
+        it, where there are so many utterances.
         """
         parts = []
         with self._lock:
-            for seen, counted in windows(len(turns), WINDOW):
-                logits = self._logits(turns[seen.start : seen.stop])
-                parts.append(logits[counted.start - seen.start : counted.stop - seen.start])
+            for seen, counted in windows(len(embedded), WINDOW):
+                batch = batch_of(embedded[seen.start : seen.stop], self.model.extractors, self.device)
+                scores = output_of(self._network, batch).scores[0].float().cpu()
+                parts.append(scores[counted.start - seen.start : counted.stop - seen.start])
         return self.model.probabilities(torch.cat(parts))
 
-    def _in_its_place(self, manifest: Manifest, utterances: Sequence[Utterance], place: int) -> PlacedUtterance:
-        first = max(0, place - WINDOW)
-        near = tuple(utterances[first : place + WINDOW + 1])
-        return PlacedUtterance(manifest, Dialogue(near[0].dialogue, near[0].split, near), place - first)
 
-    @torch.inference_mode()
-    def _logits(self, turns: Sequence[Embedded]) -> Tensor:
-        logits: Tensor = self._network(batch_of(turns, self.widths, self.device))
-        return logits[0].float().cpu()
-
-
-def windows(turns: int, size: int) -> Iterator[tuple[range, range]]:
-    """Turns seen at once, and those of them whose answers count; every turn counts once.
+def windows(utterances: int, size: int) -> Iterator[tuple[range, range]]:
+    """Utterances that are seen together, and those of them whose scores count; every utterance counts once.
 
     >>> list(windows(10, 4))
     [(range(0, 4), range(0, 3)), (range(2, 6), range(3, 5)), (range(4, 8), range(5, 7)), (range(6, 10), range(7, 10))]
     """
     edge, first = size // 4, 0
-    while first < turns:
-        start = max(0, min(first - edge, turns - size))
-        stop = min(turns, start + size)
-        last = turns if stop == turns else stop - edge
+    while first < utterances:
+        start = max(0, min(first - edge, utterances - size))
+        stop = min(utterances, start + size)
+        last = utterances if stop == utterances else stop - edge
         yield range(start, stop), range(first, last)
         first = last
 
 
-def batch_of(turns: Sequence[Embedded], widths: Mapping[str, int], device: str) -> DialogueBatch:
-    """The turns as a batch of one dialogue: what a dialogue network takes."""
-    count = len(turns)
-    columns = {name: [turn.vectors[name] for turn in turns] for name in widths}
-    vectors = {
-        name: [torch.zeros(widths[name]) if isinstance(v, Missing) else v for v in column]
-        for name, column in columns.items()
-    }
-    present = {name: [not isinstance(v, Missing) for v in column] for name, column in columns.items()}
+def batch_of(embedded: Sequence[Embedded], extractors: Mapping[str, Extractor], device: str) -> DialogueBatch:
+    """The utterances as a batch of one dialogue, the input of a dialogue network."""
+    count = len(embedded)
+    inputs: dict[str, Tensor] = {}
+    frames: dict[str, Tensor] = {}
+    present: dict[str, Tensor] = {}
+    for name, extractor in extractors.items():
+        here = [not isinstance(one.vectors[name], Missing) for one in embedded]
+        present[name] = torch.tensor([here], device=device)
+        is_sequence = extractor.resolution == "frame"
+        nothing = torch.zeros(0, extractor.width) if is_sequence else torch.zeros(extractor.width)
+        rows = [nothing if isinstance(found := one.vectors[name], Missing) else found.cpu() for one in embedded]
+        if is_sequence:
+            offsets = torch.tensor([0, *map(len, rows)]).cumsum(0)
+            values, real = Sequences(torch.cat(rows), offsets, torch.tensor(here)).padded(torch.arange(count)[None])
+            inputs[name], frames[name] = values.to(device), real.to(device)
+        else:
+            inputs[name] = torch.stack(rows)[None].to(device)
     return {
-        "inputs": {name: torch.stack(rows)[None].to(device) for name, rows in vectors.items()},
-        "present": {name: torch.tensor([row], device=device) for name, row in present.items()},
+        "inputs": inputs,
+        "frames": frames,
+        "present": present,
         "valid": torch.ones(1, count, dtype=torch.bool, device=device),
         "label": torch.full((1, count), UNLABELLED, device=device),
         "row": torch.arange(count, device=device)[None],
@@ -135,8 +145,8 @@ def batch_of(turns: Sequence[Embedded], widths: Mapping[str, int], device: str) 
 def use_threads(wanted: int | None, model: Model) -> None:
     """Let torch have ``wanted`` threads; by default one for extractors in closed form, all cores for networks.
 
-    What is fitted in closed form has so little to share out that threads only wait for each other: on a busy machine
-    for ten times as long as the work takes.
+    Extractors in closed form have so little to share out that threads only wait for each other: on a busy machine for
+    ten times as long as the work takes.
     """
     has_networks = any(list(extractor.parameters()) for extractor in model.extractors.values())
     if wanted is not None or not has_networks:

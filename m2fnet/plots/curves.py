@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from m2fnet.plots.style import colour, marker, short, styled
-from m2fnet.runs.curves import Curves
+from m2fnet.runs.curves import SCORES, Curves
 
 
 def training_curves(settings: Mapping[str, Sequence[Curves]]) -> Figure:
@@ -16,18 +16,21 @@ def training_curves(settings: Mapping[str, Sequence[Curves]]) -> Figure:
     with styled():
         figure = Figure(figsize=(11, 4.2 + 0.2 * len(settings)))
         loss, score = figure.subplots(1, 2)
+        title = "weighted F1"
         for number, (name, runs) in enumerate(settings.items()):
             score.plot([], [], marker=marker(number), color=colour(number), label=short(name, 40))
             for run in runs:
                 width = {"color": colour(number), "lw": 1.2, "alpha": 0.8}
                 loss.plot(*_line(run.values["train/loss"]), ls=":", **width)
                 loss.plot(*_line(run.values["dev/loss"]), **width)
-                dev = {epoch: 100 * value for epoch, value in run.values["dev/weighted_f1"].items()}
+                scored, values = next(((name, of) for name in SCORES if (of := run.values[name])), (SCORES[0], {}))
+                dev = {epoch: 100 * value for epoch, value in values.items()}
+                title = scored.removeprefix("dev/").replace("_f1", " F1")
                 score.plot(*_line(dev), **width)
                 if run.kept in dev:
                     score.plot(run.kept + 1, dev[run.kept], marker(number), color=colour(number), ms=7, mec="black")
         loss.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="loss: dotted on train, solid on dev")
-        score.set(xlabel="epoch", ylabel="weighted F1 on dev (%)", title="dev score: the marker is the selected epoch")
+        score.set(xlabel="epoch", ylabel=f"{title} on dev (%)", title="dev score: the marker is the selected epoch")
         for axes in (loss, score):
             axes.xaxis.get_major_locator().set_params(integer=True)
         if len(settings) > 1:

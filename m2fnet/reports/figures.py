@@ -97,7 +97,7 @@ def pictures(
     labelled = list(zip(settings, labels, strict=True))
     yield _classes(summary, names)
     for setting, label in labelled:
-        yield _confusion(setting, label)
+        yield from _try(label.title("Confusion on test"), partial(_confusion, setting, label))
     yield from _try("Training curves", partial(_curves, settings, names))
     for setting, label in labelled:
         yield from _try(label.title("Calibration"), partial(_calibration, setting, label))
@@ -131,14 +131,15 @@ def _classes(summary: Summary, names: Mapping[str, str]) -> Picture:
     return Picture("classes", "F1 of each emotion on test", caption, class_scores(settings, published))
 
 
-def _confusion(setting: TestedSetting, label: _Label) -> Picture:
+def _confusion(setting: TestedSetting, label: _Label) -> Iterator[Picture]:
     runs = len(setting.runs)
     unit = "utterances" if runs == 1 else f"utterances of {runs} runs"
-    figure = confusion(setting.tables().sum((0, 1)), setting.runs[0].report["classes"], unit)
+    matrices = np.sum([run.confusion() for run in setting.runs], axis=0)
+    figure = confusion(matrices, setting.runs[0].report["classes"], unit)
     caption = "Rows are the true emotion, columns the prediction; the diagonal is right." + (
         f" The counts of the {runs} runs are added up." if runs > 1 else ""
     )
-    return Picture(label.name("confusion"), label.title("Confusion on test"), caption, figure)
+    yield Picture(label.name("confusion"), label.title("Confusion on test"), caption, figure)
 
 
 def _curves(settings: Sequence[TestedSetting], names: Mapping[str, str]) -> Iterator[Picture]:
@@ -194,7 +195,7 @@ def _missing(settings: Sequence[TestedSetting], names: Mapping[str, str]) -> Ite
         "with this probability, but never all of an utterance. Right: the only modalities given. Means over the "
         f"runs, bars one standard deviation; runs of each setting: {counts}."
     )
-    majority = settings[0].runs[0].report["test"]["majority_weighted_f1"]
+    majority = settings[0].runs[0].report["test"].get("majority_weighted_f1")
     yield Picture("missing", "Missing modalities", caption, missing_curves(scores, majority))
 
 

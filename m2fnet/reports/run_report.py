@@ -1,17 +1,18 @@
 """The report of one run: ``report.json``, ``report.md``, ``predictions.jsonl`` and a confusion-matrix picture."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from m2fnet.files import replaced, write_json, write_jsonl, write_text
+from m2fnet.files import replaced, write_json, write_text
 from m2fnet.formatting import escaped, percent, table
 from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, bootstrap_interval
-from m2fnet.metrics.scores import confusion_tables, majority, score
+from m2fnet.metrics.counts import count_dialogues
+from m2fnet.metrics.scores import majority, score
 from m2fnet.records import ScoredPrediction
+from m2fnet.reports.predictions_file import write_predictions
 
 PICTURE = "confusion.png"
 _SCORES = ("weighted_f1", "accuracy", "macro_f1", "majority_weighted_f1")
@@ -20,10 +21,10 @@ _SCORES = ("weighted_f1", "accuracy", "macro_f1", "majority_weighted_f1")
 def summarise(
     predictions: Sequence[ScoredPrediction], training_labels: Sequence[str], classes: Sequence[str]
 ) -> dict[str, Any]:
-    """All scores of the labelled ``predictions``, the majority class beside; no interval for few dialogues."""
+    """All scores of the labelled ``predictions`` and of the majority class; no interval for few dialogues."""
     labels, predicted, dialogues = _columns(predictions)
-    tables = confusion_tables(labels, predicted, dialogues, classes)
-    interval = bootstrap_interval(tables) if len(tables) >= FEWEST_DIALOGUES else None
+    counts = count_dialogues([[label] for label in labels], [[one] for one in predicted], dialogues, classes)
+    interval = bootstrap_interval(counts) if len(counts) >= FEWEST_DIALOGUES else None
     return {
         **score(labels, predicted, classes),
         "weighted_f1_interval": [interval.low, interval.high] if interval is not None else None,
@@ -32,7 +33,7 @@ def summarise(
 
 
 def per_dialogue(predictions: Sequence[ScoredPrediction], classes: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Weighted F1, accuracy and n of every dialogue that has a labelled turn."""
+    """Weighted F1, accuracy and n of every dialogue that has a labelled utterance."""
     groups: dict[str, list[ScoredPrediction]] = {}
     for prediction in predictions:
         if prediction.label is not None:
@@ -59,15 +60,14 @@ def write_report(
     """
     splits = {name: summarise(rows, training_labels, classes) for name, rows in predictions.items()}
     report = {
-        **{f"{split}.{key}": value for split, scores in splits.items() for key, value in scores.items()},
         **facts,
+        "kind": "single",
         "classes": list(classes),
         "per_dialogue": per_dialogue(predictions["test"], classes),
-        **splits,  # the same scores once more, nested: `report["test"]["weighted_f1"]`
+        **splits,
     }
     for name, rows in predictions.items():
-        labelled = [asdict(row) for row in rows if row.label is not None]
-        write_jsonl(run / ("predictions.jsonl" if name == "test" else f"predictions_{name}.jsonl"), labelled)
+        write_predictions(run, name, [row for row in rows if row.label is not None])
     draw_confusion(run / PICTURE, splits["test"]["confusion"], classes)
     write_text(run / "report.md", as_markdown(report))
     write_json(run / "report.json", report)

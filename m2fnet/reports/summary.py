@@ -14,20 +14,19 @@ from m2fnet.metrics.bootstrap import (
     FEWEST_DIALOGUES,
     Interval,
     Resampling,
-    Statistic,
     bootstrap_intervals,
     paired_differences,
 )
+from m2fnet.metrics.counts import Array, Counts, count_dialogues
 from m2fnet.metrics.groups import GROUPINGS, groups
-from m2fnet.metrics.scores import Tables, accuracy, class_f1, confusion_tables, macro_f1, weighted_f1
-from m2fnet.records import Dialogue
+from m2fnet.metrics.scores import STATISTICS, Statistic, class_f1
+from m2fnet.records import Dialogue, LabelKind
 from m2fnet.runs.tested import TestedRun, TestedSetting, what_differs
 
 COLUMNS = (
     *("table", "setting", "minus", "split", "group", "class", "score", "value", "sd", "low", "high"),
     *("seeds", "utterances", "dialogues"),
 )
-STATISTICS: dict[str, Statistic] = {"weighted_f1": weighted_f1, "accuracy": accuracy, "macro_f1": macro_f1}
 SHORT = 4  # labelled utterances, below which a dialogue's own weighted F1 takes few values
 
 Row = dict[str, object]
@@ -39,6 +38,7 @@ class Summary:
 
     Attributes:
         corpus: name of the corpus.
+        kind: whether an utterance has one emotion or a set of them; `m2fnet.metrics.scores.STATISTICS` has its scores.
         utterances: number of labelled test utterances.
         dialogues: number of their dialogues.
         short_dialogues: how many of those have fewer than `SHORT` labelled utterances.
@@ -53,6 +53,7 @@ class Summary:
     """
 
     corpus: str
+    kind: LabelKind
     utterances: int
     dialogues: int
     short_dialogues: int
@@ -75,6 +76,7 @@ class Summary:
         """What ``summary.json`` holds: the facts, and both tables as a list of rows."""
         return {
             "corpus": self.corpus,
+            "kind": self.kind,
             "utterances": self.utterances,
             "dialogues": self.dialogues,
             "short_dialogues": self.short_dialogues,
@@ -116,52 +118,56 @@ def summarise_settings(
     """
     resampling = resampling or Resampling()
     first = settings[0].runs[0]
-    tables = {setting.name: setting.tables() for setting in settings}
-    one_run = tables[settings[0].name][0]
+    statistics = STATISTICS[first.kind]
+    main = next(iter(statistics))
+    counted = {setting.name: setting.counts() for setting in settings}
+    one_run = counted[settings[0].name][0]
     classes = {name: partial(_one_class, n) for n, name in enumerate(first.report["classes"])}
-    size = {"utterances": int(one_run.sum()), "dialogues": len(one_run)}
+    size = {"utterances": int(one_run.n.sum()), "dialogues": len(one_run)}
 
     rows: list[Row] = []
-    # usually one majority class: settings trained on other splits may have another
-    for name in dict.fromkeys(setting.runs[0].report["test"]["majority_class"] for setting in settings):
-        baseline = {"table": "overall", "setting": majority_name(name), "split": "test"}
-        rows += _scored(baseline, _always(first, name)[None], STATISTICS, resampling)
+    # usually the same baselines: settings trained on other splits may have another majority class
+    for name, labels in {k: v for setting in settings for k, v in baselines_of(setting.runs[0]).items()}.items():
+        baseline = {"table": "overall", "setting": name, "split": "test"}
+        rows += _scored(baseline, _always(first, labels), statistics, resampling)
     for setting in settings:
         head = {"setting": setting.name, "split": "test"}
-        counts = tables[setting.name]
-        rows += _scored({"table": "overall", **head}, counts, STATISTICS, resampling)
-        on_dev = [run.report["dev"]["weighted_f1"] for run in setting.runs]
-        rows.append({"table": "overall", **head, "split": "dev", "score": "weighted_f1", **_over_seeds(on_dev)})
-        for seed, one in zip(setting.seeds, counts, strict=True):
-            whole = one.sum(0)
+        counts = counted[setting.name]
+        rows += _scored({"table": "overall", **head}, counts, statistics, resampling)
+        on_dev = [run.report["dev"][main] for run in setting.runs]
+        rows.append({"table": "overall", **head, "split": "dev", "score": main, **_over_seeds(on_dev)})
+        for number, seed in enumerate(setting.seeds):
+            whole = counts[number].sum(0)
             rows += [
                 {"table": "seed", **head, **size, "group": str(seed), "score": score, "value": float(statistic(whole))}
-                for score, statistic in STATISTICS.items()
+                for score, statistic in statistics.items()
             ]
         for row in _scored({"table": "class", **head}, counts, classes, resampling):
             rows.append({**row, "class": row["score"], "score": "f1"})
-        rows += [{"table": "dialogues", **head, **size, **row} for row in _quartiles(counts)]
+        rows += [{"table": "dialogues", **head, **size, **row} for row in _quartiles(counts, statistics)]
     for a, b in compare:
         pair = {"table": "difference", "setting": a.name, "minus": b.name, "split": "test"}
-        rows += [{**pair, **size, **row} for row in _differences(tables[a.name], tables[b.name], classes, resampling)]
+        sides = counted[a.name], counted[b.name]
+        rows += [{**pair, **size, **row} for row in _differences(*sides, statistics, classes, resampling)]
     for grouping in (grouping for key in group_by for grouping in GROUPINGS[key]):
         for group, ids in groups(dialogues, grouping).items():
             head, members = {"table": grouping.title, "split": "test", "group": group}, set(ids)
-            name = first.report["test"]["majority_class"]
-            baseline = {**head, "setting": majority_name(name)}
-            rows += _scored(baseline, _always(first, name, members)[None], STATISTICS, resampling)
+            name, labels = next(iter(baselines_of(first).items()))
+            baseline = {**head, "setting": name}
+            rows += _scored(baseline, _always(first, labels, members), statistics, resampling)
             for setting in settings:
-                rows += _scored({**head, "setting": setting.name}, setting.tables(members), STATISTICS, resampling)
+                rows += _scored({**head, "setting": setting.name}, setting.counts(members), statistics, resampling)
 
     scores = pd.DataFrame([{"minus": "", "group": "", "class": "", **row} for row in rows], columns=list(COLUMNS))
-    counted = ["seeds", "utterances", "dialogues"]
-    scores[counted] = scores[counted].astype("Int64")
+    integers = ["seeds", "utterances", "dialogues"]
+    scores[integers] = scores[integers].astype("Int64")
     names = short_names([setting.name for setting in settings])
     differs = what_differs(settings)
     return Summary(
         corpus=first.report["corpus"],
+        kind=first.kind,
         **size,
-        short_dialogues=int((one_run.sum((-2, -1)) < SHORT).sum()),
+        short_dialogues=int((one_run.n < SHORT).sum()),
         resampling=resampling,
         settings=pd.DataFrame([_facts(setting, name) for setting, name in zip(settings, names, strict=True)]),
         differs=pd.DataFrame([{"setting": n, **differs[s.name]} for s, n in zip(settings, names, strict=True)]),
@@ -177,6 +183,17 @@ def majority_name(label: str) -> str:
         'majority class (neutral)'
     """
     return f"majority class ({label})"
+
+
+def baselines_of(run: TestedRun) -> dict[str, tuple[str, ...]]:
+    """Name -> what it always predicts, of the baselines that the report of ``run`` has; the most important first."""
+    test = run.report["test"]
+    if run.kind == "single":
+        return {majority_name(test["majority_class"]): (test["majority_class"],)}
+    return {
+        f"{name} ({', '.join(one['labels']) or 'none'})": tuple(one["labels"])
+        for name, one in test["baselines"].items()
+    }
 
 
 def pairs_to_compare(settings: Sequence[TestedSetting]) -> list[tuple[TestedSetting, TestedSetting]]:
@@ -218,7 +235,7 @@ def short_names(settings: Sequence[str]) -> list[str]:
 
 
 def _facts(setting: TestedSetting, name: str) -> Row:
-    first = setting.runs[0].report
+    first, main = setting.runs[0].report, next(iter(STATISTICS[setting.kind]))
     return {
         "setting": setting.name,
         "name": name,
@@ -226,30 +243,30 @@ def _facts(setting: TestedSetting, name: str) -> Row:
         "seeds": setting.seeds,
         "select": first["select"],
         "manifest_sha256": first["manifest_sha256"],
-        "majority_class": first["test"]["majority_class"],
-        "best_seed_selected_on_test": max(run.report["test"]["weighted_f1"] for run in setting.runs),
+        "majority_class": first["test"].get("majority_class"),
+        "best_seed_selected_on_test": max(run.report["test"][main] for run in setting.runs),
         "runs": [str(run.folder) for run in setting.runs],
     }
 
 
-def _one_class(number: int, tables: Tables) -> Tables:
-    one: Tables = class_f1(tables)[..., number]
+def _one_class(number: int, counts: Counts) -> Array:
+    one: Array = class_f1(counts)[..., number]
     return one
 
 
 def _scored(
-    head: Mapping[str, object], tables: Tables, statistics: Mapping[str, Statistic], resampling: Resampling
+    head: Mapping[str, object], counts: Counts, statistics: Mapping[str, Statistic], resampling: Resampling
 ) -> Iterator[Row]:
-    """A row per score of matrices ``(S, D, C, C)``: mean and deviation over the seeds, interval over the dialogues."""
-    intervals = bootstrap_intervals(tables, statistics, resampling)
-    whole, dialogues = tables.sum(1), tables.shape[1]
+    """A row per score of counts ``(S, D)``: mean and deviation over the seeds, interval over the dialogues."""
+    intervals = bootstrap_intervals(counts, statistics, resampling)
+    whole, dialogues = counts.sum(1), counts.shape[1]
     for name, statistic in statistics.items():
         yield {
             **head,
             "score": name,
             **_over_seeds(statistic(whole).tolist()),
             **_bounds(intervals[name], dialogues),
-            "utterances": int(whole[0].sum()),
+            "utterances": int(whole[0].n),
             "dialogues": dialogues,
         }
 
@@ -263,26 +280,31 @@ def _bounds(interval: Interval, dialogues: int) -> Row:
     return {"low": interval.low, "high": interval.high} if dialogues >= FEWEST_DIALOGUES else {}
 
 
-def _always(run: TestedRun, name: str, ids: Collection[str] | None = None) -> Tables:
-    """Confusion matrices (D, C, C) of predicting ``name`` for every utterance."""
-    rows = [p for p in run.predictions if ids is None or p.id in ids]
-    labels, dialogues = [str(p.label) for p in rows], [p.dialogue for p in rows]
-    return confusion_tables(labels, [name] * len(rows), dialogues, run.report["classes"])
+def _always(run: TestedRun, labels: tuple[str, ...], ids: Collection[str] | None = None) -> Counts:
+    """Counts (1, D) of predicting ``labels`` for every utterance."""
+    rows = [p for p in run.scored if ids is None or p.id in ids]
+    true, dialogues = [p.label_sets[0] or () for p in rows], [p.dialogue for p in rows]
+    return Counts.stack([count_dialogues(true, [labels] * len(rows), dialogues, run.report["classes"])])
 
 
-def _quartiles(tables: Tables) -> Iterator[Row]:
+def _quartiles(counts: Counts, statistics: Mapping[str, Statistic]) -> Iterator[Row]:
     """Quartiles over dialogues of each dialogue's own score, averaged over seeds."""
-    for name in ("weighted_f1", "accuracy"):
-        values = np.quantile(STATISTICS[name](tables).mean(0), [0.25, 0.5, 0.75]).tolist()
+    main, exact = next(iter(statistics)), "accuracy" if "accuracy" in statistics else "exact_match"
+    for name in (main, exact):
+        values = np.quantile(statistics[name](counts).mean(0), [0.25, 0.5, 0.75]).tolist()
         for group, value in zip(("25 %", "median", "75 %"), values, strict=True):
-            yield {"group": group, "score": name, "value": value, "seeds": len(tables)}
+            yield {"group": group, "score": name, "value": value, "seeds": len(counts)}
 
 
 def _differences(
-    first: Tables, second: Tables, classes: Mapping[str, Statistic], resampling: Resampling
+    first: Counts,
+    second: Counts,
+    statistics: Mapping[str, Statistic],
+    classes: Mapping[str, Statistic],
+    resampling: Resampling,
 ) -> Iterator[Row]:
     of_classes = {f"F1 of {name}": statistic for name, statistic in classes.items()}
-    found = paired_differences(first, second, {**STATISTICS, **of_classes}, resampling)
+    found = paired_differences(first, second, {**statistics, **of_classes}, resampling)
     for name, interval in found.items():
         label = name.removeprefix("F1 of ") if name in of_classes else ""
         score = "f1" if label else name

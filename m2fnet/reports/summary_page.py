@@ -7,7 +7,8 @@ import pandas as pd
 
 from m2fnet.formatting import bounds, escaped, is_given, markdown_table, percent, spread
 from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES
-from m2fnet.reports.summary import SHORT, STATISTICS, Summary
+from m2fnet.metrics.scores import STATISTICS
+from m2fnet.reports.summary import SHORT, Summary
 
 PAIRED = (
     "Paired: each draw takes the same dialogues for both sides, and draws the seeds too. An interval that holds 0 "
@@ -64,15 +65,17 @@ def sections(summary: Summary, *, selected_on_test: bool = False) -> list[Sectio
     table = pd.concat([per_class, in_all.assign(**{"class": "macro F1"})]).rename(columns=names)
     found.append(Section("F1 per class", table))
     found.append(_dialogues(summary, names))
+    main = next(iter(STATISTICS[summary.kind]))
+    main_title = score_title(main)
     for title in summary.groupings:
-        rows = summary.table(title).query("score == 'weighted_f1'")
+        rows = summary.table(title).query("score == @main")
         table = crossed(rows, "group", "setting", _with_interval)
         majority = table.columns[1]
         sizes = rows.drop_duplicates("group")[["group", "utterances", "dialogues"]]
         table[majority] = [percent(value) for value in rows[rows["setting"] == majority]["value"]]
         table = sizes.merge(table, on="group").rename(columns={**names, majority: "majority class"})
         note = "Groups differ in their mix of emotions: compare each with its own majority class."
-        found.append(Section(f"Weighted F1 by {title}", table, (note,)))
+        found.append(Section(f"{main_title[0].upper()}{main_title[1:]} by {title}", table, (note,)))
     return found
 
 
@@ -114,7 +117,8 @@ def score_title(score: str) -> str:
         >>> score_title("weighted_f1")
         'weighted F1'
     """
-    return score.replace("_", " ").replace("f1", "F1")
+    jaccards = {"jaccard": "Jaccard (empty = empty: 1)", "jaccard_carat": "Jaccard as CARAT (empty = empty: 0)"}
+    return jaccards.get(score, score.replace("_", " ").replace("f1", "F1"))
 
 
 def how_drawn(summary: Summary) -> str:
@@ -132,7 +136,7 @@ def _headline(summary: Summary, names: Mapping[str, str], selected_on_test: bool
     """The settings, the majority class above them."""
     overall, facts = summary.table("overall"), summary.settings
     test = overall[overall["split"] == "test"]
-    main, *others = STATISTICS
+    main, *others = STATISTICS[summary.kind]
     scores = crossed(test, "setting", "score", spread)
     interval = crossed(test[test["score"] == main], "setting", "score", bounds)
     dev = crossed(overall[overall["split"] == "dev"], "setting", "score", spread)
@@ -154,8 +158,9 @@ def _headline(summary: Summary, names: Mapping[str, str], selected_on_test: bool
         best = facts["best_seed_selected_on_test"].map(percent)
         table["best seed, selected on test"] = column.map(dict(zip(facts["setting"], best, strict=True)))
         notes.append(
-            "“Best seed, selected on test” is the highest test weighted F1 among the seeds of the row: a score that "
-            "nobody can choose without the test labels, for comparison with papers that report such a score only."
+            f"“Best seed, selected on test” is the highest test {score_title(main)} among the seeds of the row: a "
+            "score that nobody can choose without the test labels, for comparison with papers that report such a score "
+            "only."
         )
     if facts["manifest_sha256"].nunique() > 1:
         notes.append("The settings come from different manifests; their test utterances and labels are the same.")
@@ -176,9 +181,14 @@ def _dialogues(summary: Summary, names: Mapping[str, str]) -> Section:
     titles = [f"{score_title(score)}: {group}" for score, group in zip(rows["score"], rows["group"], strict=True)]
     table = crossed(rows.assign(score=titles), "setting", "score", lambda row: percent(float(row["value"] or 0)))
     table["setting"] = [names[setting] for setting in table["setting"]]
+    own = (
+        "A dialogue's weighted F1 weighs only the emotions that occur in it: with one labelled utterance it is 0 or "
+        "100,"
+        if summary.kind == "single"
+        else "A dialogue's micro F1 counts only its own utterances:"
+    )
     note = (
-        f"Quartiles over the {summary.dialogues} dialogues of each dialogue's own score, averaged over seeds. A "
-        "dialogue's weighted F1 weighs only the emotions that occur in it: with one labelled utterance it is 0 or 100, "
+        f"Quartiles over the {summary.dialogues} dialogues of each dialogue's own score, averaged over seeds. {own} "
         f"with fewer than {SHORT} ({summary.short_dialogues} dialogues here) it takes a few values. It tells how far "
         "the dialogues differ; its mean is not the score of the corpus."
     )

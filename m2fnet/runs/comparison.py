@@ -15,7 +15,7 @@ from m2fnet.runs.folder import FIT
 
 REPORT = "report.json"
 _ADVICE = "Train the run again."
-_OF_A_FIT = ("select", "epoch", "epochs", "dev.weighted_f1")
+_OF_A_FIT = ("select", "epoch", "epochs")
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,14 @@ def compare_runs(before: Path, after: Path) -> list[Comparison]:
     weights = [_kept_weights(run, fit) for run, fit in zip((before, after), fits, strict=True)]
     found = [
         compare_weights(*weights),
-        compare_values("training", *({key: fit.get(key) for key in _OF_A_FIT} for fit in fits)),
+        compare_values("training", *map(_of_a_fit, fits)),
     ]
     return [*found, compare_reports(before, after)] if (before / REPORT).exists() else found
+
+
+def _of_a_fit(fit: Mapping[str, Any]) -> dict[str, Any]:
+    """What two fits should have in common: their epochs and every score on dev."""
+    return {key: value for key, value in fit.items() if key in _OF_A_FIT or key.startswith("dev.")}
 
 
 def compare_weights(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> Comparison:
@@ -107,7 +112,9 @@ def compare_values(what: str, before: Mapping[str, Any], after: Mapping[str, Any
     """
     differ = [key for key in before if before[key] != after.get(key)]
     if not differ:
-        names = (f"{key} {100 * before[key]:.2f}" if key.endswith(".weighted_f1") else key for key in before)
+        names = (
+            f"{key} {100 * before[key]:.2f}" if key.endswith((".weighted_f1", ".micro_f1")) else key for key in before
+        )
         return Comparison(what, True, ", ".join(names))
     first = f"{differ[0]}: {before[differ[0]]} and {after.get(differ[0])}"
     return Comparison(what, False, f"{len(differ)} of {len(before)} values differ, the first is {first}")

@@ -9,7 +9,8 @@ from m2fnet.errors import RunError
 from m2fnet.files import read_json
 from m2fnet.runs.folder import FIT
 
-COLUMNS = ("train/loss", "dev/loss", "dev/weighted_f1")
+SCORES = ("dev/weighted_f1", "dev/micro_f1")  # of one emotion per utterance, or of sets
+COLUMNS = ("train/loss", "dev/loss", *SCORES)
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,15 @@ from m2fnet.errors import M2FNetError, UsageError
 from m2fnet.files import read_json, read_jsonl
 from m2fnet.formatting import percent
 from m2fnet.manifest import Manifest
-from m2fnet.metrics.scores import Tables, confusion_tables, weighted_f1
-from m2fnet.records import ScoredPrediction
+from m2fnet.metrics.counts import Array, Counts, count_dialogues
+from m2fnet.metrics.scores import STATISTICS
+from m2fnet.records import LabelKind, ScoredLabelSet, ScoredPrediction
 from m2fnet.runs.folder import differences, settings_of_a_run
 
-SCORES = ("test.weighted_f1", "test.accuracy", "test.macro_f1", "dev.weighted_f1")
 PREDICTIONS = {"dev": "predictions_dev.jsonl", "test": "predictions.jsonl"}
-_FACTS = ("corpus", "manifest_sha256", "modalities", "select", "seed", "classes", "test")
+_FACTS = ("corpus", "manifest_sha256", "modalities", "select", "seed", "classes", "dev", "test")
+
+Scored = ScoredPrediction | ScoredLabelSet
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,13 @@ class TestedRun:
         folder: the run folder.
         config: what is in its ``config.yaml``.
         report: what is in its ``report.json``.
-        predictions: of the labelled test turns, sorted by id.
+        scored: the predictions for the labelled test utterances, sorted by id.
     """
 
     folder: Path
     config: dict[str, Any]
     report: dict[str, Any]
-    predictions: tuple[ScoredPrediction, ...]
+    scored: tuple[Scored, ...]
 
     @classmethod
     def read(cls, folder: Path) -> "TestedRun":
@@ -48,21 +50,53 @@ class TestedRun:
             M2FNetError: if it is no run folder.
         """
         config, report = _config(folder), _report(folder)
-        predictions = read_predictions(folder, "test", report["classes"])
-        run = cls(folder, config, report, predictions)
-        found = float(weighted_f1(run.tables().sum(0)))
-        if abs(found - report["test.weighted_f1"]) > 1e-6:
+        run = cls(folder, config, report, read_scored(folder, "test", report["classes"], kind_of(report)))
+        name, statistic = next(iter(STATISTICS[run.kind].items()))
+        found, said = float(statistic(run.counts().sum(0))), report["test"][name]
+        if abs(found - said) > 1e-6:
+            title = name.replace("_f1", " F1")
             raise UsageError(
-                f"{folder / 'report.json'} says a weighted F1 of {percent(report['test.weighted_f1'])}, but its "
-                f"{PREDICTIONS['test']} gives {percent(found)}: they do not come from one test. {_advice(folder)}"
+                f"{folder / 'report.json'} says a {title} of {percent(said)}, but its {PREDICTIONS['test']} gives "
+                f"{percent(found)}: they do not come from one test. {_advice(folder)}"
             )
         return run
 
-    def tables(self, ids: Collection[str] | None = None) -> Tables:
-        """Confusion matrices ``(D, C, C)`` of the test dialogues, of the turns ``ids`` alone if given."""
-        rows = [p for p in self.predictions if ids is None or p.id in ids]
-        labels = [str(row.label) for row in rows]
-        return confusion_tables(labels, [p.predicted for p in rows], [p.dialogue for p in rows], self.report["classes"])
+    @property
+    def kind(self) -> LabelKind:
+        """Whether an utterance has one emotion or a set of them."""
+        return kind_of(self.report)
+
+    @property
+    def predictions(self) -> tuple[ScoredPrediction, ...]:
+        """``scored`` of a corpus with one emotion per utterance.
+
+        Raises:
+            UsageError: if utterances have sets of emotions.
+        """
+        single = tuple(one for one in self.scored if isinstance(one, ScoredPrediction))
+        if len(single) < len(self.scored):
+            raise UsageError(
+                f"The utterances of {self.folder} have sets of emotions; this needs one emotion per utterance."
+            )
+        return single
+
+    def counts(self, ids: Collection[str] | None = None) -> Counts:
+        """Counts ``(D,)`` of the test dialogues; only of the utterances ``ids`` if given."""
+        rows = [p for p in self.scored if ids is None or p.id in ids]
+        true, answers = [p.label_sets[0] or () for p in rows], [p.label_sets[1] for p in rows]
+        return count_dialogues(true, answers, [p.dialogue for p in rows], self.report["classes"])
+
+    def confusion(self) -> Array:
+        """Confusion matrix ``(C, C)`` of the test utterances, rows true, columns predicted.
+
+        Raises:
+            UsageError: if utterances have sets of emotions, which have none.
+        """
+        number = {name: n for n, name in enumerate(self.report["classes"])}
+        matrix = np.zeros((len(number), len(number)))
+        for one in self.predictions:
+            matrix[number[str(one.label)], number[one.predicted]] += 1
+        return matrix
 
 
 @dataclass(frozen=True)
@@ -82,9 +116,14 @@ class TestedSetting:
         """The seeds of its runs."""
         return [run.report["seed"] for run in self.runs]
 
-    def tables(self, ids: Collection[str] | None = None) -> Tables:
-        """Confusion matrices ``(S, D, C, C)`` of its runs and the test dialogues, of the turns ``ids`` if given."""
-        return np.stack([run.tables(ids) for run in self.runs])
+    @property
+    def kind(self) -> LabelKind:
+        """Whether an utterance has one emotion or a set of them."""
+        return self.runs[0].kind
+
+    def counts(self, ids: Collection[str] | None = None) -> Counts:
+        """Counts ``(S, D)`` of its runs and the test dialogues; only of the utterances ``ids`` if given."""
+        return Counts.stack([run.counts(ids) for run in self.runs])
 
 
 def collect(folders: Sequence[Path]) -> list[TestedSetting]:
@@ -140,24 +179,62 @@ def manifest_of(settings: Sequence[TestedSetting], folder: Path | None = None) -
             f"The manifest in {place} has SHA-256 {manifest.sha256[:12]}…, but {first.folder} was tested on "
             f"{str(first.report['manifest_sha256'])[:12]}…. {advice}"
         )
-    strangers = {p.id for p in first.predictions} - {u.id for u in manifest.utterances}
+    strangers = {p.id for p in first.scored} - {u.id for u in manifest.utterances}
     if strangers:
         raise UsageError(f"{first.folder} has predictions of {min(strangers)!r}, which is not in {place}. {advice}")
     return manifest
 
 
 def read_predictions(folder: Path, split: str, classes: Sequence[str]) -> tuple[ScoredPrediction, ...]:
-    """The predictions of a run for the labelled turns of ``"dev"`` or ``"test"``, sorted by id.
+    """The predictions of a run for the labelled utterances of ``"dev"`` or ``"test"``, sorted by id.
 
     Raises:
         UsageError: if the file is absent or a line of it is not a prediction with one probability per class.
     """
+    found = read_scored(folder, split, classes, "single")
+    return tuple(one for one in found if isinstance(one, ScoredPrediction))
+
+
+def read_scored(folder: Path, split: str, classes: Sequence[str], kind: LabelKind) -> tuple[Scored, ...]:
+    """The predictions of a run for the labelled utterances of ``"dev"`` or ``"test"``, sorted by id.
+
+    Raises:
+        UsageError: if the file is absent or a line of it is not a prediction of this ``kind`` with one probability per
+            class.
+    """
     path = folder / PREDICTIONS[split]
     rows = read_jsonl(path, UsageError, _advice(folder))
-    found = [_prediction(row, f"{path}:{number}", classes) for number, row in enumerate(rows, start=1)]
+    read = _prediction if kind == "single" else _label_set
+    found: list[Scored] = [read(row, f"{path}:{number}", classes) for number, row in enumerate(rows, start=1)]
     if not found or len({p.id for p in found}) < len(found):
-        raise UsageError(f"{path} holds no prediction, or two of one turn; expected one of each. {_advice(folder)}")
+        raise UsageError(
+            f"{path} holds no prediction, or two of one utterance; expected one of each. {_advice(folder)}"
+        )
     return tuple(sorted(found, key=lambda p: p.id))
+
+
+def kind_of(report: dict[str, Any]) -> LabelKind:
+    """Whether a report is about one emotion per utterance, as all were before they said so, or sets of them."""
+    return "multi" if report.get("kind") == "multi" else "single"
+
+
+def _label_set(row: dict[str, Any], where: str, classes: Sequence[str]) -> ScoredLabelSet:
+    probabilities = row.get("probabilities")
+    is_good = (
+        all(isinstance(row.get(key), str) for key in ("id", "dialogue"))
+        and all(_is_texts(row.get(key)) and set(row[key]) <= set(classes) for key in ("labels", "predicted"))
+        and isinstance(probabilities, dict)
+        and set(probabilities) == set(classes)
+        and all(_is_number(value) and 0 <= value <= 1 for value in probabilities.values())
+    )
+    if not is_good:
+        raise UsageError(
+            f"{where} is not a prediction; expected id, dialogue, labels, predicted and a probability from 0 to 1 for "
+            f"each of {', '.join(classes)}. {_advice(Path(where).parent)}"
+        )
+    return ScoredLabelSet(
+        row["id"], row["dialogue"], tuple(row["labels"]), tuple(row["predicted"]), row["probabilities"]
+    )
 
 
 def _prediction(row: dict[str, Any], where: str, classes: Sequence[str]) -> ScoredPrediction:
@@ -200,10 +277,11 @@ def _setting(members: Sequence[TestedRun]) -> TestedSetting:
 def _refuse_unlike(first: TestedRun, second: TestedRun) -> None:
     """Raise unless both runs were tested on the same turns, with the same labels out of the same label set."""
     names, advice = f"{first.folder} and {second.folder}", "Only like is compared with like: report them apart."
-    for key, what in (("corpus", "corpora"), ("classes", "label sets")):
-        if first.report[key] != second.report[key]:
-            raise UsageError(f"{names} have different {what}: {first.report[key]} and {second.report[key]}. {advice}")
-    true = [{p.id: (p.dialogue, p.label) for p in run.predictions} for run in (first, second)]
+    for key, what in (("corpus", "corpora"), ("classes", "label sets"), ("kind", "kinds of label sets")):
+        found = [run.kind if key == "kind" else run.report[key] for run in (first, second)]
+        if found[0] != found[1]:
+            raise UsageError(f"{names} have different {what}: {found[0]} and {found[1]}. {advice}")
+    true = [{p.id: (p.dialogue, p.label_sets[0]) for p in run.scored} for run in (first, second)]
     if true[0] != true[1]:
         differing = sorted(key for key in true[0].keys() | true[1].keys() if true[0].get(key) != true[1].get(key))
         raise UsageError(
@@ -218,25 +296,43 @@ def _advice(folder: Path) -> str:
 
 def _report(folder: Path) -> dict[str, Any]:
     report = read_json(folder / "report.json", UsageError, _advice(folder))
-    missing = [key for key in (*_FACTS, *SCORES) if key not in report]
+    missing = [key for key in _FACTS if key not in report]
     if missing:
         raise UsageError(
             f"{folder / 'report.json'} is no report of `m2fnet dialog test` or `m2fnet extractor test`: it lacks "
             f"{', '.join(missing)}. {_advice(folder)}"
         )
     classes = report["classes"] if _is_texts(report["classes"]) else []
+    kind = kind_of(report)
+    main, *others = STATISTICS[kind]
+    scores = {"dev": [main], "test": [main, *others]}
     is_good = {
         **{name: isinstance(report[name], str) for name in ("corpus", "manifest_sha256", "select")},
         "seed": isinstance(report["seed"], int),
         "classes": 1 < len(set(classes)) == len(classes),
         "modalities": _is_texts(report["modalities"]),
-        "test": isinstance(report["test"], dict) and report["test"].get("majority_class") in classes,
-        **{name: _is_number(report[name]) for name in SCORES},
+        **{name: isinstance(report[name], dict) for name in scores},
+        **{
+            f"{split}.{name}": isinstance(report[split], dict) and _is_number(report[split].get(name))
+            for split, names in scores.items()
+            for name in names
+        },
     }
+    if kind == "single" and is_good["test"]:
+        is_good["test.majority_class"] = report["test"].get("majority_class") in classes
+    if kind == "multi" and is_good["test"]:
+        is_good["test.baselines"] = _are_baselines(report["test"].get("baselines"), classes)
     damaged = [name for name, good in is_good.items() if not good]
     if damaged:
         raise UsageError(f"{folder / 'report.json'} is damaged: {', '.join(damaged)}. {_advice(folder)}")
     return report
+
+
+def _are_baselines(value: object, classes: Sequence[str]) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(one, dict) and _is_texts(one.get("labels")) and set(one["labels"]) <= set(classes)
+        for one in value.values()
+    )
 
 
 def _is_texts(value: object) -> bool:

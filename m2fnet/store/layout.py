@@ -4,8 +4,8 @@ A store is a folder::
 
     shard-00000.safetensors   "vectors" (rows, D); written once, its ids in the file's own metadata
     index.jsonl               {"id", "shard", "row", "rows"} per utterance that has an embedding
-    meta.json                 what made it, for which manifest, every utterance that is missing, with the reason, what
-                              was cut from the others, and the SHA-256 of the files above
+    meta.json                 the extractor and the manifest, every missing utterance with the reason, how much was
+                              cut from the others, and the SHA-256 of the files above
 
 A store that is written anew gets files of other names, ``shard-1-00000.safetensors`` and ``index-1.jsonl`` the first
 time: the old one stays valid until its ``meta.json`` is replaced.
@@ -15,21 +15,19 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor
 
 from m2fnet.errors import StoreError
 from m2fnet.manifest import Manifest
-from m2fnet.records import MODALITIES
+from m2fnet.records import MODALITIES, Modality
 
 META = "meta.json"
 VECTORS = "vectors"
 FORMAT = 1
-ADVICE = (
-    "Make it with `m2fnet extract` (or `m2fnet import` from a feature pickle); --overwrite replaces what lies there."
-)
+ADVICE = "Make it with `m2fnet extract`, or `m2fnet import` from a feature pickle; --overwrite replaces existing files."
 
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,
@@ -56,7 +54,7 @@ class Outcome:
     Attributes:
         id: of the utterance.
         result: its embedding, (D,) or for frame resolution (T, D), or why it has none.
-        cut: what the extractor had to leave out of it, such as ``{"cut_tokens": 3}``.
+        cut: how much the extractor had to cut from it, such as ``{"cut_tokens": 3}``.
     """
 
     id: str
@@ -66,7 +64,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class StoreMeta:
-    """What ``meta.json`` says.
+    """The facts in ``meta.json``.
 
     Attributes:
         modality: ``"text"``, ``"audio"`` or ``"visual"``.
@@ -76,16 +74,16 @@ class StoreMeta:
         manifest_sha256: of the manifest whose utterances are embedded.
         corpus: name of that manifest's corpus.
         extractor: class, settings and weights hash of what made the embeddings, or ``{"imported": file}``.
-        versions: package versions at the time of writing.
+        versions: package versions when it was written.
     """
 
-    modality: str
+    modality: Modality
     width: int
     resolution: Resolution
     dtype: str
     manifest_sha256: str
     corpus: str
-    extractor: dict[str, Any]
+    extractor: dict[str, object]
     versions: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -95,11 +93,11 @@ class StoreMeta:
         *,
         modality: str,
         width: int,
-        extractor: dict[str, Any],
+        extractor: dict[str, object],
         resolution: Resolution = "utterance",
         dtype: str = "float32",
     ) -> "StoreMeta":
-        """What the store of the saved ``manifest`` has to say with these settings.
+        """The facts for a store of the saved ``manifest`` with these settings.
 
         Raises:
             StoreError: if a setting is not one of those above.
@@ -112,7 +110,9 @@ class StoreMeta:
         if not manifest.sha256:
             raise StoreError("The manifest has not been saved; save it first so that the store can name its hash.")
         versions = {name: version(name) for name in _PACKAGES}
-        return cls(modality, width, resolution, dtype, manifest.sha256, manifest.corpus, extractor, versions)
+        return cls(
+            cast(Modality, modality), width, resolution, dtype, manifest.sha256, manifest.corpus, extractor, versions
+        )
 
     def rows(self, utterance_id: str, embedding: Tensor) -> Tensor:
         """``embedding``, (D,) or for frame resolution (T >= 1, D), as a copy (T, D) of the stored type on the CPU.

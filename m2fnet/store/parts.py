@@ -1,13 +1,13 @@
-"""What an unfinished store holds so far: written piece by piece, put together when everything is there.
+"""The finished parts of an unfinished store, put together when all are there.
 
 Until then a store's folder also has::
 
     .lock                      the process that writes
-    .parts/job.json            what the parts are made of, and which store they will replace
-    .parts/*.safetensors       "vectors" (rows, D), and in the file's own metadata what became of which utterance, and
-                               the SHA-256 of the job
+    .parts/job.json            the facts of the store to be, and which store it will replace
+    .parts/*.safetensors       "vectors" (rows, D), and in the file's metadata the outcome of each utterance and the
+                               SHA-256 of the job
 
-Parts are whole or not there, so that whatever ends a run, the next one goes on behind the last part.
+A part is whole or not there, so a rerun resumes after the last part, however the run before it ended.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -36,11 +36,11 @@ _JOB, _OUTCOMES = "job", "outcomes"
 
 
 def open_parts(store: Path, meta: StoreMeta, *, discard_others: bool = False) -> "Parts":
-    """The parts of an interrupted run that are of use for the store that ``meta`` describes; only under `locked`.
+    """The parts of an interrupted run that belong to the store that ``meta`` describes; only under `locked`.
 
     Args:
         store: folder of the store.
-        meta: what its ``meta.json`` will say.
+        meta: the facts of its ``meta.json``.
         discard_others: remove parts of another extractor, manifest or number type instead of refusing them.
 
     Raises:
@@ -62,13 +62,13 @@ def open_parts(store: Path, meta: StoreMeta, *, discard_others: bool = False) ->
 
 
 def drop_parts(store: Path) -> None:
-    """Remove all parts; they have become a store, or never will."""
-    (store / FOLDER / JOB).unlink(missing_ok=True)  # first: without it the others count for nothing
+    """Remove all parts; they have become a store, or are of no use."""
+    (store / FOLDER / JOB).unlink(missing_ok=True)  # first: without it the others are ignored
     shutil.rmtree(store / FOLDER, ignore_errors=True)
 
 
 def tidy(store: Path) -> None:
-    """Remove what a run left that was killed after its store was finished; parts for another store stay.
+    """Remove the leftovers of a run that was killed after its store was finished; parts for another store stay.
 
     Raises:
         StoreError: if another process is writing into the folder.
@@ -82,18 +82,27 @@ def tidy(store: Path) -> None:
             drop_parts(store)
 
 
-class PartWriter:
-    """Keeps what one process has finished in parts of its own.
+class _Entry(TypedDict):
+    """The outcome of an utterance in the metadata of a part: rows, or stage and reason."""
 
-    A part is written when something is added and, since the last one, as many utterances or bytes have come together
-    or as much time has passed as given here. So this is what a kill can cost.
+    id: str
+    rows: NotRequired[int]
+    stage: NotRequired[str]
+    reason: NotRequired[str]
+    cut: NotRequired[dict[str, int]]
+
+
+class PartWriter:
+    """Writes the outcomes of one process into parts.
+
+    A part is written when something is added and the limits below are reached, so a kill costs at most that much work.
 
     Args:
         store: folder of the store, for which `open_parts` has been called in one of the processes.
-        meta: what the store's ``meta.json`` will say.
-        utterances: most that wait to be written.
-        seconds: longest that one waits, if others follow.
-        size: most bytes that wait.
+        meta: the facts of the store's ``meta.json``.
+        utterances: most utterances that wait to be written.
+        seconds: longest time that one waits, if others follow.
+        size: most bytes that wait to be written.
     """
 
     def __init__(
@@ -105,7 +114,7 @@ class PartWriter:
         self._start_part()
 
     def add(self, outcomes: Sequence[Outcome]) -> None:
-        """Take over what was finished together; it goes into one part.
+        """Take outcomes that were finished together; they go into the same part.
 
         Raises:
             StoreError: for an embedding that the store would refuse.
@@ -121,7 +130,7 @@ class PartWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what waits."""
+        """Write the waiting outcomes."""
         if self._pending:
             vectors = [o.result for o in self._pending if isinstance(o.result, Tensor)]
             empty = torch.empty(0, self.meta.width, dtype=DTYPES[self.meta.dtype])
@@ -138,15 +147,15 @@ class PartWriter:
 
 
 class Parts:
-    """What became of the utterances that are in parts, by their id.
+    """The outcomes of the utterances that are in parts, by utterance id.
 
-    A part that cannot be read, as after a power cut, or that a process of another job left, is removed; its utterances
-    count as not done.
+    A part that cannot be read, as after a power cut, or that belongs to another job, is removed; its utterances count
+    as not done.
     """
 
     def __init__(self, store: Path, meta: StoreMeta) -> None:
         self._meta = meta
-        self._places: dict[str, tuple[Path, int, dict[str, Any]]] = {}
+        self._places: dict[str, tuple[Path, int, _Entry]] = {}
         self._vectors = lru_cache(maxsize=256)(_vectors)  # parts are mapped, not read: opening one again costs little
         job = sha256_of(store / FOLDER / JOB)
         for path in sorted((store / FOLDER).glob("*.safetensors")):
@@ -170,14 +179,14 @@ class Parts:
         return Outcome(utterance_id, rows if self._meta.resolution == "frame" else rows[0], cut)
 
 
-def _as_json(outcome: Outcome) -> dict[str, Any]:
+def _as_json(outcome: Outcome) -> dict[str, object]:
     cut = {"cut": dict(outcome.cut)} if any(outcome.cut.values()) else {}
     if isinstance(outcome.result, Missing):
         return {"id": outcome.id, **dataclasses.asdict(outcome.result), **cut}
     return {"id": outcome.id, "rows": len(outcome.result), **cut}
 
 
-def _read_part(path: Path, meta: StoreMeta, job: str) -> dict[str, tuple[Path, int, dict[str, Any]]]:
+def _read_part(path: Path, meta: StoreMeta, job: str) -> dict[str, tuple[Path, int, _Entry]]:
     """Utterance id -> file, first row and entry of the part at ``path``."""
     with safe_open(path, framework="pt") as file:
         about = file.metadata()
@@ -203,14 +212,14 @@ def _sha256_of_meta(store: Path) -> str | None:
     return sha256_of(store / META) if (store / META).is_file() else None
 
 
-def _read_job(folder: Path) -> dict[str, Any] | None:
+def _read_job(folder: Path) -> dict[str, object] | None:
     try:
         return read_json(folder / JOB, StoreError, "")
     except StoreError:
         return None
 
 
-def _other_job(store: Path, found: dict[str, Any], job: dict[str, Any]) -> StoreError:
+def _other_job(store: Path, found: dict[str, object], job: dict[str, object]) -> StoreError:
     before, now = _flat(found), _flat(job)
     key = next(key for key in {**now, **before} if before.get(key) != now.get(key))
     return StoreError(
@@ -220,7 +229,8 @@ def _other_job(store: Path, found: dict[str, Any], job: dict[str, Any]) -> Store
     )
 
 
-def _flat(job: dict[str, Any]) -> dict[str, Any]:
-    """The job with the settings of its extractor beside the others."""
-    settings = {f"extractor.{key}": value for key, value in job.get("extractor", {}).items()}
-    return {**{key: value for key, value in job.items() if key != "extractor"}, **settings}
+def _flat(job: dict[str, object]) -> dict[str, object]:
+    """The job with the settings of its extractor as ``extractor.<setting>``."""
+    settings = job.get("extractor")
+    nested = settings.items() if isinstance(settings, dict) else ()
+    return {key: value for key, value in job.items() if key != "extractor"} | {f"extractor.{k}": v for k, v in nested}

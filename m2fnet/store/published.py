@@ -1,14 +1,13 @@
-"""The feature pickles that papers publish: which layout it is, and every value in it checked.
+"""The feature pickles that papers publish: their layout is recognised, and every value in them is checked.
 
-Such a pickle is a tuple of tables, each ``dialogue -> one entry per utterance``, and of lists of dialogues. What stands
-where is known from the loaders of the public repositories alone; `LAYOUTS` writes it down.
+Such a pickle is a tuple of tables, each ``dialogue -> one entry per utterance``, and of lists of dialogues. The order
+of its parts is known only from the loaders of the public repositories; `LAYOUTS` lists them.
 """
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from m2fnet.errors import CorpusError
 from m2fnet.records import Modality, Split
 from m2fnet.store.safe_pickle import load_plain
 
+Vector = np.ndarray[tuple[int], np.dtype[np.float32]]
 Matrix = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
 MODALITY_OF: dict[str, Modality] = {
@@ -31,7 +31,7 @@ _ADVICE = "Import another copy of the pickle, or repair this one and pickle it a
 
 @dataclass(frozen=True)
 class Layout:
-    """What stands where in the tuple: tables by name, lists of dialogues by split, ``-`` for what is not used."""
+    """The order of the parts in the tuple: tables by name, lists of dialogues by split, ``-`` for an unused part."""
 
     name: str
     slots: tuple[str, ...]
@@ -67,7 +67,7 @@ LAYOUTS = (
 
 
 @dataclass(frozen=True)
-class PublishedTurn:
+class PublishedUtterance:
     """One utterance as the pickle has it; ``id`` is None where the pickle only numbers its utterances."""
 
     id: str | None
@@ -83,7 +83,7 @@ class Published:
     Attributes:
         layout: name of the layout it was recognised as.
         splits: dialogues of each list in the pickle's order; ``"dev"`` is absent where the pickle has none.
-        turns: dialogue -> its utterances, for the dialogues of some split.
+        utterances: dialogue -> its utterances, for the dialogues of some split.
         features: store name, a key of `MODALITY_OF` -> dialogue -> (U, D).
         empty: store name -> why that modality holds nothing.
         unlisted: dialogues that have labels and are in no split.
@@ -91,7 +91,7 @@ class Published:
 
     layout: str
     splits: dict[Split, tuple[str, ...]]
-    turns: dict[str, tuple[PublishedTurn, ...]]
+    utterances: dict[str, tuple[PublishedUtterance, ...]]
     features: dict[str, dict[str, Matrix]]
     empty: dict[str, str]
     unlisted: tuple[str, ...]
@@ -102,13 +102,13 @@ def read_published(path: Path, classes: int) -> Published:
 
     Raises:
         UnsafePickleError: if it holds more than plain data.
-        CorpusError: if its layout is unknown, or a value is not what it should be; the dialogue is named.
+        CorpusError: if its layout is unknown, or a value is wrong; the message names the dialogue.
     """
     return _Reader(path, classes).read()
 
 
 class _Reader:
-    """One pass over a pickle; what it has written out so far is held against the size of the file."""
+    """One pass over a pickle; the size of its values, written out, is limited by the size of the file."""
 
     def __init__(self, path: Path, classes: int) -> None:
         self._path = path
@@ -120,12 +120,12 @@ class _Reader:
         self._left = _MOST_EXPANSION * self._path.stat().st_size
         splits = self._splits({split: parts[split] for split in _LISTS if split in parts})
         tables = {slot: self._table(slot, part) for slot, part in parts.items() if slot not in _LISTS}
-        turns = dict(self._turns(tables, list(itertools.chain(*splits.values()))))
-        features, empty = self._features(tables, turns)
-        unlisted = tuple(dialogue for dialogue in tables["labels"] if dialogue not in turns)
-        return Published(layout.name, splits, turns, features, empty, unlisted)
+        utterances = dict(self._utterances(tables, list(itertools.chain(*splits.values()))))
+        features, empty = self._features(tables, utterances)
+        unlisted = tuple(dialogue for dialogue in tables["labels"] if dialogue not in utterances)
+        return Published(layout.name, splits, utterances, features, empty, unlisted)
 
-    def _recognise(self, content: object) -> tuple[Layout, dict[str, Any]]:
+    def _recognise(self, content: object) -> tuple[Layout, dict[str, object]]:
         parts = content if isinstance(content, list | tuple) else ()
         for layout in LAYOUTS:
             if layout.fits(parts):
@@ -139,21 +139,23 @@ class _Reader:
             f"(the others) and anything (-) in one of these orders:\n{known}"
         )
 
-    def _splits(self, lists: Mapping[Split, Any]) -> dict[Split, tuple[str, ...]]:
+    def _splits(self, lists: Mapping[Split, object]) -> dict[Split, tuple[str, ...]]:
         splits: dict[Split, tuple[str, ...]] = {}
         split_of: dict[str, Split] = {}
         for split, keys in lists.items():
+            assert isinstance(keys, list | tuple | set | frozenset)  # `Layout.fits` says so, as below
             names = [self._dialogue(key) for key in keys]
             splits[split] = tuple(sorted(names) if isinstance(keys, set | frozenset) else names)
             for name in names:
                 if name in split_of:
-                    raise self._error(f"dialogue {name!r} stands in {split_of[name]} and again in {split}", "once")
+                    raise self._error(f"dialogue {name!r} is in {split_of[name]} and again in {split}", "once")
                 split_of[name] = split
         if not splits["train"] or not splits["test"]:
             raise self._error("its list of training or of test dialogues is empty", "at least one in each")
         return splits
 
-    def _table(self, slot: str, part: Mapping[object, Any]) -> dict[str, Any]:
+    def _table(self, slot: str, part: object) -> dict[str, object]:
+        assert isinstance(part, dict)
         table = {self._dialogue(key): value for key, value in part.items()}
         if len(table) != len(part):
             raise self._error(f"two dialogues of the {slot} have the same name", "different names")
@@ -164,9 +166,9 @@ class _Reader:
             raise self._error(f"a dialogue is named by {_shown(key)}", "a string or a number")
         return self._text(str(key))
 
-    def _turns(
-        self, tables: Mapping[str, Mapping[str, Any]], dialogues: Sequence[str]
-    ) -> Iterator[tuple[str, tuple[PublishedTurn, ...]]]:
+    def _utterances(
+        self, tables: Mapping[str, Mapping[str, object]], dialogues: Sequence[str]
+    ) -> Iterator[tuple[str, tuple[PublishedUtterance, ...]]]:
         for dialogue in dialogues:
             labels = [self._label(value, dialogue) for value in self._entries(tables, "labels", dialogue)]
             if not labels:
@@ -177,11 +179,11 @@ class _Reader:
                 else [None] * len(labels)
                 for slot, read in (("ids", self._id), ("speakers", self._speaker), ("sentences", self._sentence))
             ]
-            yield dialogue, tuple(map(PublishedTurn, *columns, labels))
+            yield dialogue, tuple(map(PublishedUtterance, *columns, labels))
 
     def _entries(
-        self, tables: Mapping[str, Mapping[str, Any]], slot: str, dialogue: str, expected: int | None = None
-    ) -> Sequence[Any]:
+        self, tables: Mapping[str, Mapping[str, object]], slot: str, dialogue: str, expected: int | None = None
+    ) -> Sequence[object]:
         """What a table has for ``dialogue``: one entry per utterance."""
         if dialogue not in tables[slot]:
             raise self._error(f"dialogue {dialogue!r} is not in the table of {slot}", "every dialogue in every table")
@@ -209,7 +211,7 @@ class _Reader:
         raise self._error(f"dialogue {dialogue!r} has an utterance id {_shown(value)}", "a string or a number")
 
     def _speaker(self, value: object, dialogue: str) -> str | None:
-        """A name as it stands; ``speaker_3`` for the number 3 or a list with its one in that place."""
+        """A name unchanged; ``speaker_3`` for the number 3 or a list with its one in that place."""
         if isinstance(value, str):
             return self._text(value)
         if _is_number(value):
@@ -234,7 +236,7 @@ class _Reader:
         return text.encode("utf-8", errors="replace").decode("utf-8")  # a lone surrogate cannot be written
 
     def _features(
-        self, tables: Mapping[str, Mapping[str, Any]], turns: Mapping[str, Sequence[PublishedTurn]]
+        self, tables: Mapping[str, Mapping[str, object]], utterances: Mapping[str, Sequence[PublishedUtterance]]
     ) -> tuple[dict[str, dict[str, Matrix]], dict[str, str]]:
         features: dict[str, dict[str, Matrix]] = {}
         empty: dict[str, str] = {}
@@ -244,8 +246,8 @@ class _Reader:
                 continue
             matrices: dict[str, Matrix] = {}
             width: int | None = None
-            for dialogue, utterances in turns.items():
-                rows = self._entries(tables, store, dialogue, len(utterances))
+            for dialogue, said in utterances.items():
+                rows = self._entries(tables, store, dialogue, len(said))
                 matrices[dialogue] = self._matrix(rows, store, dialogue, width)
                 width = matrices[dialogue].shape[1]
             if width is not None and width > 1:
@@ -276,8 +278,8 @@ class _Reader:
         assert matrix is not None
         return matrix
 
-    def _vector(self, row: object, store: str, dialogue: str) -> np.ndarray[Any, Any]:
-        if isinstance(row, int | float | np.number):  # a modality that the authors left out
+    def _vector(self, row: object, store: str, dialogue: str) -> Vector:
+        if isinstance(row, int | float | np.number):  # a modality that the authors do not use
             row = [row]
         if isinstance(row, list | tuple) and all(isinstance(number, int | float | np.number) for number in row):
             try:
@@ -291,7 +293,7 @@ class _Reader:
             return row.astype(np.float32)
 
     def _spend(self, size: int) -> None:
-        """Refuse a small pickle in which one object stands in so many places that it would fill memory and disk."""
+        """Refuse a small pickle in which one object occurs so often that it would fill memory and disk."""
         self._left -= size
         if self._left < 0:
             raise self._error("written out it is much larger than the file", f"{_MOST_EXPANSION} times at most")

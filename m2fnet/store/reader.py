@@ -1,9 +1,9 @@
 """Read a store: memory-mapped, checked against the manifest it is used with."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
@@ -27,6 +27,10 @@ from m2fnet.store.layout import (
     index_name,
     shard_name,
 )
+from m2fnet.store.sequences import Sequences, gather
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _BLOCK = 256  # rows that are gathered at a time, few enough to stay in the processor's cache
 
@@ -34,12 +38,12 @@ _BLOCK = 256  # rows that are gathered at a time, few enough to stay in the proc
 class Store:
     """The embeddings in ``folder``, by utterance id.
 
-    Opening reads the index alone; vectors are mapped from disk when they are asked for.
+    Opening reads only the index; vectors are mapped from disk when they are asked for.
 
     Attributes:
-        meta: what the store says about itself.
+        meta: the facts in its ``meta.json``.
         missing: utterance id -> why it has no embedding.
-        cut: what the extractor left out of the utterances, summed by kind; empty where it cuts nothing.
+        cut: how much the extractor cut from the utterances, summed by kind; empty where it cuts nothing.
 
     Raises:
         StoreError: if the folder is no store, is damaged, or was written by a newer format.
@@ -119,6 +123,65 @@ class Store:
                 out[places[start : start + _BLOCK]] = self._shards[shard].index_select(0, block).float().numpy()
         return torch.from_numpy(out), present
 
+    def sequences(self, utterance_ids: Sequence[str]) -> Sequences:
+        """Sequences of vectors in the given order: flat frames (N, D) in the stored type, offsets and presence.
+
+        Frames that follow each other on disk, as those of a split do, stay mapped: nothing is read before it is used.
+        Otherwise the asked frames are copied once.
+
+        Raises:
+            StoreError: if the store holds one vector per utterance, or knows nothing of an id.
+        """
+        if self.meta.resolution != "frame":
+            raise StoreError(f"{self.folder} holds one vector per utterance, expected sequences; use `matrix`.")
+        self._refuse_unknown(utterance_ids)
+        return gather(self._shards, [self._places.get(name) for name in utterance_ids], self.meta.width)
+
+    def to_pandas(self) -> "pd.DataFrame":
+        """A table with the columns ``present``, ``reason`` and one per dimension of the vectors, indexed by utterance.
+
+        ``reason`` says why an utterance is missing; its vector is NaN. For sequences every frame is a row, indexed by
+        utterance and frame, and a missing utterance has one row. All vectors are read into memory.
+
+        Example:
+            >>> from tempfile import TemporaryDirectory
+            >>> from m2fnet.manifest import Manifest
+            >>> from m2fnet.records import LabelSet, Utterance
+            >>> from m2fnet.store import Missing, Store, StoreWriter
+            >>> utterances = tuple(Utterance(f"d_{n}", "talk", "train", "d", n) for n in range(2))
+            >>> with TemporaryDirectory() as folder:  # doctest: +NORMALIZE_WHITESPACE
+            ...     manifest = Manifest("talk", LabelSet("two", ("joy", "anger")), utterances).save(Path(folder))
+            ...     with StoreWriter(
+            ...         Path(folder) / "text", manifest, modality="text", width=2, extractor={"class_path": "mine"}
+            ...     ) as writer:
+            ...         writer.add("d_0", torch.tensor([0.5, 1.0]))
+            ...         writer.add_missing("d_1", Missing("text", "no transcript"))
+            ...     print(Store(Path(folder) / "text").to_pandas())
+                 present               reason    0    1
+            id
+            d_0     True                  NaN  0.5  1.0
+            d_1    False  text: no transcript  NaN  NaN
+        """
+        import pandas as pd
+
+        ids = [*self._places, *self.missing]
+        if self.meta.resolution == "frame":
+            sequences = self.sequences(ids)
+            counts = sequences.lengths.clamp(min=1)
+            rows = torch.repeat_interleave(torch.arange(len(ids)), counts)
+            frames = torch.arange(len(rows)) - (counts.cumsum(0) - counts)[rows]
+            present, vectors = sequences.present[rows], torch.full((len(rows), self.meta.width), float("nan"))
+            vectors[present] = sequences.values.float()
+            index = pd.MultiIndex.from_arrays([[ids[row] for row in rows.tolist()], frames.tolist()])
+            index.names = ["id", "frame"]
+        else:
+            vectors, present = self.matrix(ids)
+            vectors[~present] = float("nan")
+            rows, index = torch.arange(len(ids)), pd.Index(ids, name="id")
+        reasons = [None] * len(self) + [f"{why.stage}: {why.reason}" for why in self.missing.values()]
+        known = pd.DataFrame({"present": present, "reason": [reasons[row] for row in rows.tolist()]}, index=index)
+        return known.join(pd.DataFrame(vectors.numpy(), index=index))
+
     def require(self, manifest: Manifest) -> None:
         """Check that the store was made for ``manifest`` and accounts for each of its utterances.
 
@@ -153,7 +216,7 @@ class Store:
         if found != self._hashes.get(name):
             raise StoreError(f"{path} is not as it was written: its SHA-256 differs from {META}. {ADVICE}")
 
-    def _meta(self, content: dict[str, Any]) -> StoreMeta:
+    def _meta(self, content: Mapping[str, Any]) -> StoreMeta:
         meta = StoreMeta(**{f.name: content[f.name] for f in dataclasses.fields(StoreMeta)})
         known = (MODALITIES, get_args(Resolution), tuple(DTYPES))
         for value, expected in zip((meta.modality, meta.resolution, meta.dtype), known, strict=True):

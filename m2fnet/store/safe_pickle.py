@@ -1,8 +1,8 @@
 """Read a pickle of plain data without running any of it.
 
 A pickle is a program for a stack machine, and Python's loader runs whatever it names. Here the standard library only
-cuts the file into instructions; those that build containers, numbers, strings and numpy arrays are carried out below,
-every other is refused by name. Nothing is imported or called that the file asks for, so there is nothing to trick.
+cuts the file into instructions. Those that build containers, numbers, strings and numpy arrays are carried out below,
+and all others are refused by name. Nothing that the file names is imported or called.
 """
 
 import math
@@ -12,9 +12,10 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from m2fnet.errors import CorpusError, UnsafePickleError
 
@@ -48,7 +49,7 @@ class _Dtype:
     name: str
     order: str = "="
 
-    def numpy(self) -> np.dtype[Any]:
+    def numpy(self) -> np.dtype[np.generic]:
         return np.dtype(self.order + self.name)
 
 
@@ -65,11 +66,11 @@ def load_plain(path: Path) -> object:
     """The object pickled in ``path``, made of containers, numbers, strings and numpy arrays of numbers only.
 
     Strings written by Python 2 are read as latin-1. The memory used stays in proportion to the size of the file,
-    but one object may stand in many places: whoever expands the result has to mind that.
+    but one object may occur in many places: code that expands the result has to limit it.
 
     Raises:
-        UnsafePickleError: if the pickle asks for anything else; the message names it.
-        CorpusError: if the file cannot be read or is no whole pickle.
+        UnsafePickleError: if the pickle asks for anything else, which the message names.
+        CorpusError: if the file cannot be read or is not a whole pickle.
     """
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -78,12 +79,12 @@ def load_plain(path: Path) -> object:
         raise
     except OSError as problem:
         raise CorpusError(f"Cannot read {path}: {problem}.") from problem
-    except Exception as problem:  # whatever a damaged instruction leads to: nothing of it may look like success
+    except Exception as problem:  # a damaged instruction may raise anything, and must not look like success
         reason = str(problem) or type(problem).__name__
         raise CorpusError(f"{path} is not a whole pickle ({reason}). Download it again.") from problem
 
 
-def _instructions(content: mmap.mmap) -> Iterator[tuple[str, Any]]:
+def _instructions(content: mmap.mmap) -> Iterator[tuple[str, object]]:
     """Name and argument of each instruction; `pickletools.genops` cannot read Python 2's non-ASCII strings."""
     readers = {
         op.code.encode("latin-1"): (op.name, op.arg.reader if op.arg is not None else None)
@@ -98,12 +99,11 @@ def _instructions(content: mmap.mmap) -> Iterator[tuple[str, Any]]:
     raise ValueError("it ends before its last instruction")
 
 
-def _read_python2_string(content: Any) -> str:  # noqa: ANN401
+def _read_python2_string(content: IO[bytes]) -> str:
     line = content.readline()
     if len(line) < 3 or line[:1] not in (b"'", b'"') or line[-2:-1] != line[:1] or line[-1:] != b"\n":
         raise ValueError("a string without quotes")
-    text: str = line[1:-2].decode("unicode_escape")  # unescapes bytes one by one, leaving latin-1
-    return text
+    return line[1:-2].decode("unicode_escape")  # unescapes bytes one by one, leaving latin-1
 
 
 class _Machine:
@@ -111,12 +111,12 @@ class _Machine:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._stack: list[Any] = []
+        self._stack: list[object] = []
         self._marks: list[int] = []
-        self._memo: dict[int, Any] = {}
+        self._memo: dict[int, object] = {}
 
-    def run(self, instructions: Iterator[tuple[str, Any]]) -> object:
-        """Carry out ``instructions`` up to STOP and return what lies on top of the stack."""
+    def run(self, instructions: Iterator[tuple[str, object]]) -> object:
+        """Carry out ``instructions`` up to STOP and return the object on top of the stack."""
         for name, argument in instructions:
             if name in _CONSTANTS:
                 self._stack.append(argument)
@@ -138,10 +138,10 @@ class _Machine:
     def _push(self, value: object) -> None:
         self._stack.append(value)
 
-    def _pop(self) -> Any:  # noqa: ANN401
+    def _pop(self) -> object:
         return self._stack.pop()
 
-    def _since_mark(self) -> list[Any]:
+    def _since_mark(self) -> list[object]:
         mark = self._marks.pop()
         items = self._stack[mark:]
         del self._stack[mark:]
@@ -172,13 +172,13 @@ class _Machine:
         items = self._since_mark() if length is None else [self._pop() for _ in range(length)][::-1]
         self._push(tuple(items))
 
-    def extend_list(self, items: list[Any]) -> None:
+    def extend_list(self, items: list[object]) -> None:
         self._target(list).extend(items)
 
-    def update_dict(self, items: list[Any]) -> None:
+    def update_dict(self, items: list[object]) -> None:
         self._target(dict).update(self._pairs(items))
 
-    def update_set(self, items: list[Any]) -> None:
+    def update_set(self, items: list[object]) -> None:
         self._target(set).update(self._flat(items))
 
     def make_dict(self) -> None:
@@ -202,7 +202,7 @@ class _Machine:
         self._push(named)
 
     def reduce(self) -> None:
-        """Do what calling the named function with its arguments would lead to."""
+        """Push the result that a call of the named function with its arguments would have."""
         arguments, function = self._pop(), self._pop()
         make = _MAKERS.get(function) if isinstance(function, _Name) else None
         if make is None or not isinstance(arguments, tuple):
@@ -212,13 +212,14 @@ class _Machine:
     def build(self) -> None:
         """Give an array its content, or a number type its byte order."""
         state, target = self._pop(), self._stack[-1]
+        parts = state if isinstance(state, tuple) else ()
         if isinstance(target, np.ndarray):
-            _, shape, dtype, is_fortran, content = state
+            _, shape, dtype, is_fortran, content = parts
             shape, number, content = self._checked(shape, dtype, content)
             known: Any = (1, shape, number, is_fortran is True or is_fortran == 1, content)
             target.__setstate__(known)
         elif isinstance(target, _Dtype):
-            _, order, subdtype, names, fields = state[:5]
+            _, order, subdtype, names, fields = parts[:5]
             if order not in ("<", ">", "|", "=") or (subdtype, names, fields) != (None, None, None):
                 self._refuse("a structured number type")
             target.order = order
@@ -231,33 +232,35 @@ class _Machine:
             self._refuse(f"filling a {type(target).__name__} as if it were a {kind.__name__}")
         return target
 
-    def _pairs(self, items: list[Any]) -> dict[Any, Any]:
+    def _pairs(self, items: list[object]) -> dict[object, object]:
         return dict(zip(self._flat(items[::2]), items[1::2], strict=True))
 
-    def _flat(self, items: list[Any]) -> list[Any]:
+    def _flat(self, items: list[object]) -> list[object]:
         for item in items:
             if not isinstance(item, _KEYS):
                 self._refuse(f"a {type(item).__name__} as a key")
         return items
 
-    def _checked(self, shape: object, dtype: object, content: object) -> tuple[tuple[int, ...], np.dtype[Any], bytes]:
+    def _checked(
+        self, shape: object, dtype: object, content: object
+    ) -> tuple[tuple[int, ...], np.dtype[np.generic], bytes]:
         """Shape, type and bytes of an array if they fit each other: a small file must not ask for a huge array."""
         if isinstance(content, str):  # Python 2's bytes
             content = content.encode("latin-1")
         if not isinstance(dtype, _Dtype) or not isinstance(content, bytes | bytearray) or not isinstance(shape, tuple):
-            self._refuse("an array of something else than numbers")
+            self._refuse("an array that does not hold numbers")
         if not all(type(n) is int and n >= 0 for n in shape) or len(shape) > _MOST_DIMENSIONS:
             raise ValueError("an array of impossible shape")
         if math.prod(shape) * dtype.numpy().itemsize != len(content):
             raise ValueError(f"an array of shape {shape} with {len(content)} bytes of {dtype.name}")
         return shape, dtype.numpy(), bytes(content)
 
-    def make_empty_array(self, kind: object, *_: object) -> np.ndarray[Any, Any]:
+    def make_empty_array(self, kind: object, *_: object) -> NDArray[np.generic]:
         if not isinstance(kind, _Name) or kind not in _NDARRAY:
-            self._refuse("an array of a class of its own")
+            self._refuse("an array of another class than numpy's own")
         return np.zeros(0)
 
-    def make_array(self, content: object, dtype: object, shape: object, order: object) -> np.ndarray[Any, Any]:
+    def make_array(self, content: object, dtype: object, shape: object, order: object) -> NDArray[np.generic]:
         shape, number, content = self._checked(shape, dtype, content)
         return np.frombuffer(content, number).reshape(shape, order="F" if order == "F" else "C")
 
@@ -275,12 +278,12 @@ class _Machine:
             self._refuse(f"the encoding {encoding[:40]!r}")
         return text.encode("latin-1")
 
-    def make_mapping(self, *arguments: object) -> dict[Any, Any]:
+    def make_mapping(self, *arguments: object) -> dict[object, object]:
         """A plain dict in place of OrderedDict (perhaps with pairs) or defaultdict (with its factory)."""
         pairs = arguments[-1] if arguments and isinstance(arguments[-1], list) else []
         return self._pairs([item for key, value in pairs for item in (key, value)])
 
-    def make_set(self, items: object = ()) -> set[Any]:
+    def make_set(self, items: object = ()) -> set[object]:
         if not isinstance(items, list | tuple):
             self._refuse(f"a set of a {type(items).__name__}")
         return set(self._flat(list(items)))

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -36,19 +35,19 @@ class StoreWriter:
 
     Every utterance of ``manifest`` must be given once, to `add` or to `add_missing`, before the block ends.
     An error inside the block leaves the shards written so far and no ``meta.json``: such a folder is no store. A store
-    that is replaced stays as it is until then.
+    that is replaced stays valid until the block ends.
 
     Args:
         folder: where the store goes.
         manifest: the saved manifest whose utterances are embedded.
         modality: ``"text"``, ``"audio"`` or ``"visual"``.
         width: length D of every vector.
-        extractor: what makes the embeddings: class, settings, weights hash.
+        extractor: class, settings and weights hash of the network that makes the embeddings.
         resolution: one vector per utterance, or a sequence of vectors.
         dtype: stored number type: ``float32``, ``float16`` or ``bfloat16``.
         shard_bytes: a shard is closed when it holds at least this much.
         replaces: whether ``folder`` may hold a store already.
-        cut: what the extractor left out of utterances so far, summed by kind; `put` adds to it.
+        cut: how much the extractor has cut from utterances so far, summed by kind; `put` adds to it.
 
     Raises:
         StoreError: if ``folder`` already holds a store, or a setting is not one of the above.
@@ -61,7 +60,7 @@ class StoreWriter:
         *,
         modality: str,
         width: int,
-        extractor: dict[str, Any],
+        extractor: dict[str, object],
         resolution: Resolution = "utterance",
         dtype: str = "float32",
         shard_bytes: int = 256 * 2**20,
@@ -78,7 +77,7 @@ class StoreWriter:
         self._expected = {u.id for u in manifest.utterances}
         self._hashes: dict[str, str] = {}
         self._missing: dict[str, Missing] = {}
-        self._index: list[dict[str, Any]] = []
+        self._index: list[dict[str, object]] = []
         self._pending: list[tuple[str, Tensor]] = []
         self._pending_bytes = 0
         self._seen: set[str] = set()
@@ -107,7 +106,7 @@ class StoreWriter:
         self._missing[utterance_id] = missing
 
     def put(self, outcome: Outcome) -> None:
-        """Store or record what became of an utterance, and count what was cut from it."""
+        """Store an utterance's embedding or record why it is missing, and count how much was cut from it."""
         if isinstance(outcome.result, Missing):
             self.add_missing(outcome.id, outcome.result)
         else:
@@ -172,7 +171,7 @@ class StoreWriter:
 
 
 def sweep(folder: Path) -> list[str]:
-    """Remove what a writer that was killed, or a store that was replaced, left in ``folder``.
+    """Remove the leftovers of a killed writer or a replaced store from ``folder``.
 
     Returns:
         The files of the store that is there, none if there is none that can be read.

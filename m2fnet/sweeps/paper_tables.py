@@ -157,11 +157,11 @@ def store_table(name: str, title: str, modality: str, folders: Mapping[str, str]
 
 
 def _concatenated(rows: Sequence[Row]) -> Part:
-    return Part("data.modalities", tuple(rows), {f"{NET}.fusion": "concat"})
+    return Part("data.streams", tuple(rows), {f"{NET}.fusion": "concat"})
 
 
 def _with_fusion(rows: Sequence[Row]) -> Part:
-    return Part("data.modalities", tuple(rows), {f"{NET}.fusion": "attention"})
+    return Part("data.streams", tuple(rows), {f"{NET}.fusion": "attention"})
 
 
 def _depths(key: str, symbol: str, paper: Mapping[str, Sequence[Scores]]) -> Part:

@@ -16,8 +16,6 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from m2fnet.errors import RunError
 
-MONITOR = "dev/weighted_f1"  # what selects weights
-
 
 class EpochTimer(pl.Callback):
     """Seconds per training epoch (validation included) and peak memory."""
@@ -106,7 +104,7 @@ class EpochLines(pl.Callback):
         monitor: name of the score on dev, such as ``dev/weighted_f1``.
     """
 
-    def __init__(self, monitor: str = MONITOR) -> None:
+    def __init__(self, monitor: str) -> None:
         self.monitor = monitor
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -18,12 +18,12 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from m2fnet.config import one_sentence, resolve_config_arguments
 from m2fnet.errors import M2FNetError, UsageError
 from m2fnet.files import read_json
+from m2fnet.problems import Problem
 from m2fnet.runs.checkpoints import refuse_damaged, selected_weights
 from m2fnet.runs.folder import CONFIG, FIT
 from m2fnet.runs.provenance import Environment, Provenance, manifest_input, refuse_other_data, store_input
 from m2fnet.store import Store
 from m2fnet.training.callbacks import (
-    MONITOR,
     EpochLines,
     EpochTimer,
     RandomState,
@@ -61,13 +61,12 @@ class DryRun(Exception):  # noqa: N818 - not an error: the command has done what
 class RunCLI(LightningCLI):
     """LightningCLI that keeps everything of a training in one run folder.
 
-    ``fit`` on a finished run says so, on an interrupted one resumes, on one with other settings refuses; the other
-    commands take the weights that ``--select`` chose. Only dev chooses: the test split is read by ``test`` and by no other command.
+    ``fit`` says so if the run is finished, resumes it if it was interrupted, and refuses other settings. The other
+    commands take the weights that ``--select`` chose. Only dev chooses; only ``test`` reads the test split.
     """
 
     prog: ClassVar[str]
     trained_by: ClassVar[type[pl.Trainer]] = pl.Trainer
-    monitor: str = MONITOR
 
     def __init__(self, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]) -> None:
         keep_lightning_to_the_point()
@@ -217,6 +216,17 @@ class RunCLI(LightningCLI):
                 f"The weights in {path} do not fit these settings or data ({' '.join(str(error).split())[:300]}). "
                 f"Use the run's own configuration: --config {self.run / CONFIG}"
             ) from error
+
+    @property
+    def problem(self) -> Problem:
+        """What the data ask for."""
+        problem: Problem = self.datamodule.problem
+        return problem
+
+    @property
+    def monitor(self) -> str:
+        """Name of the logged score on dev that selects weights, such as ``dev/weighted_f1``."""
+        return f"dev/{self.problem.monitor}"
 
     def fitted(self) -> dict[str, Any]:
         """What ``fit`` wrote about the training; empty for weights from elsewhere."""

@@ -1,4 +1,4 @@
-"""What the fusion layers look at: recorded, written by `dialog test`, drawn by `report --plots`."""
+"""What the fusion layers attend to: recorded, written by `dialog test`, drawn by `report --plots`."""
 
 import json
 
@@ -13,7 +13,7 @@ from dialog.models.late_fusion import LateFusion
 from dialog.models.m2fnet import M2FNet
 from m2fnet.cli import DONE, run
 from m2fnet.plots.attention import DialogueAttention
-from m2fnet.records import Problem
+from m2fnet.problems import make_problem
 
 
 def test_the_weights_are_those_that_the_answer_is_made_with():
@@ -30,7 +30,7 @@ def test_the_weights_are_those_that_the_answer_is_made_with():
     assert not weights[1][:, ~present[1]].any()
 
 
-def test_a_turn_that_may_look_nowhere_looks_nowhere():
+def test_an_utterance_that_may_read_nothing_reads_nothing():
     attention = CrossAttention(8, 8, 8, heads=2, dropout=0.0).eval()
     nobody = torch.zeros(1, 3, 3, dtype=torch.bool)
     assert not attention.weights(*torch.randn(3, 1, 3, 8), nobody).any()
@@ -38,14 +38,14 @@ def test_a_turn_that_may_look_nowhere_looks_nowhere():
 
 def network(**settings):
     torch.manual_seed(0)
-    return M2FNet(Problem(LABELS, WIDTHS), width=8, heads=2, hidden=6, fusion_layers=2, **settings).eval()
+    return M2FNet(make_problem(LABELS, WIDTHS), width=8, heads=2, hidden=6, fusion_layers=2, **settings).eval()
 
 
 def test_every_fusion_layer_is_recorded_while_it_is_asked_for_and_the_answer_stays_the_same():
     net, batch = network(causal=True), without(batch_of([4, 3]), "visual", at=(0, 2))
-    plain = net(batch)
+    plain = net(batch).scores
     with recorded_attention(net) as found:
-        assert torch.equal(net(batch), plain)
+        assert torch.equal(net(batch).scores, plain)
     assert [(one.layer, one.keys) for one in found] == [(n, name) for n in (1, 2) for name in ("audio", "visual")]
     net(batch)
     assert len(found) == 4
@@ -57,7 +57,7 @@ def test_every_fusion_layer_is_recorded_while_it_is_asked_for_and_the_answer_sta
     assert not found[1].weights[0, :, 2].any()  # no picture there
 
 
-@pytest.mark.parametrize("net", [network(fusion="concat"), LateFusion(Problem(LABELS, WIDTHS), width=8, heads=2)])
+@pytest.mark.parametrize("net", [network(fusion="concat"), LateFusion(make_problem(LABELS, WIDTHS), width=8, heads=2)])
 def test_without_fusion_layers_there_is_nothing_to_record(net):
     with recorded_attention(net) as found:
         net(batch_of([3]))
@@ -72,8 +72,8 @@ def test_a_tested_run_holds_the_attention_in_a_few_dialogues(tiny_config, tmp_pa
     labels = {row["id"]: row["label"] for row in map(json.loads, predictions)}
     content = json.loads((tmp_path / "run" / "attention.json").read_text(encoding="utf-8"))
     assert 0 < len(content["dialogues"]) <= SHOWN
-    turns = [turn for dialogue in content["dialogues"] for turn in dialogue["turns"]]
-    assert all(labels.get(turn["id"]) == turn["label"] for turn in turns)
+    utterances = [utterance for dialogue in content["dialogues"] for utterance in dialogue["utterances"]]
+    assert all(labels.get(utterance["id"]) == utterance["label"] for utterance in utterances)
     for one in DialogueAttention.read(tmp_path / "run"):
         assert set(one.maps) == {(layer, keys) for layer in (1, 2) for keys in ("audio", "visual")}
         assert one.maps[1, "audio"].sum(-1) == pytest.approx(1, abs=0.01)

@@ -13,7 +13,7 @@ from tiny_corpus import tiny_manifest, with_other_test_labels, write_stores
 
 from dialog.task import DialogueTask
 from m2fnet.cli import DONE, FAILED, WRONG_USE, run
-from m2fnet.records import Defect
+from m2fnet.records import LEAK, Defect
 
 
 @pytest.fixture
@@ -43,27 +43,27 @@ def test_fit_then_test_writes_a_report_that_scikit_learn_agrees_with(dialog, tmp
     rows = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
     assert set(rows[0]) == {"id", "dialogue", "label", "predicted", "probabilities"}
     labels, predicted = [row["label"] for row in rows], [row["predicted"] for row in rows]
-    assert report["test.weighted_f1"] == pytest.approx(f1_score(labels, predicted, average="weighted"), abs=1e-6)
-    assert report["test.macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"), abs=1e-6)
-    assert report["test.n"] == len(rows) == report["test"]["n"]
-    assert report["test"]["weighted_f1"] == report["test.weighted_f1"]
+    assert report["test"]["weighted_f1"] == pytest.approx(f1_score(labels, predicted, average="weighted"), abs=1e-6)
+    assert report["test"]["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"), abs=1e-6)
+    assert report["test"]["n"] == len(rows) == report["test"]["n"]
+    assert report["test"]["weighted_f1"] == report["test"]["weighted_f1"]
     assert all(sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5) for row in rows)
     assert all(max(row["probabilities"], key=row["probabilities"].get) == row["predicted"] for row in rows)
     assert report["seed"] == 3
     assert report["modalities"] == ["text", "audio", "visual"]
     assert set(report["per_dialogue"]) == {row["dialogue"] for row in rows}
-    assert report["test.weighted_f1"] > report["test.majority_weighted_f1"]
+    assert report["test"]["weighted_f1"] > report["test"]["majority_weighted_f1"]
     fitted = json.loads((tmp_path / "run" / "fit.json").read_text())
-    assert report["dev.weighted_f1"] == pytest.approx(fitted["dev.weighted_f1"], abs=1e-6)  # torchmetrics = sklearn
+    assert report["dev"]["weighted_f1"] == pytest.approx(fitted["dev.weighted_f1"], abs=1e-6)  # torchmetrics = sklearn
     assert (tmp_path / "run" / "confusion.png").stat().st_size > 1000
     assert "majority class" in capsys.readouterr().out
 
 
 def test_turns_that_stand_in_two_splits_are_named_when_they_are_loaded(dialog, tiny, capsys):
-    leak = Defect("leak: same recording", tuple(f"test-{n}-0" for n in range(4)), "kept; scores are flattered")
+    leak = Defect("leak: same recording", tuple(f"test-{n}-0" for n in range(4)), "kept; scores are flattered", LEAK)
     shutil.rmtree(tiny / "manifest")
     replace(tiny_manifest(), defects=(leak, Defect("clip missing", ("dev-0-0",), "text kept"))).save(tiny / "manifest")
-    told = "leak: same recording: 4 turns (test-0-0, test-1-0, test-2-0, …); kept; scores are flattered\n"
+    told = "leak: same recording: 4 utterances (test-0-0, test-1-0, test-2-0, …); kept; scores are flattered\n"
     for command in ("fit", "test"):
         assert dialog(command) == DONE
         printed = capsys.readouterr().out
@@ -242,7 +242,8 @@ def test_a_training_that_diverges_is_stopped_and_keeps_no_weights(dialog, tmp_pa
 def test_a_split_without_labels_cannot_be_scored_and_leaves_the_folder_free(dialog, tmp_path, capsys):
     manifest = tiny_manifest()
     bare = replace(
-        manifest, utterances=tuple(replace(u, label=None) if u.split == "dev" else u for u in manifest.utterances)
+        manifest,
+        utterances=tuple(replace(u, label=None, labels=None) if u.split == "dev" else u for u in manifest.utterances),
     ).save(tmp_path / "bare")
     write_stores(tmp_path / "bare", bare)
     stores = json.dumps({"text": str(tmp_path / "bare" / "text")})

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_corpus import CLASSES, WIDTHS, tiny_manifest, write_stores
 
-from dialog.batch import UNLABELLED
 from dialog.data import DialogueData
 from m2fnet.errors import StoreError, UsageError
+from m2fnet.problems import UNLABELLED
 from m2fnet.store import Store
 from m2fnet.training.samplers import LengthGroupedBatchSampler
 
@@ -84,7 +84,9 @@ def test_the_problem_comes_from_manifest_and_stores(tiny):
 
 @pytest.mark.parametrize("modalities", [[], ["smell"], ["text", "text"]])
 def test_wrong_modalities_are_refused(tiny, modalities):
-    with pytest.raises(UsageError, match=r"data\.modalities is .*expected different modalities out of text, audio"):
+    with pytest.raises(
+        UsageError, match=r"data\.modalities is .*, but data\.stores has the streams text, audio, visual;"
+    ):
         data_of(tiny, modalities=modalities)
 
 

@@ -75,7 +75,7 @@ def accept(tmp_path, monkeypatch, capsys):
     def parse(parser, *arguments, **options):
         found = parse_args(parser, *arguments, **options)
         if type(parser) is argparse.ArgumentParser and parser.prog.startswith("m2fnet ") and "keys" not in found:
-            raise AcceptedError  # `m2fnet extractor` alone leaves its keys to another parser
+            raise AcceptedError  # `m2fnet extractor` leaves its keys to another parser
         return found
 
     def fit(settings, *_, **__):
@@ -171,7 +171,7 @@ def test_a_wrong_command_is_not_accepted(command, accept):
         accept(command.split())
 
 
-def test_a_run_can_be_named_where_it_is_trained_alone(accept):
+def test_a_run_can_be_named_where_only_its_training_is_typed(accept):
     accept(["dialog", "fit", "--config", "conf/dialog/m2fnet_toy.yaml", "--seed_everything", "3"])
     accept(["dialog", "test", "--config", "runs/m2fnet_toy/seed-3/config.yaml"])
     with pytest.raises(UsageError, match="seed-4"):
@@ -194,14 +194,14 @@ def test_what_python_imports_on_a_page_exists(page):
 
 
 @pytest.mark.slow
-def test_the_guide_runs_as_it_stands(tmp_path, monkeypatch):
+def test_the_guide_runs_as_it_is_written(tmp_path, monkeypatch):
     guide = REPOSITORY / "docs" / "guide.md"
     scripts = Path(sysconfig.get_path("scripts"))
     environment = {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}"}
     for block in blocks(guide):
         command = ["bash", "-euo", "pipefail", "-c", block]
-        told = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert told.returncode == 0, f"{block}\n{told.stdout[-2000:]}\n{told.stderr[-4000:]}"
+        result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"{block}\n{result.stdout[-2000:]}\n{result.stderr[-4000:]}"
     run = tmp_path / "runs" / "m2fnet_toy" / "seed-0"
     expected = [
         *(tmp_path / "data" / "toy" / name for name in ("manifest.jsonl", "manifest.meta.json", "defects.md")),

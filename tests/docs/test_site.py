@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 
 class Page(HTMLParser):
-    """Anchors of a page, addresses it links to and addresses it fetches by itself."""
+    """Anchors of a page, addresses it links to and addresses it loads automatically."""
 
     def __init__(self, path):
         super().__init__()
@@ -39,10 +39,10 @@ def site(tmp_path_factory):
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     # no proxy and no name server leads anywhere: what would ask the network fails
     nowhere = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "NO_MKDOCS_2_WARNING": "1"}
-    told = subprocess.run(
+    result = subprocess.run(
         command, cwd=REPOSITORY, env={**os.environ, **nowhere}, capture_output=True, text=True, check=False, timeout=600
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert result.returncode == 0, result.stdout + result.stderr
     return folder
 
 
@@ -95,7 +95,7 @@ def test_every_public_module_has_a_page(site):
 
 
 def test_doctests_are_shown_as_code(site):
-    text = (site / "api" / "m2fnet" / "sweep.html").read_text(encoding="utf-8")
+    text = (site / "api" / "m2fnet" / "metrics" / "bootstrap.html").read_text(encoding="utf-8")
     assert re.search(r"<pre[^>]*>(?:(?!</pre>).)*&gt;&gt;&gt; ", text, flags=re.DOTALL)
     assert "<blockquote>" not in text
 

@@ -14,7 +14,7 @@ def meld_row(dialogue: int, number: int, **cells: object) -> list[str]:
     start, end = number * 10, number * 10 + 3
     row = {
         "Sr No.": number,
-        "Utterance": f"Turn {dialogue}-{number}, really",
+        "Utterance": f"Utterance {dialogue}-{number}, really",
         "Speaker": ("Ross", "Rachel")[number % 2],
         "Emotion": ("neutral", "joy", "anger")[number % 3],
         "Sentiment": "neutral",
@@ -36,7 +36,7 @@ def to_csv(rows: Sequence[Sequence[str]]) -> bytes:
 
 
 def write_meld(folder: Path, rows: dict[str, list[list[str]]] | None = None, *, clips: bool = True) -> Path:
-    """Writes a MELD tree: rows per split (two dialogues of three turns when none are given), and their clips."""
+    """Writes a MELD tree: rows per split (two dialogues of three utterances when none are given), and their clips."""
     root = folder / "MELD.Raw"
     root.mkdir()
     first = {"train": 0, "dev": 10, "test": 20}
@@ -50,36 +50,36 @@ def write_meld(folder: Path, rows: dict[str, list[list[str]]] | None = None, *, 
     return root
 
 
-Turn = tuple[str, float, float, str]
+Spoken = tuple[str, float, float, str]  # utterance, start, end, label
 
 
-def write_iemocap(folder: Path, dialogues: dict[str, list[Turn]], *, media: bool = True) -> Path:
-    """Writes an IEMOCAP tree of (turn, start, end, label) by dialogue; sound and film when ``media``."""
+def write_iemocap(folder: Path, dialogues: dict[str, list[Spoken]], *, media: bool = True) -> Path:
+    """Writes an IEMOCAP tree with the given utterances of each dialogue; sound and film when ``media``."""
     root = folder / "IEMOCAP_full_release"
     for session in range(1, 6):
         for name in ("EmoEvaluation", "transcriptions", *(["avi/DivX"] if media else [])):
             (root / f"Session{session}/dialog" / name).mkdir(parents=True)
         if media:
             (root / f"Session{session}/sentences/wav").mkdir(parents=True)
-    for name, turns in dialogues.items():
-        _write_dialogue(root / f"Session{name[4]}", name, turns, media)
+    for name, utterances in dialogues.items():
+        _write_dialogue(root / f"Session{name[4]}", name, utterances, media)
     return root
 
 
-def _write_dialogue(session: Path, name: str, turns: list[tuple[str, float, float, str]], media: bool) -> None:
+def _write_dialogue(session: Path, name: str, utterances: list[Spoken], media: bool) -> None:
     evaluation = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""]
     transcript = []
-    for turn, start, end, label in turns:
+    for utterance, start, end, label in utterances:
         evaluation += [
-            f"[{start:.4f} - {end:.4f}]\t{name}_{turn}\t{label}\t[2.5000, 2.5000, 2.5000]",
+            f"[{start:.4f} - {end:.4f}]\t{name}_{utterance}\t{label}\t[2.5000, 2.5000, 2.5000]",
             "C-E2:\tNeutral;\t()",
             "C-F1:\tHappiness;\t()",
             "A-E3:\tval 3; act 2; dom  2;\t()",
             "",
         ]
-        transcript.append(f"{name}_{turn} [{start:08.4f}-{end:08.4f}]: Words of {turn}.")
+        transcript.append(f"{name}_{utterance} [{start:08.4f}-{end:08.4f}]: Words of {utterance}.")
         if media:
-            wav = session / f"sentences/wav/{name}/{name}_{turn}.wav"
+            wav = session / f"sentences/wav/{name}/{name}_{utterance}.wav"
             wav.parent.mkdir(exist_ok=True)
             wav.write_bytes(b"sound")
     (session / f"dialog/EmoEvaluation/{name}.txt").write_text("\n".join(evaluation))
@@ -89,19 +89,19 @@ def _write_dialogue(session: Path, name: str, turns: list[tuple[str, float, floa
 
 
 def small_iemocap(folder: Path, *, media: bool = True) -> Path:
-    """One dialogue of four turns in every session, two more in session 4."""
-    turns = [
+    """One dialogue of four utterances in every session, two more in session 4."""
+    utterances = [
         ("F000", 5.0, 8.0, "hap"),
         ("F001", 20.0, 21.5, "xxx"),
         ("M000", 7.5, 12.0, "exc"),
         ("M001", 30, 31, "neu"),
     ]
     names = [f"Ses0{n}F_impro01" for n in range(1, 6)] + ["Ses04M_impro01", "Ses04F_script01_3"]
-    return write_iemocap(folder, dict.fromkeys(names, turns), media=media)
+    return write_iemocap(folder, dict.fromkeys(names, utterances), media=media)
 
 
 def write_table(folder: Path, text: str | bytes, *, name: str = "own.csv", media: Sequence[str] = ()) -> Path:
-    """Writes ``text`` as the table of an own corpus; the files in ``media`` stand beside it."""
+    """Writes ``text`` as the table of an own corpus; the files in ``media`` are next to it."""
     root = folder / "own"
     root.mkdir(exist_ok=True)
     (root / name).write_bytes(text.encode() if isinstance(text, str) else text)

@@ -4,7 +4,7 @@ import itertools
 
 import torch
 
-from dialog.batch import UNLABELLED
+from m2fnet.problems import UNLABELLED
 from m2fnet.records import LabelSet
 
 WIDTHS = {"text": 12, "audio": 8, "visual": 10}
@@ -21,6 +21,7 @@ def batch_of(lengths, modalities=("text", "audio", "visual"), padded_to=None, se
         inputs[name][b, :length] = torch.randn(length, WIDTHS[name], generator=draw)
     return {
         "inputs": inputs,
+        "frames": {},
         "present": {name: valid.clone() for name in modalities},
         "valid": valid,
         "label": torch.zeros(len(lengths), width, dtype=torch.long).masked_fill(~valid, UNLABELLED),

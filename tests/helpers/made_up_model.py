@@ -11,7 +11,8 @@ from extractors.base import Extractor
 from extractors.visual.pictures import Frames, utterance_frames
 from m2fnet.errors import MediaError
 from m2fnet.model import Model
-from m2fnet.records import LabelSet, Problem, Segment
+from m2fnet.problems import make_problem
+from m2fnet.records import LabelSet, Segment
 
 LABELS = LabelSet("made-up", ("neutral", "joy", "anger"))
 SENTENCES = ("Look who is here!", "Oh. You again.", "Yes, and I brought a cake.", "I hate cake.", "Zzz", "Go away!")
@@ -84,7 +85,7 @@ EXTRACTORS = {"text": Letters, "audio": Loudness, "visual": Brightness}
 
 def made_up_model(*modalities, **settings):
     extractors = {name: EXTRACTORS[name]() for name in modalities or EXTRACTORS}
-    problem = Problem(LABELS, {name: extractor.width for name, extractor in extractors.items()})
+    problem = make_problem(LABELS, {name: extractor.width for name, extractor in extractors.items()})
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = M2FNet(problem, **{"width": 8, "heads": 2, "hidden": 8, "fusion_layers": 1, **settings})

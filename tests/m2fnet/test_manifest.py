@@ -5,6 +5,7 @@ import math
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,19 +13,20 @@ from hypothesis import strategies as st
 from m2fnet import __version__
 from m2fnet.errors import ManifestError, MediaError
 from m2fnet.manifest import META, TABLE, Manifest, media_path
-from m2fnet.records import Defect, LabelSet, Utterance
+from m2fnet.records import LEAK, Defect, LabelSet, Utterance
 
 LABELS = LabelSet("toy", ("joy", "anger"))
+MANY = LabelSet("toy", ("joy", "anger"), "multi")
 
 
-def turn(index: int = 0, **changes) -> Utterance:
+def said(index: int = 0, **changes) -> Utterance:
     return dataclasses.replace(
         Utterance(id=f"d_{index}", corpus="toy", split="train", dialogue="d", index=index), **changes
     )
 
 
 def make(*utterances: Utterance, **changes) -> Manifest:
-    return Manifest("toy", LABELS, utterances or (turn(),), **changes)
+    return Manifest("toy", LABELS, utterances or (said(),), **changes)
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -41,7 +43,6 @@ UTTERANCE = st.builds(
     speaker=st.none() | TEXT,
     text=st.none() | TEXT,
     label=st.none() | st.sampled_from(LABELS.classes),
-    labels=st.lists(st.sampled_from(LABELS.classes)).map(tuple),
     start_s=SECONDS,
     end_s=SECONDS,
     audio=PATH,
@@ -68,55 +69,105 @@ def test_a_saved_manifest_is_loaded_as_it_was(tmp_path_factory, utterances):
 def test_everything_around_the_utterances_is_kept_too(tmp_path):
     defects = (Defect("clip missing", ("d_0",), "kept without picture"),)
     labels = LabelSet("many", ("a", "b", "c"), "multi")
-    manifest = Manifest("m", labels, (turn(labels=("a", "c")),), root=tmp_path, defects=defects)
+    manifest = Manifest("m", labels, (said(labels=("a", "c")),), root=tmp_path, defects=defects)
     loaded = manifest.save(tmp_path / "out")
     assert Manifest.load(tmp_path / "out") == loaded
     assert (loaded.label_set, loaded.root, loaded.defects) == (labels, tmp_path, defects)
     assert loaded.provenance == {"m2fnet": __version__}
 
 
+def test_an_empty_label_set_is_not_an_unlabelled_utterance(tmp_path):
+    utterances = (
+        said(0, labels=()),
+        said(1),
+        said(2, labels=("anger", "joy")),
+        said(3, labels=("joy",)),
+    )
+    Manifest("m", MANY, utterances).save(tmp_path)
+    assert Manifest.load(tmp_path).utterances == utterances
+    rows = [json.loads(line) for line in (tmp_path / TABLE).read_text(encoding="utf-8").splitlines()]
+    assert [row["labels"] for row in rows] == [[], None, ["anger", "joy"], ["joy"]]
+    meta = json.loads((tmp_path / META).read_text(encoding="utf-8"))
+    del meta["format"]  # as written before label sets could be empty
+    (tmp_path / META).write_text(json.dumps(meta), encoding="utf-8")
+    assert [u.labels for u in Manifest.load(tmp_path).utterances] == [None, None, ("anger", "joy"), ("joy",)]
+
+
+def test_rows_with_one_emotion_are_written_as_they_always_were(tmp_path):
+    make(said(0, label="joy"), said(1)).save(tmp_path)
+    assert [(row["label"], row["labels"]) for row in map(json.loads, (tmp_path / TABLE).open(encoding="utf-8"))] == [
+        ("joy", []),
+        (None, []),
+    ]
+    assert [(u.label, u.labels) for u in Manifest.load(tmp_path).utterances] == [("joy", ("joy",)), (None, None)]
+
+
+def test_the_kind_of_a_defect_is_kept_and_old_leaks_have_theirs(tmp_path):
+    defects = (Defect("leak: same clip", ("d_0",), "kept", LEAK), Defect("gap", ("d_0",), "kept"))
+    saved = make(said(0))
+    dataclasses.replace(saved, defects=defects).save(tmp_path)
+    assert Manifest.load(tmp_path).defects == defects
+    meta = json.loads((tmp_path / META).read_text(encoding="utf-8"))
+    for defect in meta["defects"]:
+        del defect["kind"]
+    (tmp_path / META).write_text(json.dumps(meta), encoding="utf-8")
+    assert Manifest.load(tmp_path).defects == defects
+
+
 def test_text_that_looks_like_something_else_stays_text(tmp_path):
-    make(turn(id="007", speaker="None", text="1e5", dialogue="3.0", source="true")).save(tmp_path)
+    make(said(id="007", speaker="None", text="1e5", dialogue="3.0", source="true")).save(tmp_path)
     loaded = Manifest.load(tmp_path).utterances[0]
     assert (loaded.id, loaded.speaker, loaded.text, loaded.dialogue) == ("007", "None", "1e5", "3.0")
     assert loaded.label is None
 
 
 def test_one_line_per_utterance(tmp_path):
-    make(turn(0, text="a\nb\u2028c"), turn(1)).save(tmp_path)
+    make(said(0, text="a\nb\u2028c"), said(1)).save(tmp_path)
     lines = (tmp_path / TABLE).read_text(encoding="utf-8").split("\n")
     assert [json.loads(line)["id"] for line in lines[:-1]] == ["d_0", "d_1"]
 
 
-def test_dialogues_come_in_order_of_appearance_and_their_turns_by_index():
-    manifest = make(turn(2), turn(0, id="e", dialogue="e", split="test"), turn(1), turn(0))
+def test_dialogues_come_in_order_of_appearance_and_their_utterances_by_index():
+    manifest = make(said(2), said(0, id="e", dialogue="e", split="test"), said(1), said(0))
     assert [(d.id, [u.index for u in d.utterances]) for d in manifest.dialogues()] == [("d", [0, 1, 2]), ("e", [0])]
     assert [d.id for d in manifest.dialogues("test")] == ["e"]
     assert manifest.dialogues("dev") == []
 
 
 def test_counts_tell_labelled_from_all():
-    manifest = make(turn(0, label="joy"), turn(1), turn(2, labels=("joy", "anger")))
+    manifest = make(said(0, label="joy"), said(1), said(2, label="joy"))
     assert manifest.counts()["train"] == {
         "dialogues": 1,
         "utterances": 3,
         "labelled": 2,
-        "labels": {"joy": 2, "anger": 1},
+        "labels": {"joy": 2, "anger": 0},
     }
+    sets = Manifest(
+        "m",
+        MANY,
+        (said(0, labels=("joy",)), said(1), said(2, labels=()), said(3, labels=("anger", "joy"))),
+    )
+    assert sets.counts()["train"]["labelled"] == 3
+    assert sets.counts()["train"]["labels"] == {"joy": 2, "anger": 1}
 
 
 @pytest.mark.parametrize(
-    ("utterances", "told"),
+    ("utterances", "message"),
     [
-        ((turn(0), turn(1, id="d_0")), "utterance id 'd_0' occurs more than once"),
-        ((turn(0), turn(0, id="x")), r"place in a dialogue 'd\[0\]' occurs more than once"),
-        ((turn(0), turn(1, split="test")), "Dialogue 'd' has utterances in 'train' and in 'test'"),
-        ((turn(0, label="fear"),), "'d_0' has the label 'fear'; expected one of joy, anger"),
-        ((turn(0, labels=("joy", "fear")),), "'d_0' has the label 'fear'"),
+        ((said(0), said(1, id="d_0")), "utterance id 'd_0' occurs more than once"),
+        ((said(0), said(0, id="x")), r"place in a dialogue 'd\[0\]' occurs more than once"),
+        ((said(0), said(1, split="test")), "Dialogue 'd' has utterances in 'train' and in 'test'"),
+        ((said(0, label="fear"),), "'d_0' has the label 'fear'; expected one of joy, anger"),
+        ((said(0, labels=("joy", "fear")),), "'d_0' has the label 'fear'"),
+        (
+            (said(0, labels=("joy", "anger")),),
+            r"has the label set \['joy', 'anger'\], but 'toy' has one emotion per",
+        ),
+        ((said(0, labels=()),), r"has the label set \[\], but 'toy' has one emotion per"),
     ],
 )
-def test_contradictions_are_refused(utterances, told):
-    with pytest.raises(ManifestError, match=told):
+def test_contradictions_are_refused(utterances, message):
+    with pytest.raises(ManifestError, match=message):
         make(*utterances)
 
 
@@ -153,7 +204,7 @@ WRONG_FIELDS = {
     "field 'video_span' is '01', expected two times": {"video_span": "01"},
     "field 'crop' is 'top', expected left or right": {"crop": "top"},
     "field 'labels' is 'joy', expected a list of strings": {"labels": "joy"},
-    "field 'labels' is None, expected a list of strings": {"labels": None},
+    "field 'labels' is [None], expected a list of strings": {"labels": [None]},
     "field 'defects' is [1], expected a list of strings": {"defects": [1]},
 }
 
@@ -170,14 +221,14 @@ def test_a_wrong_field_is_refused_with_its_line(tmp_path, problem):
 
 
 def test_optional_fields_may_be_absent(tmp_path):
-    make(turn(label="joy")).save(tmp_path)
+    make(said(label="joy")).save(tmp_path)
     absent = [f.name for f in dataclasses.fields(Utterance) if f.default is not dataclasses.MISSING]
     rewrite(tmp_path, **dict.fromkeys(absent, ...))
-    assert Manifest.load(tmp_path).utterances == (turn(),)
+    assert Manifest.load(tmp_path).utterances == (said(),)
 
 
 def test_a_changed_table_is_refused(tmp_path):
-    make(turn(label="joy")).save(tmp_path)
+    make(said(label="joy")).save(tmp_path)
     table = tmp_path / TABLE
     table.write_text(table.read_text().replace("joy", "anger"))
     with pytest.raises(ManifestError, match="the table was changed after it was prepared"):
@@ -218,7 +269,7 @@ def test_a_damaged_meta_file_is_refused(tmp_path, change):
 @given(st.data())
 def test_damage_is_a_manifest_error_or_changes_no_utterance(tmp_path_factory, data):
     folder = tmp_path_factory.getbasetemp() / "damage"
-    utterances = (turn(0, label="joy", text="Hi", start_s=1.5), turn(1, labels=("anger",), audio_span=(0.0, 2.0)))
+    utterances = (said(0, label="joy", text="Hi", start_s=1.5), said(1, label="anger", audio_span=(0.0, 2.0)))
     Manifest("toy", LABELS, utterances, defects=(Defect("gap", ("d_1",), "kept"),)).save(folder)
     victim = folder / data.draw(st.sampled_from([TABLE, META]))
     content = bytearray(victim.read_bytes())
@@ -284,3 +335,78 @@ def test_media_inside_the_corpus_are_found(tmp_path):
 def test_media_without_root_are_refused():
     with pytest.raises(ManifestError, match="no root folder"):
         make().media_path("a.mp4")
+
+
+UTTERANCE_OF_A_CLASS = st.builds(
+    lambda u, label: dataclasses.replace(u, labels=None, label=label),
+    UTTERANCE,
+    st.none() | st.sampled_from(LABELS.classes),
+)
+
+
+@settings(deadline=None)
+@given(st.lists(UTTERANCE_OF_A_CLASS, min_size=1, max_size=5, unique_by=(lambda u: u.id, lambda u: u.dialogue)))
+def test_a_table_gives_the_manifest_back(utterances):
+    manifest = Manifest("toy", LABELS, tuple(utterances))
+    assert Manifest.from_pandas(manifest.to_pandas(), LABELS, corpus="toy") == manifest
+
+
+def test_a_table_of_label_sets_tells_unlabelled_from_none_of_them(tmp_path):
+    utterances = (
+        said(0, labels=("joy", "anger")),
+        said(1, labels=()),
+        said(2),
+        said(3, labels=("joy",), defects=("no text",)),
+    )
+    rest = {"root": tmp_path, "defects": (Defect("no text", ("d_3",), "kept"),), "provenance": {"adapter": "own"}}
+    manifest = Manifest("m", MANY, utterances, **rest)
+    frame = manifest.to_pandas()
+    assert "label" not in frame
+    assert frame["labels"].isna().tolist() == [False, False, True, False]
+    assert Manifest.from_pandas(frame, MANY, corpus="m", **rest) == manifest
+
+
+def test_words_that_pandas_takes_for_nothing_stay_words(tmp_path):
+    texts = ["NA", "null", "None", "nan", "", None]
+    manifest = make(*(said(n, text=text, speaker=text, start_s=None if n else 1.5) for n, text in enumerate(texts)))
+    frame = manifest.to_pandas()
+    assert frame["text"].isna().tolist() == [text is None for text in texts]
+    back = Manifest.from_pandas(frame, LABELS)
+    assert back == manifest
+    manifest.save(tmp_path / "a")
+    back.save(tmp_path / "b")
+    assert (tmp_path / "a" / TABLE).read_bytes() == (tmp_path / "b" / TABLE).read_bytes()
+
+
+def test_a_table_can_be_filtered_and_changed():
+    frame = make(said(0, label="joy"), said(1), said(0, id="e", dialogue="e", split="test")).to_pandas()
+    frame.loc[1, "label"] = "anger"
+    frame["index"] = frame["index"].astype(float)
+    changed = Manifest.from_pandas(frame[frame["split"] == "train"].drop(columns=["crop", "defects"]), LABELS)
+    assert [u.label for u in changed.utterances] == ["joy", "anger"]
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "message"),
+    [
+        ("id", None, "Row 1 of the table lacks id"),
+        ("speaker", 3, "Row 1 of the table: field 'speaker' is 3, expected a string"),
+        ("index", 1.5, "Row 1 of the table: field 'index' is 1.5, expected an integer"),
+        ("start_s", "soon", "Row 1 of the table: field 'start_s' is 'soon', expected seconds"),
+        ("start_s", math.inf, "Row 1 of the table: field 'start_s' is inf, expected seconds"),
+        ("video_span", (1.0, None), r"Row 1 of the table: field 'video_span' is \[1.0, None\], expected two times"),
+        ("mood", "good", "Row 1 of the table has the unknown field 'mood'. Correct the table, or drop the column"),
+        ("label", "fear", "Utterance 'd_1' has the label 'fear'; expected one of joy, anger"),
+        ("id", "d_0", "utterance id 'd_0' occurs more than once"),
+    ],
+)
+def test_a_wrong_cell_is_refused_with_row_and_column(column, cell, message):
+    frame = make(said(0), said(1)).to_pandas().astype(object)
+    frame[column] = pd.Series([frame[column][0] if column in frame else None, cell], dtype=object)
+    with pytest.raises(ManifestError, match=message):
+        Manifest.from_pandas(frame, LABELS)
+
+
+def test_a_table_without_rows_is_refused():
+    with pytest.raises(ManifestError, match="holds no utterance"):
+        Manifest.from_pandas(make().to_pandas()[:0], LABELS)

@@ -40,7 +40,7 @@ def test_masks_follow_the_seed_and_never_give_what_the_store_lacks(tiny):
     first, same, other = (Condition(tuple(WIDTHS), 0.5, draw).masks(dialogues) for draw in (0, 0, 1))
     assert all(torch.equal(first[name], same[name]) for name in WIDTHS)
     assert not all(torch.equal(first[name], other[name]) for name in WIDTHS)
-    assert not (first["visual"] & ~dialogues.tables["visual"][1]).any()
+    assert not (first["visual"] & ~dialogues.present["visual"]).any()
     alone = Condition(("audio",)).masks(dialogues)
     assert (alone["audio"].all(), alone["text"].any()) == (True, False)
 
@@ -67,10 +67,10 @@ def test_the_whole_input_scores_as_in_the_report_and_less_of_it_worse(dialog, tm
     assert (tmp_path / "run" / "report.json").read_bytes() == before
 
 
-def test_a_network_of_one_modality_has_nothing_to_leave_out(dialog, capsys):
+def test_of_a_network_of_one_stream_nothing_can_be_missing(dialog, capsys):
     assert dialog("fit", "--data.modalities", "[audio]") == DONE
     assert dialog("missing", "--data.modalities", "[audio]") == WRONG_USE
-    assert "reads audio alone, so nothing can be left out" in capsys.readouterr().err
+    assert "reads only audio, so nothing can be missing" in capsys.readouterr().err
 
 
 def test_modality_dropout_is_a_setting_of_the_run_and_off_in_tests(dialog, tmp_path, capsys):

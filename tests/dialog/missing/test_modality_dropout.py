@@ -8,11 +8,11 @@ from made_up_batches import LABELS, WIDTHS, batch_of, without
 from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
-from dialog.missing.modality_dropout import ModalityDropout, leave_out, only, with_present
+from dialog.missing.modality_dropout import ModalityDropout, only, remove_at_random, with_present
 from dialog.models.m2fnet import M2FNet
 from dialog.models.per_utterance import PerUtterance
 from m2fnet.errors import UsageError
-from m2fnet.records import Problem
+from m2fnet.problems import make_problem
 
 
 def random_presence(seed, utterances=400):
@@ -28,7 +28,7 @@ def count(present):
 @given(st.integers(0, 50), st.floats(0, 1))
 def test_never_all_of_an_utterance_is_left_out_and_nothing_is_added(seed, probability):
     present, draws = random_presence(seed)
-    left = leave_out(present, probability, draws)
+    left = remove_at_random(present, probability, draws)
     assert all(bool((left[name] <= present[name]).all()) for name in WIDTHS)
     assert torch.equal(count(left) > 0, count(present) > 0)
 
@@ -36,20 +36,20 @@ def test_never_all_of_an_utterance_is_left_out_and_nothing_is_added(seed, probab
 @given(st.integers(0, 50), st.floats(0, 1), st.floats(0, 1))
 def test_a_higher_probability_leaves_out_the_same_and_more(seed, first, second):
     present, draws = random_presence(seed)
-    less, more = (leave_out(present, p, draws) for p in sorted((first, second)))
+    less, more = (remove_at_random(present, p, draws) for p in sorted((first, second)))
     assert all(bool((more[name] <= less[name]).all()) for name in WIDTHS)
 
 
 def test_the_ends_are_all_and_one_of_each_utterance():
     present, draws = random_presence(0)
-    assert all(torch.equal(left, present[name]) for name, left in leave_out(present, 0.0, draws).items())
-    assert torch.equal(count(leave_out(present, 1.0, draws)), count(present).clamp(max=1))
+    assert all(torch.equal(left, present[name]) for name, left in remove_at_random(present, 0.0, draws).items())
+    assert torch.equal(count(remove_at_random(present, 1.0, draws)), count(present).clamp(max=1))
 
 
 @pytest.mark.parametrize("probability", [0.2, 0.5])
 def test_the_share_left_out_is_the_probability_but_for_the_utterances_that_keep_one(probability):
     present = {name: torch.ones(1, 20_000, dtype=torch.bool) for name in WIDTHS}
-    left = leave_out(present, probability, torch.rand(1, 20_000, 3, generator=torch.Generator().manual_seed(0)))
+    left = remove_at_random(present, probability, torch.rand(1, 20_000, 3, generator=torch.Generator().manual_seed(0)))
     expected = probability - probability**3 / 3  # all three would be gone with p^3; then one of them stays
     for mask in left.values():
         assert 1 - mask.float().mean().item() == pytest.approx(expected, abs=0.01)
@@ -104,10 +104,10 @@ def labelled(seed, strengths=(8.0, 1.5, 1.5)):
 
 def trained(dropout):
     torch.manual_seed(0)
-    net = PerUtterance(Problem(LABELS, WIDTHS), dropout=0.0, input_norm=False)
+    net = PerUtterance(make_problem(LABELS, WIDTHS), dropout=0.0, input_norm=False)
     optimizer, batch = torch.optim.SGD(net.parameters(), lr=0.1), labelled(seed=3)
     for epoch in range(100):
-        loss = cross_entropy(net(dropout(batch, epoch)).flatten(0, 1), batch["label"].flatten())
+        loss = cross_entropy(net(dropout(batch, epoch)).scores.flatten(0, 1), batch["label"].flatten())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -116,7 +116,7 @@ def trained(dropout):
 
 def accuracy(net, *gone):
     batch = labelled(seed=4)
-    return (net(without(batch, *gone)).argmax(-1) == batch["label"]).float().mean().item()
+    return (net(without(batch, *gone)).scores.argmax(-1) == batch["label"]).float().mean().item()
 
 
 def test_training_with_dropout_does_without_text_much_better():
@@ -127,7 +127,7 @@ def test_training_with_dropout_does_without_text_much_better():
 
 def test_what_is_missing_by_hand_equals_what_is_missing_by_mask():
     torch.manual_seed(0)
-    net = M2FNet(Problem(LABELS, WIDTHS), width=8, heads=2, hidden=6).eval()
+    net = M2FNet(make_problem(LABELS, WIDTHS), width=8, heads=2, hidden=6).eval()
     batch = batch_of([4, 2])
-    masked = net(with_present(batch, only(batch["present"], ["text", "visual"])))
-    assert_close(masked[batch["valid"]], net(without(batch_of([4, 2]), "audio"))[batch["valid"]])
+    masked = net(with_present(batch, only(batch["present"], ["text", "visual"]))).scores
+    assert_close(masked[batch["valid"]], net(without(batch_of([4, 2]), "audio")).scores[batch["valid"]])

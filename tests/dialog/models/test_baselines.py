@@ -8,7 +8,7 @@ from torch.testing import assert_close
 from dialog.models.late_fusion import LateFusion
 from dialog.models.per_utterance import PerUtterance
 from dialog.models.recurrent import Recurrent
-from m2fnet.records import Problem
+from m2fnet.problems import make_problem
 
 BASELINES = {
     "linear": lambda problem: PerUtterance(problem),
@@ -23,7 +23,7 @@ CONTEXT = ["lstm", "gru", "late", "late pre-norm"]
 
 def network(name, modalities=tuple(WIDTHS)):
     torch.manual_seed(0)
-    return BASELINES[name](Problem(LABELS, {modality: WIDTHS[modality] for modality in modalities})).eval()
+    return BASELINES[name](make_problem(LABELS, {modality: WIDTHS[modality] for modality in modalities})).eval()
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -35,25 +35,25 @@ def test_padding_and_the_other_dialogues_change_no_logit(name):
             for key in ("inputs", "present")
         }
         alone["valid"] = together["valid"][b : b + 1, :length]
-        assert_close(net(alone)[0], net(together)[b, :length], atol=1e-6, rtol=0)
+        assert_close(net(alone).scores[0], net(together).scores[b, :length], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_the_values_of_what_is_missing_do_not_matter(name):
     net = network(name)
     gone = without(batch_of([4]), "audio", at=(0, 2))
-    logits = net(gone)
+    logits = net(gone).scores
     gone["inputs"]["audio"][0, 2] = 7.0
-    assert_close(net(gone), logits)
-    assert not torch.allclose(net(batch_of([4]))[0, 2], logits[0, 2])
+    assert_close(net(gone).scores, logits)
+    assert not torch.allclose(net(batch_of([4])).scores[0, 2], logits[0, 2])
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_only_networks_of_the_dialogue_see_other_turns(name):
     net, changed = network(name), batch_of([5])
-    before = net(batch_of([5]))
+    before = net(batch_of([5])).scores
     changed["inputs"]["text"][0, 4] *= torch.linspace(-1, 2, WIDTHS["text"])
-    after = net(changed)
+    after = net(changed).scores
     assert not torch.allclose(after[0, 4], before[0, 4])
     assert torch.allclose(after[0, :4], before[0, :4], atol=1e-6) is (name not in CONTEXT)
 
@@ -61,9 +61,9 @@ def test_only_networks_of_the_dialogue_see_other_turns(name):
 @pytest.mark.parametrize("make", [Recurrent, LateFusion])
 def test_a_causal_network_sees_no_later_turn(make):
     torch.manual_seed(0)
-    net, changed = make(Problem(LABELS, WIDTHS), width=8, causal=True).eval(), batch_of([5])
+    net, changed = make(make_problem(LABELS, WIDTHS), width=8, causal=True).eval(), batch_of([5])
     changed["inputs"]["text"][0, 3] *= torch.linspace(-1, 2, WIDTHS["text"])
-    before, after = net(batch_of([5])), net(changed)
+    before, after = net(batch_of([5])).scores, net(changed).scores
     assert_close(after[0, :3], before[0, :3], atol=1e-6, rtol=0)
     assert not torch.allclose(after[0, 4], before[0, 4])
 
@@ -73,7 +73,7 @@ def test_a_causal_network_sees_no_later_turn(make):
 def test_every_weight_gets_a_finite_gradient(name, modalities):
     net = network(name, modalities).train()
     batch = without(batch_of([4, 2], modalities), modalities[-1], at=0)
-    net(batch)[batch["valid"]].square().sum().backward()
+    net(batch).scores[batch["valid"]].square().sum().backward()
     for weight, parameter in net.named_parameters():
         assert parameter.grad is not None, weight
         assert parameter.grad.isfinite().all(), weight
@@ -81,8 +81,8 @@ def test_every_weight_gets_a_finite_gradient(name, modalities):
 
 def test_late_fusion_is_the_mean_over_what_is_present():
     net = network("late")
-    whole = net(batch_of([3]))
-    alone = [net(without(batch_of([3]), *(other for other in WIDTHS if other != name))) for name in WIDTHS]
+    whole = net(batch_of([3])).scores
+    alone = [net(without(batch_of([3]), *(other for other in WIDTHS if other != name))).scores for name in WIDTHS]
     assert_close(torch.stack(alone).mean(0), whole)
 
 
@@ -96,4 +96,4 @@ def test_late_fusion_is_the_mean_over_what_is_present():
 )
 def test_sizes_that_make_no_sense_are_named(make, settings, message):
     with pytest.raises(ValueError, match=message):
-        make(Problem(LABELS, WIDTHS), **settings)
+        make(make_problem(LABELS, WIDTHS), **settings)

@@ -6,34 +6,34 @@ from made_up_batches import LABELS, WIDTHS, batch_of, without
 from torch.testing import assert_close
 
 from dialog.models.m2fnet import FusionLayer, M2FNet
-from m2fnet.records import Problem
+from m2fnet.problems import make_problem
 
 SMALL = {"width": 8, "heads": 2, "hidden": 6, "encoders": 2, "fusion_layers": 3}
 
 
 def network(modalities=("text", "audio", "visual"), **settings):
     torch.manual_seed(0)
-    return M2FNet(Problem(LABELS, {name: WIDTHS[name] for name in modalities}), **{**SMALL, **settings}).eval()
+    return M2FNet(make_problem(LABELS, {name: WIDTHS[name] for name in modalities}), **{**SMALL, **settings}).eval()
 
 
 @pytest.mark.parametrize("settings", [{}, {"norm": "pre"}, {"position": "sinusoidal"}, {"causal": True}])
 def test_padding_changes_no_logit(settings):
     net = network(**settings)
-    padded = net(batch_of([3, 5, 1], padded_to=9))
+    padded = net(batch_of([3, 5, 1], padded_to=9)).scores
     for b, length in enumerate([3, 5, 1]):
         alone = batch_of([3, 5, 1], padded_to=9)
         cut = {
             key: {name: value[b : b + 1, :length] for name, value in alone[key].items()}
             for key in ("inputs", "present")
         }
-        assert_close(net({**alone, **cut})[0], padded[b, :length], atol=1e-6, rtol=0)
+        assert_close(net({**alone, **cut}).scores[0], padded[b, :length], atol=1e-6, rtol=0)
 
 
 def test_order_in_the_batch_changes_no_logit():
     net, batch = network(), batch_of([3, 5, 1])
     order = torch.tensor([2, 0, 1])
     shuffled = {key: {name: value[order] for name, value in batch[key].items()} for key in ("inputs", "present")}
-    assert_close(net({**batch, **shuffled}), net(batch)[order], atol=1e-6, rtol=0)
+    assert_close(net({**batch, **shuffled}).scores, net(batch).scores[order], atol=1e-6, rtol=0)
 
 
 SUBSETS = [s for n in (1, 2) for s in itertools.combinations(("text", "audio", "visual"), n)]
@@ -50,8 +50,8 @@ def test_a_modality_that_is_missing_everywhere_was_never_there(kept, values):
     gone = [name for name in WIDTHS if name not in kept]
     small = {key: {name: batch[key][name].clone() for name in kept} for key in ("inputs", "present")}
     valid = batch["valid"]
-    expected = part({**batch, **small})[valid]
-    assert_close(whole(without(batch, *gone))[valid], expected, atol=1e-6, rtol=0)
+    expected = part({**batch, **small}).scores[valid]
+    assert_close(whole(without(batch, *gone)).scores[valid], expected, atol=1e-6, rtol=0)
 
 
 def _columns_of(whole, part, kept):
@@ -69,11 +69,11 @@ def _columns_of(whole, part, kept):
 def test_a_turn_without_text_is_filled_from_context():
     net = network()
     batch = without(batch_of([4]), "text", at=(0, 2))
-    logits = net(batch)
+    logits = net(batch).scores
     assert logits.isfinite().all()
     changed = batch_of([4])
     changed["inputs"]["text"][0, 2] = 7.0
-    assert_close(net(without(changed, "text", at=(0, 2))), logits)
+    assert_close(net(without(changed, "text", at=(0, 2))).scores, logits)
 
 
 @pytest.mark.parametrize("values", ["leader", "other"])
@@ -83,20 +83,20 @@ def test_causal_logits_do_not_change_when_a_later_turn_does(values):
         later = batch_of([5])
         for name in WIDTHS:
             later["inputs"][name][0, turn] *= torch.linspace(-1, 2, WIDTHS[name])
-        assert_close(net(later)[0, :turn], net(batch_of([5]))[0, :turn], atol=1e-6, rtol=0)
+        assert_close(net(later).scores[0, :turn], net(batch_of([5])).scores[0, :turn], atol=1e-6, rtol=0)
         gone = without(batch_of([5]), "audio", "visual", at=(0, slice(turn, None)))
-        assert_close(net(gone)[0, :turn], net(batch_of([5]))[0, :turn], atol=1e-6, rtol=0)
+        assert_close(net(gone).scores[0, :turn], net(batch_of([5])).scores[0, :turn], atol=1e-6, rtol=0)
 
 
 def test_without_causal_a_later_turn_is_seen():
     net, later = network(), batch_of([5])
     later["inputs"]["text"][0, 4] *= torch.linspace(-1, 2, WIDTHS["text"])
-    assert not torch.allclose(net(later)[0, 0], net(batch_of([5]))[0, 0])
+    assert not torch.allclose(net(later).scores[0, 0], net(batch_of([5])).scores[0, 0])
 
 
 def test_fusion_layer_is_equation_6():
     torch.manual_seed(0)
-    layer = FusionLayer({"text": 8, "audio": 4, "visual": 6}, heads=2, dropout=0.0, values="leader").eval()
+    layer = FusionLayer({"text": 8, "audio": 4, "visual": 6}, "text", heads=2, dropout=0.0, values="leader").eval()
     text, audio, visual = (torch.randn(2, 3, width) for width in (8, 4, 6))
     seen = torch.ones(2, 3, 3, dtype=torch.bool)
     by_audio, _ = layer.attentions["audio"].attention(text, audio, text)
@@ -122,7 +122,7 @@ def test_concat_is_the_network_without_fusion_layers(fusion, layers):
 @pytest.mark.parametrize("width", [8, None])
 def test_every_weight_gets_a_gradient(modalities, width):
     net = network(modalities, width=width).train()
-    net(batch_of([3, 6], modalities)).square().sum().backward()
+    net(batch_of([3, 6], modalities)).scores.square().sum().backward()
     unused = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     assert unused == []
 
@@ -130,7 +130,7 @@ def test_every_weight_gets_a_gradient(modalities, width):
 def test_a_wholly_missing_modality_gives_no_nan_in_the_gradient():
     net = network(causal=True).train()
     batch = without(batch_of([3, 6]), "audio", "visual")
-    net(without(batch, "text", at=(0, 0))).square().sum().backward()
+    net(without(batch, "text", at=(0, 0))).scores.square().sum().backward()
     assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
 
 

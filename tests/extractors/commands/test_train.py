@@ -62,7 +62,7 @@ def test_fit_test_and_extract_without_what_the_network_was_made_from(extractor, 
     assert "extract --ckpt" in printed
     report = report_of(tmp_path / "run")
     assert set(report["embeddings"]["test"]) == {"head", "nearest", "probe"}
-    assert report["test.weighted_f1"] == pytest.approx(report["embeddings"]["test"]["head"])
+    assert report["test"]["weighted_f1"] == pytest.approx(report["embeddings"]["test"]["head"])
     assert report["modalities"] == ["text"]
     command = ["extract", "--ckpt", "run", "--manifest", str(corpus.root / "manifest"), "--out", "store"]
     assert run(command) == DONE, capsys.readouterr().err
@@ -125,7 +125,7 @@ def test_what_cannot_be_read_is_left_out_counted_and_named_once(extractor, chang
     assert printed.count("3 utterances could not be read") == printed.count("there is no transcript") == 1
     assert extractor("test", "--data.in_memory", in_memory, manifest=tmp_path / "changed") == DONE
     report = report_of(tmp_path / "run")
-    assert (report["dev.n"], report["test.n"], report["missing"]) == (5, 6, 3)
+    assert (report["dev"]["n"], report["test"]["n"], report["missing"]) == (5, 6, 3)
     assert extractor("fit", "--data.in_memory", in_memory, "--overwrite") == DONE
     assert not (tmp_path / "run" / "missing.json").exists()
 

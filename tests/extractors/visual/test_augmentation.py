@@ -53,7 +53,7 @@ def test_a_shift_moves_by_whole_pixels_what_it_says():
 
 def test_pictures_of_a_clip_change_alike_and_clips_differ():
     clip = torch.tensor([0, 0, 1, 1])
-    a, b, c, d = change(picture().expand(4, -1, -1, -1), clip, 2, mirror=0.5, shift=0.1, placed=10.0, light=0.2)
+    a, b, c, d = change(picture().expand(4, -1, -1, -1), clip, 2, mirror=0.5, shift=0.1, turn=10.0, light=0.2)
     assert torch.equal(a, b)
     assert torch.equal(c, d)
     assert not torch.allclose(a, c, atol=1)

@@ -10,7 +10,9 @@ import torch
 
 from m2fnet.cli import run
 from m2fnet.commands.import_features import main
-from m2fnet.corpora.meld import COUNTS, LABELS
+from m2fnet.corpora.iemocap_protocols import iemocap6
+from m2fnet.corpora.label_sets import MELD
+from m2fnet.corpora.meld import COUNTS
 from m2fnet.errors import CorpusError, UnsafePickleError, UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.store import Store
@@ -63,6 +65,13 @@ def test_classes_that_never_occur_are_told(imported, capsys):
     assert "never in it: perhaps; are these the labels of the pickle?" in capsys.readouterr().out
     imported(pack("9-tuple", make_parts()), "--overwrite")
     assert "never in it" not in capsys.readouterr().out
+
+
+def test_quiet_prints_only_what_was_written_and_the_next_command(imported, capsys):
+    imported(pack("13-tuple with four text views and dev", make_parts()), "--quiet")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("Imported 15 utterances in 6 dialogues")
+    assert "Next: m2fnet dialog fit" in line
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -130,7 +139,7 @@ def test_without_dev_list_a_share_of_the_training_dialogues_is_drawn_by_seed(imp
 
 @pytest.mark.parametrize("position", ["first", "last", "nowhere"])
 def test_meld_s_own_dev_dialogues_are_recognised_wherever_the_training_list_has_them(imported, position):
-    numbers = [n for n, name in enumerate(LABELS.classes) for _ in range(COUNTS["dev"]["labels"][name])]
+    numbers = [n for n, name in enumerate(MELD.classes) for _ in range(COUNTS["dev"]["labels"][name])]
     chunks = np.array_split(numbers, COUNTS["dev"]["dialogues"])
     if position == "nowhere":
         chunks[0][0] = 6 - chunks[0][0]
@@ -164,9 +173,9 @@ def test_a_modality_that_the_authors_left_out_is_not_stored_and_said(imported, c
     parts["audio"] = {d: np.zeros((count, 1)) for d, count in LENGTHS.items()}
     parts["visual"] = {}
     manifest, folder = imported(pack("9-tuple", parts))
-    told = capsys.readouterr().out
-    assert "not stored: audio, its vectors have width 1" in told
-    assert "not stored: visual, its table is empty" in told
+    printed = capsys.readouterr().out
+    assert "not stored: audio, its vectors have width 1" in printed
+    assert "not stored: visual, its table is empty" in printed
     assert sorted(p.name for p in folder.iterdir() if p.is_dir()) == ["text"]
     assert set(manifest.provenance["empty"]) == {"audio", "visual"}
 
@@ -238,7 +247,7 @@ def test_dialogues_in_no_split_are_left_out_and_named(imported, capsys):
     manifest, _ = imported(pack("9-tuple", parts), "--dev-share", "0.5")
     assert {d.id for d in manifest.dialogues()} == {"c", "a", "f"}
     assert set(manifest.defects[0].ids) == {"b", "d", "e"}
-    assert "3 × dialogue in no split of the pickle: left out" in capsys.readouterr().out
+    assert "3 × dialogue in no split of the pickle: not imported" in capsys.readouterr().out
 
 
 def changed(**tables):
@@ -270,8 +279,8 @@ WRONG = {
     "dialogue 'a' has a sentence that is 3": changed(sentences={"a": ["x", "y", 3]}),
     "dialogue 'a' has an utterance id None": changed(ids={"a": ["x", "y", None]}),
     "dialogue 'z' is not in the table of labels": changed(train=["a", "z"]),
-    "dialogue 'a' stands in train and again in test": changed(test=["f", "a"]),
-    "dialogue 'a' stands in train and again in train": changed(train=["a", "a"]),
+    "dialogue 'a' is in train and again in test": changed(test=["f", "a"]),
+    "dialogue 'a' is in train and again in train": changed(train=["a", "a"]),
     "its list of training or of test dialogues is empty": changed(test=[]),
     "a dialogue is named by None": changed(test=[None]),
     "two dialogues of the labels have the same name": changed(labels={1: [0], "1": [0]}),
@@ -341,7 +350,7 @@ def test_another_import_is_not_overwritten_unless_asked(imported, tmp_path):
     Store(folder / "text").require(manifest)
 
 
-def test_a_refused_import_leaves_the_old_one_alone_even_with_overwrite(imported):
+def test_a_refused_import_leaves_the_old_one_unchanged_even_with_overwrite(imported):
     manifest, folder = imported(pack("9-tuple", make_parts()))
     with pytest.raises(CorpusError):
         imported(pack("9-tuple", changed(labels={"a": [9, 9, 9]})), "--overwrite")
@@ -361,12 +370,13 @@ def test_a_wrong_dev_share_is_wrong_use(imported, share):
         imported(pack("9-tuple", make_parts()), "--dev-share", share)
 
 
-def test_iemocap_labels_stand_in_the_order_of_the_published_pickles(imported):
+def test_iemocap_labels_are_in_the_order_of_the_published_pickles(imported):
     parts = make_parts()
     parts["labels"] = {d: [5 - n for n in range(count)] for d, count in LENGTHS.items()}
     manifest, _ = imported(pack("9-tuple", parts), labels="iemocap6")
     found = Counter(u.label for u in manifest.utterances)
-    assert found == {"fru": 5, "exc": 4, "ang": 3, "neu": 1}
+    assert found == {"frustrated": 5, "excited": 4, "angry": 3, "neutral": 1}
+    assert manifest.label_set == iemocap6().label_set  # what `prepare iemocap` uses
     assert manifest.corpus == "iemocap6"
 
 

@@ -22,6 +22,7 @@ def test_prepare_writes_the_manifest_and_tells_what_it_found(tmp_path: Path, cap
     assert stored == [
         {
             "what": "joint speaker",
+            "kind": "",
             "count": 2,
             "done": "kept as a speaker of that name",
             "ids": ["dev_dia12_utt0", "dev_dia12_utt1"],
@@ -73,6 +74,22 @@ def test_a_table_with_its_labels(tmp_path: Path):
     assert run(["prepare", "table", "--root", str(root), "--out", str(tmp_path / "data"), *options]) == 0
     manifest = Manifest.load(tmp_path / "data")
     assert (manifest.corpus, manifest.label_set.classes) == ("mine", ("joy", "sadness"))
+
+
+def test_quiet_prints_only_what_was_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    root, out = write_meld(tmp_path), tmp_path / "data"
+    assert run(["prepare", "meld", "--root", str(root), "--out", str(out), "--partial", "--quiet"]) == 0
+    assert capsys.readouterr().out == (f"Wrote {out / 'manifest.jsonl'} (sha256 {Manifest.load(out).sha256[:12]})\n")
+
+
+@pytest.mark.slow
+def test_toy_with_label_sets_uses_the_same_clips(tmp_path: Path):
+    size = ["--dialogues", "3", "2", "3", "--quiet"]
+    for out, more in (("one", []), ("sets", ["--label-sets"])):
+        assert run(["prepare", "toy", "--root", str(tmp_path / "toy"), "--out", str(tmp_path / out), *size, *more]) == 0
+    one, sets = Manifest.load(tmp_path / "one"), Manifest.load(tmp_path / "sets")
+    assert (sets.corpus, sets.label_set.kind) == ("toy-sets", "multi")
+    assert [(u.id, u.video) for u in one.utterances] == [(u.id, u.video) for u in sets.utterances]
 
 
 @pytest.mark.slow

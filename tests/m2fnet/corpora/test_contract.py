@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from fake_corpora import CLIPS, meld_row, small_iemocap, write_meld, write_table
 
+from m2fnet.corpora.base import MISSING_MEDIA
 from m2fnet.corpora.iemocap import read_iemocap
 from m2fnet.corpora.iemocap_protocols import iemocap4, iemocap6, iemocap6_erc
 from m2fnet.corpora.meld import read_meld, read_toy
 from m2fnet.corpora.table import read_table
 from m2fnet.manifest import Manifest
-from m2fnet.records import SPLITS
+from m2fnet.records import LEAK, SPLITS
 
 
 def meld(folder: Path) -> Manifest:
@@ -37,6 +38,14 @@ def toy(folder: Path) -> Manifest:
     return read_toy(folder / "toy")
 
 
+def toy_label_sets(folder: Path) -> Manifest:
+    from m2fnet.corpora.toy import write_toy
+    from m2fnet.corpora.toy_label_sets import read_toy_label_sets
+
+    write_toy(folder / "toy", dialogues=(3, 2, 3), workers=1, progress=False)
+    return read_toy_label_sets(folder / "toy")
+
+
 MADE_BY: dict[str, Callable[[Path], Manifest]] = {
     "meld": meld,
     "meld-text": meld_text,
@@ -47,11 +56,13 @@ MADE_BY: dict[str, Callable[[Path], Manifest]] = {
     ),
     "table": table,
     "toy": toy,
+    "toy-label-sets": toy_label_sets,
 }
 
 
 @pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=pytest.mark.slow if name == "toy" else ()) for name in MADE_BY]
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow if name.startswith("toy") else ()) for name in MADE_BY],
 )
 def manifest(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Manifest:
     return MADE_BY[request.param](tmp_path_factory.mktemp(request.param))
@@ -75,7 +86,7 @@ def test_labels_are_those_of_the_label_set(manifest: Manifest):
     assert labels <= set(manifest.label_set.classes)
     assert labels
     is_multi = manifest.label_set.kind == "multi"
-    assert all(u.label is None if is_multi else u.labels == () for u in manifest.utterances)
+    assert all(u.label is None if is_multi else u.labels in (None, (u.label,)) for u in manifest.utterances)
 
 
 def test_a_saved_manifest_is_read_back_equal(manifest: Manifest, tmp_path: Path):
@@ -106,8 +117,15 @@ def test_defects_name_what_exists(manifest: Manifest):
             else:
                 is_file = manifest.root is not None and (manifest.root / name.split(":")[0]).is_file()
                 assert name in dialogues or name in SPLITS or is_file
-    told = {defect.what for defect in manifest.defects}
-    assert {what for u in manifest.utterances for what in u.defects} <= told
+    known = {defect.what for defect in manifest.defects}
+    assert {what for u in manifest.utterances for what in u.defects} <= known
+
+
+def test_missing_media_are_a_kind_of_defect(manifest: Manifest):
+    kinds = {defect.what: defect.kind for defect in manifest.defects}
+    for what in ("clip missing", "audio file missing", "sentence wav missing", "split without a folder of clips"):
+        assert kinds.get(what, MISSING_MEDIA) == MISSING_MEDIA
+    assert set(kinds.values()) <= {"", LEAK, MISSING_MEDIA}
 
 
 def test_each_utterance_tells_its_line(manifest: Manifest):
@@ -143,7 +161,7 @@ def test_every_defect_planted_in_the_toy_corpus_is_found(tmp_path: Path):
     assert found["macOS ._ file"] | found["file that no row names"] == set(planted["surplus file"])
     for name, what in {
         "gap in Utterance_ID": "gap in the utterance numbers of a dialogue",
-        "StartTime does not increase": "dialogue in which a turn starts before the one it follows",
+        "StartTime does not increase": "dialogue in which an utterance starts before the one it follows",
     }.items():
         assert found[what] == {utterance(clip).rsplit("_", 1)[0] for clip in planted[name]}, name
     leaked = {name for name in found["leak: same recording and times in another split"] if name.startswith("test")}

@@ -2,7 +2,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from fake_corpora import Turn, small_iemocap, write_iemocap
+from fake_corpora import Spoken, small_iemocap, write_iemocap
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -44,8 +44,8 @@ Ses05F_impro07 M010
 """
 LABELLED = {"Ses02M_impro03_M026": "exc", "Ses02M_impro03_M027": "hap"}
 
-# Utterances of the six emotions in sessions 1 to 5 as the files label them, and with the 53: snailcoder/emodet README.md,
-# but for session 1, where it counts 1372 and names eight; DialogueRNN's 5,810 (arXiv:1811.00405) need all eight.
+# Utterances of the six emotions in sessions 1 to 5 as the files label them, and with the 53: snailcoder/emodet, but
+# for session 1, where it counts 1372 and names eight; DialogueRNN's 5,810 (arXiv:1811.00405) need all eight.
 SIX_BY_SESSION = {"1": 1365, "2": 1348, "3": 1533, "4": 1512, "5": 1622}
 ERC_BY_SESSION = {"1": 1373, "2": 1356, "3": 1569, "4": 1512, "5": 1623}
 
@@ -70,7 +70,7 @@ def release_names() -> list[str]:
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A text-only tree with every published count of the release: 10,039 utterances in 151 dialogues."""
     facts = release_facts()
-    dialogues: dict[str, list[Turn]] = {name: [] for name in release_names()}
+    dialogues: dict[str, list[Spoken]] = {name: [] for name in release_names()}
     for utterance, label in facts.items():
         dialogue, name = utterance.rsplit("_", 1)
         dialogues[dialogue].append((name, 1.0, 2.0, label))
@@ -96,7 +96,7 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_iemocap(tmp_path_factory.mktemp("release"), dialogues, media=False)
 
 
-def _fill(dialogues: dict[str, list[Turn]], names: list[str], labels: list[str]) -> None:
+def _fill(dialogues: dict[str, list[Spoken]], names: list[str], labels: list[str]) -> None:
     """Deal utterances with these labels out to the named dialogues."""
     for place, label in enumerate(labels):
         number = place // len(names)
@@ -151,7 +151,7 @@ def test_an_altered_release_needs_partial(release: Path, tmp_path: Path):
         read_iemocap(small_iemocap(tmp_path), iemocap6())
 
 
-def test_a_turn_has_its_own_sound_and_its_share_of_the_film(tmp_path: Path):
+def test_an_utterance_has_its_own_sound_and_its_share_of_the_film(tmp_path: Path):
     root = small_iemocap(tmp_path)
     manifest = read_iemocap(tmp_path, iemocap6(), partial=True)
     assert manifest.root == root
@@ -183,17 +183,23 @@ def test_what_is_missing_or_surplus_is_counted(tmp_path: Path):
     evaluation = root / "Session5/dialog/EmoEvaluation/Ses05F_impro01.txt"
     evaluation.write_text(evaluation.read_text() + "[1.0 - 2.0]\tSes05F_impro01_MXX0\tneu\t[1, 1, 1]\nwhat is this\n")
     lines = root / "Session1/dialog/transcriptions/Ses01F_impro01.txt"
-    extra = ["M: (stage line)", "Ses01F_impro01_MXX0 [001.0000-002.0000]: no turn", "Ses01F_impro01_F000 [1-2]: again"]
+    extra = [
+        "M: (stage line)",
+        "Ses01F_impro01_MXX0 [001.0000-002.0000]: no utterance",
+        "Ses01F_impro01_F000 [1-2]: again",
+    ]
     lines.write_bytes(lines.read_bytes() + "\n".join(extra).encode())
     manifest = read_iemocap(root, iemocap6(), partial=True)
-    session3 = tuple(f"Ses03F_impro01_{turn}" for turn in ("F000", "F001", "M000", "M001"))
+    session3 = tuple(f"Ses03F_impro01_{name}" for name in ("F000", "F001", "M000", "M001"))
     assert {defect.what: defect.ids for defect in manifest.defects} == {
         "macOS ._ file": ("Session1/dialog/EmoEvaluation/._Ses01F_impro01.txt",),
-        "label line of a turn without a number (XX)": ("Session5/dialog/EmoEvaluation/Ses05F_impro01.txt:22",),
+        "label line of an utterance without a number (XX)": ("Session5/dialog/EmoEvaluation/Ses05F_impro01.txt:22",),
         "evaluation line of no known kind": ("Session5/dialog/EmoEvaluation/Ses05F_impro01.txt:23",),
-        "transcript line that is no turn": ("Session1/dialog/transcriptions/Ses01F_impro01.txt:5",),
-        "transcript line of a turn without a label line": ("Session1/dialog/transcriptions/Ses01F_impro01.txt:6",),
-        "second transcript of a turn": ("Ses01F_impro01_F000",),
+        "transcript line that is no utterance": ("Session1/dialog/transcriptions/Ses01F_impro01.txt:5",),
+        "transcript line of an utterance without a label line": (
+            "Session1/dialog/transcriptions/Ses01F_impro01.txt:6",
+        ),
+        "second transcript": ("Ses01F_impro01_F000",),
         "dialogue avi missing": ("Ses02F_impro01",),
         "dialogue without a file of transcripts": ("Ses03F_impro01",),
         "sentence wav missing": ("Ses01F_impro01_F000",),
@@ -218,12 +224,12 @@ def test_without_media_the_manifest_has_no_root(tmp_path: Path):
         ("[1.0 - 2.0]\tSes01F_impro01_F000\tbliss\t[1, 1, 1]", r"txt:1: the label is 'bliss', expected one of xxx"),
         (
             "[1.0 - 2.0]\tSes02F_impro01_F000\tneu\t[1, 1, 1]",
-            r"txt:1: the turn is called 'Ses02F.*expected Ses01F_impro01_",
+            r"txt:1: the utterance is called 'Ses02F.*expected Ses01F_impro01_",
         ),
-        ("[1.0 - two]\tSes01F_impro01_F000\tneu\t[1, 1, 1]", r"txt:1 is .* expected a turn as"),
+        ("[1.0 - two]\tSes01F_impro01_F000\tneu\t[1, 1, 1]", r"txt:1 is .* expected an utterance as"),
         (
             "[1.0 - 2.0]\tSes01F_impro01_F000\tneu\t[1, 1, 1]\n[3.0 - 4.0]\tSes01F_impro01_F000\tneu\t[1, 1, 1]",
-            r"txt:2 gives the turn Ses01F_impro01_F000 again, first in .*txt:1",
+            r"txt:2 gives the utterance Ses01F_impro01_F000 again, first in .*txt:1",
         ),
         ("", r"Ses01F_impro01.txt is empty"),
     ],
@@ -235,7 +241,7 @@ def test_a_bad_evaluation_is_refused_with_file_and_line(tmp_path: Path, line: st
         read_iemocap(root, iemocap6(), partial=True)
 
 
-def test_a_turn_that_the_erc_variant_relabels_must_be_unlabelled(tmp_path: Path):
+def test_an_utterance_that_the_erc_variant_relabels_must_be_unlabelled(tmp_path: Path):
     root = write_iemocap(tmp_path, {"Ses05F_impro07": [("M010", 1.0, 2.0, "sad"), ("F000", 3.0, 4.0, "hap")]})
     assert len(read_iemocap(root, iemocap6(), partial=True).utterances) == 2
     with pytest.raises(CorpusError, match="labels Ses05F_impro07_M010 as sad, but iemocap6-erc gives"):
@@ -246,18 +252,18 @@ def test_a_folder_that_is_not_iemocap_gets_the_expected_tree(tmp_path: Path):
     with pytest.raises(CorpusError, match=r"has no Session1/dialog/EmoEvaluation. Expected this tree:\nIEMOCAP_full"):
         read_iemocap(tmp_path, iemocap6(), partial=True)
     root = write_iemocap(tmp_path, {})
-    with pytest.raises(CorpusError, match="has no turn in"):
+    with pytest.raises(CorpusError, match="has no utterance in"):
         read_iemocap(root, iemocap6(), partial=True)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(body=st.binary(max_size=200), spoken=st.binary(max_size=200), keeps_turn=st.booleans())
-def test_random_bytes_never_raise_anything_else(tmp_path: Path, body: bytes, spoken: bytes, keeps_turn: bool):
+@given(body=st.binary(max_size=200), spoken=st.binary(max_size=200), keeps_line=st.booleans())
+def test_random_bytes_never_raise_anything_else(tmp_path: Path, body: bytes, spoken: bytes, keeps_line: bool):
     dialog = tmp_path / "Session1/dialog"
     for folder in ("EmoEvaluation", "transcriptions"):
         (dialog / folder).mkdir(parents=True, exist_ok=True)
-    turn = b"[1.0 - 2.0]\tSes01F_impro01_F000\tneu\t[1, 1, 1]\n" if keeps_turn else b""
-    (dialog / "EmoEvaluation/Ses01F_impro01.txt").write_bytes(turn + body)
+    line = b"[1.0 - 2.0]\tSes01F_impro01_F000\tneu\t[1, 1, 1]\n" if keeps_line else b""
+    (dialog / "EmoEvaluation/Ses01F_impro01.txt").write_bytes(line + body)
     (dialog / "transcriptions/Ses01F_impro01.txt").write_bytes(spoken)
     try:
         manifest = read_iemocap(tmp_path, iemocap6(), partial=True)

@@ -7,7 +7,8 @@ from fake_corpora import MELD_HEADER, meld_row, to_csv, write_meld
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from m2fnet.corpora.meld import COUNTS, LABELS, read_meld
+from m2fnet.corpora.label_sets import MELD
+from m2fnet.corpora.meld import COUNTS, read_meld
 from m2fnet.errors import CorpusError, ManifestError
 from m2fnet.manifest import Manifest
 
@@ -25,14 +26,14 @@ def test_a_row_becomes_an_utterance_with_its_clip(tmp_path: Path):
     manifest = read_meld(root, partial=True)
     utterance = by_id(manifest)["train_dia1_utt2"]
     assert (utterance.split, utterance.dialogue, utterance.index) == ("train", "train_dia1", 2)
-    assert (utterance.speaker, utterance.text, utterance.label) == ("Ross", "Turn 1-2, really", "anger")
+    assert (utterance.speaker, utterance.text, utterance.label) == ("Ross", "Utterance 1-2, really", "anger")
     assert (utterance.start_s, utterance.end_s) == (20.0, 23.0)
     assert utterance.audio == utterance.video == "train_splits/dia1_utt2.mp4"
     assert utterance.audio_span is utterance.video_span is None
     assert utterance.source == "train_sent_emo.csv:7"
     assert manifest.root == root
     assert manifest.media_path(utterance.audio).read_bytes() == b"clip"
-    assert manifest.label_set == LABELS
+    assert manifest.label_set == MELD
     assert manifest.defects == ()
 
 
@@ -46,7 +47,7 @@ def test_other_counts_than_published_need_partial(tmp_path: Path):
         read_meld(write_meld(tmp_path))
 
 
-def test_csv_files_alone_give_a_text_manifest_and_one_line_of_report(tmp_path: Path):
+def test_csv_files_without_clips_give_a_text_manifest_and_one_line_of_report(tmp_path: Path):
     manifest = read_meld(write_meld(tmp_path, clips=False), partial=True)
     assert manifest.root is None
     assert all(u.audio is u.video is None and u.text for u in manifest.utterances)
@@ -64,7 +65,7 @@ def test_clips_and_tables_are_found_where_the_archives_unpack_them(tmp_path: Pat
     assert manifest.defects == ()
 
 
-def test_utterances_stand_in_the_order_of_their_numbers_and_gaps_are_closed(tmp_path: Path):
+def test_utterances_are_in_the_order_of_their_numbers_and_gaps_are_closed(tmp_path: Path):
     rows = [meld_row(3, n) for n in (4, 0, 2)]
     manifest = read_meld(write_meld(tmp_path, {"dev": rows}), partial=True)
     (dialogue,) = manifest.dialogues("dev")
@@ -84,7 +85,7 @@ def test_utterances_stand_in_the_order_of_their_numbers_and_gaps_are_closed(tmp_
         (b"caf\xe9", "café"),
     ],
 )
-def test_cp1252_bytes_are_repaired_also_beside_utf8(tmp_path: Path, raw: bytes, text: str):
+def test_cp1252_bytes_are_repaired_also_next_to_utf8(tmp_path: Path, raw: bytes, text: str):
     root = write_meld(tmp_path, {"test": [meld_row(21, 0, Utterance="HERE"), meld_row(21, 1, Utterance="it’s whole")]})
     table = root / "test_sent_emo.csv"
     table.write_bytes(table.read_bytes().replace(b"HERE", raw))
@@ -109,7 +110,7 @@ def test_odd_times_are_read_and_counted(tmp_path: Path):
         "span of zero length or negative": ("train_dia5_utt1",),
         "span below 0.5 s": ("train_dia5_utt1", "train_dia5_utt2"),
         "span of 20 s or more": ("train_dia5_utt3",),
-        "dialogue in which a turn starts before the one it follows": ("train_dia5",),
+        "dialogue in which an utterance starts before the one it follows": ("train_dia5",),
     }
 
 

@@ -83,11 +83,11 @@ def test_extraction_hears_and_sees_the_stretch_and_nothing_else(tmp_path: Path):
     command = ["meld", "--root", str(root), "--partial", "--realigned", str(tables), "--out", str(tmp_path / "out")]
     main(command)
     first, neighbour, _ = place_utterances(Manifest.load(tmp_path / "out"), "train")
-    for turn, seconds, loudest, darkest in ((first, 1.0, 0.1, 20), (neighbour, 0.95, 0.3, 140)):
-        samples = utterance_sound(turn, 30.0).samples
+    for utterance, seconds, loudest, darkest in ((first, 1.0, 0.1, 20), (neighbour, 0.95, 0.3, 140)):
+        samples = utterance_sound(utterance, 30.0).samples
         assert len(samples) == round(seconds * 16_000)
         assert samples[1_000:-1_000].abs().max() == pytest.approx(loudest, rel=0.1)
-        scenes = FaceScene(frames=5, place="spread", side=40, branches="scene").preprocess(turn)["scenes"].float()
+        scenes = FaceScene(frames=5, place="spread", side=40, branches="scene").preprocess(utterance)["scenes"].float()
         assert darkest - 3 < scenes.min()
         assert scenes.max() < darkest + 63
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from m2fnet.corpora.table import COLUMNS, __doc__, read_table
 from m2fnet.errors import CorpusError, ManifestError
 from m2fnet.manifest import Manifest
+from m2fnet.records import LEAK
 
 SMALL = """dialogue,split,speaker,text,label
 a,train,Ann,"Well, hello",joy
@@ -66,6 +67,37 @@ def test_csv_and_jsonl_give_the_same_utterances(tmp_path: Path):
     assert jsonl.label_set == csv.label_set
 
 
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_an_empty_label_set_is_not_an_unlabelled_utterance(tmp_path: Path, suffix: str):
+    sets: list[object] = [["sad", "joy"], [], None, "?", "joy", ["joy", "joy"]]
+    if suffix == "csv":
+        cells = ["sad|joy", "", "?", " ? ", "joy", "joy|joy|"]
+        table = "dialogue,split,text,labels\n" + "".join(f"a,train,x,{cell}\n" for cell in cells)
+    else:
+        table = "".join(json.dumps({"dialogue": "a", "split": "train", "text": "x", "labels": s}) + "\n" for s in sets)
+    manifest = read_table(write_table(tmp_path, table, name=f"own.{suffix}"))
+    assert [u.labels for u in manifest.utterances] == [("sad", "joy"), (), None, None, ("joy",), ("joy",)]
+    assert {u.label for u in manifest.utterances} == {None}
+    assert (manifest.label_set.classes, manifest.label_set.kind) == (("joy", "sad"), "multi")
+    assert manifest.counts()["train"]["labelled"] == 4
+    manifest.save(tmp_path / "out")
+    assert Manifest.load(tmp_path / "out").utterances == manifest.utterances
+
+
+def test_a_json_row_without_the_key_labels_is_unlabelled(tmp_path: Path):
+    rows = [{"labels": ["joy", "sad"]}, {}]
+    table = "".join(json.dumps({"dialogue": "a", "split": "train", "text": "x", **row}) + "\n" for row in rows)
+    manifest = read_table(write_table(tmp_path, table, name="own.jsonl"))
+    assert [u.labels for u in manifest.utterances] == [("joy", "sad"), None]
+
+
+def test_words_for_nothing_are_words_in_a_dialogue(tmp_path: Path):
+    rows = "".join(f"a,train,{word},{word},joy\n" for word in ("NA", "null", "None", "nan"))
+    manifest = read_table(write_table(tmp_path, "dialogue,split,text,speaker,label\n" + rows + "b,train,x,y,sad\n"))
+    assert [u.text for u in manifest.utterances] == [*[u.speaker for u in manifest.utterances][:4], "x"]
+    assert [u.text for u in manifest.utterances][:4] == ["NA", "null", "None", "nan"]
+
+
 def test_missing_media_and_odd_columns_are_reported(tmp_path: Path):
     table = "dialogue,split,audio,label,mood\na,train,here.wav,joy,1\na,train,gone.wav,sad,2\n"
     manifest = read_table(write_table(tmp_path, table, media=["here.wav"]))
@@ -83,7 +115,7 @@ def test_one_clip_in_two_splits_is_a_leak_but_two_spans_of_it_are_not(tmp_path: 
     )
     assert read_table(root).defects == ()
     write_table(tmp_path, head + "a,train,f.mp4,0,1,joy\nb,test,f.mp4,0,1,sad\nc,train,f.mp4,2,3,sad\n")
-    assert [(d.what[:4], d.ids) for d in read_table(root).defects] == [("leak", ("a_0", "b_0"))]
+    assert [(d.kind, d.ids) for d in read_table(root).defects] == [(LEAK, ("a_0", "b_0"))]
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def mean_loudness_and_pitch(emotion):
         sound = speak(voice, emotion, 1.5, np.random.default_rng(seed))
         levels.append(np.sqrt(np.mean(sound**2)))
         spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound)), 4 * RATE))
-        echo = np.fft.irfft(spectrum**2)  # its highest peak lies at the period of the voice
+        echo = np.fft.irfft(spectrum**2)  # its highest peak is at the period of the voice
         pitches.append(RATE / (40 + np.argmax(echo[40:200])))
     return np.median(levels), np.median(pitches)
 
@@ -98,8 +98,8 @@ def test_the_stock_detector_finds_one_face_or_both(shots, tmp_path, detector):
         shoot(tmp_path / "clip.mp4", replace(shot, listener=people))
         boxes, _ = detector.detect(pictures(tmp_path / "clip.mp4")[3])
         found.append(0 if boxes is None else len(boxes))
-    alone, together = found[0::2], found[1::2]
-    assert np.mean(np.array(alone) >= 1) >= 0.95
+    single, together = found[0::2], found[1::2]
+    assert np.mean(np.array(single) >= 1) >= 0.95
     assert np.mean(np.array(together) >= 2) >= 0.8
 
 

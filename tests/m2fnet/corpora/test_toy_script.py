@@ -19,7 +19,7 @@ def lines_of(script, split):
     return [line for scene in script[split] for line in scene]
 
 
-def test_dialogues_have_two_to_four_speakers_and_three_to_ten_turns(script):
+def test_dialogues_have_two_to_four_speakers_and_three_to_ten_utterances(script):
     lengths = {len(scene) for scene in script["train"]}
     assert (min(lengths), max(lengths)) == (3, 10)
     speakers = {len({line.speaker for line in scene}) for scene in script["train"]}
@@ -34,7 +34,7 @@ def test_about_two_fifths_are_neutral_and_no_emotion_is_rare(script):
     assert min(share[emotion] for emotion in EMOTIONS) / total > 0.06
 
 
-def test_emotions_flow_from_turn_to_turn(script):
+def test_emotions_flow_from_one_utterance_to_the_next(script):
     emotions = [[line.emotion for line in scene] for scene in script["train"]]
     share = Counter(emotion for scene in emotions for emotion in scene)
     by_chance = sum((n / share.total()) ** 2 for n in share.values())

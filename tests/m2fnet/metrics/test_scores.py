@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
 
-from m2fnet.metrics.scores import accuracy, class_f1, confusion_tables, macro_f1, majority, score, weighted_f1
+from m2fnet.metrics.counts import count_dialogues
+from m2fnet.metrics.scores import STATISTICS, accuracy, class_f1, macro_f1, majority, score, weighted_f1
 
 CLASSES = ("anger", "fear", "joy", "neutral")
 EMOTION = st.sampled_from(CLASSES)
@@ -85,28 +86,40 @@ def test_always_neutral_scores_what_papers_print_for_meld():
     assert round(100 * found["majority_weighted_f1"], 2) == 31.27
 
 
+def counts_of(labels, predicted, dialogues):
+    return count_dialogues([[label] for label in labels], [[one] for one in predicted], dialogues, CLASSES)
+
+
 @given(st.lists(st.tuples(EMOTION, EMOTION, st.sampled_from("abc")), min_size=1, max_size=40))
-def test_scores_of_confusion_matrices_are_those_of_the_turns(turns):
-    labels, predicted, dialogues = zip(*turns, strict=True)
-    whole = confusion_tables(labels, predicted, dialogues, CLASSES).sum(0)
+def test_scores_of_counts_are_those_of_the_utterances(utterances):
+    labels, predicted, dialogues = zip(*utterances, strict=True)
+    whole = counts_of(labels, predicted, dialogues).sum(0)
     found = score(labels, predicted, CLASSES)
-    assert whole.tolist() == found["confusion"]
     assert weighted_f1(whole) == pytest.approx(f1_score(labels, predicted, average="weighted"))
     assert macro_f1(whole) == pytest.approx(f1_score(labels, predicted, average="macro"))
     assert accuracy(whole) == pytest.approx(accuracy_score(labels, predicted))
     assert class_f1(whole).tolist() == pytest.approx([row["f1"] for row in found["per_class"].values()])
+    assert whole.support.tolist() == [row["support"] for row in found["per_class"].values()]
 
 
-def test_there_is_one_matrix_per_dialogue_in_the_order_of_their_names():
-    tables = confusion_tables(["joy", "fear", "joy"], ["joy", "joy", "anger"], ["b", "a", "b"], CLASSES)
-    assert tables.shape == (2, 4, 4)
-    assert (tables[0, 1, 2], tables[1, 2, 2], tables[1, 2, 0], tables.sum()) == (1, 1, 1, 3)
-    assert accuracy(tables).tolist() == [0, 0.5]  # leading dimensions stay
-    assert class_f1(tables).shape == (2, 4)
+@given(PAIRS)
+def test_one_emotion_per_utterance_has_micro_f1_equal_to_accuracy(pairs):
+    whole = counts_of(*columns(pairs), ["d"] * len(pairs)).sum(0)
+    assert STATISTICS["multi"]["micro_f1"](whole) == pytest.approx(accuracy(whole))
 
 
-def test_what_makes_no_confusion_matrix_is_refused():
-    with pytest.raises(ValueError, match="a label, an answer and a dialogue for each utterance, got 1, 2 and 1"):
-        confusion_tables(["joy"], ["joy", "joy"], ["a"], CLASSES)
+def test_there_are_counts_of_each_dialogue_in_the_order_of_their_names():
+    counts = counts_of(["joy", "fear", "joy"], ["joy", "joy", "anger"], ["b", "a", "b"])
+    assert counts.shape == (2,)
+    assert counts.support.tolist() == [[0, 1, 0, 0], [0, 0, 2, 0]]
+    assert counts.predicted.tolist() == [[0, 0, 1, 0], [1, 0, 1, 0]]
+    assert counts.true_positives.tolist() == [[0, 0, 0, 0], [0, 0, 1, 0]]
+    assert accuracy(counts).tolist() == [0, 0.5]  # leading dimensions stay
+    assert class_f1(counts).shape == (2, 4)
+
+
+def test_what_cannot_be_counted_is_refused():
+    with pytest.raises(ValueError, match="labels, an answer and a dialogue for each utterance, got 1, 2 and 1"):
+        count_dialogues([["joy"]], [["joy"], ["joy"]], ["a"], CLASSES)
     with pytest.raises(ValueError, match="Expected the classes anger, fear, joy, neutral, got rage too"):
-        confusion_tables(["joy"], ["rage"], ["a"], CLASSES)
+        count_dialogues([["joy"]], [["rage"]], ["a"], CLASSES)

@@ -16,7 +16,8 @@ from m2fnet.errors import ModelError
 from m2fnet.files import sha256_of
 from m2fnet.model import load_model
 from m2fnet.model.bounds import WithinWeights
-from m2fnet.records import LabelSet, Problem
+from m2fnet.problems import make_problem
+from m2fnet.records import LabelSet
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def refused(folder):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"width": 10**6}, "network asks for 16,000,000 values at once or too often, but its weights hold"),
+        ({"width": 10**6}, "network asks for 16,000,000 values together or too often, but its weights hold"),
         ({"feedforward": 1e12}, "network asks for 64,000,000,000,000 values"),
         ({"feedforward": 1e400}, "cannot be loaded: "),
         ({"fusion_layers": 10**6}, "network asks for more layers than it has weights for: its weights hold"),
@@ -94,7 +95,7 @@ def test_extractors_as_they_are_stay_within_their_weights(cls, settings, tmp_pat
     [
         lambda: FaceScene(branch_width=10**6),
         lambda: LogMel(mels=10**6, fft=10**6, window=10**6),
-        lambda: Recurrent(Problem(LabelSet("two", ("a", "b")), {"text": 4}), width=4, layers=10**5),
+        lambda: Recurrent(make_problem(LabelSet("two", ("a", "b")), {"text": 4}), width=4, layers=10**5),
         lambda: torch.nn.Sequential(*(torch.nn.Linear(1, 1) for _ in range(10**6))),
     ],
 )

@@ -16,6 +16,7 @@ from m2fnet.errors import M2FNetError, ModelError, UsageError
 from m2fnet.files import sha256_of
 from m2fnet.manifest import Manifest
 from m2fnet.model import assemble, load_model, save_model
+from m2fnet.problems import make_problem
 from m2fnet.store import Store
 
 
@@ -23,13 +24,14 @@ def batch_of(trained_root, split="test"):
     """All dialogues of a split, from the stores."""
     manifest = Manifest.load(trained_root / "manifest")
     stores = {name: Store(trained_root / "embeddings" / name) for name in ("text", "audio")}
-    dialogues = Dialogues(manifest.dialogues(split), stores, manifest.label_set.classes)
+    problem = make_problem(manifest.label_set, {name: store.meta.width for name, store in stores.items()})
+    dialogues = Dialogues(manifest.dialogues(split), stores, problem)
     return dialogues, dialogues.__getitems__(range(len(dialogues)))
 
 
 def logits_of(model, batch):
     with torch.inference_mode():
-        return model.network(batch)
+        return model.network(batch).scores
 
 
 def embeddings_of(model, trained_root):
@@ -129,7 +131,7 @@ def test_no_training_code_is_imported(saved, trained_root):
         "found = {n: torch.stack([v for _, v in embed(e, wanted, Loading(workers=0))])[None]\n"
         "         for n, e in model.extractors.items()}\n"
         "here = torch.ones(1, 2, dtype=torch.bool)\n"
-        "print(model.network({'inputs': found, 'present': dict.fromkeys(found, here), 'valid': here}).shape)\n"
+        "print(model.network({'inputs': found, 'present': dict.fromkeys(found, here), 'valid': here}).scores.shape)\n"
         "print('TRAINING', sorted({'pytorch_lightning', 'lightning', 'torchmetrics'} & set(sys.modules)))\n"
     )
     arguments = [sys.executable, "-c", script, str(saved), str(trained_root / "manifest")]
@@ -379,7 +381,7 @@ def test_an_extractor_elsewhere_has_to_be_named(run_folder, trained_root, tmp_pa
     assert assemble(copy, {"text": text, "audio": audio}).config["network"]["widths"] == {"text": 16, "audio": 6}
     with pytest.raises(ModelError, match=r"The weights in .* have SHA-256 .*, but the text embeddings of .* were made"):
         assemble(copy, {"text": audio})
-    with pytest.raises(UsageError, match="takes text, audio, no visual; leave that extractor out"):
+    with pytest.raises(UsageError, match="has the streams text, audio, not visual; drop that --extractor"):
         assemble(copy, {"visual": audio})
 
 

@@ -11,7 +11,8 @@ from m2fnet.errors import ModelError, UsageError
 from m2fnet.model import load_model, save_model
 from m2fnet.model.onnx import export_onnx
 from m2fnet.model.record import Model
-from m2fnet.records import LabelSet, Problem
+from m2fnet.problems import make_problem
+from m2fnet.records import LabelSet
 
 LABELS = LabelSet("three", ("neutral", "joy", "anger"))
 WIDTHS = {"text": 12, "audio": 8, "visual": 10}
@@ -34,7 +35,7 @@ def model_of(name, widths=WIDTHS, extractors=None, **settings):
     """A model of the network ``name`` with random weights."""
     torch.manual_seed(0)
     settings = {"class_path": f"dialog.models.{name}", "init_args": SMALL[name] | settings}
-    network = build(settings, Problem(LABELS, widths), "a test").eval()
+    network = build(settings, make_problem(LABELS, widths), "a test").eval()
     return Model(LABELS, extractors or {}, network, {"network": {**settings, "widths": widths}, "temperature": 1.0})
 
 
@@ -77,7 +78,7 @@ def test_the_dialogue_network_answers_the_same(name, settings, onnxruntime, tmp_
     cases = [batch_of(*case, seed=seed) for seed, case in enumerate(lengths)]
     for batch in (*cases, *map(everywhere_without, WIDTHS)):
         with torch.inference_mode():
-            expected = model.network(batch)
+            expected = model.network(batch).scores
         torch.testing.assert_close(answer(onnxruntime, path, batch), expected, rtol=0, atol=1e-4)
 
 
@@ -114,23 +115,23 @@ def test_a_model_carries_its_onnx_files(run_folder, tmp_path, capsys):
 def test_a_network_that_cannot_be_written_is_named(tmp_path):
     torch.manual_seed(0)
     settings = {"class_path": "dialog.models.recurrent.Recurrent", "init_args": {"width": 4}}
-    network = build(settings, Problem(LABELS, WIDTHS), "a test").eval()
+    network = build(settings, make_problem(LABELS, WIDTHS), "a test").eval()
     model = Model(LABELS, {}, network, {"network": {**settings, "widths": WIDTHS}, "temperature": 1.0})
-    with pytest.raises(ModelError, match=r"network cannot be written as ONNX: .* Leave out --onnx."):
+    with pytest.raises(ModelError, match=r"network cannot be written as ONNX: .* Drop --onnx."):
         export_onnx(model, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_answer_that_differs_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("m2fnet.model.onnx.TOLERANCE", -1.0)
-    with pytest.raises(ModelError, match="network answers otherwise as ONNX, by up to"):
+    with pytest.raises(ModelError, match="network gives other results as ONNX, by up to"):
         export_onnx(model_of("per_utterance.PerUtterance"), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_the_packages_the_error_says_what_to_install(model, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "onnxscript" else True)
+    monkeypatch.setattr("m2fnet.model.onnx.find_spec", lambda name: None if name == "onnxscript" else True)
     with pytest.raises(UsageError, match=r"--onnx needs onnxscript; install them with `pip install 'm2fnet\[onnx\]'`"):
         save_model(model, tmp_path / "model", "card", onnx=True)
     assert list(tmp_path.iterdir()) == []

@@ -66,7 +66,11 @@ def test_the_network_gets_the_whole_conversation_as_one_dialogue():
     )
     inputs, present = {"text": letters[None]}, {"text": torch.ones(1, 5, dtype=torch.bool)}
     with torch.inference_mode():
-        expected = model.network({"inputs": inputs, "present": present, "valid": present["text"]})[0].softmax(-1)
+        expected = (
+            model.network({"inputs": inputs, "frames": {}, "present": present, "valid": present["text"]})
+            .scores[0]
+            .softmax(-1)
+        )
     torch.testing.assert_close(probabilities(Pipeline(model)(segments=utterances)), expected, atol=CLOSE, rtol=0)
 
 

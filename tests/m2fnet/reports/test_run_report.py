@@ -37,20 +37,20 @@ def test_the_report_holds_the_scores_of_both_splits_and_what_identifies_the_run(
     report = json.loads((written / "report.json").read_text(encoding="utf-8"))
     labelled = [row for row in predictions() if row.label is not None]
     labels, predicted = [row.label for row in labelled], [row.predicted for row in labelled]
-    assert report["test.weighted_f1"] == pytest.approx(f1_score(labels, predicted, average="weighted"))
-    assert report["test.accuracy"] == pytest.approx(accuracy_score(labels, predicted))
-    assert report["test.macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
-    assert report["test.majority_weighted_f1"] == pytest.approx(
+    assert report["test"]["weighted_f1"] == pytest.approx(f1_score(labels, predicted, average="weighted"))
+    assert report["test"]["accuracy"] == pytest.approx(accuracy_score(labels, predicted))
+    assert report["test"]["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"))
+    assert report["test"]["majority_weighted_f1"] == pytest.approx(
         f1_score(labels, ["neutral"] * len(labels), average="weighted")
     )
-    assert report["test.n"] == len(labelled)
-    assert set(report["test.per_class"]) == set(CLASSES)
-    low, high = report["test.weighted_f1_interval"]
-    assert low < report["test.weighted_f1"] < high
+    assert report["test"]["n"] == len(labelled)
+    assert set(report["test"]["per_class"]) == set(CLASSES)
+    low, high = report["test"]["weighted_f1_interval"]
+    assert low < report["test"]["weighted_f1"] < high
     assert FACTS.items() <= report.items()
     assert report["classes"] == list(CLASSES)
     assert {f"test.{key}": value for key, value in report["test"].items()}.items() <= report.items()
-    assert report["dev.n"] == sum(row.label is not None for row in predictions(20, seed=1))
+    assert report["dev"]["n"] == sum(row.label is not None for row in predictions(20, seed=1))
 
 
 def test_context_turns_are_neither_scored_nor_written(written):
@@ -69,7 +69,7 @@ def test_every_test_dialogue_has_its_own_scores(written):
         "accuracy": accuracy_score(labels, predicted),
         "n": 4,
     }
-    assert sum(row["n"] for row in report["per_dialogue"].values()) == report["test.n"]
+    assert sum(row["n"] for row in report["per_dialogue"].values()) == report["test"]["n"]
 
 
 def test_a_dialogue_without_a_label_has_no_scores():
@@ -81,7 +81,7 @@ def test_a_dialogue_without_a_label_has_no_scores():
 def test_few_dialogues_have_no_interval(tmp_path):
     few = predictions(20)  # five dialogues
     report = write_report(tmp_path, FACTS, {"dev": few, "test": few}, TRAINING, CLASSES)
-    assert report["test.weighted_f1_interval"] is None
+    assert report["test"]["weighted_f1_interval"] is None
     assert "(too few dialogues for an interval)" in (tmp_path / "report.md").read_text(encoding="utf-8")
 
 
@@ -90,8 +90,8 @@ def test_the_page_says_what_the_numbers_say(written):
     page = (written / "report.md").read_text(encoding="utf-8")
     assert page.startswith("# tiny: text + audio, seed 3\n")
     assert f"Weighted F1 on test **{percent(report['test.weighted_f1'])}**" in page
-    assert percent(report["test.majority_weighted_f1"]) in page
-    low, high = report["test.weighted_f1_interval"]
+    assert percent(report["test"]["majority_weighted_f1"]) in page
+    low, high = report["test"]["weighted_f1_interval"]
     assert f"{percent(low)} to {percent(high)}" in page
     joy = report["test"]["per_class"]["joy"]
     assert f"| joy | {joy['support']} | {percent(joy['f1'])} | {percent(joy['precision'])}" in page

@@ -124,7 +124,7 @@ def test_a_damaged_provenance_is_one_sentence(dialog, capsys, text):
     assert dialog("fit") == FAILED
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("m2fnet dialog")]
     assert "run/provenance.json" in line
-    assert line.endswith("it cannot be told what it was made from.")
+    assert line.endswith("what it was made from is unknown.")
 
 
 def test_the_state_of_a_checkout_is_noted(tmp_path, monkeypatch):

@@ -154,7 +154,8 @@ HOSTILE = {
     "the number type 'O8'": pickle.dumps(np.array([{}], dtype=object)),
     "the number type 'V12'": pickle.dumps(np.zeros(2, dtype="f4,f8")),
     "the number type '1000000000f8'": named("numpy", "dtype") + b"(S'1000000000f8'\ntR.",
-    "an array of a class of its own": named("numpy.core.multiarray", "_reconstruct") + b"(S'x'\n(I0\ntS'b'\ntR.",
+    "an array of another class than numpy's own": named("numpy.core.multiarray", "_reconstruct")
+    + b"(S'x'\n(I0\ntS'b'\ntR.",
     "a tuple as a key": pickle.dumps({(1, 2): 3}),
     "a set of a dict": named("builtins", "set") + b"(}tR.",
 }

@@ -230,10 +230,80 @@ def test_unknown_ids_are_refused_with_the_command_to_run(tmp_path, manifest):
         store["u9"]
 
 
-def test_sequences_do_not_make_a_matrix(tmp_path, manifest):
+def test_sequences_do_not_make_a_matrix_and_vectors_no_sequences(tmp_path, manifest):
     store = write(tmp_path / "s", manifest, make_vectors(manifest, "frame"), resolution="frame")
     with pytest.raises(StoreError, match="holds sequences of vectors"):
         store.matrix(["u0"])
+    with pytest.raises(StoreError, match="holds one vector per utterance, expected sequences; use `matrix`"):
+        write(tmp_path / "v", manifest, make_vectors(manifest)).sequences(["u0"])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shard_bytes", [1, 150, 2**20])
+@given(order=st.permutations(range(6)), count=st.integers(0, 6))
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_sequences_are_the_frames_of_each_utterance_in_the_asked_order(
+    tmp_path_factory, manifest, dtype, shard_bytes, order, count
+):
+    vectors = make_vectors(manifest, "frame", dtype)
+    del vectors["u3"]
+    store = write(
+        tmp_path_factory.mktemp("s"), manifest, vectors, dtype=dtype, resolution="frame", shard_bytes=shard_bytes
+    )
+    ids = [f"u{n}" for n in order[:count]]
+    sequences = store.sequences(ids)
+    assert len(sequences) == count
+    assert sequences.present.tolist() == [name in vectors for name in ids]
+    assert sequences.values.dtype == DTYPES[dtype]
+    nothing = torch.zeros(0, WIDTH, dtype=DTYPES[dtype])
+    for place, name in enumerate(ids):
+        assert torch.equal(sequences[place], vectors.get(name, nothing))
+
+
+def test_neighbours_on_disk_are_a_view_of_the_map_and_others_a_copy_of_what_was_asked_for(tmp_path, manifest):
+    store = write(tmp_path / "s", manifest, make_vectors(manifest, "frame"), resolution="frame")
+    (shard,) = store._shards
+    inside = range(shard.data_ptr(), shard.data_ptr() + shard.nbytes)
+    assert store.sequences(["u1", "u2", "u3"]).values.data_ptr() == shard[1:].data_ptr()
+    copied = store.sequences(["u2", "u1"]).values
+    assert copied.data_ptr() not in inside
+    assert copied.untyped_storage().nbytes() == copied.nbytes
+
+
+def test_padded_sequences_are_zero_behind_their_ends(tmp_path, manifest):
+    vectors = make_vectors(manifest, "frame")
+    del vectors["u4"]
+    sequences = write(tmp_path / "s", manifest, vectors, resolution="frame").sequences(["u0", "u1", "u2", "u4"])
+    padded, frames = sequences.padded(torch.tensor([[1, 0, -1], [3, 1, 0]]))
+    assert padded.shape == (2, 3, 2, WIDTH)
+    assert frames.sum(-1).tolist() == [[2, 1, 0], [0, 2, 1]]
+    assert torch.equal(padded[0, 0], vectors["u1"])
+    assert torch.equal(padded[1, 2, 0], vectors["u0"][0])
+    assert not padded[~frames].any()
+    assert sequences.padded(torch.tensor([3, -1]))[0].shape == (2, 1, WIDTH)  # nothing there is still a batch
+
+
+def test_a_store_is_a_table(tmp_path, manifest):
+    vectors = make_vectors(manifest)
+    del vectors["u2"]
+    table = write(tmp_path / "s", manifest, vectors).to_pandas()
+    assert table.index.name == "id"
+    assert list(table.columns) == ["present", "reason", *range(WIDTH)]
+    assert table.loc["u4", range(WIDTH)].tolist() == pytest.approx(vectors["u4"].tolist())
+    assert (table["present"].sum(), table["reason"].count()) == (5, 1)
+    assert table.loc["u2", "reason"] == "decode: no picture"
+    assert table.loc["u2", range(WIDTH)].isna().all()
+
+
+def test_a_store_of_sequences_is_a_table_with_a_row_per_frame(tmp_path, manifest):
+    vectors = make_vectors(manifest, "frame")
+    del vectors["u2"]
+    table = write(tmp_path / "s", manifest, vectors, resolution="frame").to_pandas()
+    assert table.index.names == ["id", "frame"]
+    assert len(table) == sum(map(len, vectors.values())) + 1
+    assert torch.equal(torch.tensor(table.loc["u5", range(WIDTH)].to_numpy()), vectors["u5"])
+    assert table.loc["u2", "reason"].tolist() == ["decode: no picture"]
+    assert table.loc["u2", range(WIDTH)].isna().all(axis=None)
 
 
 def test_a_folder_without_store_and_a_newer_format_are_refused(tmp_path, manifest):

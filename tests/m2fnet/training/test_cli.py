@@ -1,4 +1,4 @@
-"""What every training command shares, seen through `m2fnet dialog`; that of dialogue networks is tested in tests/dialog."""
+"""What every training command shares, seen through `m2fnet dialog`; its own results are tested in tests/dialog."""
 
 import pickle
 import re

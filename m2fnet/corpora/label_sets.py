@@ -1,0 +1,28 @@
+"""The label sets of the corpora that the project knows: the only place that names their emotions.
+
+A label's place is its class number. For `MELD` and `IEMOCAP6` it is also the number in the feature pickles that papers
+publish (conv-emotion and all that descend from it), so the order must never change.
+"""
+
+from m2fnet.records import LabelSet
+
+MELD = LabelSet("meld", ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"))
+TOY = LabelSet("toy", ("neutral", "joy", "anger", "sadness", "surprise"))
+TOY_SETS = LabelSet("toy-sets", ("joy", "anger", "sadness", "surprise"), "multi")  # () is neutral
+IEMOCAP6 = LabelSet("iemocap6", ("happy", "sad", "neutral", "angry", "excited", "frustrated"))
+IEMOCAP4 = LabelSet("iemocap4", ("neutral", "happy", "angry", "sad"))
+
+# IEMOCAP's evaluation files write the emotions in three letters
+IEMOCAP_NAMES = {
+    "hap": "happy", "sad": "sad", "neu": "neutral", "ang": "angry", "exc": "excited", "fru": "frustrated",
+}  # fmt: skip
+
+
+def published_label_sets() -> dict[str, LabelSet]:
+    """Label set by name, of those whose class numbers are the numbers in published feature pickles.
+
+    Example:
+        >>> published_label_sets()["iemocap6"].classes
+        ('happy', 'sad', 'neutral', 'angry', 'excited', 'frustrated')
+    """
+    return {label_set.name: label_set for label_set in (MELD, IEMOCAP6)}

@@ -1,0 +1,89 @@
+"""Sequences of vectors of several utterances: one flat tensor with offsets, padded only for the batch that asks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Place = tuple[int, int, int]  # shard, first row, number of rows
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """The frames of U utterances, one utterance after another.
+
+    Attributes:
+        values: (N, D) all frames, in the stored number type.
+        offsets: (U + 1,) the frames of utterance ``u`` are ``values[offsets[u] : offsets[u + 1]]``.
+        present: (U,) as bool; an absent utterance has no frames.
+
+    Example:
+        >>> sequences = Sequences(torch.arange(6.0).reshape(3, 2), torch.tensor([0, 1, 1, 3]), torch.tensor([1, 0, 1]) > 0)
+        >>> sequences[2]
+        tensor([[2., 3.],
+                [4., 5.]])
+        >>> sequences.lengths
+        tensor([1, 0, 2])
+    """
+
+    values: Tensor
+    offsets: Tensor
+    present: Tensor
+
+    def __len__(self) -> int:
+        """Number of utterances U."""
+        return len(self.present)
+
+    def __getitem__(self, utterance: int) -> Tensor:
+        """Frames (T, D) of one utterance, without a copy."""
+        return self.values[self.offsets[utterance] : self.offsets[utterance + 1]]
+
+    @property
+    def lengths(self) -> Tensor:
+        """Number of frames of each utterance, (U,)."""
+        return self.offsets.diff()
+
+    def padded(self, utterances: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames (..., T, D) as float32, zero behind an utterance's end, and which frames are real, (..., T) as bool.
+
+        T is the length of the longest of these utterances, at least 1. Only their frames are read.
+
+        Args:
+            utterances: numbers of utterances, of any shape (...); -1 for padding, which has no frames.
+
+        Example:
+            >>> sequences = Sequences(torch.ones(3, 2), torch.tensor([0, 1, 3]), torch.tensor([True, True]))
+            >>> values, frames = sequences.padded(torch.tensor([[1, 0, -1]]))
+            >>> values.shape, frames.tolist()
+            (torch.Size([1, 3, 2, 2]), [[[True, True], [True, False], [False, False]]])
+        """
+        lengths = self.lengths[utterances] * (utterances >= 0)
+        steps = torch.arange(max(1, int(lengths.max())))
+        frames = steps < lengths[..., None]  # (..., T)
+        padded = torch.zeros(*frames.shape, self.values.shape[1])
+        padded[frames] = self.values[(self.offsets[utterances][..., None] + steps)[frames]].float()
+        return padded, frames
+
+
+def gather(shards: Sequence[Tensor], places: Sequence[Place | None], width: int) -> Sequences:
+    """The sequences at ``places`` (None: absent): a view of the shard if they follow each other there, else a copy.
+
+    Args:
+        shards: (rows, D) each, mapped from disk.
+        places: of the utterances, in the wanted order.
+        width: D.
+    """
+    spans: list[Place] = []  # of frames that follow each other on disk
+    for shard, row, rows in filter(None, places):
+        if spans and spans[-1][0] == shard and sum(spans[-1][1:]) == row:
+            spans[-1] = (shard, spans[-1][1], spans[-1][2] + rows)
+        else:
+            spans.append((shard, row, rows))
+    parts = [shards[shard][row : row + rows] for shard, row, rows in spans]
+    if not parts:
+        parts = [shards[0][:0] if shards else torch.zeros(0, width)]
+    values = parts[0] if len(parts) == 1 else torch.cat(parts)
+    lengths = [0 if place is None else place[2] for place in places]
+    present = torch.tensor([place is not None for place in places], dtype=torch.bool)
+    return Sequences(values, torch.tensor([0, *lengths]).cumsum(0), present)
