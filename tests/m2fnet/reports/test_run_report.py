@@ -15,7 +15,7 @@ TRAINING = ["neutral", "neutral", "joy"]
 
 
 def predictions(count=40, seed=0):
-    """About two of three right, in dialogues of four turns; every seventh turn is unlabelled context."""
+    """About two of three right, in dialogues of four utterances; every seventh is unlabelled context."""
     draw = np.random.default_rng(seed)
     rows = []
     for n in range(count):
@@ -108,7 +108,7 @@ def test_the_confusion_matrix_is_drawn_with_the_diagonal_darkest(tmp_path, class
     table = (9 * np.eye(len(classes), dtype=int) + 1).tolist()
     draw_confusion(tmp_path / "picture.png", table, classes)
     picture = imread(tmp_path / "picture.png")[..., :3].mean(-1)
-    picture = picture[:, picture.shape[1] // 2 :]  # the shares, beside the counts
+    picture = picture[:, picture.shape[1] // 2 :]  # the shares, next to the counts
     height, width = picture.shape
     assert min(height, width) > 300
     blue = np.argwhere((picture < 0.75) & (picture > 0.25))
