@@ -71,7 +71,8 @@ class DialogueCLI(RunCLI):
         if not self.config[self.subcommand].quiet:
             print_rank_zero(page)
         print_rank_zero(
-            f"Report: {self.run / 'report.md'}, {self.run / 'report.json'}; predictions: {self.run / 'predictions.jsonl'}."
+            f"Report: {self.run / 'report.md'}, {self.run / 'report.json'}; "
+            f"predictions: {self.run / 'predictions.jsonl'}."
         )
 
     def _report(

@@ -32,7 +32,7 @@ class Grouping:
 def groups(dialogues: Sequence[Dialogue], grouping: Grouping) -> dict[str, list[str]]:
     """Group -> ids of its labelled utterances, in the order of ``grouping.names``; groups without one are not in it.
 
-    Positions, lengths, speakers and previous utterances count every utterance of a dialogue, also those without a label.
+    Positions, lengths, speakers and previous utterances count every utterance of a dialogue, labelled or not.
 
     Example:
         >>> utterances = [Utterance(f"u{n}", "tiny", "test", "d", n, label="joy") for n in range(2)]
