@@ -1,8 +1,9 @@
 """Tested runs and settings as reports read them: every file is checked, and only like is compared with like."""
 
 import math
+from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,12 @@ def collect(folders: Sequence[Path]) -> list[TestedSetting]:
             groups.append([run])
         else:
             same.append(run)
-    return [_setting(members) for members in groups]
+    settings = [_setting(members) for members in groups]
+    names = Counter(setting.name for setting in settings)
+    return [
+        setting if names[setting.name] == 1 else replace(setting, name=str(setting.runs[0].folder))
+        for setting in settings
+    ]
 
 
 def what_differs(settings: Sequence[TestedSetting]) -> dict[str, dict[str, str]]:
