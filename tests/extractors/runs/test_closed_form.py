@@ -36,8 +36,9 @@ def test_single_equals_batched_equals_read_by_workers(class_path, corpus, tmp_pa
 @pytest.mark.parametrize("class_path", SMALL)
 def test_a_fit_knows_only_the_training_split(class_path, corpus, changed, tmp_path):
     other = changed(
-        lambda u: u.split != "train", text="other words", label=None, audio="train0_0.mp4", video="train0_0.mp4"
-    )
+        lambda u: u.split != "train",
+        text="other words", label=None, labels=None, audio="train0_0.mp4", video="train0_0.mp4",
+    )  # fmt: skip
     for name, manifest in {"a": corpus, "b": other}.items():
         fitted.fit(dataclasses.replace(settings_of(class_path, tmp_path), run=tmp_path / name), manifest, Loading())
     for file in ("fitted.safetensors", "vocabulary.json"):
