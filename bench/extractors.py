@@ -27,7 +27,7 @@ import transformers
 from _table import Row, finish, parser
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from extractors.audio.augment import Augment, Chance
+from extractors.audio.augment import Augment, RandomValue
 from extractors.audio.mel_resnet import MelResNet
 from extractors.data import ExtractorData
 from extractors.task import ExtractorTask, LossWeights
@@ -98,7 +98,10 @@ def mel_row(count: int, device: str) -> Row:
     """Clips per second from waveforms to three-channel spectrograms, stretched and with noise at times."""
     half = 0.5
     augment = Augment(
-        stretch=Chance(half, 0.8, 1.25), shift=None, gain=Chance(half, -6.0, 6.0), noise=Chance(half, 5.0, 40.0)
+        stretch=RandomValue(half, 0.8, 1.25),
+        shift=None,
+        gain=RandomValue(half, -6.0, 6.0),
+        noise=RandomValue(half, 5.0, 40.0),
     )
     net = MelResNet(crop_seconds=SECONDS, augment=augment).to(device).train()
     clips = torch.randn(count, round(RATE * SECONDS), generator=torch.Generator().manual_seed(0)) / 10

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchaudio.functional import compute_deltas
 from torchaudio.transforms import MelScale, Spectrogram
 
-from extractors.audio.augment import warped
+from extractors.audio.augment import time_warp
 from m2fnet.media.audio import RATE
 
 CHANNELS = 3
@@ -60,7 +60,7 @@ class LogMel(nn.Module):
             power = spectrum.real.square() + spectrum.imag.square()  # three times faster than abs of complex numbers
             bands = self._bands(power)
             if tempos is not None:
-                bands = warped(bands, tempos, int(frames.max()))
+                bands = time_warp(bands, tempos, int(frames.max()))
             bands = (bands + _FLOOR).log().mT
         if self.channels == "copy":
             return bands[:, None].expand(-1, CHANNELS, -1, -1), frames

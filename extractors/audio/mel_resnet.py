@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torchvision.models import resnet18
 from torchvision.models.resnet import BasicBlock
 
-from extractors.audio.augment import Augment, masked
+from extractors.audio.augment import Augment, spec_augment
 from extractors.audio.log_mel import CHANNELS, LogMel
 from extractors.audio.waveform import WaveformExtractor
 
@@ -88,7 +88,7 @@ class MelResNet(WaveformExtractor):
         """The same in training, stretched in time frame by frame."""
         pictures, frames = self.spectrogram(sound, self.crops(sound), tempos)
         if self.augment.masks is not None:
-            pictures = masked(pictures, self.augment.masks, generator)
+            pictures = spec_augment(pictures, self.augment.masks, generator)
         return pictures, frames
 
     def encode(self, signal: Tensor, lengths: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from extractors.audio.augment import Augment, played, training_sound
+from extractors.audio.augment import Augment, augment_waveforms, time_stretch
 from extractors.audio.sound import utterance_sound
 from extractors.base import Extractor, PlacedUtterance, Sample, next_generator
 from m2fnet.media.audio import RATE
@@ -62,7 +62,7 @@ class WaveformExtractor(Extractor):
 
     def represent_played(self, sound: Tensor, tempos: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
         """The same in training, where ``self.crop`` samples are heard of sound (B, N) played at tempos (B, 2)."""
-        return self.represent(played(sound, tempos, self.crop), self.crops(sound))
+        return self.represent(time_stretch(sound, tempos, self.crop), self.crops(sound))
 
     def crops(self, sound: Tensor) -> Tensor:
         """Lengths (B,) of what is heard in training."""
@@ -110,5 +110,5 @@ class WaveformExtractor(Extractor):
     def _hear_some(self, samples: Tensor, lengths: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor]:
         if generator is None:
             return self.represent(samples, lengths)
-        sound, tempos = training_sound(samples, lengths, self.crop, self.augment, generator)
+        sound, tempos = augment_waveforms(samples, lengths, self.crop, self.augment, generator)
         return self.represent_played(sound, tempos, generator)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from extractors.base import FIT_AGAIN, FittedExtractor, PlacedUtterance, Sample
 from extractors.extraction.embedding import Loading, embed, embed_samples, names_dead_workers, place_utterances, read
-from extractors.runs.settings import Settings, read_settings
+from extractors.runs.settings import Settings, extractor_class, read_settings
 from m2fnet.errors import RunError, UsageError
 from m2fnet.files import read_json, replaced, sha256_of, write_json, write_text
 from m2fnet.manifest import Manifest
@@ -110,8 +111,13 @@ def is_fit_of(run: Path, settings: Settings, manifest: Manifest) -> bool:
     if not (run / REPORT).is_file():
         return False
     found = read_json(run / REPORT, RunError, FIT_AGAIN).get("extractor")
+    if not isinstance(found, dict) or found.get("class_path") != settings.extractor["class_path"]:
+        return False
+    defaults = signature(extractor_class(found["class_path"])).parameters
+    younger = {name: defaults[name].default for name in settings.extractor["init_args"]}  # than the fit
+    found = {**found, "init_args": {**younger, **found.get("init_args", {})}}
     wanted = {**settings.extractor, "seed": settings.seed, "fitted_on": manifest.sha256}
-    return isinstance(found, dict) and {name: found.get(name) for name in wanted} == wanted
+    return {name: found.get(name) for name in wanted} == wanted
 
 
 @names_dead_workers

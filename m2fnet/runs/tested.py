@@ -20,6 +20,7 @@ from m2fnet.runs.folder import differences, settings_of_a_run
 
 PREDICTIONS = {"dev": "predictions_dev.jsonl", "test": "predictions.jsonl"}
 _FACTS = ("corpus", "manifest_sha256", "modalities", "select", "seed", "classes", "dev", "test")
+_HAS_SETS = "The utterances of {} have sets of emotions; this needs one emotion per utterance."
 
 Scored = ScoredPrediction | ScoredLabelSet
 
@@ -75,9 +76,7 @@ class TestedRun:
         """
         single = tuple(one for one in self.scored if isinstance(one, ScoredPrediction))
         if len(single) < len(self.scored):
-            raise UsageError(
-                f"The utterances of {self.folder} have sets of emotions; this needs one emotion per utterance."
-            )
+            raise UsageError(_HAS_SETS.format(self.folder))
         return single
 
     def counts(self, ids: Collection[str] | None = None) -> Counts:
@@ -191,6 +190,9 @@ def read_predictions(folder: Path, split: str, classes: Sequence[str]) -> tuple[
     Raises:
         UsageError: if the file is absent or a line of it is not a prediction with one probability per class.
     """
+    report = folder / "report.json"
+    if report.is_file() and kind_of(read_json(report, UsageError, _advice(folder))) == "multi":
+        raise UsageError(_HAS_SETS.format(folder))
     found = read_scored(folder, split, classes, "single")
     return tuple(one for one in found if isinstance(one, ScoredPrediction))
 

@@ -45,8 +45,8 @@ def test_fit_then_test_writes_a_report_that_scikit_learn_agrees_with(dialog, tmp
     labels, predicted = [row["label"] for row in rows], [row["predicted"] for row in rows]
     assert report["test"]["weighted_f1"] == pytest.approx(f1_score(labels, predicted, average="weighted"), abs=1e-6)
     assert report["test"]["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"), abs=1e-6)
-    assert report["test"]["n"] == len(rows) == report["test"]["n"]
-    assert report["test"]["weighted_f1"] == report["test"]["weighted_f1"]
+    assert report["test"]["n"] == len(rows)
+    assert not [key for key in report if "." in key]  # every score is in the report once
     assert all(sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-5) for row in rows)
     assert all(max(row["probabilities"], key=row["probabilities"].get) == row["predicted"] for row in rows)
     assert report["seed"] == 3

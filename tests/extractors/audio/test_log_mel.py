@@ -1,5 +1,6 @@
 """Mel spectrograms: torchaudio's numbers, three channels, and no trace of padding."""
 
+import librosa
 import pytest
 import torch
 from safetensors.torch import load_model, save_model
@@ -22,6 +23,16 @@ def test_what_lies_behind_a_clip_does_not_change_it(channels, count):
     beside, lengths = spectrogram(padded[None], torch.tensor([count]))
     assert frames.tolist() == lengths.tolist() == [count // 160 + 1] == [alone.shape[3]]
     torch.testing.assert_close(beside[..., : frames[0]], alone, atol=1e-5, rtol=0)
+
+
+def test_the_bands_are_those_of_librosa():
+    sound = noise(16_000) + 0.2 * torch.sin(2 * torch.pi * 220 * torch.arange(16_000) / 16_000)
+    power = librosa.feature.melspectrogram(
+        y=sound.numpy(), sr=16_000, n_fft=1024, win_length=400, hop_length=160, n_mels=128, pad_mode="constant",
+        fmin=0.0, fmax=8_000.0, htk=True, norm=None,
+    )  # fmt: skip
+    bands = LogMel(channels="copy")(sound[None], torch.tensor([16_000]))[0][0, 0]
+    torch.testing.assert_close(bands, torch.from_numpy(power + 1e-6).log(), atol=1e-3, rtol=0)
 
 
 def test_the_channels_are_the_spectrogram_and_its_changes():

@@ -8,14 +8,14 @@ import torch
 from tiny_media import tone, write_pictures, write_sound
 from torchvision.models import resnet18
 
-from extractors.audio.augment import Augment, Chance, Masks
+from extractors.audio.augment import Augment, RandomValue, SpecAugment
 from extractors.audio.mel_resnet import MaskedResNet18, MelResNet
 from extractors.extraction.embedding import Loading, embed, place_utterances
 from m2fnet.manifest import Manifest
 from m2fnet.records import LabelSet, Utterance
 from m2fnet.store import Missing
 
-NOISE = Augment(noise=Chance(1.0, 10.0, 20.0), masks=Masks(0.5, 8, 8))
+NOISE = Augment(noise=RandomValue(1.0, 10.0, 20.0), masks=SpecAugment(0.5, 8, 8))
 
 
 def small(**settings):
@@ -69,7 +69,7 @@ def test_the_paper_s_size_is_the_default():
 
 @pytest.mark.slow
 def test_it_can_learn_eight_clips_by_heart():
-    net = small(augment=Augment(gain=Chance(0.5, -3.0, 3.0))).train()
+    net = small(augment=Augment(gain=RandomValue(0.5, -3.0, 3.0))).train()
     time = torch.arange(8_000) / 16_000
     batch = net.collate([{"samples": 0.3 * torch.sin(2 * math.pi * 150 * 1.4**n * time)} for n in range(8)])
     truth = torch.arange(8) % 4
@@ -139,7 +139,7 @@ def test_half_precision_comes_close():
 
 def test_settings_of_augmentation_reach_the_network():
     batch = small().collate(clips(9_000, 4_000))
-    outputs = [small(augment=augment).train()(batch) for augment in (None, NOISE, Augment(gain=Chance(1.0, 6, 6)))]
+    outputs = [small(augment=augment).train()(batch) for augment in (None, NOISE, Augment(gain=RandomValue(1.0, 6, 6)))]
     assert not torch.equal(outputs[0], outputs[1])
     assert not torch.equal(outputs[0], outputs[2])
 
@@ -189,7 +189,7 @@ def test_every_odd_sound_is_an_embedding_or_missing_with_a_reason(tmp_path):
 
 
 def test_training_on_odd_sounds_gives_no_nan():
-    net = small(augment=dataclasses.replace(NOISE, stretch=Chance(1.0, 0.8, 1.25))).train()
+    net = small(augment=dataclasses.replace(NOISE, stretch=RandomValue(1.0, 0.8, 1.25))).train()
     samples = [{"samples": torch.zeros(3_000)}, {"samples": torch.ones(1)}, *clips(20_000)]
     embeddings = net(net.collate(samples))
     embeddings.sum().backward()

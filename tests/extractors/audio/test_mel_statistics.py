@@ -3,6 +3,8 @@
 import math
 import wave
 
+import librosa
+import numpy as np
 import pytest
 import torch
 
@@ -28,6 +30,36 @@ def test_pitch_statistics_follow_the_pitch():
     low, high = (extractor.statistics(0.5 * torch.sin(2 * math.pi * hertz * time)) for hertz in (110.0, 220.0))
     is_pitch = slice(-9, -8)  # mean log pitch: the first of five numbers, before the four of rhythm
     torch.testing.assert_close(high[is_pitch] - low[is_pitch], torch.tensor([math.log(2)]), atol=0.03, rtol=0)
+
+
+def test_statistics_of_the_bands_and_their_energy_are_those_of_librosa():
+    generator = torch.Generator().manual_seed(0)
+    swell = torch.linspace(0.05, 0.5, 32_000)
+    sound = swell * torch.sin(2 * math.pi * 220 * torch.arange(32_000) / 16_000)
+    sound += 0.01 * torch.randn(32_000, generator=generator)
+    power = librosa.feature.melspectrogram(
+        y=sound.numpy(), sr=16_000, n_fft=400, hop_length=160, n_mels=40, pad_mode="reflect", htk=True, norm=None
+    )
+    bands, statistics = np.log(power + 1e-7), MelStatistics().statistics(sound).numpy()
+    percentiles = np.quantile(bands, (0.1, 0.5, 0.9), axis=1).flatten()
+    changes = np.diff(bands)
+    expected = np.concatenate([bands.mean(1), bands.std(1), percentiles, changes.std(1), np.abs(changes).mean(1)])
+    np.testing.assert_allclose(statistics[: 7 * 40], expected, atol=2e-3)
+    # the mel filters together pass about everything, so their energy follows the root mean square
+    rms = np.log(librosa.feature.rms(y=sound.numpy(), frame_length=400, hop_length=160, pad_mode="reflect")[0] ** 2)
+    _, deviation, low, _, high = statistics[7 * 40 : 7 * 40 + 5]
+    assert deviation == pytest.approx(rms.std(), rel=0.05)
+    assert high - low == pytest.approx(np.subtract(*np.quantile(rms, (0.9, 0.1))), rel=0.05)
+
+
+def test_the_pitch_of_pyin_is_taken_where_it_is_asked_for():
+    time = torch.arange(16_000) / 16_000
+    sound = 0.5 * torch.sin(2 * math.pi * 217 * time)
+    hertz, _, _ = librosa.pyin(sound.numpy(), fmin=60, fmax=500, sr=16_000)
+    found = {method: MelStatistics(pitch=method).statistics(sound)[-9].exp().item() for method in ("fast", "pyin")}
+    assert found["pyin"] == pytest.approx(np.nanmean(hertz), rel=0.003)
+    assert found["fast"] == pytest.approx(np.nanmean(hertz), rel=0.02)
+    assert found["fast"] != found["pyin"]
 
 
 @pytest.mark.parametrize(("max_seconds", "cut"), [(5.0, 0), (2.0, 0), (1.4, 1), (0.5, 2)])

@@ -16,7 +16,7 @@ from transformers import (
     WavLMModel,
 )
 
-from extractors.audio.augment import Augment, Masks
+from extractors.audio.augment import Augment, SpecAugment
 from extractors.audio.speech_encoder import SpeechEncoder
 from m2fnet.errors import RunError
 
@@ -157,4 +157,4 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
 
 def test_masks_of_a_spectrogram_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"augment\.masks to be null"):
-        SpeechEncoder(saved(tmp_path), augment=Augment(masks=Masks(0.5, 1, 1)))
+        SpeechEncoder(saved(tmp_path), augment=Augment(masks=SpecAugment(0.5, 1, 1)))

@@ -128,7 +128,7 @@ def test_a_damaged_store_is_refused_and_can_be_replaced(config, corpus, capsys, 
     assert run(command) == 0
     (config.parent / "store" / victim).write_text("{")
     assert run(command) == 1
-    assert "--overwrite replaces the files that are there" in capsys.readouterr().err
+    assert "--overwrite replaces existing files" in capsys.readouterr().err
     assert run([*command, "--overwrite"]) == 0
     assert len(Store("store")) == len(corpus.utterances)
 

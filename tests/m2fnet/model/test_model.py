@@ -51,9 +51,9 @@ def rewrite(folder, change):
 
 
 def refused(folder, kind=ModelError):
-    with pytest.raises(kind) as told:
+    with pytest.raises(kind) as message:
         load_model(folder)
-    return str(told.value)
+    return str(message.value)
 
 
 def test_a_run_answers_as_it_was_tested(model, run_folder, trained_root):
@@ -135,9 +135,9 @@ def test_no_training_code_is_imported(saved, trained_root):
         "print('TRAINING', sorted({'pytorch_lightning', 'lightning', 'torchmetrics'} & set(sys.modules)))\n"
     )
     arguments = [sys.executable, "-c", script, str(saved), str(trained_root / "manifest")]
-    told = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=120).stdout
-    assert "torch.Size([1, 2, 3])" in told
-    assert "TRAINING []" in told
+    message = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert "torch.Size([1, 2, 3])" in message
+    assert "TRAINING []" in message
 
 
 @pytest.mark.parametrize("name", ["network.safetensors", "text/model.safetensors", "audio/fitted.safetensors"])
@@ -225,7 +225,7 @@ def test_another_format_is_refused(form, folder):
 
 
 @pytest.mark.parametrize(
-    ("part", "class_path", "told"),
+    ("part", "class_path", "message"),
     [
         ("network", "os.system", "outside the trusted packages (dialog, extractors)"),
         ("network", "torch.nn.Linear", "outside the trusted packages"),
@@ -240,12 +240,12 @@ def test_another_format_is_refused(form, folder):
         ("network", "dialog", "cannot be imported"),
     ],
 )
-def test_a_foreign_class_is_refused(part, class_path, told, folder):
+def test_a_foreign_class_is_refused(part, class_path, message, folder):
     def change(content):
         (content["network"] if part == "network" else content["extractors"][part])["class_path"] = class_path
 
     rewrite(folder, change)
-    assert told in refused(folder)
+    assert message in refused(folder)
 
 
 def test_a_foreign_class_inside_the_settings_is_refused(folder):
@@ -261,7 +261,7 @@ def test_settings_that_lead_to_another_place_are_refused(setting, folder):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda c: c.pop("label_set"), "damaged"),
         (lambda c: c["label_set"].update(classes=["joy"]), "damaged"),
@@ -281,9 +281,9 @@ def test_settings_that_lead_to_another_place_are_refused(setting, folder):
         (lambda c: c["extractors"]["audio"]["init_args"].update(width="wide"), "wide"),
     ],
 )
-def test_parts_that_do_not_fit_are_refused(change, told, folder):
+def test_parts_that_do_not_fit_are_refused(change, message, folder):
     rewrite(folder, change)
-    assert told in refused(folder)
+    assert message in refused(folder)
 
 
 @pytest.mark.parametrize(

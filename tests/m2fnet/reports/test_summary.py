@@ -49,7 +49,7 @@ def test_scores_are_the_mean_and_deviation_of_the_reports_with_an_interval(three
         found = only(overall, setting=name, split=split, score=score)
         assert found["value"] == pytest.approx(np.mean(values))
         assert found["sd"] == pytest.approx(np.std(values, ddof=1))
-    interval = bootstrap_interval(settings[0].tables())
+    interval = bootstrap_interval(settings[0].counts())
     found = only(overall, setting=name, split="test", score="weighted_f1")
     assert (found["low"], found["high"], found["seeds"]) == (interval.low, interval.high, 3)
     joy = [report["test"]["per_class"]["joy"]["f1"] for report in reports(three)]
@@ -130,7 +130,7 @@ def test_a_difference_is_that_of_its_function_for_every_score(tested):
     assert set(found["minus"]) == {second.name}
     assert found["score"].tolist() == ["weighted_f1", "accuracy", "macro_f1", "f1", "f1", "f1"]
     assert found["class"].tolist() == ["", "", "", "neutral", "joy", "anger"]
-    expected = paired_difference(first.tables(), second.tables(), macro_f1)
+    expected = paired_difference(first.counts(), second.counts(), macro_f1)
     row = only(found, score="macro_f1")
     assert [row[key] for key in ("value", "low", "high")] == pytest.approx(
         [expected.value, expected.low, expected.high]

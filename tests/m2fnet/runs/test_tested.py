@@ -25,19 +25,34 @@ def test_runs_that_differ_in_the_seed_alone_become_one_setting_in_the_order_of_t
     (setting,) = collect(runs)
     assert setting.seeds == [0, 1, 2]
     assert setting.name == str(runs[0].parent)
-    tables = setting.tables()
-    for run, found in zip(setting.runs, weighted_f1(tables.sum(1)), strict=True):
+    counts = setting.counts()
+    for run, found in zip(setting.runs, weighted_f1(counts.sum(1)), strict=True):
         rows = [json.loads(line) for line in (run.folder / "predictions.jsonl").read_text("utf-8").splitlines()]
         labels, answers = [row["label"] for row in rows], [row["predicted"] for row in rows]
         assert found == pytest.approx(f1_score(labels, answers, average="weighted"))
-    assert (tables.sum(-1) == tables[0].sum(-1)).all()  # every run has the same labels in every dialogue
+    assert (counts.support == counts[0].support).all()  # every run has the same labels in every dialogue
 
 
-def test_tables_of_some_turns_hold_these_alone(tested):
+def test_counts_of_some_utterances_hold_no_others(tested):
     (setting,) = collect([tested("a/seed-0")])
     ids = [p.id for p in setting.runs[0].predictions][:5]
-    assert setting.tables(ids).sum() == 5
-    assert setting.tables([]).shape[1] == 0
+    assert setting.counts(ids).n.sum() == 5
+    assert setting.counts([]).shape == (1, 0)
+    run = setting.runs[0]
+    assert run.confusion().sum() == run.counts().n.sum()
+    assert run.confusion().diagonal().sum() == run.counts().exact.sum()
+
+
+def test_a_report_that_had_every_score_twice_is_still_read(tested):
+    folder = tested("a/seed-0")
+    before = collect([folder])
+    flat = {
+        f"{split}.{key}": value for split in ("dev", "test") for key, value in before[0].runs[0].report[split].items()
+    }
+    changed(folder / "report.json", lambda report: report.pop("kind") and report.update(flat))
+    (setting,) = collect([folder])
+    assert setting.kind == "single"
+    assert setting.counts().values.tolist() == before[0].counts().values.tolist()
 
 
 def test_runs_that_differ_in_a_setting_stay_apart_in_the_order_given(tested):
@@ -104,7 +119,7 @@ def test_only_like_is_put_beside_like(tested, tmp_path):
     rows[0]["label"] = rows[0]["predicted"] = next(name for name in ("joy", "anger") if name != rows[0]["label"])
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
     score = f1_score([row["label"] for row in rows], [row["predicted"] for row in rows], average="weighted")
-    changed(relabelled / "report.json", lambda report: report.update({"test.weighted_f1": score}))
+    changed(relabelled / "report.json", lambda report: report["test"].update({"weighted_f1": score}))
     with pytest.raises(UsageError, match=rf"of which 1 differ, the first is '{rows[0]['id']}'"):
         collect([first, relabelled])
 
@@ -122,7 +137,7 @@ def test_a_run_that_was_not_tested_is_refused_with_what_to_do(tested):
 def test_a_report_of_something_else_is_refused(tested):
     folder = tested("a/seed-0")
     (folder / "report.json").write_text('{"seed": 0}', encoding="utf-8")
-    with pytest.raises(UsageError, match=r"is no report of `m2fnet dialog test`.*lacks corpus, .*test\.weighted_f1"):
+    with pytest.raises(UsageError, match=r"is no report of `m2fnet dialog test`.*lacks corpus, .*dev, test"):
         collect([folder])
 
 
@@ -136,7 +151,7 @@ def test_a_report_of_something_else_is_refused(tested):
         ("test", {"majority_class": "x"}),
         ("classes", "joy"),
         ("modalities", [1]),
-        ("dev.weighted_f1", None),
+        ("dev", {"weighted_f1": None}),
     ],
 )
 def test_a_damaged_report_is_refused_with_the_key(tested, key, value):
