@@ -46,6 +46,16 @@ def read_audio(
     Raises:
         MediaError: if there is no sound, it cannot be decoded, it is clearly shorter than the file or the span says,
             or it is empty, silent or not finite.
+
+    Example:
+        >>> import tempfile, wave
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "tone.wav"
+        ...     with wave.open(str(path), "wb") as file:
+        ...         file.setparams((1, 2, 8000, 0, "NONE", ""))
+        ...         _ = file.writeframes(b"\\x00\\x20" * 8000)
+        ...     read_audio(path).samples.shape  # one second, at 16 kHz
+        torch.Size([16000])
     """
     start, stop = bounds_of(span)
     limit = start + max_seconds
