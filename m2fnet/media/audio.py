@@ -39,7 +39,7 @@ class Sound:
 def read_audio(
     path: Path, *, rate: int = RATE, span: tuple[float, float] | None = None, max_seconds: float = 60.0
 ) -> Sound:
-    """Sound of a clip, or of its ``span`` in seconds, mixed to one channel at ``rate`` Hz.
+    r"""Sound of a clip, or of its ``span`` in seconds, mixed to one channel at ``rate`` Hz.
 
     Of more than ``max_seconds`` only the beginning is read, so that memory stays bounded.
 
@@ -53,7 +53,7 @@ def read_audio(
         ...     path = Path(folder) / "tone.wav"
         ...     with wave.open(str(path), "wb") as file:
         ...         file.setparams((1, 2, 8000, 0, "NONE", ""))
-        ...         _ = file.writeframes(b"\\x00\\x20" * 8000)
+        ...         _ = file.writeframes(b"\x00\x20" * 8000)
         ...     read_audio(path).samples.shape  # one second, at 16 kHz
         torch.Size([16000])
     """

@@ -108,11 +108,7 @@ def _predictions(
     return {
         "utterances": [asdict(prediction) for prediction in predictions],
         "source": found.source,
-<<<<<<< HEAD
-        "left_out": list(found.skipped),
-=======
-        "skipped": list(found.left_out),
->>>>>>> h-apps
+        "skipped": list(found.skipped),
         "end_s": end_s,
         "srt": _as_srt(predictions, file.with_suffix(".answer")),
         "spectrogram": draw_longest(clip, predictions) if clip is not None else None,
