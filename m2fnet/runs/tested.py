@@ -195,6 +195,17 @@ def read_predictions(folder: Path, split: str, classes: Sequence[str]) -> tuple[
 
     Raises:
         UsageError: if the file is absent or a line of it is not a prediction with one probability per class.
+
+    Example:
+        >>> import json, tempfile
+        >>> row = {
+        ...     "id": "a_0", "dialogue": "a", "label": "joy", "predicted": "joy",
+        ...     "probabilities": {"joy": 0.9, "anger": 0.1},
+        ... }
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "predictions.jsonl").write_text(json.dumps(row))
+        ...     read_predictions(Path(folder), "test", ["joy", "anger"])[0].predicted
+        'joy'
     """
     report = folder / "report.json"
     if report.is_file() and kind_of(read_json(report, UsageError, _advice(folder))) == "multi":
