@@ -33,7 +33,7 @@ from safetensors import SafetensorError, safe_open
 import extractors.audio.mel_resnet
 import extractors.audio.mel_statistics
 import extractors.commands.extract
-import extractors.commands.train  # everything that an extraction imports, so that it is imported once
+import extractors.commands.extractor  # everything that an extraction imports, so that it is imported once
 import extractors.extraction.embedding
 from m2fnet import cli
 from m2fnet.errors import StoreError

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 import pytorch_lightning as pl
 import torch
 import yaml
+from jsonargparse import get_loader, set_loader
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
@@ -36,6 +37,7 @@ from m2fnet.runs.folder import (
     trained_settings,
 )
 from m2fnet.runs.provenance import Environment, Provenance, manifest_input, store_input
+from m2fnet.runs.renamed import with_current_names
 from m2fnet.store import Store
 from m2fnet.training.callbacks import MONITOR, EpochLines, EpochTimer, RandomState, StopOnNonFinite, print_rank_zero
 from m2fnet.training.lightning_output import keep_lightning_to_the_point
@@ -47,6 +49,7 @@ _COMMANDS = {
     "test": "Score the kept weights on dev and test, and write the report into the run folder.",
     "predict": "Label every utterance of a split with the kept weights, context turns included.",
 }
+_PARSER_MODE = "settings"  # YAML in which renamed settings have their name of today
 # What Lightning warns of and is meant here: embeddings lie in memory, a resumed run has its folder, the task keeps what
 # it predicts, whole batches are shared out by the data module, losses are logged by epoch; the last is its own affair.
 _MEANT = (
@@ -71,6 +74,7 @@ class RunCLI(LightningCLI):
 
     def __init__(self, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]) -> None:
         keep_lightning_to_the_point(_MEANT)
+        set_loader(_PARSER_MODE, _load_settings, (yaml.YAMLError,))
         self.typed = shlex.join([*self.prog.split(), *argv])
         super().__init__(
             task,
@@ -83,9 +87,10 @@ class RunCLI(LightningCLI):
             trainer_defaults={"use_distributed_sampler": False},  # the data modules share out whole batches themselves
             parser_kwargs={
                 "exit_on_error": False,
+                "parser_mode": _PARSER_MODE,
                 "prog": self.prog,
                 "description": self.__doc__,
-                **{name: {"description": text} for name, text in _COMMANDS.items()},
+                **{name: {"description": text} for name, text in _COMMANDS.items() if name in self.subcommands()},
             },
         )
 
@@ -208,13 +213,24 @@ class RunCLI(LightningCLI):
             write_text(self.run / CONFIG, yaml.safe_dump(self._settings(self.config), sort_keys=False))
             self._provenance(resumes=resumes).write(self.run)
         try:
-            self.trainer.fit(weights_only=True, **{k: v for k, v in kwargs.items() if k != "weights_only"})
+            facts = self.train(**kwargs)
         except M2FNetError:
             if not last.exists():  # nothing was trained: the folder stays free for other settings
                 for name in (CONFIG, PROVENANCE):
                     (self.run / name).unlink(missing_ok=True)
             raise
-        self._write_fit()
+        if self.trainer.is_global_zero:
+            write_json(self.run / FIT, facts)
+        self.trainer.strategy.barrier()  # nobody reads the file before it is there
+
+    def train(self, **kwargs: Any) -> dict[str, object]:  # noqa: ANN401
+        """Train, from the checkpoint ``ckpt_path`` where a run resumes; return what ``fit.json`` says.
+
+        Raises:
+            UsageError: if the settings leave no epoch to score on dev.
+        """
+        self.trainer.fit(weights_only=True, **{k: v for k, v in kwargs.items() if k != "weights_only"})
+        return self._facts_of_fit()
 
     def validate(self, **kwargs: Any) -> None:  # noqa: ANN401
         """Score the selected weights on dev."""
@@ -311,7 +327,7 @@ class RunCLI(LightningCLI):
         given = [configured] if isinstance(configured, Logger) else list(configured)
         return fit_loggers(self.run, given) if self.subcommand == "fit" else given
 
-    def _write_fit(self) -> None:
+    def _facts_of_fit(self) -> dict[str, object]:
         score = self._dev_score()
         if score is None or not self.checkpoint.best_model_path:
             raise UsageError(
@@ -319,20 +335,15 @@ class RunCLI(LightningCLI):
                 "trainer.limit_val_batches and trainer.fast_dev_run have to leave at least one."
             )
         best = torch.load(self.checkpoint.best_model_path, weights_only=True, map_location="cpu", mmap=True)
-        if self.trainer.is_global_zero:
-            write_json(
-                self.run / FIT,
-                {
-                    "select": self.config[self.subcommand].select,
-                    "epoch": best["epoch"] + 1,  # counted from 1, as in the log
-                    "epochs": self.trainer.current_epoch,
-                    "dev.weighted_f1": float(score),
-                    "parameters": sum(p.numel() for p in self.model.parameters()),
-                    "device": str(self.trainer.strategy.root_device),
-                    **self.timer.summary(),
-                },
-            )
-        self.trainer.strategy.barrier()  # nobody reads the file before it is there
+        return {
+            "select": self.config[self.subcommand].select,
+            "epoch": best["epoch"] + 1,  # counted from 1, as in the log
+            "epochs": self.trainer.current_epoch,
+            "dev.weighted_f1": float(score),
+            "parameters": sum(p.numel() for p in self.model.parameters()),
+            "device": str(self.trainer.strategy.root_device),
+            **self.timer.summary(),
+        }
 
     def _dev_score(self) -> Any:  # noqa: ANN401
         """Weighted F1 on dev of the weights that are kept; None if dev was never scored."""
@@ -370,3 +381,8 @@ def _refuse_other_data(run: Path) -> None:
 def _forget(run: Path) -> None:
     for path in (run / FIT, run / "report.json", run / "report.md", *(run / "checkpoints").glob("*.ckpt")):
         path.unlink(missing_ok=True)
+
+
+def _load_settings(text: str) -> object:
+    content = get_loader("yaml")(text)
+    return with_current_names(content) if isinstance(content, dict) else content
