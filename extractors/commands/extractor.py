@@ -119,7 +119,10 @@ class ExtractorCLI(RunCLI):
             return super().train(**kwargs)
         task, data, timer = cast(ExtractorTask, self.model), cast(ExtractorData, self.datamodule), EpochTimer()
         timer.on_train_epoch_start(self.trainer, task)
-        net = task.net = cast(FittedExtractor, task.make_net())
+        try:
+            net = task.net = cast(FittedExtractor, task.make_net())
+        except ValueError as error:
+            raise UsageError(f"model.net: {error}") from error
         count = closed_form.fit(net, data, self.run, seed=self.config.fit.seed_everything)
         timer.on_train_epoch_end(self.trainer, task)
         dev: dict[str, object] = {}

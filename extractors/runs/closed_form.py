@@ -62,8 +62,8 @@ def embedded(
     again if ``data`` are not those that it ``is_fitted_on``.
 
     Raises:
-        NotScoredError: if utterances have several emotions, a split has none that is labelled and can be read, or training
-            has fewer than two emotions.
+        NotScoredError: if utterances have several emotions, a split has none that is labelled and can be read, or
+            training has fewer than two emotions.
     """
     if data.manifest.label_set.kind != "single":
         raise NotScoredError(
@@ -84,9 +84,7 @@ def embedded(
         wanted = [p for p in placed_in(data.manifest, split) if p.utterance.label is not None]
         made = _embed(extractor, data, wanted)
         if not made:
-            raise NotScoredError(
-                f"The {split} split has no labelled utterance that can be read as {extractor.modality}."
-            )
+            raise NotScoredError(f"No labelled utterance of the {split} split can be read as {extractor.modality}.")
         embeddings, labels = _labelled(wanted, made)
         logits = probe.probabilities(embeddings, classes).clamp_min(torch.finfo(torch.float32).tiny).log()
         numbers = torch.tensor([classes.index(label) for label in labels])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from m2fnet import cli
 from m2fnet.errors import RunError, UsageError
-from m2fnet.files import write_json
+from m2fnet.files import read_json, write_json
 from m2fnet.runs.folder import CONFIG, FIT, REPRODUCTION
 
 if TYPE_CHECKING:
@@ -44,6 +44,11 @@ def main(argv: list[str]) -> None:
     if into.resolve() == run.resolve():
         raise UsageError(f"{into} is the run itself; name another folder with --into.")
     if not (run / FIT).is_file():
+        if (run / "report.json").is_file() and "extractor" in read_json(run / "report.json", RunError, "Fit it again."):
+            raise UsageError(
+                f"{run} was fitted by an older version of m2fnet and cannot be repeated as it is; fit its extractor "
+                "again with `m2fnet extractor fit --config conf/extractors/...`, then reproduce that run."
+            )
         raise UsageError(f"{run} holds no finished training; name the folder of a run that `fit` has finished.")
     _tell(_train_again(run, into), run, into)
 
