@@ -19,7 +19,8 @@ REPOSITORY = Path(__file__).parents[1]
 NOT_YET = REPOSITORY / "tests" / "not_yet_plain.txt"
 PLACES = (
     "*.md", "*.toml", "*.yml", "Makefile", "CITATION.cff", ".ci/run", ".pre-commit-config.yaml", "conf/**/*.yaml",
-    "docs/*.md", "docs/*.py", "docs/*.svg", "notebooks/*.py", "notebooks/*.ipynb", "tests/**/*.py", "bench/*.py", "m2fnet/**/*.py",
+    "docs/*.md", "docs/*.py", "docs/*.svg",
+    "notebooks/*.py", "notebooks/*.ipynb", "tests/**/*.py", "bench/*.py", "m2fnet/**/*.py",
     "m2fnet/**/*.html", "m2fnet/**/*.css", "m2fnet/**/*.js", "extractors/**/*.py", "dialog/**/*.py",
 )  # fmt: skip
 
