@@ -1,8 +1,8 @@
 """A model on a clip of one's own: what each stage takes, how that compares with the clip's length, and memory.
 
 The clip is one shot of the toy corpus, 192 x 144 pixels, 12 frames and 16,000 samples a second, with subtitles of the
-toy corpus's sentences next to it. Two models: that of `m2fnet demo`, whose extractors are fitted in closed form, trained
-for one epoch; and networks as in `conf/`, with random weights and text of MiniLM's size. Or yours (`--model`).
+toy corpus's sentences. Two models: that of `m2fnet demo`, whose extractors are fitted in closed form,
+trained for one epoch; and networks as in `conf/`, with random weights and text of MiniLM's size. Or yours (`--model`).
 
 Everything happens once, in a separate process that starts with nothing loaded, as the command does: what is loaded
 late or filled at first use counts where it happens. Peak memory is that of this process. Core seconds are told too: a
