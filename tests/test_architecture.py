@@ -29,7 +29,7 @@ CORE = {
     "conversation": {"media"},
     "store": set(),
     "runs": {"metrics", "store"},
-    "training": {"losses", "metrics", "runs", "store"},
+    "training": {"losses", "metrics", "problems", "runs", "store"},
     "plots": {"metrics", "runs"},
     "reports": {"media", "metrics", "plots", "runs", "store"},
 }
