@@ -4,14 +4,14 @@ Both sides train the same network (M2FNet as in ``conf/dialog``) on random featu
 baseline is what one writes without this project: a Dataset that looks every utterance up in dicts of arrays,
 ``pad_sequence``, batches shuffled without regard to length, a bare loop.
 
-How much of an epoch is outside the network's own forward, backward and optimiser step is measured inside the Trainer's
+How much of an epoch is outside the network's forward, backward and optimiser step is measured inside the Trainer's
 epoch, by hooks around the three. (To compare the epoch with that of a bare loop is less exact: two epochs on a busy
-machine differ by more than what is looked for.) On a GPU each hook waits until the device is done, so work that would
-run beside it counts as outside: the share is an upper bound.
+machine differ by more than the effect.) On a GPU each hook waits until the device is done, so work that would
+overlap with it counts as outside: the share is an upper bound.
 
-CPU figures are of one thread and in the process's own time, which what else runs on the machine changes little. Both
-sides take turns, and each counts with its fastest. Peak memory is that of a process of its own, which loads the data
-and trains on the smallest and then on the largest batch of an epoch.
+CPU figures are of one thread and in process time, which other programs change little. Both sides run alternately,
+and the fastest of each counts. Peak memory is that of a separate process, which loads the data and trains on the
+smallest and then on the largest batch of an epoch.
 """
 
 import logging
@@ -353,7 +353,7 @@ def train(corpus: Corpus, net: nn.Module, batches: Iterable[DialogueBatch], devi
 
 
 def peak_memory(corpus: Corpus, folder: Path, device: str, *, plain: bool) -> float:
-    """MiB that a process of its own had at most in use, of the GPU or of the machine."""
+    """MiB that a separate process had at most in use, of the GPU or of the machine."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("forkserver")) as process:
         return process.submit(_peak_memory, corpus, folder, device, plain).result()
 
@@ -373,7 +373,7 @@ def utterances_in(batches: Iterable[DialogueBatch]) -> int:
 
 
 def now(device: str) -> float:
-    """The process's own time on a CPU; for a GPU the clock on the wall, once it has done all it was asked for."""
+    """Process time on a CPU; for a GPU the clock on the wall, once it has done all it was asked for."""
     if device == "cpu":
         return time.process_time()
     torch.cuda.synchronize()

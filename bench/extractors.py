@@ -212,7 +212,7 @@ def made_up_encoder(folder: Path) -> str:
 
 
 def made_up_corpus() -> Manifest:
-    """Dialogues of about ten turns of about eleven words, as MELD has them."""
+    """Dialogues of about ten utterances of about eleven words, as MELD has them."""
     generator = np.random.default_rng(0)
     utterances = []
     for number in range(200):

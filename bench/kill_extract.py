@@ -1,7 +1,7 @@
 """Extractions that are killed at random moments, started again, killed again ... until their stores are finished.
 
-SIGKILL, SIGTERM and SIGINT in turn hit the real `m2fnet extract` of a made-up corpus: audio statistics read in the
-process itself, and a small network whose clips are read by two workers. Every extraction is a process of its own; it is
+SIGKILL, SIGTERM and SIGINT hit in rotation the real `m2fnet extract` of a made-up corpus: audio statistics read in the
+main process, and a small network whose clips are read by two workers. Every extraction is a separate process; it is
 forked from this one, so that it need not import torch for seconds (`--fresh` starts an interpreter each time). After
 each kill the store's folder is looked at; every finished store is compared with one that was never interrupted.
 Expected: nothing lost, unreadable, computed again although it was kept, left behind, or different.
@@ -9,7 +9,7 @@ Expected: nothing lost, unreadable, computed again although it was kept, left be
 
 import sys
 
-sys.path.append(sys.path.pop(0))  # beside this file lie others with the names of packages
+sys.path.append(sys.path.pop(0))  # the folder of this file has others with the names of packages
 
 import json
 import multiprocessing
@@ -33,7 +33,7 @@ from safetensors import SafetensorError, safe_open
 import extractors.audio.mel_resnet
 import extractors.audio.mel_statistics
 import extractors.commands.extract
-import extractors.commands.train  # everything that an extraction imports, so that it is imported once
+import extractors.commands.extractor  # everything that an extraction imports, so that it is imported once
 import extractors.extraction.embedding
 from m2fnet import cli
 from m2fnet.errors import StoreError

@@ -38,7 +38,8 @@ class Output(NamedTuple):
 
     Attributes:
         scores: (B, U, C), one score per emotion before softmax or sigmoid; what padding gets is ignored.
-        terms: name -> scalar that training adds to the loss of the scores, weighted already; logged as ``train/name``.
+        terms: name (any but ``loss``) -> scalar, already weighted, that training adds to the loss of the scores and
+            logs as ``train/name``.
 
     Example:
         >>> import torch

@@ -1,10 +1,9 @@
-"""Dialogue networks outside of training: out of a run folder, or out of settings and weights that were passed on."""
+"""Dialogue networks outside of training: from a run folder, or from settings and weights."""
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
@@ -27,14 +26,14 @@ class SavedNetwork:
     """A dialogue network ready to be used.
 
     Attributes:
-        network: `dialog.batch.DialogueBatch` -> logits (B, U, C), in evaluation mode.
-        problem: emotions and embedding widths, in the order of the modalities.
+        network: `dialog.batch.DialogueBatch` -> `dialog.batch.Output`, in evaluation mode.
+        problem: emotions and streams.
         settings: ``{"class_path", "init_args"}`` in plain values.
     """
 
     network: nn.Module
     problem: Problem
-    settings: dict[str, Any]
+    settings: dict[str, object]
 
 
 def of_run(run: Path) -> SavedNetwork:
@@ -64,7 +63,7 @@ def of_run(run: Path) -> SavedNetwork:
     return SavedNetwork(network.eval(), problem, settings)
 
 
-def build(settings: dict[str, Any], problem: Problem, where: str) -> nn.Module:
+def build(settings: Mapping[str, object], problem: Problem, where: str) -> nn.Module:
     """The untrained network of ``settings`` for ``problem``; errors name ``where`` the settings are from.
 
     Raises:
@@ -72,7 +71,7 @@ def build(settings: dict[str, Any], problem: Problem, where: str) -> nn.Module:
     """
     refuse_untrusted(settings, where)
     resolve_config_arguments([])  # tells the parser below which packages are trusted
-    named_class(settings["class_path"], nn.Module, where)
+    named_class(str(settings["class_path"]), nn.Module, where)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--net", type=Callable[[Problem], nn.Module])
     net = {"class_path": settings["class_path"], "init_args": settings["init_args"]}
@@ -89,7 +88,7 @@ def save(network: nn.Module, path: Path) -> None:
         save_model(network, str(temporary))
 
 
-def load(settings: dict[str, Any], problem: Problem, path: Path, where: str) -> nn.Module:
+def load(settings: Mapping[str, object], problem: Problem, path: Path, where: str) -> nn.Module:
     """The network of ``settings`` with the weights that `save` wrote into ``path``, in evaluation mode.
 
     Raises:

@@ -105,6 +105,10 @@ class Segment:
         text: what was said, on one line, or None when there is no transcript. It comes from strangers and may hold
             HTML: whoever shows it escapes it.
         source: the place it was read from, as ``file:line``; None when no file tells it.
+
+    Example:
+        >>> Segment(0.0, 2.5, speaker="Ann", text="Look who is here!").speaker
+        'Ann'
     """
 
     start_s: float | None

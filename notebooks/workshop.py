@@ -9,7 +9,7 @@ from pathlib import Path
 
 from m2fnet import cli
 
-# what a notebook leaves -> the commands that make it; each knows by itself when it is done
+# what a notebook writes -> the commands that make it; each does nothing if it is done already
 MADE_BY = {
     "data/toy/manifest.jsonl": ["prepare toy --root raw/toy --out data/toy --dialogues 30 10 14"],
     "embeddings/toy": [

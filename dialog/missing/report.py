@@ -62,16 +62,16 @@ def as_markdown(content: dict[str, Any]) -> str:
     lines = [
         f"# {escaped(content['corpus'])}: {' + '.join(content['modalities'])}, seed {content['seed']}, parts missing",
         "",
-        "The same weights, answering every turn; “missing” is the share of all test embeddings that was not there. The "
+        "The same weights, predicting every utterance; “missing” is the missing share of all test embeddings. The "
         f"interval holds the middle {100 * draw['level']:g} % of {draw['draws']} bootstrap draws of the test "
         f"dialogues; below {FEWEST_DIALOGUES} dialogues there is none.",
         "",
         *table(["given", *columns], [[" + ".join(row["present"]), *_cells(row)] for row in content["subsets"]]),
         "",
-        "Every modality of every utterance is left out with the probability at the left, but never all of an "
+        "Every stream of every utterance is removed with the probability at the left, but never all of an "
         f"utterance; mean over {content['random'][-1]['draws']} draws.",
         "",
-        *table(["left out", *columns], [[f"{row['share']:.0%}", *_cells(row)] for row in content["random"]]),
+        *table(["removed", *columns], [[f"{row['share']:.0%}", *_cells(row)] for row in content["random"]]),
     ]
     return "\n".join(lines) + "\n"
 

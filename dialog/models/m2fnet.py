@@ -84,6 +84,20 @@ class M2FNet(nn.Module):
     Raises:
         ValueError: if a size is too small, ``heads`` does not divide the width of a stream, a stream has sequences, or
             several streams of text could lead the fusion.
+
+    Example:
+        >>> import torch
+        >>> from m2fnet.problems import make_problem
+        >>> from m2fnet.records import LabelSet
+        >>> problem = make_problem(LabelSet("two", ("anger", "joy")), {"text": 8, "audio": 4})
+        >>> network = M2FNet(problem, width=8, encoders=1, fusion_layers=1, hidden=8).eval()
+        >>> batch = {
+        ...     "inputs": {"text": torch.randn(1, 3, 8), "audio": torch.randn(1, 3, 4)},
+        ...     "present": {"text": torch.ones(1, 3, dtype=torch.bool), "audio": torch.ones(1, 3, dtype=torch.bool)},
+        ...     "valid": torch.ones(1, 3, dtype=torch.bool),
+        ... }
+        >>> network(batch).scores.shape  # (B, U, C)
+        torch.Size([1, 3, 2])
     """
 
     def __init__(

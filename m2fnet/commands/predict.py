@@ -214,10 +214,10 @@ def _predict_one(job: Job, pipeline: "Pipeline", made_with: dict[str, str], argu
         predictions = pipeline(clip, segments=found.segments, progress=progress)
         files = write_results(folder, predictions, found, made_from)
     print(f"\n{name}: {_count(len(predictions))}, from {found.source}")
-    if found.left_out:
-        others = ["…"] if len(found.left_out) > _NAMED else []
-        reasons = "; ".join([*found.left_out[:_NAMED], *others])
-        print(plain(f"Skipped {len(found.left_out)} cues or lines that are no utterances: {reasons}"))
+    if found.skipped:
+        others = ["…"] if len(found.skipped) > _NAMED else []
+        reasons = "; ".join([*found.skipped[:_NAMED], *others])
+        print(plain(f"Skipped {len(found.skipped)} cues or lines that are no utterances: {reasons}"))
     for line in (*_table(predictions), *_summary(predictions, missing(predictions))):
         print(line)
     print(f"Written to {plain(str(folder))}: {', '.join(files)}", flush=True)

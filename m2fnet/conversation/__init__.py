@@ -1,1 +1,1 @@
-"""What lies around a clip of one's own: segments and transcripts in, predictions out."""
+"""A conversation that a user brings: clip, segments and transcript in, predictions out."""

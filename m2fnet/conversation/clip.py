@@ -23,8 +23,8 @@ class Streams:
     """What a clip holds.
 
     Attributes:
-        sound_s: second at which its sound ends, infinite where the file does not tell; None where there is none.
-        picture_s: the same of its picture.
+        sound_s: second at which its sound ends, infinite where the file does not say; None without sound.
+        picture_s: the same for its picture.
     """
 
     sound_s: float | None
@@ -37,10 +37,10 @@ class Streams:
 
 
 def streams_of(clip: Path) -> Streams:
-    """The streams of ``clip``, which is opened as media whatever its name says.
+    """The streams of ``clip``, which is opened as media whatever its name is.
 
     Raises:
-        ConversationError: if it is no file with sound or a picture: a playlist, an archive, a folder, a device.
+        ConversationError: if it is not a file with sound or a picture: a playlist, an archive, a folder, a device.
     """
     try:
         sound_s, no_sound = _sound_end(clip), ""
@@ -53,7 +53,7 @@ def streams_of(clip: Path) -> Streams:
         if sound_s is None:
             reasons = " and ".join(dict.fromkeys((no_sound, problem.reason)))
             if isinstance(problem.__cause__, FFmpegError):  # "Invalid data", whatever the matter is
-                reasons += "; it is no clip of sound or pictures, or was cut off while it was copied"
+                reasons += "; it is not a clip of sound or pictures, or was cut off while it was copied"
             raise ConversationError(
                 f"{clip} cannot be used as a clip: {reasons}. Expected one file that holds sound or pictures itself, "
                 "such as MP4, MKV, WebM, AVI, WAV, MP3 or FLAC; playlists and archives are not opened."
@@ -64,58 +64,64 @@ def streams_of(clip: Path) -> Streams:
 def manifest_of(
     clip: Path | None, segments: Sequence[Segment], label_set: LabelSet, name: str | None = None
 ) -> Manifest:
-    """One dialogue in the split ``"test"``, unlabelled, in memory, whose turns are the segments in their order.
+    """One unlabelled dialogue in the split ``"test"``, with one utterance per segment, in their order.
 
-    Where a stream is absent the path is None; where it ends before a turn begins too, and the turn's ``defects`` say
-    so; where it ends within a turn, the span ends with it.
+    Where a stream is absent the path is None. Where it ends before an utterance begins, the path is None too, and the
+    ``defects`` of the utterance say so. Where it ends within an utterance, the span ends with it.
 
     Args:
-        clip: video or sound; None for a conversation of text alone.
+        clip: video or sound; None for a conversation that is only text.
         segments: at least one; with times if there is a clip.
         label_set: the emotions of the model that the manifest is made for.
         name: of the dialogue; by default the clip's name without suffix, or ``"conversation"``.
 
     Raises:
-        ConversationError: if the clip is none, a segment has no times although there is a clip, or there is none.
+        ConversationError: if the file is not a clip, a segment has no times although there is a clip, or there is no
+            segment.
+
+    Example:
+        >>> said = [Segment(None, None, "Ann", "You came!"), Segment(None, None, "Bob", "Of course.")]
+        >>> manifest = manifest_of(None, said, LabelSet("two", ("joy", "anger")))
+        >>> [(u.id, u.speaker, u.text) for u in manifest.utterances]
+        [('conversation_0', 'Ann', 'You came!'), ('conversation_1', 'Bob', 'Of course.')]
     """
     if not segments:
-        raise ConversationError("A conversation needs at least one turn, but there is none.")
+        raise ConversationError("A conversation needs at least one utterance, but there is none.")
     name = name or (clip.stem if clip is not None else "conversation")
     if clip is None:
-        turns = tuple(_turn(name, index, segment) for index, segment in enumerate(segments))
-        return Manifest(_CORPUS, label_set, turns)
-    file = clip.resolve()  # media must lie under the manifest's root, and the clip may be a link
+        return Manifest(_CORPUS, label_set, tuple(_utterance(name, n, segment) for n, segment in enumerate(segments)))
+    file = clip.resolve()  # media must be under the manifest's root, and the clip may be a link
     if ":" in file.name:
         raise ConversationError(f"{clip}: the name of a clip must not hold a colon. Rename the file.")
-    return Manifest(_CORPUS, label_set, tuple(_turns(clip, name, segments, file.name)), root=file.parent)
+    return Manifest(_CORPUS, label_set, tuple(_utterances(clip, name, segments, file.name)), root=file.parent)
 
 
-def _turns(clip: Path, name: str, segments: Sequence[Segment], file: str) -> Iterator[Utterance]:
+def _utterances(clip: Path, name: str, segments: Sequence[Segment], file: str) -> Iterator[Utterance]:
     streams = streams_of(clip)
     for index, segment in enumerate(segments):
         if segment.start_s is None or segment.end_s is None:
             raise ConversationError(
-                f"{segment.source or f'Turn {index + 1}'} has no times, but with a clip every turn needs its start "
-                "and end. Give segments with times, or the transcript alone."
+                f"{segment.source or f'Utterance {index + 1}'} has no times, but with a clip every utterance needs its "
+                "start and end. Give segments with times, or only the transcript."
             )
         audio_span = _span(segment.start_s, segment.end_s, streams.sound_s)
         video_span = _span(segment.start_s, segment.end_s, streams.picture_s)
         spans = {"sound": (streams.sound_s, audio_span), "picture": (streams.picture_s, video_span)}
         yield replace(
-            _turn(name, index, segment),
+            _utterance(name, index, segment),
             audio=file if audio_span else None,
             video=file if video_span else None,
             audio_span=audio_span,
             video_span=video_span,
             defects=tuple(
-                f"the {kind} ends before the turn"
+                f"the {kind} ends before the utterance"
                 for kind, (end_s, span) in spans.items()
                 if end_s is not None and span is None
             ),
         )
 
 
-def _turn(name: str, index: int, segment: Segment) -> Utterance:
+def _utterance(name: str, index: int, segment: Segment) -> Utterance:
     return Utterance(
         id=f"{name}_{index}",
         corpus=_CORPUS,
@@ -131,7 +137,7 @@ def _turn(name: str, index: int, segment: Segment) -> Utterance:
 
 
 def _span(start_s: float, end_s: float, stream_end_s: float | None) -> Span | None:
-    """The part of a turn that a stream covers."""
+    """The part of an utterance that a stream covers."""
     if stream_end_s is None or stream_end_s <= start_s:
         return None
     return start_s, min(end_s, stream_end_s)

@@ -1,7 +1,7 @@
 """Who says what in one cue of subtitles.
 
-A line that begins with a dash or ``>>``, a voice tag ``<v Ann>`` and a name before a colon begin another turn. Known
-tags of style are removed; anything else in angle brackets is what somebody wrote, and stays as text.
+A line that begins with a dash or ``>>``, a voice tag ``<v Ann>`` and a name before a colon begin another utterance.
+Known tags of style are removed; anything else in angle brackets is text and is kept.
 """
 
 import html
@@ -23,28 +23,32 @@ _HUGE = re.compile("&#[0-9]{8,}")  # no character; Python refuses to read number
 
 
 def spoken(payload: str) -> list[Said]:
-    r"""(speaker, text) of each turn in the text of a cue; the speaker is None where nothing tells the name.
+    r"""(speaker, text) of each utterance in the text of a cue; the speaker is None where no name is given.
 
     Example:
         >>> spoken("- ANN: I <i>know</i>.\n- You do?")
         [('ANN', 'I know.'), (None, 'You do?')]
     """
     before, *voices = _VOICE.split(_OVERRIDE.sub("", payload))
-    turns = list(_by_line(before, None))
+    utterances = list(_by_line(before, None))
     for name, words in zip(voices[::2], voices[1::2], strict=True):
-        turns += _by_line(words, _plain(name) or None)
-    return turns
+        utterances += _by_line(words, _plain(name) or None)
+    return utterances
 
 
 def named(line: str, *, is_capital: bool) -> Said:
-    """(speaker, text) of a line like ``Ann: text``; the speaker is None where it begins with no name.
+    """(speaker, text) of a line like ``Ann: text``; the speaker is None where the line does not begin with a name.
 
-    A name is up to four words, the first of which begins with a letter; behind its colon is a blank or nothing.
+    A name is up to four words, the first of which begins with a letter; after its colon comes a blank or nothing.
+
+    Example:
+        >>> named("Ann: Hello.", is_capital=True), named("one thing: go", is_capital=True)
+        (('Ann', 'Hello.'), (None, 'one thing: go'))
 
     Args:
         line: on one line, without dash.
         is_capital: every word must begin with a capital letter or a digit, as in ``MAN 2``; for texts in which most
-            lines have no name, so that "one thing: go" stays what somebody says.
+            lines have no name, so that "one thing: go" is kept as spoken text.
     """
     match = _NAME.match(line)
     if match is None or len(match[1]) > _LONGEST_NAME:
@@ -55,7 +59,7 @@ def named(line: str, *, is_capital: bool) -> Said:
 
 
 def _by_line(words: str, voice: str | None) -> Iterator[Said]:
-    """The turns in the lines of one voice, or of several unnamed ones; a line without mark goes on with its turn."""
+    """The utterances in the lines of one voice, or of several unnamed ones; a line without mark continues the last."""
     speaker: str | None = voice
     lines: list[str] = []
     for raw in _TAG.sub("", words).split("\n"):

@@ -19,10 +19,10 @@ _CLOCK = re.compile(r"(?:(?:([0-9]{1,3}):)?([0-9]{1,3}):)?([0-9]{1,9}(?:[.,][0-9
 def read_lines(path: Path) -> list[str]:
     """Lines of a small text file.
 
-    UTF-16 where a byte-order mark says so; else UTF-8, in which every byte that is none counts as cp1252.
+    UTF-16 with a byte-order mark; otherwise UTF-8, in which every invalid byte is read as cp1252.
 
     Raises:
-        ConversationError: if it is no plain file, larger than `MAX_BYTES`, unreadable, blank, or no text.
+        ConversationError: if it is not a plain file, larger than `MAX_BYTES`, unreadable, blank, or not text.
     """
     raw = _bytes(path)
     code = _UTF16.get(raw[:2])
@@ -36,7 +36,7 @@ def read_lines(path: Path) -> list[str]:
     if nul is not None:
         raise ConversationError(f"{path}:{nul} holds a NUL byte, expected text. Save the file as UTF-8.")
     if not any(line.strip() for line in lines):
-        raise ConversationError(f"{path} is empty, expected the turns of a conversation.")
+        raise ConversationError(f"{path} is empty, expected the utterances of a conversation.")
     return lines
 
 
@@ -51,7 +51,7 @@ def cleaned(text: str) -> str:
 
 
 def clock(text: str) -> float | None:
-    """Seconds told as ``12.5``, ``1:02.5`` or ``1:02:03.5``, the fraction after a point or a comma; None for all else.
+    """Seconds written as ``12.5``, ``1:02.5`` or ``1:02:03.5``, the fraction after a point or a comma; else None.
 
     Example:
         >>> clock("1:02,5"), clock("1:75"), clock("-3")
@@ -69,10 +69,10 @@ def clock(text: str) -> float | None:
 def _bytes(path: Path) -> bytes:
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited on for ever
-            raise ConversationError(f"{path} is no plain file, expected a file of segments or a transcript.")
+            raise ConversationError(f"{path} is not a plain file, expected a file of segments or a transcript.")
         if path.stat().st_size > MAX_BYTES:
             raise ConversationError(
-                f"{path} is larger than {MAX_BYTES // 2**20} MiB, expected the turns of one conversation."
+                f"{path} is larger than {MAX_BYTES // 2**20} MiB, expected the utterances of one conversation."
             )
         with path.open("rb") as file:
             return file.read(MAX_BYTES)

@@ -12,12 +12,12 @@ _MOST = 1e9  # seconds, thirty years; NaN is not smaller either
 
 
 def read_rttm(lines: Sequence[str], name: str, clip: str | None) -> Iterator[Segment]:
-    """Segments of the SPEAKER lines, in the order of the file; other lines say nothing of turns and are left out.
+    """Segments of the SPEAKER lines, in the order of the file; other lines do not describe utterances and are skipped.
 
     Args:
         lines: of the file.
         name: of the file, for errors.
-        clip: the file id whose lines are wanted where the file tells of several.
+        clip: the file id whose lines are read where the file has several.
 
     Raises:
         ConversationError: if a SPEAKER line is damaged, or there are several file ids and none is ``clip``.
@@ -43,7 +43,7 @@ def _chosen(ids: set[str], name: str, clip: str | None) -> str | None:
     if len(ids) > 1 and clip not in ids:
         some = ", ".join(sorted(ids)[:5])
         raise ConversationError(
-            f"{name} tells of {len(ids)} files ({some}{', …' if len(ids) > 5 else ''}), none of them {clip!r}. "
+            f"{name} is about {len(ids)} files ({some}{', …' if len(ids) > 5 else ''}), none of them {clip!r}. "
             "Name the clip like one of them, or keep the lines of one file."
         )
     return clip if clip in ids else next(iter(ids), None)

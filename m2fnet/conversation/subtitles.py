@@ -31,9 +31,9 @@ class _Cue:
 
 
 def read_subtitles(lines: Sequence[str], name: str, *, is_vtt: bool) -> Iterator[Segment | str]:
-    """Segments of the cues, in the order of the file; for a cue that is no turn, the sentence that says so.
+    """Segments of the cues, in the order of the file; a cue that is not an utterance gives a sentence that says why.
 
-    WebVTT's blocks of notes, styles and regions are no cues.
+    WebVTT's blocks of notes, styles and regions are not cues.
 
     Args:
         lines: of the file.
@@ -45,25 +45,31 @@ def read_subtitles(lines: Sequence[str], name: str, *, is_vtt: bool) -> Iterator
     """
     for cue in _cues(lines, name):
         payload = takewhile(str.strip, cue.lines) if is_vtt else cue.lines
-        yield from turns_in(cue.start_s, cue.end_s, "\n".join(payload), cue.where)
+        yield from utterances_in(cue.start_s, cue.end_s, "\n".join(payload), cue.where)
 
 
-def turns_in(start_s: float, end_s: float, payload: str, where: str) -> Iterator[Segment | str]:
-    """The turns in one cue, which share its time in proportion to the length of their texts.
+def utterances_in(start_s: float, end_s: float, payload: str, where: str) -> Iterator[Segment | str]:
+    r"""Segments of the utterances in one cue, which share its time in proportion to the length of their texts.
 
-    A cue in which nothing is said, or that does not end after it begins, is none: real files have such ones. For it
-    there is the sentence that says so.
+    A cue without text, or one that does not end after it begins, gives a sentence that says so: real files have such
+    cues.
+
+    Example:
+        >>> [(s.start_s, s.end_s, s.speaker) for s in utterances_in(0.0, 4.0, "ANN: No.\nBOB: Yes", "talk.srt:2")]
+        [(0.0, 2.0, 'ANN'), (2.0, 4.0, 'BOB')]
+        >>> list(utterances_in(0.0, 4.0, "<i></i>", "talk.srt:6"))
+        ['talk.srt:6 says nothing']
     """
-    turns = spoken(payload)
-    if not turns:
+    utterances = spoken(payload)
+    if not utterances:
         yield f"{where} says nothing"
         return
     if end_s <= start_s:
         yield f"{where} begins at {start_s:g} s and ends at {end_s:g} s"
         return
-    total = sum(len(text) for _, text in turns)
+    total = sum(len(text) for _, text in utterances)
     begin, heard = start_s, 0
-    for speaker, text in turns:
+    for speaker, text in utterances:
         heard += len(text)
         end = start_s + (end_s - start_s) * heard / total
         yield Segment(begin, end, speaker, text, where)
@@ -71,7 +77,7 @@ def turns_in(start_s: float, end_s: float, payload: str, where: str) -> Iterator
 
 
 def _cues(lines: Sequence[str], name: str) -> Iterator[_Cue]:
-    """Cues with all lines up to the times of the next cue, its number left out."""
+    """Cues with all lines up to the times of the next cue, without its number."""
     cue: _Cue | None = None
     for number, line in enumerate(lines, start=1):
         times = _times(line, f"{name}:{number}") if "-->" in line else None
@@ -88,7 +94,7 @@ def _cues(lines: Sequence[str], name: str) -> Iterator[_Cue]:
 
 
 def _times(line: str, where: str) -> tuple[float, float] | None:
-    """Start and end in seconds; None where the line is none of times but a text with an arrow in it."""
+    """Start and end in seconds; None where the line is a text with an arrow in it."""
     match = _TIMING.match(line)
     start_s, end_s = (clock(match[1]), clock(match[2])) if match is not None else (None, None)
     if start_s is not None and end_s is not None:

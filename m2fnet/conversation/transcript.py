@@ -13,10 +13,10 @@ _EXPECTED = "Expected a first line like start,end,speaker,text, or speaker,text 
 
 
 def read_table(lines: Sequence[str], name: str) -> Iterator[Segment]:
-    """Segments of a CSV file with the columns start, end, speaker and text, in any order, beside any others.
+    """Segments of a CSV file with the columns start, end, speaker and text, in any order; others are ignored.
 
     Cells are divided by commas, semicolons or tabs, as the first line is. Times are seconds or ``mm:ss``; a
-    row without both is a turn of a transcript without times. An empty speaker or text is unknown.
+    row without both is an utterance of a transcript without times. An empty speaker or text is unknown.
 
     Raises:
         ConversationError: naming line and column of what is wrong.
@@ -30,7 +30,7 @@ def read_table(lines: Sequence[str], name: str) -> Iterator[Segment]:
         if len(cells) != len(columns):
             raise ConversationError(
                 f"{where} has {len(cells)} cells, expected {len(columns)} as in the first line. "
-                "A text with a comma in it must stand in double quotes."
+                "Put a text with a comma in it into double quotes."
             )
         row = {column: cell.strip() for column, cell in zip(columns, cells, strict=True) if column}
         is_timed = bool(row.get("start") or row.get("end"))
@@ -42,9 +42,13 @@ def read_table(lines: Sequence[str], name: str) -> Iterator[Segment]:
 
 
 def read_transcript(lines: Sequence[str], name: str) -> Iterator[Segment | str]:
-    """Turns of a text without times, one per line, ``Speaker: text`` or only a text; blank lines are left out.
+    """Segments of a text without times, one per line, ``Speaker: text`` or only a text; blank lines are skipped.
 
-    A line that names a speaker who says nothing is no turn; for it there is the sentence that says so.
+    A line that names a speaker who says nothing gives a sentence that says so.
+
+    Example:
+        >>> [(s.speaker, s.text) for s in read_transcript(["Ann: You came!", "", "Of course."], "talk.txt")]
+        [('Ann', 'You came!'), (None, 'Of course.')]
     """
     for number, line in enumerate(lines, start=1):
         speaker, text = named(cleaned(line), is_capital=False)
@@ -78,14 +82,14 @@ def _check_header(columns: Sequence[str], header: Sequence[str], where: str) -> 
         raise ConversationError(f"{where} names the column {twice} twice. {_EXPECTED}")
     is_timed = "start" in known
     if is_timed != ("end" in known) or not (is_timed or "text" in known):
-        told = ", ".join(cell.strip() for cell in header)
-        raise ConversationError(f"{where} has the columns {told[:80]!r}. {_EXPECTED}")
+        names = ", ".join(cell.strip() for cell in header)
+        raise ConversationError(f"{where} has the columns {names[:80]!r}. {_EXPECTED}")
 
 
 def _seconds(row: dict[str, str], side: str, where: str) -> float:
     seconds = clock(row[side])
     if seconds is None:
         raise ConversationError(
-            f"{where}, column {side}: {row[side][:80]!r} is no time, expected seconds like 12.5 or 0:12.5."
+            f"{where}, column {side}: {row[side][:80]!r} is not a time, expected seconds like 12.5 or 0:12.5."
         )
     return seconds

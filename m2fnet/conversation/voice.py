@@ -1,13 +1,14 @@
-"""Stretches of speech in the sound of a clip, by energy alone.
+"""Stretches of speech in the sound of a clip, found by energy.
 
 A frame is the energy of 32 ms in six bands up to 4000 Hz, every 10 ms. Noise is followed band by band: its floor is
-what the quietest half second within seven seconds around hardly exceeds (its 90th percentile, at most 15 dB over its
-10th, so that speech without a pause is not taken for noise). A frame speaks while its bands rise above their floors,
-with hysteresis: more is asked for a beginning than for going on. Short gaps are closed and every turn gets a margin
-(hang-over), so that soft beginnings and ends are kept. Bursts are no turns, and turns that are too long are cut at
-their deepest pause.
+the 90th percentile of the quietest half second within seven seconds around, at most 15 dB over its 10th, so that speech
+without a pause is not taken for noise. A frame counts as speech while its bands rise above their floors, with
+hysteresis: the threshold to begin is higher than the one to continue. Short gaps are closed and every utterance gets a
+margin (hang-over), so that soft beginnings and ends are kept. Short bursts are dropped, and utterances that are too
+long are cut at their deepest pause.
 
-No voice is told from another, nor from music or a slammed door; who has subtitles or a diarisation gives them.
+Voices are not distinguished from each other, nor from music or a slammed door; give subtitles or a diarisation if you
+have them.
 """
 
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from m2fnet.media.audio import checked_rate, mixed
 from m2fnet.media.container import Media, open_audio
 from m2fnet.records import Segment
 
-SHORTEST_S, LONGEST_S = 0.4, 15.0  # of a turn
+SHORTEST_S, LONGEST_S = 0.4, 15.0  # of an utterance
 MAX_HOURS = 6  # of sound; its levels fill 50 MB then
 
 _RATE, _HOP, _WINDOW = 8_000, 80, 256  # samples
@@ -40,18 +41,18 @@ _AUDIBLE = 45.0  # dB below the loudest speech; what is softer counts as silence
 _SILENT = -75.0  # dB of full scale; so does this
 _QUIET, _AROUND = 50, 14  # frames of a quiet stretch, and how many such before and after a frame to choose from
 _SPREAD = 15.0  # dB between soft and loud in a stretch of noise; between and within syllables it is more
-_ON, _OFF = 5.0, 2.5  # dB over the floor, mean of the bands, to begin and to go on
+_ON, _OFF = 5.0, 2.5  # dB over the floor, mean of the bands, to begin and to continue
 _SMOOTH, _PAUSE = 5, 25  # frames over which is averaged, to find speech and pauses in it
 _BURST = 10  # frames of energy; less is a click
-_GAP = 35  # frames between two turns with their margins; where there are fewer, it is one turn
-_MARGIN = 7  # frames before and after a turn
+_GAP = 35  # frames between two utterances with their margins; with fewer, they are one
+_MARGIN = 7  # frames before and after an utterance
 _JUMP = _RATE // 10  # samples missing by the clock of the file, not by rounding
 _BLOCK = 4 * _RATE  # samples
 _FULL_SCALE = (np.hanning(_WINDOW).sum() / 2) ** 2  # power of a sine of amplitude 1
 
 
 def voice_activity(clip: Path) -> tuple[Segment, ...]:
-    """Turns of 0.4 to 15 s in which somebody speaks in ``clip``, without speaker and text; none without speech.
+    """Segments of 0.4 to 15 s in which somebody speaks in ``clip``, without speaker and text; none without speech.
 
     The sound is decoded block by block; only its levels are kept.
 
@@ -83,21 +84,22 @@ def levels_of(clip: Path) -> Levels:
 
 
 def seconds_in(levels: Levels) -> float:
-    """How long the sound is of which these are the levels."""
+    """Length in seconds of the sound that has these levels."""
     return (len(levels) * _HOP + _WINDOW - _HOP) / _RATE if len(levels) else 0.0
 
 
 def speech_in(levels: Levels) -> tuple[Segment, ...]:
-    """Turns of 0.4 to 15 s in a sound, told by its levels."""
+    """Segments of 0.4 to 15 s of speech in the sound that has these levels."""
     if not len(levels):
         return ()
     score = _smooth(_rise(levels), _SMOOTH)
     depth = _smooth(score, _PAUSE)
     bursts = [run for run in _runs(_hysteresis(score)) if run[1] - run[0] >= _BURST]
-    turns = [turn for run in _joined(bursts) for turn in _cut(run, depth) if turn[1] - turn[0] >= SHORTEST_S / _STEP_S]
-    first_s, end_s = (_WINDOW - _HOP) / 2 / _RATE, seconds_in(levels)  # the middle of a window stands for it
+    parts = [part for run in _joined(bursts) for part in _cut(run, depth)]
+    spoken = [part for part in parts if part[1] - part[0] >= SHORTEST_S / _STEP_S]
+    first_s, end_s = (_WINDOW - _HOP) / 2 / _RATE, seconds_in(levels)  # a window is placed at its middle
     return tuple(
-        Segment(max(0.0, begin * _STEP_S + first_s), min(end * _STEP_S + first_s, end_s)) for begin, end in turns
+        Segment(max(0.0, begin * _STEP_S + first_s), min(end * _STEP_S + first_s, end_s)) for begin, end in spoken
     )
 
 
@@ -118,18 +120,18 @@ def _blocks(media: Media[AudioStream]) -> Iterator[Samples]:
 def _pieces(media: Media[AudioStream]) -> Iterator[Samples]:
     """The sound as it is decoded, with silence where the clock of the file jumps ahead."""
     resampler = av.AudioResampler("fltp", None, _RATE)
-    told = 0
+    given = 0
     for frame in media.container.decode(media.stream):
         checked_rate(frame)
-        late = round((frame.time - media.origin) * _RATE) - told if frame.time is not None else 0
+        late = round((frame.time - media.origin) * _RATE) - given if frame.time is not None else 0
         if late > _JUMP:
-            told += late
+            given += late
             yield from (np.zeros(_BLOCK, np.float32) for _ in range(late // _BLOCK))
             yield np.zeros(late % _BLOCK, np.float32)
         for piece in mixed(resampler, frame):
-            told += len(piece)
+            given += len(piece)
             yield piece
-    if told:
+    if given:
         yield from mixed(resampler, None)
 
 
@@ -151,7 +153,7 @@ def _band_levels(samples: Samples) -> Levels:
 
 
 def _rise(levels: Levels) -> Samples:
-    """(N,) by how many dB the sound stands over the floor of its noise, as the mean of the bands."""
+    """(N,) dB of the sound over the floor of its noise, as the mean of the bands."""
     loud = np.percentile(levels.max(axis=1), 95)
     heard = np.maximum(levels, max(loud - _AUDIBLE, _SILENT))
     floor = _floor(heard)
@@ -160,7 +162,7 @@ def _rise(levels: Levels) -> Samples:
 
 
 def _floor(levels: Levels) -> Levels:
-    """(N, bands) what the quietest stretch around each frame hardly exceeds, band by band."""
+    """(N, bands) the level of the quietest stretch around each frame, band by band."""
     whole = np.pad(levels, ((0, -len(levels) % _QUIET), (0, 0)), mode="edge")
     soft, loud = np.percentile(whole.reshape(-1, _QUIET, levels.shape[1]), (10, 90), axis=1)
     floor: Levels = np.minimum(_lowest(loud), _lowest(soft) + _SPREAD).repeat(_QUIET, axis=0)[: len(levels)]
@@ -195,19 +197,19 @@ def _runs(is_speech: NDArray[np.bool_]) -> list[Run]:
 
 
 def _joined(runs: list[Run]) -> list[Run]:
-    """The runs with a margin on either side, as one where little lies between them."""
-    turns: list[Run] = []
+    """The runs with a margin on either side, joined where the gap between them is short."""
+    joined: list[Run] = []
     for begin, end in runs:
-        if turns and begin - turns[-1][1] - _MARGIN <= _GAP:
-            turns[-1] = (turns[-1][0], end + _MARGIN)
+        if joined and begin - joined[-1][1] - _MARGIN <= _GAP:
+            joined[-1] = (joined[-1][0], end + _MARGIN)
         else:
-            turns.append((begin - _MARGIN, end + _MARGIN))
-    return turns
+            joined.append((begin - _MARGIN, end + _MARGIN))
+    return joined
 
 
-def _cut(turn: Run, depth: Samples) -> Iterator[Run]:
-    """The turn in parts of at most `LONGEST_S`, cut at the deepest pause that leaves five of them or more."""
-    begin, end = turn
+def _cut(run: Run, depth: Samples) -> Iterator[Run]:
+    """The run in parts of at most `LONGEST_S`, cut at the deepest pause that is five seconds or more from its start."""
+    begin, end = run
     longest, shortest = round(LONGEST_S / _STEP_S), round(SHORTEST_S / _STEP_S)
     while end - begin > longest:
         earliest = begin + longest // 3

@@ -27,7 +27,7 @@ def load(path: Path) -> Predictions:
     """The predictions that `write_jsonl` wrote.
 
     Raises:
-        ConversationError: naming the line that is no prediction.
+        ConversationError: naming the line that is not a prediction.
     """
     rows = files.read_jsonl(path, ConversationError, _ADVICE)
     return Predictions(_prediction(row, f"{path}:{number}") for number, row in enumerate(rows, start=1))
@@ -53,7 +53,7 @@ def write_srt(predictions: Sequence[Prediction], path: Path) -> None:
     """Write subtitles such as ``[joy 87 %] Ann: text``, with no bracket in them that a player takes for a tag.
 
     Raises:
-        ConversationError: if a turn has no times.
+        ConversationError: if an utterance has no times.
     """
     cues = [f"{number}\n{_timing(p, number)}\n{_line(p)}\n" for number, p in enumerate(predictions, start=1)]
     files.write_text(path, "\n".join(cues))
@@ -68,7 +68,8 @@ def _line(prediction: Prediction) -> str:
 def _timing(prediction: Prediction, number: int) -> str:
     if prediction.start_s is None or prediction.end_s is None:
         raise ConversationError(
-            f"Turn {number} has no times, but subtitles need them. Write JSONL or CSV for a transcript without times."
+            f"Utterance {number} has no times, but subtitles need them. Write JSONL or CSV for a transcript without "
+            "times."
         )
     return f"{_stamp(prediction.start_s)} --> {_stamp(prediction.end_s)}"
 
@@ -103,7 +104,7 @@ def _prediction(row: dict[str, Any], where: str) -> Prediction:
     surplus = next((name for name in row if name not in is_good), None)
     if wrong is not None or surplus is not None:
         problem = f"the field {wrong!r} is {row.get(wrong)!r}" if wrong is not None else f"{surplus!r} is unknown"
-        raise ConversationError(f"{where} is no prediction: {problem[:200]}. {_ADVICE}")
+        raise ConversationError(f"{where} is not a prediction: {problem[:200]}. {_ADVICE}")
     frames = tuple(SeenFrame(frame["time_s"], tuple(map(tuple, frame["faces"]))) for frame in row["frames"])
     return Prediction(**{**row, "modalities": tuple(row["modalities"]), "frames": frames})
 
@@ -118,9 +119,11 @@ def _is_frame(value: object) -> bool:
     )
 
 
-def _is_box(value: Any) -> bool:  # noqa: ANN401
-    is_box = isinstance(value, list) and len(value) == 4 and all(_is_number(side) and 0 <= side <= 1 for side in value)
-    return is_box and value[0] < value[2] and value[1] < value[3]
+def _is_box(value: object) -> bool:
+    if not isinstance(value, list) or len(value) != 4 or not all(_is_number(side) and 0 <= side <= 1 for side in value):
+        return False
+    left, top, right, bottom = value
+    return bool(left < right and top < bottom)
 
 
 def _is_number(value: object) -> bool:

@@ -51,7 +51,7 @@ class Shot:
     Attributes:
         speaker: who talks.
         listener: who else is in the picture, or None.
-        is_faceless: whether the speaker turns the back to the camera, or has left the room.
+        is_faceless: whether the face of the speaker cannot be seen: from behind, or out of the picture.
         voice_emotion: what the voice expresses; not always what the speaker feels.
         face_emotion: what the face expresses; not always what the speaker feels.
         seconds: length of the clip.

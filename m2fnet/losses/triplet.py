@@ -28,6 +28,13 @@ def adaptive_margin_triplet(d_ap: Tensor, d_an: Tensor, d_pn: Tensor, *, as_prin
         d_pn: from positive to negative.
         as_printed: let gradients pass through the margin, as printed. It then grows with ``D_an`` faster than the rest
             falls: above 0.307, the loss pulls negatives closer. By default the margin is a constant of each step.
+
+    Example:
+        >>> d_an = torch.tensor([1.0], requires_grad=True)
+        >>> loss = adaptive_margin_triplet(torch.tensor([0.5]), d_an, torch.tensor([0.5])).sum()
+        >>> loss.backward()
+        >>> d_an.grad  # a step pushes the negative away
+        tensor([-0.5000])
     """
     margin = adaptive_margin(d_ap, d_an)
     return d_ap - (d_an + d_pn) / 2 + (margin if as_printed else margin.detach())

@@ -39,13 +39,23 @@ class Sound:
 def read_audio(
     path: Path, *, rate: int = RATE, span: tuple[float, float] | None = None, max_seconds: float = 60.0
 ) -> Sound:
-    """Sound of a clip, or of its ``span`` in seconds, mixed to one channel at ``rate`` Hz.
+    r"""Sound of a clip, or of its ``span`` in seconds, mixed to one channel at ``rate`` Hz.
 
     Of more than ``max_seconds`` only the beginning is read, so that memory stays bounded.
 
     Raises:
         MediaError: if there is no sound, it cannot be decoded, it is clearly shorter than the file or the span says,
             or it is empty, silent or not finite.
+
+    Example:
+        >>> import tempfile, wave
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder) / "tone.wav"
+        ...     with wave.open(str(path), "wb") as file:
+        ...         file.setparams((1, 2, 8000, 0, "NONE", ""))
+        ...         _ = file.writeframes(b"\x00\x20" * 8000)
+        ...     read_audio(path).samples.shape  # one second, at 16 kHz
+        torch.Size([16000])
     """
     start, stop = bounds_of(span)
     limit = start + max_seconds

@@ -43,6 +43,14 @@ def read_frames(
 
     Raises:
         MediaError: if there is no picture, it cannot be decoded, or it clearly ends before the file or the span does.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("RGB", (64, 48)).save(Path(folder) / "face.png")
+        ...     read_frames(Path(folder) / "face.png", count=4).shape
+        torch.Size([1, 48, 64, 3])
     """
     start, stop = bounds_of(span)
     if is_picture(path):

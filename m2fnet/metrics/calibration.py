@@ -94,6 +94,11 @@ def fit_temperature(probabilities: Floats, labels: NDArray[np.int64]) -> float:
 
     Raises:
         ValueError: as `reliability`.
+
+    Example:
+        >>> probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9]])
+        >>> round(fit_temperature(probabilities, np.array([0, 0, 1, 0])), 2)  # too sure: one of four is wrong
+        2.0
     """
     probabilities, labels = checked(probabilities, labels)
 
@@ -123,6 +128,10 @@ def at_temperature(probabilities: Floats, temperature: float) -> Floats:
 
     Raises:
         ValueError: if the temperature is not positive.
+
+    Example:
+        >>> at_temperature(np.array([[0.8, 0.2]]), 2.0).round(2).tolist()
+        [[0.67, 0.33]]
     """
     if not temperature > 0:
         raise ValueError(f"Expected a temperature above 0, got {temperature}.")

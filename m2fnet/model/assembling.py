@@ -92,7 +92,7 @@ def _made_with(run: Path, stream: str, store: Mapping[str, Any]) -> dict[str, An
     return made_with
 
 
-def _extractor(run: Path, stream: str, made_with: dict[str, Any], given: Path | None) -> SavedExtractor:
+def _extractor(run: Path, stream: str, made_with: Mapping[str, str], given: Path | None) -> SavedExtractor:
     """The extractor with the class and weights of ``made_with``, out of ``given`` or of a neighbour of ``run``."""
     if given is None:
         root = run.resolve().parent.parent
@@ -128,7 +128,7 @@ def _temperature(run: Path, classes: tuple[str, ...]) -> float:
     return temperature_of(read_predictions(run, "dev", classes), classes)
 
 
-def _trained(run: Path, provenance: Provenance) -> dict[str, Any]:
+def _trained(run: Path, provenance: Provenance) -> dict[str, object]:
     """The data the network was trained on, and how its weights were chosen; ``protocol`` needs the manifest."""
     fitted = read_json(run / FIT, RunError, "Train the run again.")
     folder = _found(provenance.manifest.folder, provenance)

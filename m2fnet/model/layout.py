@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -64,19 +64,19 @@ def read_folder(folder: Path, root: Path) -> dict[str, Any]:
     return content
 
 
-def list_files(folder: Path) -> dict[str, dict[str, Any]]:
+def list_files(folder: Path) -> dict[str, dict[str, int | str]]:
     """Name -> ``{"bytes", "sha256"}`` of each file in ``folder`` that ``model.json`` has to list."""
     names = sorted(files_in(folder) - set(_UNLISTED))
     return {name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_of(folder / name)} for name in names}
 
 
-def sealed(content: dict[str, Any]) -> dict[str, Any]:
+def sealed(content: Mapping[str, object]) -> dict[str, object]:
     """``content`` of ``model.json`` with the hash of all else in it, so that emotions renamed by hand are noticed."""
     rest = {key: value for key, value in content.items() if key != SEAL}
     return {**rest, SEAL: hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
 
 
-def refuse_unsealed(folder: Path, content: dict[str, Any]) -> None:
+def refuse_unsealed(folder: Path, content: Mapping[str, object]) -> None:
     """Refuse a ``model.json`` that was changed.
 
     Raises:
@@ -137,7 +137,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _listed(folder: Path, content: dict[str, Any]) -> dict[str, Any]:
+def _listed(folder: Path, content: Mapping[str, object]) -> dict[str, dict[str, object]]:
     """The files in ``model.json``, whose names all stay inside the folder and are of a kind that runs no code."""
     files = content.get("files")
     if not isinstance(files, dict) or not all(isinstance(noted, dict) for noted in files.values()):
@@ -165,6 +165,6 @@ def _refuse_elsewhere(folder: Path, name: str, root: Path) -> None:
         raise ModelError(f"{path} is a link that leads out of the model; expected the file itself. {ADVICE}")
 
 
-def _refuse_changed(path: Path, noted: dict[str, Any]) -> None:
+def _refuse_changed(path: Path, noted: Mapping[str, object]) -> None:
     if path.stat().st_size != noted.get("bytes") or sha256_of(path) != noted.get("sha256"):
         raise ModelError(f"{path} is not as it was written: its size or SHA-256 differs from {CONFIG}. {ADVICE}")

@@ -1,4 +1,4 @@
-"""What a visual extractor sees of a turn: the frames in which it looks for faces, and the faces that it finds there."""
+"""The frames of an utterance in which a visual extractor searches for faces, and the faces it finds there."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,14 +22,14 @@ Shown = tuple[Sequence[int], "Sequence[Sequence[Face]]"]  # height and width of 
 
 
 class LooksForFaces(Protocol):
-    """An extractor with a ``detector`` of faces, which tells by ``which`` the frames that it looks at."""
+    """An extractor with a ``detector`` of faces; its attribute ``which`` says in which frames it searches."""
 
     detector: "Callable[[Tensor], Sequence[Sequence[Face]]]"
     which: Frames
 
 
 def looks_for_faces(extractor: Extractor) -> bool:
-    """Whether it has a ``detector`` of faces, and tells by ``which`` the frames that it looks at."""
+    """Whether it has a ``detector`` of faces, and says by ``which`` in which frames it searches."""
     return hasattr(extractor, "detector") and hasattr(extractor, "which")
 
 
@@ -38,11 +38,11 @@ def embed_and_watch(
     utterances: Sequence[PlacedUtterance],
     loading: Loading,
 ) -> tuple[list[Tensor | Missing], list[tuple[SeenFrame, ...]]]:
-    """The embedding of each turn, or why it has none, and what was seen of it on the way; nothing is looked at twice.
+    """The embedding of each utterance, or why it has none, and the frames that were searched for it, each once.
 
     Args:
-        extractor: that `looks_for_faces`.
-        utterances: in a manifest.
+        extractor: one that `looks_for_faces`.
+        utterances: with their places in a manifest.
         loading: an `extractors.extraction.embedding.Loading` without workers.
     """
     watcher = cast(LooksForFaces, extractor)
@@ -59,7 +59,7 @@ def embed_and_watch(
 
 @contextmanager
 def _noting(extractor: LooksForFaces) -> Iterator[list[Shown]]:
-    """What the extractor's detector is shown, and what it finds, while the block lasts."""
+    """The frames that the extractor's detector gets in the block, and the faces it finds."""
     detector = extractor.detector
     shown: list[Shown] = []
 

@@ -63,7 +63,7 @@ def write_results(
         "made_from": dict(made_from),
         "segments": found.source,
         "utterances": len(predictions),
-        "skipped": list(found.left_out),
+        "skipped": list(found.skipped),
         "missing": {name: dict(reasons) for name, reasons in missing(predictions).items()},
     }
     write_json(folder / ABOUT, about)

@@ -82,7 +82,7 @@ class Stages:
         return list(map(Embedded, rows, by_time))
 
     @torch.inference_mode()
-    def judge(self, embedded: Sequence[Embedded]) -> Tensor:
+    def probabilities(self, embedded: Sequence[Embedded]) -> Tensor:
         """Probabilities (U, C) of the utterances of a conversation.
 
         Up to `WINDOW` utterances are all context of each other. A longer conversation is read in overlapping windows,
@@ -156,7 +156,7 @@ def use_threads(wanted: int | None, model: Model) -> None:
 def _check_device(device: str) -> None:
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as problem:  # builds of torch for the CPU alone assert
+    except (RuntimeError, AssertionError) as problem:  # CPU builds of torch assert
         reason = str(problem).splitlines()[0]
         raise UsageError(
             f"The device {device!r} is not there ({reason}); expected cpu, cuda:0 or the like."

@@ -65,6 +65,13 @@ def attention_maps(utterances: Sequence[str], maps: Mapping[tuple[int, str], NDA
     Args:
         utterances: names of the U utterances, in speaking order.
         maps: layer and modality -> shares (U, U); a row reads, a column is read.
+
+    Example:
+        >>> import numpy as np
+        >>> shares = np.array([[0.9, 0.1], [0.5, 0.5]])
+        >>> figure = attention_maps(["Ann: joy", "Bob: anger"], {(1, "audio"): shares, (1, "visual"): shares})
+        >>> [axes.get_title() for axes in figure.axes[:2]]
+        ['layer 1, keys: audio', 'layer 1, keys: visual']
     """
     layers, keys = (list(dict.fromkeys(parts)) for parts in zip(*maps, strict=True))
     names = [short(f"{number} {name}", _NAME) for number, name in enumerate(utterances, start=1)]

@@ -22,6 +22,13 @@ def reliability_diagram(answers: Mapping[str, Answers], bins: int = 10) -> Figur
 
     Raises:
         ValueError: as `m2fnet.metrics.calibration.reliability`.
+
+    Example:
+        >>> import numpy as np
+        >>> probabilities = np.array([[0.8, 0.2], [0.8, 0.2], [0.3, 0.7], [0.2, 0.8]])
+        >>> figure = reliability_diagram({"M2FNet": (probabilities, np.array([0, 0, 1, 0]))}, bins=5)
+        >>> figure.axes[0].get_title().splitlines()[1].endswith("n = 4")
+        True
     """
     with styled():
         figure = Figure(figsize=(4.8 * len(answers), 5.6))

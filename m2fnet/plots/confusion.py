@@ -21,6 +21,11 @@ def confusion(table: ArrayLike, classes: Sequence[str], unit: str = "utterances"
 
     Raises:
         ValueError: if the table is not square with one row per class.
+
+    Example:
+        >>> figure = confusion([[8, 2], [1, 4]], ["joy", "anger"])
+        >>> figure.axes[0].get_title()
+        'counts (utterances, n = 15)'
     """
     counts = np.asarray(table, dtype=float)
     if counts.shape != (len(classes), len(classes)):

@@ -12,6 +12,14 @@ def training_curves(settings: Mapping[str, Sequence[Curves]]) -> Figure:
     """Loss on train and dev, and weighted F1 on dev, by epoch: a line per run, a colour per setting.
 
     The marker is at the epoch whose weights were selected.
+
+    Example:
+        >>> run = Curves(kept=1)
+        >>> run.values["train/loss"].update({0: 1.9, 1: 1.5})
+        >>> run.values["dev/loss"].update({0: 1.8, 1: 1.6})
+        >>> run.values["dev/weighted_f1"].update({0: 0.4, 1: 0.5})
+        >>> [axes.get_ylabel() for axes in training_curves({"M2FNet": [run]}).axes]
+        ['cross-entropy (nats)', 'weighted F1 on dev (%)']
     """
     with styled():
         figure = Figure(figsize=(11, 4.2 + 0.2 * len(settings)))

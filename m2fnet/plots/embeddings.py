@@ -33,6 +33,13 @@ def embedding_map(
 
     Raises:
         ValueError: if there are fewer than four rows, or the lengths differ.
+
+    Example:
+        >>> import numpy as np
+        >>> vectors = np.random.default_rng(0).normal(size=(8, 5))
+        >>> figure = embedding_map(vectors, ["joy", "anger"] * 4, ["Ann"] * 4 + ["Bob"] * 4)
+        >>> [axes.get_title() for axes in figure.axes]
+        ['by emotion', 'by speaker']
     """
     vectors = np.asarray(vectors, dtype=np.float32)
     if vectors.ndim != 2 or len(vectors) < 4 or not len(vectors) == len(emotions) == len(speakers):

@@ -67,6 +67,12 @@ def missing_curves(settings: Mapping[str, Sequence[MissingScores]], majority: fl
     Args:
         settings: name -> its runs.
         majority: weighted F1 of always answering the most frequent emotion.
+
+    Example:
+        >>> scores = MissingScores({0.0: 0.7, 0.5: 0.6}, {"text + audio": 0.7, "text": 0.6}, "0" * 64)
+        >>> figure = missing_curves({"M2FNet": [scores]}, majority=0.3)
+        >>> [label.get_text() for label in figure.axes[1].get_yticklabels()]
+        ['text + audio', 'text']
     """
     subsets = list(dict.fromkeys(name for runs in settings.values() for run in runs for name in run.by_subset))
     with styled():

@@ -21,6 +21,13 @@ def timeline(dialogue: Dialogue, probabilities: Mapping[str, Mapping[str, float]
         dialogue: utterances in speaking order; one row each.
         probabilities: utterance id -> emotion -> probability; an utterance without is drawn empty.
         classes: the emotions in the order of the columns.
+
+    Example:
+        >>> from m2fnet.records import Dialogue, Utterance
+        >>> said = Utterance("a_0", "own", "test", "a", 0, speaker="Ann", text="None!", label="joy")
+        >>> figure = timeline(Dialogue("a", "test", (said,)), {"a_0": {"joy": 0.9, "anger": 0.1}}, ["joy", "anger"])
+        >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        ['Ann: None!']
     """
     utterances = dialogue.utterances
     values = np.array([[probabilities.get(t.id, {}).get(name, np.nan) for name in classes] for t in utterances])

@@ -1,8 +1,9 @@
 """Tested runs and settings as reports read them: every file is checked, and only like is compared with like."""
 
 import math
+from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,12 @@ def collect(folders: Sequence[Path]) -> list[TestedSetting]:
             groups.append([run])
         else:
             same.append(run)
-    return [_setting(members) for members in groups]
+    settings = [_setting(members) for members in groups]
+    names = Counter(setting.name for setting in settings)
+    return [
+        setting if names[setting.name] == 1 else replace(setting, name=str(setting.runs[0].folder))
+        for setting in settings
+    ]
 
 
 def what_differs(settings: Sequence[TestedSetting]) -> dict[str, dict[str, str]]:
@@ -189,6 +195,17 @@ def read_predictions(folder: Path, split: str, classes: Sequence[str]) -> tuple[
 
     Raises:
         UsageError: if the file is absent or a line of it is not a prediction with one probability per class.
+
+    Example:
+        >>> import json, tempfile
+        >>> row = {
+        ...     "id": "a_0", "dialogue": "a", "label": "joy", "predicted": "joy",
+        ...     "probabilities": {"joy": 0.9, "anger": 0.1},
+        ... }
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "predictions.jsonl").write_text(json.dumps(row))
+        ...     read_predictions(Path(folder), "test", ["joy", "anger"])[0].predicted
+        'joy'
     """
     report = folder / "report.json"
     if report.is_file() and kind_of(read_json(report, UsageError, _advice(folder))) == "multi":

@@ -12,13 +12,13 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
 from m2fnet.errors import M2FNetError
+from m2fnet.files import JsonObject
 from m2fnet.plots.style import colour
 from m2fnet.web.example import CLIP, SUBTITLES
 from m2fnet.web.limits import Limits
-from m2fnet.web.middleware import Guard
+from m2fnet.web.middleware import AllowedPaths
 from m2fnet.web.uploads import Uploads
 from m2fnet.web.worker import Worker
-from m2fnet.web.worker_process import Answer
 
 STATIC = {"page.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
 EXAMPLE = {CLIP: "video/mp4", SUBTITLES: "text/plain"}
@@ -28,38 +28,38 @@ _UPLOADS = "/uploads/"
 
 
 def make_server(
-    facts: Answer, worker: Worker, uploads: Uploads, limits: Limits, example: Path, hosts: Sequence[str]
+    facts: JsonObject, worker: Worker, uploads: Uploads, limits: Limits, example: Path, hosts: Sequence[str]
 ) -> Server:
     """The page as a server that is ready to launch.
 
     Args:
         facts: of the model, as `Worker.start` returns them, and its ``name``.
-        worker: answers one clip at a time; the others wait in the queue.
-        uploads: where clips lie until they are answered.
-        limits: told to the page, so that it can refuse a clip before it travels.
+        worker: predicts one clip at a time; the others wait in the queue.
+        uploads: where clips are until their emotions are predicted.
+        limits: sent to the page, so that it can refuse a clip before it is uploaded.
         example: folder with the example clip.
-        hosts: names under which the page may be asked for; a foreign name that leads here belongs to an attack.
+        hosts: names by which the page may be requested; another name that leads here belongs to an attack.
     """
     guards = [
         Middleware(TrustedHostMiddleware, allowed_hosts=list(hosts)),
-        Middleware(Guard, paths=_PATHS, below=_UPLOADS),
+        Middleware(AllowedPaths, paths=_PATHS, below=_UPLOADS),
     ]
     server = Server(title="m2fnet", middleware=guards, openapi_url=None, docs_url=None, redoc_url=None)
-    told = {
+    settings = {
         **facts,
         "colours": [colour(number) for number in range(len(facts["classes"]))],
         "limits": {"megabytes": limits.megabytes, "minutes": limits.minutes},
     }
-    _add_files(server, told, example)
+    _add_files(server, settings, example)
     _add_uploads(server, uploads)
     _add_queue(server, worker, uploads)
     return server
 
 
-def _add_files(server: Server, told: Answer, example: Path) -> None:
+def _add_files(server: Server, settings: JsonObject, example: Path) -> None:
     @server.get("/model")
     def model() -> JSONResponse:
-        return JSONResponse(told)
+        return JSONResponse(settings)
 
     @server.get("/")
     @server.get("/{name}")
@@ -87,10 +87,10 @@ def _add_uploads(server: Server, uploads: Uploads) -> None:
 
 
 def _add_queue(server: Server, worker: Worker, uploads: Uploads) -> None:
-    def analyse(clip: str, subtitles: str) -> Iterator[Answer]:
+    def analyse(clip: str, subtitles: str) -> Iterator[JsonObject]:
         try:
-            with uploads.taken(clip) as video, uploads.taken(subtitles) as text:
-                yield from worker.ask(video, text)
+            with uploads.take(clip) as video, uploads.take(subtitles) as text:
+                yield from worker.predict(video, text)
         except M2FNetError as problem:
             raise Error(str(problem), print_exception=False) from problem
 

@@ -16,14 +16,14 @@ from m2fnet.media.audio import RATE, read_audio
 
 CLIP, SUBTITLES = "example.mp4", "example.srt"
 _SEED = 0  # that of `m2fnet demo`: the same people, so that the demo's model knows their voices
-_UNSEEN = 70  # the demo's dialogues; the conversation comes from behind them
-_TURNS = (8, 10)  # at least, at most
+_UNSEEN = 70  # the demo's dialogues; the conversation comes after them
+_UTTERANCES = (8, 10)  # at least, at most
 
 
 def write_example(folder: Path) -> None:
     """Write `CLIP` and its `SUBTITLES` into ``folder``; always the same, in a second or two."""
     script = write_script({"test": _UNSEEN + 30}, np.random.default_rng(_SEED))
-    few, many = _TURNS
+    few, many = _UTTERANCES
     lines = max((scene for scene in script["test"][_UNSEEN:] if few <= len(scene) <= many), key=_richness)
     with TemporaryDirectory(dir=folder) as shots:
         paths = [Path(shots) / f"{number}.mp4" for number in range(len(lines))]

@@ -1,4 +1,4 @@
-"""What the page takes at most: each limit is told in one sentence when it is met."""
+"""What the page takes at most: each limit is explained in one sentence when it is met."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ class Limits:
         megabytes: size of a clip.
         minutes: length of a clip.
         timeout_s: seconds that the model may work on it.
-        waiting: clips that lie here at once; each waits for those before it.
+        waiting: clips that may wait here together; each waits for those before it.
     """
 
     megabytes: float = 200
@@ -36,7 +36,7 @@ class Limits:
             )
 
     def check_length(self, seconds: float) -> None:
-        """Refuse a clip that says that it lasts ``seconds`` if that is too long; one that lies meets `timeout_s`.
+        """Refuse a clip that says that it lasts ``seconds`` if that is too long; one with a false length meets `timeout_s`.
 
         Raises:
             UsageError: if it does.

@@ -1,4 +1,4 @@
-"""What of the server can be reached, and what the browser may do with it."""
+"""Which paths of the server are open, and what the browser may do with them."""
 
 import json
 
@@ -6,7 +6,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# the page holds no script and no style of its own, so none that came with a transcript would run; it loads nothing
+# the page holds no inline script and no inline style, so none that came with a transcript would run; it loads nothing
 # from anywhere else, and shows the clip from the browser's own memory
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -20,7 +20,7 @@ _QUESTION = "/gradio_api/queue/join"
 _QUESTION_BYTES = 4096
 
 
-class Guard:
+class AllowedPaths:
     """Opens the page's own paths and gradio's queue; gradio's ways to files, uploads, proxies and histories stay shut.
 
     Args:
@@ -33,7 +33,7 @@ class Guard:
         self._app, self._paths, self._below = app, paths | _QUEUE, below
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request; what is no request is the server's own business."""
+        """One request; everything that is no request is left to the server."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -48,7 +48,7 @@ class Guard:
             await Response(status_code=404)(scope, receive, send_with_headers)
         elif scope["path"] == _QUESTION and scope["method"] == "POST":
             body = await _beginning(receive)
-            if _is_question(body):
+            if _is_valid_question(body):
                 await self._app(scope, _again(body, receive), send_with_headers)
             else:
                 await Response(status_code=400)(scope, receive, send_with_headers)
@@ -69,7 +69,7 @@ async def _beginning(receive: Receive) -> bytes:
     return body
 
 
-def _is_question(body: bytes) -> bool:
+def _is_valid_question(body: bytes) -> bool:
     """Whether names of files are asked about, and nothing else: gradio would fetch what an object names by address."""
     try:
         asked = json.loads(body) if len(body) <= _QUESTION_BYTES else None

@@ -1,4 +1,4 @@
-"""Everything behind the page from its opening to its end: model, example, folder of uploads, server."""
+"""The page with all its parts from its opening to its end: model, example, folder of uploads, server."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from m2fnet.pipeline import Pipeline
 from m2fnet.web.app import make_server
 from m2fnet.web.example import write_example
 from m2fnet.web.limits import Limits
-from m2fnet.web.temporary_folder import own_folder
+from m2fnet.web.temporary_folder import page_folder
 from m2fnet.web.uploads import Uploads
 from m2fnet.web.worker import Worker
 
@@ -20,7 +20,9 @@ LOCAL = "127.0.0.1"
 def open_page(
     load: Callable[[], Pipeline], name: str, limits: Limits, *, host: str = LOCAL, port: int = 7860
 ) -> Iterator[str]:
-    """The address of the page while the block lasts; nothing is left behind, or by the next one if this is killed.
+    """The address of the page while the block lasts; afterwards nothing is left of it on the disk.
+
+    Files of a page that was killed are removed when the next one opens.
 
     Args:
         load: makes the pipeline, see `Worker`.
@@ -35,7 +37,7 @@ def open_page(
     """
     _check_port(host, port)
     with ExitStack() as ends:
-        place = ends.enter_context(own_folder())
+        place = ends.enter_context(page_folder())
         uploads, example = place / "uploads", place / "example"
         for folder in (uploads, example):
             folder.mkdir()

@@ -1,4 +1,4 @@
-"""The folder of a page among the temporary files, and what becomes of the folders of pages that were killed."""
+"""The temporary folder of a page, and the removal of those that killed pages left."""
 
 import os
 import shutil
@@ -18,8 +18,8 @@ _WORDS = b"Clips of a page of `m2fnet serve`. Its next start removes this folder
 
 
 @contextmanager
-def own_folder() -> Iterator[Path]:
-    """A folder for this page alone, removed behind the block; first those are removed that killed pages have left."""
+def page_folder() -> Iterator[Path]:
+    """A folder for this page only, removed after the block; first those are removed that killed pages have left."""
     _remove_left_behind()
     with tempfile.TemporaryDirectory(prefix=PREFIX) as name, FileLock(Path(name) / LOCK):
         (Path(name) / _OWNER).write_bytes(_WORDS)

@@ -1,4 +1,4 @@
-"""Files on their way from a browser to the model: none is kept longer than its answer takes."""
+"""Files on their way from a browser to the model: none exists longer than its prediction takes."""
 
 import secrets
 import time
@@ -16,9 +16,9 @@ _FORGOTTEN_S = 900.0  # a file that nobody asked about by then belongs to a page
 
 
 class Uploads:
-    """A folder of files that came in, each under a name that is drawn here and known to its sender alone.
+    """A folder of files that came in, each under a random name that only its sender knows.
 
-    What a file is called where it comes from plays no part: no name reaches the disk, and equal files of two senders
+    The name of a file on its sender's machine never reaches the disk, and equal files of two senders
     are two files.
 
     Args:
@@ -59,8 +59,8 @@ class Uploads:
         return path.name
 
     @contextmanager
-    def taken(self, name: str) -> Iterator[Path | None]:
-        """The file of that name, which is removed behind the block; None for the name "", of no file.
+    def take(self, name: str) -> Iterator[Path | None]:
+        """The file of that name, which is removed after the block; None for the name "", of no file.
 
         Raises:
             UsageError: if there is no such file.
@@ -82,7 +82,7 @@ class Uploads:
         for path in forgotten:
             path.unlink(missing_ok=True)
         if len(paths) - len(forgotten) >= 2 * self._limits.waiting:  # a clip and its subtitles
-            raise UsageError("Too many clips wait for their turn. Try again in a few minutes.")
+            raise UsageError("Too many clips are waiting. Try again in a few minutes.")
 
 
 def _check_subtitles(size: int) -> None:

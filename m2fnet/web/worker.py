@@ -1,4 +1,4 @@
-"""The model in a process of its own, which may hang or crash over a hostile clip without the page going down."""
+"""The model in a separate process, which may hang or crash over a hostile clip without the page going down."""
 
 import json
 import multiprocessing
@@ -10,13 +10,14 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from m2fnet.errors import PredictionError, RunError
+from m2fnet.files import JsonObject
 from m2fnet.pipeline import Pipeline
 from m2fnet.web.limits import Limits
-from m2fnet.web.worker_process import Answer, work
+from m2fnet.web.worker_process import serve_requests
 
 
 class Worker:
-    """A process that holds a pipeline and answers one clip after the other; it is started again when it is lost.
+    """A process that holds a pipeline and predicts one clip after the other; it is started again when it is lost.
 
     Args:
         load: makes the pipeline, in the process; a function of a module, or a `functools.partial` of one.
@@ -29,7 +30,7 @@ class Worker:
         self._connection: Connection | None = None
         self._one_at_a_time = threading.Lock()
 
-    def start(self) -> Answer:
+    def start(self) -> JsonObject:
         """Load the model and return its facts: ``{"classes": [...], "modalities": [...], "corpus": ...}``.
 
         Raises:
@@ -37,7 +38,7 @@ class Worker:
         """
         context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=work, args=(self._load, self._limits, theirs), daemon=True)
+        self._process = context.Process(target=serve_requests, args=(self._load, self._limits, theirs), daemon=True)
         self._process.start()
         theirs.close()  # so that the end of the process is the end of the connection
         try:
@@ -50,21 +51,21 @@ class Worker:
             raise RunError(facts["refused"])
         return facts
 
-    def ask(self, clip: Path | None, subtitles: Path | None) -> Iterator[Answer]:
-        """Messages ``{"done": 3, "of": 9}``, and last the answer ``{"turns": [...], "left_out": [...], ...}``.
+    def predict(self, clip: Path | None, subtitles: Path | None) -> Iterator[JsonObject]:
+        """Messages ``{"done": 3, "of": 9}``, and last ``{"utterances": [...], "skipped": [...], ...}``.
 
         Args:
             clip: video or sound, if there is any.
             subtitles: a file of segments, if there is one.
 
         Raises:
-            PredictionError: if there is no answer, or not in time; it says why.
+            PredictionError: if there are no predictions, or not in time; it says why.
         """
         with self._one_at_a_time:
-            is_answered = False
+            is_done = False
             try:
-                for message in self._asked({"clip": clip and str(clip), "subtitles": subtitles and str(subtitles)}):
-                    is_answered = "turns" in message or "refused" in message
+                for message in self._messages({"clip": clip and str(clip), "subtitles": subtitles and str(subtitles)}):
+                    is_done = "utterances" in message or "refused" in message
                     if "refused" in message:
                         raise PredictionError(message["refused"])
                     yield message
@@ -76,7 +77,7 @@ class Worker:
             except (EOFError, OSError) as lost:
                 raise PredictionError("The file made its reader crash. Convert it, for example with ffmpeg.") from lost
             finally:
-                if not is_answered:  # nobody may get the rest of an answer that was meant for another
+                if not is_done:  # nobody may get the rest of an answer that was meant for another
                     self.stop()
 
     def stop(self) -> None:
@@ -87,20 +88,20 @@ class Worker:
         if self._connection is not None:
             self._connection.close()
 
-    def _asked(self, request: Answer) -> Iterator[Answer]:
+    def _messages(self, request: JsonObject) -> Iterator[JsonObject]:
         if self._process is None or not self._process.is_alive():
             self.start()
         assert self._connection is not None, "it was started"
         deadline = time.monotonic() + self._limits.timeout_s
         self._connection.send_bytes(json.dumps(request).encode())
-        message: Answer = {}
-        while "turns" not in message and "refused" not in message:
+        message: JsonObject = {}
+        while "utterances" not in message and "refused" not in message:
             message = self._receive(deadline)
             yield message
 
-    def _receive(self, deadline: float | None) -> Answer:
+    def _receive(self, deadline: float | None) -> JsonObject:
         assert self._connection is not None, "it was started"
         if deadline is not None and not self._connection.poll(max(0.0, deadline - time.monotonic())):
             raise TimeoutError
-        message: Answer = json.loads(self._connection.recv_bytes())
+        message: JsonObject = json.loads(self._connection.recv_bytes())
         return message

@@ -1,31 +1,38 @@
-"""What goes on in the process that holds the model: requests in, answers out, in JSON."""
+"""The process that holds the model: requests in, predictions out, in JSON."""
 
 import json
 import math
 import signal
 import time
 import traceback
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+
+import torch
 
 from m2fnet.conversation.clip import streams_of
 from m2fnet.conversation.writing import write_srt
-from m2fnet.errors import M2FNetError, PredictionError
+from m2fnet.errors import M2FNetError, MediaError, PredictionError
+from m2fnet.files import JsonObject
+from m2fnet.media.audio import RATE, read_audio
+from m2fnet.media.prosody import HOP_SECONDS, WINDOW_SECONDS, energy, pitch
 from m2fnet.pipeline import Pipeline, conversation_of
+from m2fnet.plots.spectrogram import spectrogram
+from m2fnet.plots.style import rendered
 from m2fnet.records import Prediction
 from m2fnet.web.limits import Limits
 
-Answer = dict[str, Any]  # plain JSON, all the way from the model to the page
 Progress = Callable[[int, int], None]
 
-_TOLD_EVERY_S = 0.3  # progress; each message goes through the queue to the browser
+_SENT_EVERY_S = 0.3  # progress; each message goes through the queue to the browser
+_DRAWN_S = 15.0  # of an utterance, in its spectrogram
 
 
-def work(load: Callable[[], Pipeline], limits: Limits, connection: Connection) -> None:
-    """Facts of the model first, then an answer for each request, until nobody asks any more.
+def serve_requests(load: Callable[[], Pipeline], limits: Limits, connection: Connection) -> None:
+    """Send the facts of the model, then the predictions for each request, until the connection is closed.
 
     Args:
         load: makes the pipeline.
@@ -34,15 +41,25 @@ def work(load: Callable[[], Pipeline], limits: Limits, connection: Connection) -
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to both processes; the other one ends this
 
-    def send(message: Answer) -> None:
+    def send(message: JsonObject) -> None:
         connection.send_bytes(json.dumps(message).encode())
 
     try:
         pipeline = load()
-        send(_facts(pipeline))
     except M2FNetError as problem:
         send({"refused": str(problem)})
         return
+    import librosa.display  # both take seconds, for which the first clip would wait
+    import librosa.feature.spectral  # noqa: F401
+
+    model = pipeline.model
+    send(
+        {
+            "classes": list(model.label_set.classes),
+            "corpus": model.label_set.name,
+            "modalities": list(model.extractors),
+        }
+    )
     while True:
         try:
             request = json.loads(connection.recv_bytes())
@@ -51,65 +68,55 @@ def work(load: Callable[[], Pipeline], limits: Limits, connection: Connection) -
         clip, subtitles = (Path(request[name]) if request[name] else None for name in ("clip", "subtitles"))
         names = {"the clip": clip, "the subtitles" if clip else "the transcript": subtitles}
         try:
-            answer = _answer(pipeline, limits, clip, subtitles, _now_and_then(send))
-            answer["source"] = _without_places(answer["source"], names)
-            answer["left_out"] = [_without_places(sentence, names) for sentence in answer["left_out"]]
+            answer = _predictions(pipeline, limits, clip, subtitles, _every_so_often(send))
+            answer["source"] = _without_paths(answer["source"], names)
+            answer["skipped"] = [_without_paths(sentence, names) for sentence in answer["skipped"]]
             send(answer)
         except M2FNetError as problem:
-            send({"refused": _without_places(str(problem), names)})
+            send({"refused": _without_paths(str(problem), names)})
         except Exception:
             traceback.print_exc()  # for who runs the page; the sender gets no inside of it
             send({"refused": "The model failed over this file; the server's output says how."})
 
 
-def _facts(pipeline: Pipeline) -> Answer:
-    model = pipeline.model
-    return {
-        "classes": list(model.label_set.classes),
-        "corpus": model.label_set.name,
-        "modalities": list(model.extractors),
-    }
-
-
-def _now_and_then(send: Callable[[Answer], None]) -> Progress:
-    told = time.monotonic()
+def _every_so_often(send: Callable[[JsonObject], None]) -> Progress:
+    sent = time.monotonic()
 
     def progress(done: int, of: int) -> None:
-        nonlocal told
-        if time.monotonic() - told > _TOLD_EVERY_S:
-            told = time.monotonic()
+        nonlocal sent
+        if time.monotonic() - sent > _SENT_EVERY_S:
+            sent = time.monotonic()
             send({"done": done, "of": of})
 
     return progress
 
 
-def _answer(
+def _predictions(
     pipeline: Pipeline, limits: Limits, clip: Path | None, subtitles: Path | None, progress: Progress
-) -> Answer:
+) -> JsonObject:
+    """All that the page shows of a conversation."""
     file = clip or subtitles
     if file is None:
         raise PredictionError("Neither a clip nor subtitles came. Choose a file.")
-    end_s = _told_end(clip) if clip is not None else None
+    end_s = None
+    if clip is not None:
+        end_s = streams_of(clip).end_s
+        end_s = end_s if math.isfinite(end_s) else None  # not every clip says when it ends
     limits.check_length(end_s or 0.0)
     clip, found = conversation_of(clip, subtitles)
     predictions = pipeline(clip, segments=found.segments, progress=progress)
     return {
-        "turns": [asdict(prediction) for prediction in predictions],
+        "utterances": [asdict(prediction) for prediction in predictions],
         "source": found.source,
-        "left_out": list(found.left_out),
+        "skipped": list(found.skipped),
         "end_s": end_s,
         "srt": _as_srt(predictions, file.with_suffix(".answer")),
+        "spectrogram": draw_longest(clip, predictions) if clip is not None else None,
     }
 
 
-def _told_end(clip: Path) -> float | None:
-    """Second at which a clip says that it ends; not every one does."""
-    end_s = streams_of(clip).end_s
-    return end_s if math.isfinite(end_s) else None
-
-
 def _as_srt(predictions: Sequence[Prediction], path: Path) -> str | None:
-    """Text of an SRT file, written at ``path`` on the way; None of a transcript without times."""
+    """Text of an SRT file, for which ``path`` is used and removed; None for a transcript without times."""
     if any(prediction.start_s is None for prediction in predictions):
         return None
     try:
@@ -119,8 +126,27 @@ def _as_srt(predictions: Sequence[Prediction], path: Path) -> str | None:
         path.unlink(missing_ok=True)
 
 
-def _without_places(sentence: str, names: dict[str, Path | None]) -> str:
-    """The sentence with files called by their ``names``; where they lie here concerns nobody."""
+def draw_longest(clip: Path, predictions: Sequence[Prediction]) -> JsonObject | None:
+    """The spectrogram of the longest utterance with its pitch and energy; None where it cannot be heard.
+
+    Returns:
+        ``{"utterance": its number from 0, "seconds": drawn, "png": the picture in base64}``. Words of strangers are
+        not in the picture.
+    """
+    spans = [(p.start_s or 0.0, p.end_s or 0.0) for p in predictions]
+    longest = max(range(len(spans)), key=lambda number: spans[number][1] - spans[number][0])
+    try:
+        sound = read_audio(clip, span=spans[longest], max_seconds=_DRAWN_S).samples
+    except MediaError:  # there is no sound, or silence
+        return None
+    hertz, decibels = pitch(sound, RATE), energy(sound, RATE)
+    times = HOP_SECONDS * torch.arange(len(hertz)) + WINDOW_SECONDS / 2
+    picture = rendered(spectrogram(sound, RATE, hertz, decibels, times=times), "png")
+    return {"utterance": longest, "seconds": len(sound) / RATE, "png": b64encode(picture).decode()}
+
+
+def _without_paths(sentence: str, names: dict[str, Path | None]) -> str:
+    """The sentence with files called by their ``names``; their paths on this machine concern nobody."""
     for name, path in names.items():
         if path is not None:
             sentence = sentence.replace(str(path), name).replace(path.name, name)

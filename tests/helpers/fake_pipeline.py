@@ -1,4 +1,4 @@
-"""A pipeline without a network, which lies in a module of its own because the page loads it in another process."""
+"""A pipeline without a network, in a separate module because the page loads it in another process."""
 
 import os
 import time
@@ -11,9 +11,9 @@ EMOTIONS = ("neutral", "joy", "anger")
 
 
 class FakePipeline:
-    """Answers turn number i with emotion i; a turn that says ``!crash``, ``!hang`` or ``!fail`` does that.
+    """Answers utterance number i with emotion i; an utterance that says ``!crash``, ``!hang`` or ``!fail`` does that.
 
-    Where there is a clip it looks for faces in the middle of each turn, and finds them in every other one.
+    Where there is a clip it looks for faces in the middle of each utterance, and finds them in every other one.
     """
 
     model = SimpleNamespace(label_set=LabelSet("fake", EMOTIONS), extractors={"text": None, "visual": None})
@@ -30,8 +30,8 @@ class FakePipeline:
         there = ("text",) if missing else ("text", "visual")
         faces = () if missing else ((0.25, 0.5, 0.5, 0.75), (0.75, 0.0, 1.0, 0.25))
         frames = (SeenFrame((segment.start_s + segment.end_s) / 2, faces),) if clip is not None else ()
-        turn = (segment.start_s, segment.end_s, segment.speaker, segment.text)
-        return Prediction(*turn, emotion, odds, there, missing, frames)
+        utterance = (segment.start_s, segment.end_s, segment.speaker, segment.text)
+        return Prediction(*utterance, emotion, odds, there, missing, frames)
 
 
 def act(text):

@@ -19,7 +19,7 @@ SENTENCES = ("Look who is here!", "Oh. You again.", "Yes, and I brought a cake."
 
 
 class Letters(Extractor):
-    """Counts of letters in a turn and, fainter, in the three turns before and behind it."""
+    """Counts of letters in an utterance and, fainter, in the three before and after it."""
 
     modality = "text"
     width = 26
@@ -100,7 +100,7 @@ def counts(text):
 
 
 def talk(utterances, seconds=None):
-    """Turns of two speakers, one after the other, each so many seconds long."""
+    """Utterances of two speakers, one after the other, each so many seconds long."""
     times = [(None, None) if seconds is None else (n * seconds, (n + 1) * seconds) for n in range(utterances)]
     return tuple(
         Segment(start, end, "AB"[n % 2], f"{SENTENCES[n % len(SENTENCES)]} {chr(97 + n % 7) * (n % 5)}")

@@ -1,8 +1,8 @@
 // Sends a clip to the model and draws what comes back. All text goes through textContent: none of it can become markup.
 
-const ROWS = 500; // turns in the list; the timeline and the files have all
-const DETAILED = 500; // turns up to which the timeline shows the weaker emotions too
-const NAMED = 3; // cues that are no turns; the JSON has all
+const ROWS = 500; // utterances in the list; the timeline and the files have all
+const DETAILED = 500; // utterances up to which the timeline shows the weaker emotions too
+const NAMED = 3; // cues that are no utterances; the JSON has all
 const HELD = 0.4; // seconds around a frame in which its faces are framed by full lines
 const LANE = 20; // height in the timeline, as in page.css
 const SUBTITLES = ["srt", "vtt", "rttm", "csv", "txt"];
@@ -11,7 +11,7 @@ const $ = (id) => document.getElementById(id);
 const model = await (await fetch("model")).json();
 const tone = (emotion) => model.colours[model.classes.indexOf(emotion)];
 const chosen = { clip: null, subtitles: null };
-let shown = null; // the answer on the page: {turns, spans, length, isTimed, rows, current}
+let shown = null; // the answer on the page: {utterances, spans, length, isTimed, rows, current}
 
 introduce();
 
@@ -135,12 +135,12 @@ async function upload(kind, file) {
   const response = await fetch(`uploads/${kind}`, { method: "PUT", body: file }).catch(() => {
     throw Error("The server took no more of the file. Is it too large, or has the server gone?");
   });
-  const told = await response.json();
-  if (!response.ok) throw Error(told.error);
-  return told.name;
+  const answer = await response.json();
+  if (!response.ok) throw Error(answer.error);
+  return answer.name;
 }
 
-/** The answer to an uploaded clip, when its turn in gradio's queue has come. */
+/** The answer to an uploaded clip, when it is first in gradio's queue. */
 async function analyse(clip, subtitles) {
   const session = [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(36)).join("");
   const joined = await fetch("gradio_api/queue/join", {
@@ -158,8 +158,8 @@ async function analyse(clip, subtitles) {
       process_starts: () => tell("Reading the clip …"),
       process_generating: ({ output }) => {
         const [part] = output.data ?? [];
-        if (part?.turns) answer = part;
-        else if (part) tell(`Turn ${part.done} of ${part.of}`, part.done, part.of);
+        if (part?.utterances) answer = part;
+        else if (part) tell(`Utterance ${part.done} of ${part.of}`, part.done, part.of);
       },
       process_completed: ({ success, output }) =>
         success && answer ? end(resolve, answer) : end(reject, Error(output?.error ?? "The model failed over this clip.")),
@@ -173,16 +173,16 @@ async function analyse(clip, subtitles) {
 // ------------------------------------------------------------------------------------------------------- drawing
 
 function draw(answer) {
-  const { turns } = answer;
-  const spans = turns.map((turn, i) => [turn.start_s ?? i, turn.end_s ?? i + 1]); // a bare transcript has no times
-  const isTimed = turns.every((turn) => turn.start_s !== null);
+  const { utterances } = answer;
+  const spans = utterances.map((utterance, i) => [utterance.start_s ?? i, utterance.end_s ?? i + 1]); // a bare transcript has no times
+  const isTimed = utterances.every((utterance) => utterance.start_s !== null);
   const length = Math.max(isTimed ? (answer.end_s ?? 0) : 0, ...spans.slice(-20).map(([, end]) => end));
-  shown = { turns, spans, length, isTimed, rows: [], current: -1 };
+  shown = { utterances, spans, length, isTimed, rows: [], current: -1 };
   showPlayer();
   drawFacts(answer);
   drawTimeline();
   drawOdds();
-  drawTurns();
+  drawUtterances();
   moveTo(0);
 }
 
@@ -191,7 +191,7 @@ function showPlayer() {
   if (chosen.clip) $("player").src = URL.createObjectURL(chosen.clip);
 }
 
-/** Give the faces the place of the picture, which stands in the middle of the player and keeps its shape. */
+/** Give the faces the place of the picture, which is in the middle of the player and keeps its shape. */
 function showPicture() {
   const { videoWidth, videoHeight } = $("player");
   $("player").classList.toggle("sound", !videoWidth);
@@ -200,60 +200,73 @@ function showPicture() {
 }
 
 function drawFacts(answer) {
-  const { turns } = shown;
+  const { utterances } = shown;
   const name = (chosen.clip ?? chosen.subtitles).name;
-  $("summary").textContent = `${count(turns.length, "turn")}, told by ${answer.source}`;
-  const streams = model.modalities.map((stream) => describe(stream, turns));
-  $("streams").textContent = [...streams, describeFaces(turns)].join(" · ");
-  drawLeftOut(answer.left_out);
-  const { source, left_out } = answer;
-  const kept = { clip: name, model: model.name, classes: model.classes, source, left_out, turns };
+  $("summary").textContent = `${count(utterances.length, "utterance")}, from ${answer.source}`;
+  const streams = model.modalities.map((stream) => describe(stream, utterances));
+  $("streams").textContent = [...streams, describeFaces(utterances)].join(" · ");
+  drawSkipped(answer.skipped);
+  drawSpectrogram(answer.spectrogram);
+  const { source, skipped } = answer;
+  const kept = { clip: name, model: model.name, classes: model.classes, source, skipped, utterances };
   const stem = name.replace(/\.[^.]*$/, "");
   offer($("json"), `${stem}.emotions.json`, JSON.stringify(kept, null, 2), "application/json");
   $("srt").hidden = answer.srt === null;
   offer($("srt"), `${stem}.emotions.srt`, answer.srt ?? "", "application/x-subrip");
 }
 
-/** What of the subtitles is no turn: how many cues, and the first ones. */
-function drawLeftOut(sentences) {
-  $("left-out").hidden = !sentences.length;
+/** How many cues of the subtitles are no utterances, and the first ones. */
+function drawSkipped(sentences) {
+  $("skipped").hidden = !sentences.length;
   const first = [...sentences.slice(0, NAMED), ...(sentences.length > NAMED ? ["…"] : [])].join("; ");
-  $("left-out").textContent = `Left out ${sentences.length.toLocaleString("en")} that are no turns: ${first}`;
+  $("skipped").textContent = `Skipped ${sentences.length.toLocaleString("en")} cues or lines that are no utterances: ${first}`;
 }
 
-function describe(stream, turns) {
-  const missing = turns.map((turn) => turn.missing[stream]).filter(Boolean);
+/** The sound of the longest utterance; a click goes there. */
+function drawSpectrogram(found) {
+  $("sound").hidden = !found;
+  $("spectrogram").src = found ? `data:image/png;base64,${found.png}` : "data:,";
+  if (!found) return;
+  const [{ speaker, text }, [start, end]] = [shown.utterances[found.utterance], shown.spans[found.utterance]];
+  const part = found.seconds < end - start - 0.1 ? `first ${found.seconds.toFixed(0)} s of the ` : "";
+  const words = [speaker, text].filter(Boolean).join(": ");
+  $("heard").textContent = `Sound of the ${part}longest utterance, from ${clock(start)}${words && ` (${words})`}:`;
+  $("spectrogram").onclick = () => goTo(found.utterance);
+}
+
+function describe(stream, utterances) {
+  const missing = utterances.map((utterance) => utterance.missing[stream]).filter(Boolean);
   if (!missing.length) return `${stream} used`;
   const why = [...new Set(missing)].slice(0, 2).join("; ");
-  return missing.length === turns.length
+  return missing.length === utterances.length
     ? `${stream} missing (${why})`
-    : `${stream} used in ${turns.length - missing.length} of ${turns.length} turns (${why})`;
+    : `${stream} used in ${utterances.length - missing.length} of ${utterances.length} utterances (${why})`;
 }
 
-function describeFaces(turns) {
+function describeFaces(utterances) {
   if (!model.modalities.includes("visual")) return "no faces: the model takes no pictures";
-  if (!turns.some((turn) => turn.frames.length)) return "no faces: they were not looked for";
-  const found = turns.filter((turn) => turn.frames.some(({ faces }) => faces.length)).length;
-  return found ? `faces found in ${found} of ${count(turns.length, "turn")}` : "no face was found";
+  if (!utterances.some((utterance) => utterance.frames.length)) return "no faces: they were not looked for";
+  const found = utterances.filter((utterance) => utterance.frames.some(({ faces }) => faces.length)).length;
+  return found ? `faces found in ${found} of ${count(utterances.length, "utterance")}` : "no face was found";
 }
 
 function drawTimeline() {
-  const { turns, spans, length } = shown;
+  const { utterances, spans, length } = shown;
   $("lanes").replaceChildren(...model.classes.map((emotion) => make("span", { textContent: emotion })));
   const height = LANE * model.classes.length;
   const svg = makeSvg("svg", { viewBox: `0 0 1000 ${height}`, preserveAspectRatio: "none" });
   for (let lane = 0; lane < model.classes.length; lane += 2)
     svg.append(makeSvg("rect", { class: "stripe", x: 0, y: LANE * lane, width: 1000, height: LANE }));
-  turns.forEach((turn, i) => {
+  utterances.forEach((utterance, i) => {
     const x = (1000 * spans[i][0]) / length;
     const width = Math.max(1.5, (1000 * (spans[i][1] - spans[i][0])) / length - 1);
     model.classes.forEach((emotion, lane) => {
-      const isTop = emotion === turn.emotion;
-      const share = turn.probabilities[emotion];
-      if (!isTop && (turns.length > DETAILED || share < 0.05)) return;
+      const isTop = emotion === utterance.emotion;
+      const share = utterance.probabilities[emotion];
+      if (!isTop && (utterances.length > DETAILED || share < 0.05)) return;
       const bar = makeSvg("rect", { x, y: LANE * lane + 3, width, height: LANE - 6, fill: model.colours[lane] });
       bar.setAttribute("opacity", isTop ? 1 : 0.6 * share);
-      bar.dataset.turn = i;
+      bar.dataset.utterance = i;
       if (isTop) bar.classList.add("top");
       svg.append(bar);
     });
@@ -266,11 +279,11 @@ function drawTimeline() {
 function drawAxis() {
   const { length, isTimed } = shown;
   const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 1200, 3000, 6000];
-  const most = $("track").clientWidth / 56; // marks that have room beside each other
+  const most = $("track").clientWidth / 56; // marks that have room next to each other
   const step = steps.find((candidate) => length / candidate <= most) ?? length / 6;
   const marks = [];
   for (let at = 0; at <= length; at += step) {
-    const mark = make("span", { textContent: isTimed ? clock(at) : `turn ${Math.round(at) + 1}` });
+    const mark = make("span", { textContent: isTimed ? clock(at) : `utterance ${Math.round(at) + 1}` });
     mark.style.left = `${(100 * at) / length}%`;
     marks.push(mark);
   }
@@ -287,47 +300,47 @@ function drawOdds() {
   );
 }
 
-function drawTurns() {
-  const { turns } = shown;
-  shown.rows = turns.slice(0, ROWS).map(makeRow);
-  $("turns").replaceChildren(...shown.rows);
-  $("turns").scrollTop = 0;
-  $("rest").hidden = turns.length <= ROWS;
-  $("rest").textContent = `The first ${ROWS} turns are listed; the timeline and the files have all ${count(turns.length, "turn")}.`;
+function drawUtterances() {
+  const { utterances } = shown;
+  shown.rows = utterances.slice(0, ROWS).map(makeRow);
+  $("utterances").replaceChildren(...shown.rows);
+  $("utterances").scrollTop = 0;
+  $("rest").hidden = utterances.length <= ROWS;
+  $("rest").textContent = `The first ${ROWS} utterances are listed; the timeline and the files have all ${count(utterances.length, "utterance")}.`;
 }
 
-function makeRow(turn, i) {
-  const time = make("button", { type: "button", className: "time", textContent: shown.isTimed ? clock(turn.start_s) : i + 1 });
+function makeRow(utterance, i) {
+  const time = make("button", { type: "button", className: "time", textContent: shown.isTimed ? clock(utterance.start_s) : i + 1 });
   const words = make("span", { className: "words" });
-  if (turn.speaker) words.append(make("span", { className: "speaker", textContent: turn.speaker }), " ");
-  words.append(turn.text ?? make("span", { className: "none", textContent: "no transcript" }));
+  if (utterance.speaker) words.append(make("span", { className: "speaker", textContent: utterance.speaker }), " ");
+  words.append(utterance.text ?? make("span", { className: "none", textContent: "no transcript" }));
   const emotion = make("span", { className: "emotion" }, make("i"));
-  emotion.append(`${turn.emotion} ${percent(turn.probabilities[turn.emotion])}`);
-  const mix = make("span", { className: "mix", title: odds(turn) });
+  emotion.append(`${utterance.emotion} ${percent(utterance.probabilities[utterance.emotion])}`);
+  const mix = make("span", { className: "mix", title: odds(utterance) });
   for (const name of model.classes) {
     const part = make("i");
-    part.style.width = `${100 * turn.probabilities[name]}%`;
+    part.style.width = `${100 * utterance.probabilities[name]}%`;
     part.style.background = tone(name);
     mix.append(part);
   }
-  const inputs = make("span", { className: "inputs" }, ...model.modalities.map((stream) => makeBadge(stream, turn)));
-  const row = make("li", { className: "turn", onclick: () => goTo(i) }, time, words, emotion, mix, inputs);
-  row.style.setProperty("--tone", tone(turn.emotion));
+  const inputs = make("span", { className: "inputs" }, ...model.modalities.map((stream) => makeBadge(stream, utterance)));
+  const row = make("li", { className: "utterance", onclick: () => goTo(i) }, time, words, emotion, mix, inputs);
+  row.style.setProperty("--tone", tone(utterance.emotion));
   return row;
 }
 
-function makeBadge(stream, turn) {
-  const why = turn.missing[stream];
+function makeBadge(stream, utterance) {
+  const why = utterance.missing[stream];
   return why
     ? make("span", { className: "missing", textContent: stream, title: `not used: ${why}` })
     : make("span", { textContent: stream });
 }
 
-const odds = (turn) => model.classes.map((name) => `${name} ${percent(turn.probabilities[name])}`).join(", ");
+const odds = (utterance) => model.classes.map((name) => `${name} ${percent(utterance.probabilities[name])}`).join(", ");
 
 // --------------------------------------------------------------------------------------------------- moving along
 
-/** Go to where a turn begins, in the player if there is one. */
+/** Go to where an utterance begins, in the player if there is one. */
 function goTo(i) {
   const begin = shown.spans[i][0];
   if (shown.isTimed && chosen.clip && !$("player").hidden) $("player").currentTime = begin + 0.01;
@@ -335,14 +348,14 @@ function goTo(i) {
 }
 
 function clickTrack(event) {
-  if (event.target.dataset.turn) return goTo(Number(event.target.dataset.turn));
+  if (event.target.dataset.utterance) return goTo(Number(event.target.dataset.utterance));
   const box = $("track").getBoundingClientRect();
   const at = (shown.length * (event.clientX - box.left)) / box.width;
-  return goTo(turnAt(at));
+  return goTo(utteranceAt(at));
 }
 
-/** Number of the last turn that has begun. */
-function turnAt(time) {
+/** Number of the last utterance that has begun. */
+function utteranceAt(time) {
   let [low, high] = [0, shown.spans.length - 1];
   while (low < high) {
     const middle = Math.ceil((low + high) / 2);
@@ -362,53 +375,53 @@ function moveTo(time) {
   if (!shown) return;
   $("cursor").hidden = false;
   $("cursor").style.left = `${Math.min(100, (100 * time) / shown.length)}%`;
-  const i = turnAt(time);
-  drawFaces(shown.turns[i], time);
+  const i = utteranceAt(time);
+  drawFaces(shown.utterances[i], time);
   if (i === shown.current) return;
   shown.rows[shown.current]?.classList.remove("here");
   shown.current = i;
   shown.rows[i]?.classList.add("here");
   if (shown.rows[i]) reveal(shown.rows[i]);
-  showTurn(shown.turns[i]);
+  showUtterance(shown.utterances[i]);
 }
 
 /** Scroll the list, and not the page, until the row is in it. */
 function reveal(row) {
-  const list = $("turns");
+  const list = $("utterances");
   const [top, bottom] = [row.offsetTop - list.offsetTop, row.offsetTop - list.offsetTop + row.offsetHeight];
   if (top < list.scrollTop || bottom > list.scrollTop + list.clientHeight) list.scrollTop = top - list.clientHeight / 3;
 }
 
-/** The faces of the frame that the model looked at and that is nearest in time, as long as its turn goes on. */
-function drawFaces(turn, time) {
+/** The faces of the frame that the model looked at and that is nearest in time, until its utterance ends. */
+function drawFaces(utterance, time) {
   const { videoWidth, videoHeight } = $("player");
   const away = ({ time_s }) => Math.abs(time_s - time);
-  const nearest = turn.frames.reduce((best, frame) => (best && away(best) <= away(frame) ? best : frame), null);
-  const faces = nearest && time <= turn.end_s && !$("player").hidden ? nearest.faces : [];
+  const nearest = utterance.frames.reduce((best, frame) => (best && away(best) <= away(frame) ? best : frame), null);
+  const faces = nearest && time <= utterance.end_s && !$("player").hidden ? nearest.faces : [];
   $("faces").classList.toggle("later", nearest !== null && away(nearest) > HELD);
   $("faces").replaceChildren(
     ...faces.map(([left, top, right, bottom]) => {
       const place = { x: left * videoWidth, y: top * videoHeight };
       const size = { width: (right - left) * videoWidth, height: (bottom - top) * videoHeight };
-      return makeSvg("rect", { ...place, ...size, stroke: tone(turn.emotion) });
+      return makeSvg("rect", { ...place, ...size, stroke: tone(utterance.emotion) });
     }),
   );
 }
 
 function describeLook({ frames }) {
-  if (!frames.length) return "No face was looked for in this turn.";
+  if (!frames.length) return "No face was looked for in this utterance.";
   const found = frames.filter(({ faces }) => faces.length).length;
   return `Looked for faces in ${count(frames.length, "frame")}: ${found ? `found in ${found}` : "none was found"}.`;
 }
 
-function showTurn(turn) {
-  $("looked").textContent = describeLook(turn);
-  $("said").textContent = [turn.speaker, turn.text ?? "no transcript"].filter(Boolean).join(": ");
+function showUtterance(utterance) {
+  $("looked").textContent = describeLook(utterance);
+  $("said").textContent = [utterance.speaker, utterance.text ?? "no transcript"].filter(Boolean).join(": ");
   const [names, values] = [$("odds").querySelectorAll("dt"), $("odds").querySelectorAll("dd:not(.gauge)")];
   $("odds").querySelectorAll(".gauge i").forEach((gauge, lane) => {
-    const share = turn.probabilities[model.classes[lane]];
+    const share = utterance.probabilities[model.classes[lane]];
     gauge.style.width = `${100 * share}%`;
     values[lane].textContent = percent(share);
-    names[lane].className = model.classes[lane] === turn.emotion ? "top" : "";
+    names[lane].className = model.classes[lane] === utterance.emotion ? "top" : "";
   });
 }

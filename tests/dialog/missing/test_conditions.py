@@ -31,7 +31,7 @@ def test_every_subset_comes_once_and_every_share_is_drawn_often():
     assert [draws[0].share for draws in shares] == list(SHARES)
     assert [len(draws) for draws in shares[:2]] == [1, 5]
     every = conditions(["text", "audio"])
-    assert len(set(every)) == len(every) == 3 + 9 * 5  # nothing missing is a subset and a share at once
+    assert len(set(every)) == len(every) == 3 + 9 * 5  # nothing missing is both a subset and a share
 
 
 def test_masks_follow_the_seed_and_never_give_what_the_store_lacks(tiny):
@@ -41,8 +41,8 @@ def test_masks_follow_the_seed_and_never_give_what_the_store_lacks(tiny):
     assert all(torch.equal(first[name], same[name]) for name in WIDTHS)
     assert not all(torch.equal(first[name], other[name]) for name in WIDTHS)
     assert not (first["visual"] & ~dialogues.present["visual"]).any()
-    alone = Condition(("audio",)).masks(dialogues)
-    assert (alone["audio"].all(), alone["text"].any()) == (True, False)
+    only_audio = Condition(("audio",)).masks(dialogues)
+    assert (only_audio["audio"].all(), only_audio["text"].any()) == (True, False)
 
 
 def test_the_whole_input_scores_as_in_the_report_and_less_of_it_worse(dialog, tmp_path, capsys):

@@ -94,7 +94,7 @@ def test_other_numbers_are_refused(settings):
 
 
 def labelled(seed, strengths=(8.0, 1.5, 1.5)):
-    """Dialogues in which every modality tells the emotion by itself, text most clearly."""
+    """Dialogues in which each modality is enough to tell the emotion, text most clearly."""
     batch = batch_of([8] * 40, seed=seed)
     labels = torch.randint(3, batch["valid"].shape, generator=torch.Generator().manual_seed(seed))
     for strength, (name, width) in zip(strengths, WIDTHS.items(), strict=True):

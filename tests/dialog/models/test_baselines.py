@@ -30,12 +30,12 @@ def network(name, modalities=tuple(WIDTHS)):
 def test_padding_and_the_other_dialogues_change_no_logit(name):
     net, together = network(name), batch_of([3, 5, 1], padded_to=9)
     for b, length in enumerate([3, 5, 1]):
-        alone = {
+        single = {
             key: {modality: value[b : b + 1, :length] for modality, value in together[key].items()}
             for key in ("inputs", "present")
         }
-        alone["valid"] = together["valid"][b : b + 1, :length]
-        assert_close(net(alone).scores[0], net(together).scores[b, :length], atol=1e-6, rtol=0)
+        single["valid"] = together["valid"][b : b + 1, :length]
+        assert_close(net(single).scores[0], net(together).scores[b, :length], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -49,7 +49,7 @@ def test_the_values_of_what_is_missing_do_not_matter(name):
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_only_networks_of_the_dialogue_see_other_turns(name):
+def test_only_networks_of_the_dialogue_see_other_utterances(name):
     net, changed = network(name), batch_of([5])
     before = net(batch_of([5])).scores
     changed["inputs"]["text"][0, 4] *= torch.linspace(-1, 2, WIDTHS["text"])
@@ -59,7 +59,7 @@ def test_only_networks_of_the_dialogue_see_other_turns(name):
 
 
 @pytest.mark.parametrize("make", [Recurrent, LateFusion])
-def test_a_causal_network_sees_no_later_turn(make):
+def test_a_causal_network_sees_no_later_utterance(make):
     torch.manual_seed(0)
     net, changed = make(make_problem(LABELS, WIDTHS), width=8, causal=True).eval(), batch_of([5])
     changed["inputs"]["text"][0, 3] *= torch.linspace(-1, 2, WIDTHS["text"])
@@ -82,8 +82,8 @@ def test_every_weight_gets_a_finite_gradient(name, modalities):
 def test_late_fusion_is_the_mean_over_what_is_present():
     net = network("late")
     whole = net(batch_of([3])).scores
-    alone = [net(without(batch_of([3]), *(other for other in WIDTHS if other != name))).scores for name in WIDTHS]
-    assert_close(torch.stack(alone).mean(0), whole)
+    single = [net(without(batch_of([3]), *(other for other in WIDTHS if other != name))).scores for name in WIDTHS]
+    assert_close(torch.stack(single).mean(0), whole)
 
 
 @pytest.mark.parametrize(

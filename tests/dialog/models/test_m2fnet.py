@@ -21,12 +21,12 @@ def test_padding_changes_no_logit(settings):
     net = network(**settings)
     padded = net(batch_of([3, 5, 1], padded_to=9)).scores
     for b, length in enumerate([3, 5, 1]):
-        alone = batch_of([3, 5, 1], padded_to=9)
+        single = batch_of([3, 5, 1], padded_to=9)
         cut = {
-            key: {name: value[b : b + 1, :length] for name, value in alone[key].items()}
+            key: {name: value[b : b + 1, :length] for name, value in single[key].items()}
             for key in ("inputs", "present")
         }
-        assert_close(net({**alone, **cut}).scores[0], padded[b, :length], atol=1e-6, rtol=0)
+        assert_close(net({**single, **cut}).scores[0], padded[b, :length], atol=1e-6, rtol=0)
 
 
 def test_order_in_the_batch_changes_no_logit():
@@ -66,7 +66,7 @@ def _columns_of(whole, part, kept):
     return state
 
 
-def test_a_turn_without_text_is_filled_from_context():
+def test_a_utterance_without_text_is_filled_from_context():
     net = network()
     batch = without(batch_of([4]), "text", at=(0, 2))
     logits = net(batch).scores
@@ -77,18 +77,18 @@ def test_a_turn_without_text_is_filled_from_context():
 
 
 @pytest.mark.parametrize("values", ["leader", "other"])
-def test_causal_logits_do_not_change_when_a_later_turn_does(values):
+def test_causal_logits_do_not_change_when_a_later_utterance_does(values):
     net = network(causal=True, values=values)
-    for turn in range(5):
+    for utterance in range(5):
         later = batch_of([5])
         for name in WIDTHS:
-            later["inputs"][name][0, turn] *= torch.linspace(-1, 2, WIDTHS[name])
-        assert_close(net(later).scores[0, :turn], net(batch_of([5])).scores[0, :turn], atol=1e-6, rtol=0)
-        gone = without(batch_of([5]), "audio", "visual", at=(0, slice(turn, None)))
-        assert_close(net(gone).scores[0, :turn], net(batch_of([5])).scores[0, :turn], atol=1e-6, rtol=0)
+            later["inputs"][name][0, utterance] *= torch.linspace(-1, 2, WIDTHS[name])
+        assert_close(net(later).scores[0, :utterance], net(batch_of([5])).scores[0, :utterance], atol=1e-6, rtol=0)
+        gone = without(batch_of([5]), "audio", "visual", at=(0, slice(utterance, None)))
+        assert_close(net(gone).scores[0, :utterance], net(batch_of([5])).scores[0, :utterance], atol=1e-6, rtol=0)
 
 
-def test_without_causal_a_later_turn_is_seen():
+def test_without_causal_a_later_utterance_is_seen():
     net, later = network(), batch_of([5])
     later["inputs"]["text"][0, 4] *= torch.linspace(-1, 2, WIDTHS["text"])
     assert not torch.allclose(net(later).scores[0, 0], net(batch_of([5])).scores[0, 0])

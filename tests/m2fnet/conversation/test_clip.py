@@ -1,4 +1,4 @@
-"""A clip and its turns: which source tells them, what the manifest holds, and which files are no clips."""
+"""A clip and its utterances: their source, the manifest, and the files that are not clips."""
 
 import os
 import zipfile
@@ -26,39 +26,39 @@ def clip(tmp_path):
     return write_clip(tmp_path / "talk.mp4")
 
 
-def test_the_given_file_comes_first_then_subtitles_beside_the_clip(clip, tmp_path):
-    (tmp_path / "talk.vtt").write_text("WEBVTT\n\n00:00.000 --> 00:01.000\nbeside\n", encoding="utf-8")
+def test_the_given_file_comes_first_then_subtitles_next_to_the_clip(clip, tmp_path):
+    (tmp_path / "talk.vtt").write_text("WEBVTT\n\n00:00.000 --> 00:01.000\nsidecar\n", encoding="utf-8")
     (tmp_path / "given.srt").write_text(SRT, encoding="utf-8")
-    given, beside = segments_of(clip, tmp_path / "given.srt"), segments_of(clip)
+    given, sidecar = segments_of(clip, tmp_path / "given.srt"), segments_of(clip)
     assert given.source == "given.srt"
     assert [(s.speaker, s.text) for s in given.segments] == [("ANN", "Hi"), (None, "Bye")]
-    assert (beside.source, beside.segments[0].text) == ("talk.vtt", "beside")
+    assert (sidecar.source, sidecar.segments[0].text) == ("talk.vtt", "sidecar")
 
 
-def test_a_turn_that_goes_on_is_cut_where_the_clip_ends(clip, tmp_path):
+def test_an_utterance_longer_than_the_clip_is_cut_where_the_clip_ends(clip, tmp_path):
     (tmp_path / "talk.srt").write_text(SRT, encoding="utf-8")
     assert segments_of(clip).segments[1].end_s == pytest.approx(2.0, abs=0.05)
 
 
-def test_a_turn_beyond_the_clip_is_refused_with_its_line(clip, tmp_path):
+def test_an_utterance_beyond_the_clip_is_refused_with_its_line(clip, tmp_path):
     (tmp_path / "talk.srt").write_text(SRT.replace("00:00:01,000", "00:00:05,000"), encoding="utf-8")
     with pytest.raises(
-        ConversationError, match=r"talk\.srt:6: the turn begins at 5 s, but .*talk\.mp4 ends at 2\.\d\d s"
+        ConversationError, match=r"talk\.srt:6: the utterance begins at 5 s, but .*talk\.mp4 ends at 2\.\d\d s"
     ):
         segments_of(clip)
 
 
-def test_damaged_subtitles_beside_the_clip_are_not_passed_over(clip, tmp_path):
+def test_damaged_subtitles_next_to_the_clip_are_not_passed_over(clip, tmp_path):
     (tmp_path / "talk.srt").write_text("no subtitles", encoding="utf-8")
-    with pytest.raises(ConversationError, match=r"talk\.srt tells of no turn"):
+    with pytest.raises(ConversationError, match=r"talk\.srt holds no utterance"):
         segments_of(clip)
 
 
 def test_a_transcript_without_times_does_not_fit_a_clip(clip, tmp_path):
     (tmp_path / "t.csv").write_text("speaker,text\nAnn,Hi\n", encoding="utf-8")
-    with pytest.raises(ConversationError, match=r"t\.csv:2 has no times, but the turns of a clip need them"):
+    with pytest.raises(ConversationError, match=r"t\.csv:2 has no times, but the utterances of a clip need them"):
         segments_of(clip, tmp_path / "t.csv")
-    with pytest.raises(ConversationError, match="Turn 1 has no times, but with a clip every turn needs"):
+    with pytest.raises(ConversationError, match="Utterance 1 has no times, but with a clip every utterance needs"):
         manifest_of(clip, [Segment(None, None, "Ann", "Hi")], EMOTIONS)
 
 
@@ -68,7 +68,7 @@ def test_rttm_of_several_files_is_chosen_by_the_name_of_the_clip(clip, tmp_path)
     assert [s.speaker for s in segments_of(clip, tmp_path / "all.rttm").segments] == ["ann"]
 
 
-def test_a_clip_in_which_nobody_speaks_is_one_turn(clip, tmp_path):
+def test_a_clip_in_which_nobody_speaks_is_one_utterance(clip, tmp_path):
     found = segments_of(clip)
     assert found.source == "whole clip"
     assert [(s.start_s, s.end_s, s.text) for s in found.segments] == [(0.0, pytest.approx(2.0, abs=0.1), None)]
@@ -84,37 +84,37 @@ def test_a_voice_is_found(tmp_path):
     assert [(s.start_s, s.end_s) for s in found.segments] == [(pytest.approx(1, abs=0.2), pytest.approx(3, abs=0.2))]
 
 
-def test_a_sound_whose_length_is_not_told_is_measured(tmp_path):
+def test_a_sound_whose_length_is_unknown_is_measured(tmp_path):
     path = write_sound(tmp_path / "a.aac", tone(seconds=3), codec="aac")
     assert segments_of(path).segments == (Segment(0.0, pytest.approx(3.0, abs=0.1)),)
 
 
-TURNS = [Segment(0.2, 0.9, "Ann", "Hi", "talk.srt:2"), Segment(1.0, 1.5), Segment(1.6, 9.0)]
+SEGMENTS = [Segment(0.2, 0.9, "Ann", "Hi", "talk.srt:2"), Segment(1.0, 1.5), Segment(1.6, 9.0)]
 
 
 def test_the_manifest_is_one_unlabelled_dialogue_whose_media_can_be_read(clip):
-    manifest = manifest_of(clip, TURNS, EMOTIONS)
+    manifest = manifest_of(clip, SEGMENTS, EMOTIONS)
     (dialogue,) = manifest.dialogues("test")
     first, _, last = dialogue.utterances
     assert (dialogue.id, first.id, first.index, first.label) == ("talk", "talk_0", 0, None)
     assert (first.speaker, first.text, first.source) == ("Ann", "Hi", "talk.srt:2")
     assert (first.start_s, first.end_s, first.audio_span, first.video_span) == (0.2, 0.9, (0.2, 0.9), (0.2, 0.9))
     assert last.video_span == (1.6, pytest.approx(2.0))
-    for turn in dialogue.utterances:
-        assert len(read_audio(manifest.media_path(turn.audio), span=turn.audio_span).samples) > 0
-        assert len(read_frames(manifest.media_path(turn.video), count=1, span=turn.video_span)) == 1
+    for utterance in dialogue.utterances:
+        assert len(read_audio(manifest.media_path(utterance.audio), span=utterance.audio_span).samples) > 0
+        assert len(read_frames(manifest.media_path(utterance.video), count=1, span=utterance.video_span)) == 1
 
 
 def test_streams_that_are_absent_have_no_path(tmp_path):
     sound = write_sound(tmp_path / "a.wav", tone(seconds=2))
     pictures = write_pictures(tmp_path / "b.mp4", range(0, 200, 10))
-    (turn,) = manifest_of(sound, TURNS[:1], EMOTIONS).utterances
-    assert (turn.audio, turn.video, turn.video_span, turn.defects) == ("a.wav", None, None, ())
-    (turn,) = manifest_of(pictures, TURNS[:1], EMOTIONS).utterances
-    assert (turn.audio, turn.audio_span, turn.video, turn.defects) == (None, None, "b.mp4", ())
+    (utterance,) = manifest_of(sound, SEGMENTS[:1], EMOTIONS).utterances
+    assert (utterance.audio, utterance.video, utterance.video_span, utterance.defects) == ("a.wav", None, None, ())
+    (utterance,) = manifest_of(pictures, SEGMENTS[:1], EMOTIONS).utterances
+    assert (utterance.audio, utterance.audio_span, utterance.video, utterance.defects) == (None, None, "b.mp4", ())
 
 
-def test_a_stream_that_ends_before_a_turn_is_missing_there_and_told(tmp_path):
+def test_a_stream_that_ends_before_an_utterance_is_missing_there_and_named(tmp_path):
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as out:
         pictures = _picture_stream(out, "mpeg4", (32, 24), 10)
@@ -128,10 +128,10 @@ def test_a_stream_that_ends_before_a_turn_is_missing_there_and_told(tmp_path):
         out.mux(sound.encode())
     first, second = manifest_of(path, [Segment(0.5, 2.0), Segment(2.0, 3.0)], EMOTIONS).utterances
     assert first.audio_span == (0.5, pytest.approx(1.0, abs=0.05))
-    assert (second.audio, second.video, second.defects) == (None, "a.mkv", ("the sound ends before the turn",))
+    assert (second.audio, second.video, second.defects) == (None, "a.mkv", ("the sound ends before the utterance",))
 
 
-def test_text_alone_needs_neither_times_nor_media():
+def test_only_text_needs_neither_times_nor_media():
     manifest = manifest_of(None, [Segment(None, None, "Ann", "Hi"), Segment(None, None, None, "Bye")], EMOTIONS)
     assert manifest.root is None
     assert [(u.id, u.speaker, u.start_s, u.audio, u.video) for u in manifest.utterances] == [
@@ -140,8 +140,8 @@ def test_text_alone_needs_neither_times_nor_media():
     ]
 
 
-def test_a_conversation_needs_a_turn(clip):
-    with pytest.raises(ConversationError, match="at least one turn"):
+def test_a_conversation_needs_an_utterance(clip):
+    with pytest.raises(ConversationError, match="at least one utterance"):
         manifest_of(clip, [], EMOTIONS)
 
 
@@ -149,14 +149,14 @@ def test_a_clip_may_be_a_link_and_keeps_its_own_name(clip, tmp_path):
     (tmp_path / "other").mkdir()
     link = tmp_path / "other" / "link.mp4"
     link.symlink_to(clip)
-    manifest = manifest_of(link, TURNS[:1], EMOTIONS)
+    manifest = manifest_of(link, SEGMENTS[:1], EMOTIONS)
     assert manifest.utterances[0].id == "link_0"
     assert manifest.media_path(manifest.utterances[0].audio) == clip.resolve()
 
 
 def test_a_colon_in_the_name_of_a_clip_is_refused(clip, tmp_path):
     with pytest.raises(ConversationError, match=r"must not hold a colon\. Rename the file"):
-        manifest_of(clip.rename(tmp_path / "concat:a.mp4"), TURNS[:1], EMOTIONS)
+        manifest_of(clip.rename(tmp_path / "concat:a.mp4"), SEGMENTS[:1], EMOTIONS)
 
 
 def zipped(folder):
@@ -190,7 +190,7 @@ SDP = b"v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=audio 4
 def test_what_is_no_clip_is_refused_by_a_sentence(tmp_path, name, content):
     write_sound(tmp_path / "secret.wav", tone())
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content(tmp_path))
-    for refused in (segments_of, streams_of, lambda clip: manifest_of(clip, TURNS, EMOTIONS)):
+    for refused in (segments_of, streams_of, lambda clip: manifest_of(clip, SEGMENTS, EMOTIONS)):
         with pytest.raises(ConversationError) as caught:
             refused(tmp_path / name)
         assert str(caught.value).startswith(f"{tmp_path / name} cannot be used as a clip: ")
@@ -202,7 +202,7 @@ def test_of_a_clip_that_was_cut_off_it_is_said_once_what_it_may_be(clip, kept):
     clip.write_bytes(clip.read_bytes()[: int(kept * clip.stat().st_size)])
     with pytest.raises(ConversationError) as caught:
         segments_of(clip)
-    assert str(caught.value).count("it is no clip of sound or pictures, or was cut off while it was copied.") == 1
+    assert str(caught.value).count("it is not a clip of sound or pictures, or was cut off while it was copied.") == 1
 
 
 def test_a_clip_that_is_not_there_was_not_cut_off(tmp_path):

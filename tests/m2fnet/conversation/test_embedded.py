@@ -53,7 +53,7 @@ def with_subtitles(path, codec="subrip", cues=CUES, is_forced=False):
 @pytest.mark.parametrize(
     ("name", "codec"), [("a.mp4", "mov_text"), ("a.mkv", "subrip"), ("a.mkv", "webvtt"), ("a.mkv", "ass")]
 )
-def test_subtitles_inside_a_clip_are_its_turns(tmp_path, name, codec):
+def test_subtitles_inside_a_clip_are_its_utterances(tmp_path, name, codec):
     found = segments_of(with_subtitles(tmp_path / name, codec))
     assert found.source == "subtitles inside the clip"
     assert [(s.speaker, s.text) for s in found.segments] == [("ANN", "Hi you"), (None, "Who?"), (None, "Me & you")]
@@ -62,21 +62,21 @@ def test_subtitles_inside_a_clip_are_its_turns(tmp_path, name, codec):
     assert found.segments[2].source == f"{name} at 1.00 s"
 
 
-def test_a_cue_inside_a_clip_that_says_nothing_is_left_out_and_named(tmp_path):
+def test_a_cue_inside_a_clip_that_says_nothing_is_skipped_and_named(tmp_path):
     empty = (0.1, 0.2, b"BOB:")
     found = segments_of(with_subtitles(tmp_path / "talk.mkv", cues=(empty, *CUES)))
-    assert (len(found.segments), found.left_out) == (3, ("talk.mkv at 0.10 s says nothing",))
+    assert (len(found.segments), found.skipped) == (3, ("talk.mkv at 0.10 s says nothing",))
     found = segments_of(with_subtitles(tmp_path / "talk.mkv", cues=(empty,)))
-    assert (found.source, found.left_out) == ("whole clip", ("talk.mkv at 0.10 s says nothing",))
+    assert (found.source, found.skipped) == ("whole clip", ("talk.mkv at 0.10 s says nothing",))
 
 
-def test_subtitles_beside_the_clip_come_first(tmp_path):
+def test_subtitles_next_to_the_clip_come_first(tmp_path):
     clip = with_subtitles(tmp_path / "talk.mkv")
     (tmp_path / "talk.srt").write_text("1\n00:00:00,2 --> 00:00:00,9\nHi\n", encoding="utf-8")
     assert segments_of(clip).source == "talk.srt"
 
 
-def test_subtitles_for_foreign_passages_alone_are_passed_over(tmp_path):
+def test_subtitles_for_foreign_passages_only_are_passed_over(tmp_path):
     assert segments_of(with_subtitles(tmp_path / "talk.mkv", is_forced=True)).source == "whole clip"
 
 
@@ -87,6 +87,6 @@ def test_subtitles_without_a_word_are_passed_over(tmp_path):
 def test_subtitles_beyond_the_end_of_the_pictures_are_refused(tmp_path):
     clip = with_subtitles(tmp_path / "talk.mkv", cues=((5.0, 6.0, b"late"),))
     with pytest.raises(
-        ConversationError, match=r"talk\.mkv at 5\.00 s: the turn begins at 5 s, but .* ends at 2\.\d\d s"
+        ConversationError, match=r"talk\.mkv at 5\.00 s: the utterance begins at 5 s, but .* ends at 2\.\d\d s"
     ):
         segments_of(clip)

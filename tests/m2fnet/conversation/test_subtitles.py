@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from m2fnet.conversation.cue_text import spoken
-from m2fnet.conversation.segments import MAX_TEXT, MAX_TURNS, read_segments, segments_in
+from m2fnet.conversation.segments import MAX_SEGMENTS, MAX_TEXT, read_segments, segments_in
 from m2fnet.errors import ConversationError
 
 SRT = """1
@@ -103,11 +103,11 @@ def test_cues_without_numbers_blank_lines_or_in_another_order(read):
 
 def test_a_number_that_is_said_is_kept(read):
     text = "1\n00:01,0 --> 00:02,0\n- How many?\n- 42\n\n2\n00:03,0 --> 00:04,0\n42\n"
-    assert [turn[3] for turn in read(text)] == ["How many?", "42", "42"]
+    assert [said[3] for said in read(text)] == ["How many?", "42", "42"]
 
 
 @pytest.mark.parametrize(
-    ("times", "text", "told"),
+    ("times", "text", "message"),
     [
         ("00:03,0 --> 00:04,0", "", "says nothing"),
         ("00:03,0 --> 00:04,0", "<i> </i>", "says nothing"),
@@ -116,21 +116,23 @@ def test_a_number_that_is_said_is_kept(read):
         ("00:03,0 --> 00:02,5", "- ANN: Hi\n- Who?", "begins at 3 s and ends at 2.5 s"),
     ],
 )
-def test_cues_that_are_no_turns_are_left_out_and_named(read, tmp_path, times, text, told):
+def test_cues_that_are_not_utterances_are_skipped_and_named(read, tmp_path, times, text, message):
     cue = f"3\n{times}\n{text}\n"
     assert read(f"{SRT}\n{cue}\n4\n00:07,0 --> 00:08,0\nBye\n") == [*PLAIN, (7.0, 8.0, None, "Bye")]
-    assert segments_in(tmp_path / "talk.srt").left_out == (f"{tmp_path}/talk.srt:11 {told}",)
-    with pytest.raises(ConversationError, match=rf"talk\.srt tells of no turn \(.*talk\.srt:2 {told}\)\. Check"):
+    assert segments_in(tmp_path / "talk.srt").skipped == (f"{tmp_path}/talk.srt:11 {message}",)
+    with pytest.raises(ConversationError, match=rf"talk\.srt holds no utterance \(.*talk\.srt:2 {message}\)\. Check"):
         read(cue)
 
 
-def test_more_cues_that_are_no_turns_than_there_may_be_turns_are_refused(read):
-    with pytest.raises(ConversationError, match=r"more than 10,000 cues are no turns: .*talk\.srt:10001 says nothing"):
-        read("0:1 --> 0:2\n" * (MAX_TURNS + 5))
+def test_too_many_cues_that_are_not_utterances_are_refused(read):
+    with pytest.raises(
+        ConversationError, match=r"more than 10,000 cues are not utterances: .*talk\.srt:10001 says nothing"
+    ):
+        read("0:1 --> 0:2\n" * (MAX_SEGMENTS + 5))
 
 
 @pytest.mark.parametrize(
-    ("cue", "turns"),
+    ("cue", "utterances"),
     [
         ("- You did?\n- I did.", [(None, "You did?"), (None, "I did.")]),
         ("-You did?\n–I did,\nreally.", [(None, "You did?"), (None, "I did, really.")]),
@@ -155,8 +157,8 @@ def test_more_cues_that_are_no_turns_than_there_may_be_turns_are_refused(read):
         ("&#" + "1" * 5000 + ";", [(None, "\ufffd;")]),
     ],
 )
-def test_who_says_what_in_a_cue(cue, turns):
-    assert spoken(cue) == turns
+def test_who_says_what_in_a_cue(cue, utterances):
+    assert spoken(cue) == utterances
 
 
 @given(st.text(alphabet="<>v/i {}\\-:&;Aa1\n\x00", max_size=60))
@@ -189,14 +191,15 @@ def test_an_arrow_in_a_text_is_text(read):
     assert read("1\n00:01,0 --> 00:02,0\ngo --> there\n")[0][3] == "go --> there"
 
 
-def test_as_many_turns_as_are_allowed_are_read_at_once_and_more_are_refused(read):
+def test_as_many_utterances_as_are_allowed_are_read_and_more_are_refused(read):
     cues = [
-        f"{n}\n{n // 3600:02d}:{n // 60 % 60:02d}:{n % 60:02d},0 --> 99:00:00,0\nBOB: {n}\n" for n in range(MAX_TURNS)
+        f"{n}\n{n // 3600:02d}:{n // 60 % 60:02d}:{n % 60:02d},0 --> 99:00:00,0\nBOB: {n}\n"
+        for n in range(MAX_SEGMENTS)
     ]
     began = time.process_time()
-    assert len(read("\n".join(cues))) == MAX_TURNS
+    assert len(read("\n".join(cues))) == MAX_SEGMENTS
     assert time.process_time() - began < 5
-    with pytest.raises(ConversationError, match=r"talk\.srt:40002 on there are more than 10,000 turns"):
+    with pytest.raises(ConversationError, match=r"talk\.srt:40002 on there are more than 10,000 utterances"):
         read("\n".join([*cues, cues[-1]]))
 
 

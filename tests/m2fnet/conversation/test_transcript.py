@@ -62,10 +62,10 @@ def test_a_plain_transcript(read):
     ]
 
 
-def test_a_speaker_who_says_nothing_is_left_out_and_named(read, refusal, tmp_path):
+def test_a_speaker_who_says_nothing_is_skipped_and_named(read, refusal, tmp_path):
     assert read("Ann: Hi\nBob:\n", "talk.txt") == [(None, None, "Ann", "Hi")]
-    assert segments_in(tmp_path / "talk.txt").left_out == (f"{tmp_path}/talk.txt:2 says nothing",)
-    assert f"talk.txt tells of no turn ({tmp_path}/talk.txt:1 says nothing)." in refusal("Bob:\n", "talk.txt")
+    assert segments_in(tmp_path / "talk.txt").skipped == (f"{tmp_path}/talk.txt:2 says nothing",)
+    assert f"talk.txt holds no utterance ({tmp_path}/talk.txt:1 says nothing)." in refusal("Bob:\n", "talk.txt")
 
 
 def test_segments_say_where_they_come_from(read, tmp_path):
@@ -74,18 +74,24 @@ def test_segments_say_where_they_come_from(read, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("table", "told"),
+    ("table", "message"),
     [
-        ("start,end\nsoon,2\n", "talk.csv:2, column start: 'soon' is no time, expected seconds like 12.5 or 0:12.5."),
-        ("start,end\n0,1\n1,nan\n", "talk.csv:3, column end: 'nan' is no time"),
-        ("start,end\n0,inf\n", "column end: 'inf' is no time"),
-        ("start,end\n-1,2\n", "column start: '-1' is no time"),
-        ("start,end\n1:75,2:00\n", "column start: '1:75' is no time"),
-        ("start,end\n,2\n", "column start: '' is no time"),
-        ("start,end,text\n0,1,Hi\n,,Hi\n", "talk.csv:3: the turn has no times, but others have."),
-        ("start,end,text\n,,Hi\n0,1,Hi\n", "talk.csv:2: the turn has no times, but others have."),
+        (
+            "start,end\nsoon,2\n",
+            "talk.csv:2, column start: 'soon' is not a time, expected seconds like 12.5 or 0:12.5.",
+        ),
+        ("start,end\n0,1\n1,nan\n", "talk.csv:3, column end: 'nan' is not a time"),
+        ("start,end\n0,inf\n", "column end: 'inf' is not a time"),
+        ("start,end\n-1,2\n", "column start: '-1' is not a time"),
+        ("start,end\n1:75,2:00\n", "column start: '1:75' is not a time"),
+        ("start,end\n,2\n", "column start: '' is not a time"),
+        ("start,end,text\n0,1,Hi\n,,Hi\n", "talk.csv:3: the utterance has no times, but others have."),
+        ("start,end,text\n,,Hi\n0,1,Hi\n", "talk.csv:2: the utterance has no times, but others have."),
         ("start,end,speaker\n,,Ann\n", "talk.csv:2, column text: it is empty"),
-        ("start,end\n3,2\n", "talk.csv:2: the turn begins at 3 s and ends at 2 s, expected an end after the start."),
+        (
+            "start,end\n3,2\n",
+            "talk.csv:2: the utterance begins at 3 s and ends at 2 s, expected an end after the start.",
+        ),
         ("start,text\n0,Hi\n", "talk.csv:1 has the columns 'start,text'. Expected a first line like start,end,speaker"),
         ("speaker\nAnn\n", "talk.csv:1 has the columns 'speaker'."),
         ("0,1,Ann,Hi\n", "talk.csv:1 has the columns '0, 1, Ann, Hi'."),
@@ -95,13 +101,13 @@ def test_segments_say_where_they_come_from(read, tmp_path):
         ("start,end,text\n0,1,Well, no\n", "talk.csv:2 has 4 cells, expected 3 as in the first line."),
         ('text\n"Hi\n', "talk.csv:2 is not valid CSV: unexpected end of data."),
         ("text\n" + "a" * 200_000, "talk.csv:2 is not valid CSV: field larger than field limit (131072)."),
-        ("text\n", "talk.csv tells of no turn."),
-        (" \n", "talk.csv is empty, expected the turns of a conversation."),
+        ("text\n", "talk.csv holds no utterance."),
+        (" \n", "talk.csv is empty, expected the utterances of a conversation."),
         ("text\nHi\nyou\0\n", "talk.csv:3 holds a NUL byte, expected text."),
     ],
 )
-def test_tables_that_are_refused(refusal, table, told):
-    assert told.replace("'start,text'", "'start, text'") in refusal(table)
+def test_tables_that_are_refused(refusal, table, message):
+    assert message.replace("'start,text'", "'start, text'") in refusal(table)
 
 
 RTTM = """;; a comment
@@ -118,22 +124,22 @@ def test_rttm(read):
 def test_rttm_of_several_files(read, refusal):
     several = RTTM + RTTM.replace(" talk ", " walk ").replace(" 2.50 ", " 7.50 ")
     assert read(several, "x.rttm", "walk")[1] == (7.5, 8.75, "ann", None)
-    assert "x.rttm tells of 2 files (talk, walk), none of them 'other'." in refusal(several, "x.rttm", "other")
+    assert "x.rttm is about 2 files (talk, walk), none of them 'other'." in refusal(several, "x.rttm", "other")
     assert "none of them None. Name the clip like one of them" in refusal(several, "x.rttm")
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("SPEAKER talk 1 0 1", "x.rttm:5 has 5 fields, expected at least 8"),
         ("SPEAKER talk 1 nan 1 <NA> <NA> ann", "x.rttm:5: the start is 'nan', expected seconds from 0, like 12.50."),
         ("SPEAKER talk 1 0 -1 <NA> <NA> ann", "x.rttm:5: the length is '-1'"),
         ("SPEAKER talk 1 0 inf <NA> <NA> ann", "x.rttm:5: the length is 'inf'"),
-        ("SPEAKER talk 1 7 0 <NA> <NA> ann", "x.rttm:5: the turn begins at 7 s and ends at 7 s"),
+        ("SPEAKER talk 1 7 0 <NA> <NA> ann", "x.rttm:5: the utterance begins at 7 s and ends at 7 s"),
     ],
 )
-def test_rttm_lines_that_are_refused(refusal, line, told):
-    assert told in refusal(RTTM + line, "x.rttm")
+def test_rttm_lines_that_are_refused(refusal, line, message):
+    assert message in refusal(RTTM + line, "x.rttm")
 
 
 def test_other_formats_are_refused_by_suffix(refusal):
@@ -143,11 +149,11 @@ def test_other_formats_are_refused_by_suffix(refusal):
 def test_what_is_no_small_file_is_refused(tmp_path):
     with pytest.raises(ConversationError, match=r"Cannot read .*none\.srt: No such file or directory\. Check the path"):
         read_segments(tmp_path / "none.srt")
-    with pytest.raises(ConversationError, match="is no plain file, expected a file of segments"):
+    with pytest.raises(ConversationError, match="is not a plain file, expected a file of segments"):
         read_segments(tmp_path)
     os.mkfifo(tmp_path / "pipe.srt")
     signal.alarm(10)  # ends the tests where it would hang
-    with pytest.raises(ConversationError, match="is no plain file"):
+    with pytest.raises(ConversationError, match="is not a plain file"):
         read_segments(tmp_path / "pipe.srt")
     signal.alarm(0)
     with (tmp_path / "huge.srt").open("wb") as file:
@@ -176,10 +182,10 @@ def test_damaged_files_give_sound_segments_or_an_error_that_names_the_file(tmp_p
     path = tmp_path_factory.getbasetemp() / name
     path.write_bytes(content)
     try:
-        segments, told = read_segments(path), str(path)
+        segments, message = read_segments(path), str(path)
     except ConversationError as problem:
-        segments, told = (), str(problem)
-    assert str(path) in told
+        segments, message = (), str(problem)
+    assert str(path) in message
     for segment in segments:
         assert segment.start_s is None or 0 <= segment.start_s < segment.end_s < math.inf
         for text in (segment.speaker, segment.text):

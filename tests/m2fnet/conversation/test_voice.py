@@ -1,4 +1,4 @@
-"""Voice activity: speech found among silence and noise, told in turns of a sensible length, in little memory."""
+"""Voice activity: speech found among silence and noise, in segments of a sensible length, in little memory."""
 
 import numpy as np
 import pytest
@@ -30,11 +30,11 @@ def conversation(parts):
 
 @pytest.fixture
 def heard(tmp_path):
-    """``heard(sound)`` gives (start, end) of the turns found in it."""
+    """``heard(sound)`` gives (start, end) of the segments found in it."""
 
     def call(sound, name="a.wav", **settings):
         path = write_sound(tmp_path / name, sound[None], **settings)
-        return [(turn.start_s, turn.end_s) for turn in voice_activity(path)]
+        return [(segment.start_s, segment.end_s) for segment in voice_activity(path)]
 
     return call
 
@@ -43,7 +43,7 @@ PARTS = [(0.7, 2.0), (4.0, 1.0), (6.5, 3.0)]
 
 
 @pytest.mark.parametrize("noise_db", [None, -60, -45, -35])
-def test_turns_are_found_within_a_quarter_of_a_second(heard, noise_db):
+def test_speech_is_found_within_a_quarter_of_a_second(heard, noise_db):
     sound = conversation(PARTS)
     if noise_db is not None:
         sound += 10 ** (noise_db / 20) * np.random.default_rng(0).standard_normal(len(sound)).astype(np.float32)
@@ -66,11 +66,11 @@ def test_the_level_of_a_recording_does_not_matter(heard):
     ],
     ids=["silence", "noise", "less than a window", "a window"],
 )
-def test_where_nobody_speaks_there_is_no_turn(heard, sound):
+def test_where_nobody_speaks_there_is_no_segment(heard, sound):
     assert heard(sound) == []
 
 
-def test_a_click_is_no_turn(heard):
+def test_a_click_is_not_speech(heard):
     sound = conversation([(1.0, 2.0)])
     sound[int(3.9 * RATE) :][:200] = 0.9
     assert len(heard(np.concatenate([sound, np.zeros(RATE, np.float32)]))) == 1
@@ -85,9 +85,9 @@ def test_noise_that_grows_is_followed(heard):
     assert [round(begin) for begin, _ in found if begin < 19 or begin > 22] == [5, 30]
 
 
-def test_long_turns_are_cut_at_their_deepest_pause(heard):
+def test_long_utterances_are_cut_at_their_deepest_pause(heard):
     sound = conversation([(1.0, 21.0)])
-    sound[int(11.0 * RATE) : int(11.2 * RATE)] = 0  # too short to end a turn
+    sound[int(11.0 * RATE) : int(11.2 * RATE)] = 0  # too short to end an utterance
     found = heard(sound)
     assert len(found) == 2
     assert found[0][1] == found[1][0] == pytest.approx(11.1, abs=0.1)
@@ -95,7 +95,7 @@ def test_long_turns_are_cut_at_their_deepest_pause(heard):
 
 
 @pytest.mark.parametrize("seconds", [15.05, 15.3, 15.5, 30.2, 46])
-def test_no_turn_is_longer_or_shorter_than_said(heard, seconds):
+def test_no_segment_is_longer_or_shorter_than_documented(heard, seconds):
     lengths = [end - begin for begin, end in heard(conversation([(1.0, seconds)]))]
     assert sum(lengths) == pytest.approx(seconds, abs=0.5)
     assert min(lengths) >= SHORTEST_S
@@ -116,8 +116,8 @@ def test_times_count_from_the_beginning_of_the_clip_even_where_its_sound_begins_
         out.mux(track.encode(frame))
         out.mux(pictures.encode())
         out.mux(track.encode())
-    (turn,) = voice_activity(tmp_path / "a.mkv")
-    assert (turn.start_s, turn.end_s) == (pytest.approx(2.5, abs=0.25), pytest.approx(4.5, abs=0.25))
+    (segment,) = voice_activity(tmp_path / "a.mkv")
+    assert (segment.start_s, segment.end_s) == (pytest.approx(2.5, abs=0.25), pytest.approx(4.5, abs=0.25))
 
 
 def test_levels_do_not_depend_on_the_blocks_in_which_they_are_read(tmp_path, monkeypatch):
@@ -143,5 +143,5 @@ def test_sound_that_is_not_finite_is_refused(tmp_path):
 
 def test_an_hour_without_a_pause_is_cut_in_linear_time():
     levels = np.tile(np.float32([-20, -60]).repeat([30, 20]), 3600 * 2)[:, None].repeat(6, axis=1)
-    turns = speech_in(levels)
-    assert 3600 / LONGEST_S <= len(turns) < 3 * 3600 / LONGEST_S
+    segments = speech_in(levels)
+    assert 3600 / LONGEST_S <= len(segments) < 3 * 3600 / LONGEST_S

@@ -6,13 +6,13 @@ from dataclasses import asdict
 
 import pytest
 
-from m2fnet.conversation.segments import MAX_TURNS, read_segments
+from m2fnet.conversation.segments import MAX_SEGMENTS, read_segments
 from m2fnet.conversation.writing import load, write_csv, write_jsonl, write_srt
 from m2fnet.errors import ConversationError
 from m2fnet.records import Prediction, SeenFrame
 
 HOSTILE = "<script>alert(1)</script> {\\an8} --> 00:00:09,000"
-TURNS = (
+SEGMENTS = (
     Prediction(
         0.0,
         1.25,
@@ -30,19 +30,19 @@ TURNS = (
 TIMELESS = (Prediction(None, None, "Ann", "Hi\u2028", "joy", {"joy": 2 / 3, "anger": 1 / 3}, ("text",)),)
 
 
-@pytest.mark.parametrize("predictions", [TURNS, TIMELESS, ()])
+@pytest.mark.parametrize("predictions", [SEGMENTS, TIMELESS, ()])
 def test_jsonl_gives_the_same_predictions_back(tmp_path, predictions):
     write_jsonl(predictions, tmp_path / "p.jsonl")
     assert load(tmp_path / "p.jsonl") == predictions
 
 
 def test_probabilities_keep_the_order_of_the_classes(tmp_path):
-    write_jsonl(TURNS, tmp_path / "p.jsonl")
+    write_jsonl(SEGMENTS, tmp_path / "p.jsonl")
     assert [list(p.probabilities) for p in load(tmp_path / "p.jsonl")] == [["joy", "anger"]] * 3
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ({"start_s": "0"}, "the field 'start_s' is '0'"),
         ({"start_s": None}, "the field 'end_s' is 1.25"),
@@ -68,23 +68,23 @@ def test_probabilities_keep_the_order_of_the_classes(tmp_path):
         ({"surplus": 1}, "'surplus' is unknown"),
     ],
 )
-def test_what_is_no_prediction_is_refused_with_its_line(tmp_path, change, told):
-    rows = [asdict(TURNS[0]), {**asdict(TURNS[0]), **change}]
+def test_what_is_no_prediction_is_refused_with_its_line(tmp_path, change, message):
+    rows = [asdict(SEGMENTS[0]), {**asdict(SEGMENTS[0]), **change}]
     (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     with pytest.raises(ConversationError) as caught:
         load(tmp_path / "p.jsonl")
-    assert f"p.jsonl:2 is no prediction: {told}" in str(caught.value)
+    assert f"p.jsonl:2 is not a prediction: {message}" in str(caught.value)
     assert "Make it again with `m2fnet predict`." in str(caught.value)
 
 
 def test_a_missing_field_is_refused(tmp_path):
     (tmp_path / "p.jsonl").write_text('{"start_s": 0}\n', encoding="utf-8")
-    with pytest.raises(ConversationError, match=r"p\.jsonl:1 is no prediction"):
+    with pytest.raises(ConversationError, match=r"p\.jsonl:1 is not a prediction"):
         load(tmp_path / "p.jsonl")
 
 
 def test_csv_holds_everything_and_is_harmless_to_spreadsheets(tmp_path):
-    write_csv(TURNS, tmp_path / "p.csv")
+    write_csv(SEGMENTS, tmp_path / "p.csv")
     with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as file:
         first, second, third = csv.DictReader(file)
     assert first == {
@@ -113,7 +113,7 @@ def test_no_cell_begins_as_a_formula(tmp_path, text):
     assert row["speaker"].startswith("'")
 
 
-@pytest.mark.parametrize("predictions", [TURNS, TIMELESS])
+@pytest.mark.parametrize("predictions", [SEGMENTS, TIMELESS])
 def test_csv_can_be_read_as_segments_again(tmp_path, predictions):
     write_csv(predictions, tmp_path / "p.csv")
     for segment, prediction in zip(read_segments(tmp_path / "p.csv"), predictions, strict=True):
@@ -123,7 +123,7 @@ def test_csv_can_be_read_as_segments_again(tmp_path, predictions):
 
 
 def test_srt(tmp_path):
-    write_srt(TURNS, tmp_path / "p.srt")
+    write_srt(SEGMENTS, tmp_path / "p.srt")
     assert (tmp_path / "p.srt").read_text(encoding="utf-8") == (
         "1\n00:00:00,000 --> 00:00:01,250\n[joy 87 %] Ann: Well, no.\n\n"
         "2\n01:00:01,002 --> 01:00:02,500\n[anger 90 %]\n\n"
@@ -133,20 +133,22 @@ def test_srt(tmp_path):
 
 
 def test_srt_can_be_read_as_segments_again(tmp_path):
-    write_srt(TURNS, tmp_path / "p.srt")
+    write_srt(SEGMENTS, tmp_path / "p.srt")
     assert [s.text for s in read_segments(tmp_path / "p.srt")][:2] == ["[joy 87 %] Ann: Well, no.", "[anger 90 %]"]
 
 
 def test_subtitles_need_times(tmp_path):
-    with pytest.raises(ConversationError, match="Turn 1 has no times, but subtitles need them"):
+    with pytest.raises(ConversationError, match="Utterance 1 has no times, but subtitles need them"):
         write_srt(TIMELESS, tmp_path / "p.srt")
     assert not (tmp_path / "p.srt").exists()
 
 
-def test_as_many_turns_as_are_allowed(tmp_path):
-    many = [Prediction(n, n + 1, "Ann", "Hi", "joy", {"joy": 1.0, "anger": 0.0}, ("text",)) for n in range(MAX_TURNS)]
+def test_as_many_utterances_as_are_allowed(tmp_path):
+    many = [
+        Prediction(n, n + 1, "Ann", "Hi", "joy", {"joy": 1.0, "anger": 0.0}, ("text",)) for n in range(MAX_SEGMENTS)
+    ]
     for write in (write_jsonl, write_csv, write_srt):
         write(many, tmp_path / "p")
-        assert (tmp_path / "p").read_text(encoding="utf-8").count("Hi") == MAX_TURNS
+        assert (tmp_path / "p").read_text(encoding="utf-8").count("Hi") == MAX_SEGMENTS
     write_jsonl(many, tmp_path / "p")
-    assert len(load(tmp_path / "p")) == MAX_TURNS
+    assert len(load(tmp_path / "p")) == MAX_SEGMENTS

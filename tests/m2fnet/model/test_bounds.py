@@ -30,17 +30,17 @@ def refused(folder):
         change(content)
         path.write_text(json.dumps(content), encoding="utf-8")
         begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        with pytest.raises(ModelError) as told:
+        with pytest.raises(ModelError) as message:
             load_model(folder)
         assert time.monotonic() - begun < 5
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
-        return str(told.value)
+        return str(message.value)
 
     return call
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
         ({"width": 10**6}, "network asks for 16,000,000 values together or too often, but its weights hold"),
         ({"feedforward": 1e12}, "network asks for 64,000,000,000,000 values"),
@@ -53,12 +53,12 @@ def refused(folder):
         ({"position": json.loads("[" * 900 + "]" * 900)}, "cannot be loaded: "),
     ],
 )
-def test_a_network_that_is_larger_than_its_weights_is_refused(settings, told, refused):
-    assert told in refused(lambda content: content["network"]["init_args"].update(settings))
+def test_a_network_that_is_larger_than_its_weights_is_refused(settings, message, refused):
+    assert message in refused(lambda content: content["network"]["init_args"].update(settings))
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda c: c["network"]["widths"].update(text=10**9), "has a setting of 1000000000"),
         (lambda c: c["network"]["widths"].update(text=10**6), "network asks for"),
@@ -69,8 +69,8 @@ def test_a_network_that_is_larger_than_its_weights_is_refused(settings, told, re
         (lambda c: c.update(note="x" * 11_000_000), "is larger than 10 MiB, expected settings"),
     ],
 )
-def test_other_hostile_values_are_refused(change, told, refused):
-    assert told in refused(change)
+def test_other_hostile_values_are_refused(change, message, refused):
+    assert message in refused(change)
 
 
 @pytest.mark.parametrize("setting", [{"num_hidden_layers": 10**6}, {"hidden_size": 10**8}])

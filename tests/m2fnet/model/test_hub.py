@@ -12,7 +12,7 @@ def test_the_hub_is_asked_for_what_is_no_folder(saved, tmp_path, monkeypatch):
     asked = []
 
     def snapshot_download(name, **how):
-        """The form of the hub's cache: links to blobs that lie beside."""
+        """The form of the hub's cache: links to blobs in a neighbouring folder."""
         asked.append((name, how))
         cache = tmp_path / "models--ann--talk"
         for number, path in enumerate(path for path in sorted(saved.rglob("*")) if path.is_file()):

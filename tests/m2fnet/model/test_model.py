@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dialog.data import Dialogues
-from extractors.extraction.embedding import Loading, embed, turns
+from extractors.extraction.embedding import Loading, embed, place_utterances
 from m2fnet.errors import M2FNetError, ModelError, UsageError
 from m2fnet.files import sha256_of
 from m2fnet.manifest import Manifest
@@ -35,7 +35,7 @@ def logits_of(model, batch):
 
 
 def embeddings_of(model, trained_root):
-    wanted = turns(Manifest.load(trained_root / "manifest"), "test")[:4]
+    wanted = place_utterances(Manifest.load(trained_root / "manifest"), "test")[:4]
     return {
         name: torch.stack([vector for _, vector in embed(extractor, wanted, Loading(workers=0))])
         for name, extractor in model.extractors.items()
@@ -51,9 +51,9 @@ def rewrite(folder, change):
 
 
 def refused(folder, kind=ModelError):
-    with pytest.raises(kind) as told:
+    with pytest.raises(kind) as message:
         load_model(folder)
-    return str(told.value)
+    return str(message.value)
 
 
 def test_a_run_answers_as_it_was_tested(model, run_folder, trained_root):
@@ -66,7 +66,7 @@ def test_a_run_answers_as_it_was_tested(model, run_folder, trained_root):
 
 
 def test_a_run_embeds_as_its_stores_say(model, trained_root):
-    wanted = [turn.utterance.id for turn in turns(Manifest.load(trained_root / "manifest"), "test")[:4]]
+    wanted = [placed.utterance.id for placed in place_utterances(Manifest.load(trained_root / "manifest"), "test")[:4]]
     for name, found in embeddings_of(model, trained_root).items():
         torch.testing.assert_close(found, Store(trained_root / "embeddings" / name).matrix(wanted)[0])
 
@@ -89,7 +89,7 @@ def test_a_folder_needs_nothing_but_itself(saved, trained_root, tmp_path):
     assert load_model(moved).extractors["text"].width == 16
 
 
-def test_a_folder_holds_tensors_and_text_alone(saved):
+def test_a_folder_holds_only_tensors_and_text(saved):
     kinds = {path.suffix for path in saved.rglob("*") if path.is_file()}
     assert kinds <= {".json", ".md", ".safetensors", ".txt"}
     assert {path.name for path in saved.iterdir()} == {
@@ -126,8 +126,8 @@ def test_a_run_that_was_not_tested_has_no_temperature(run_folder, trained_root, 
 def test_no_training_code_is_imported(saved, trained_root):
     script = (
         "import sys, torch\nfrom m2fnet.model import load_model\nmodel = load_model(sys.argv[1])\n"
-        "from extractors.extraction.embedding import Loading, embed, turns\nfrom m2fnet.manifest import Manifest\n"
-        "wanted = turns(Manifest.load(__import__('pathlib').Path(sys.argv[2])), 'test')[:2]\n"
+        "from extractors.extraction.embedding import Loading, embed, place_utterances\nfrom m2fnet.manifest import Manifest\n"
+        "wanted = place_utterances(Manifest.load(__import__('pathlib').Path(sys.argv[2])), 'test')[:2]\n"
         "found = {n: torch.stack([v for _, v in embed(e, wanted, Loading(workers=0))])[None]\n"
         "         for n, e in model.extractors.items()}\n"
         "here = torch.ones(1, 2, dtype=torch.bool)\n"
@@ -135,9 +135,9 @@ def test_no_training_code_is_imported(saved, trained_root):
         "print('TRAINING', sorted({'pytorch_lightning', 'lightning', 'torchmetrics'} & set(sys.modules)))\n"
     )
     arguments = [sys.executable, "-c", script, str(saved), str(trained_root / "manifest")]
-    told = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=120).stdout
-    assert "torch.Size([1, 2, 3])" in told
-    assert "TRAINING []" in told
+    message = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert "torch.Size([1, 2, 3])" in message
+    assert "TRAINING []" in message
 
 
 @pytest.mark.parametrize("name", ["network.safetensors", "text/model.safetensors", "audio/fitted.safetensors"])
@@ -225,7 +225,7 @@ def test_another_format_is_refused(form, folder):
 
 
 @pytest.mark.parametrize(
-    ("part", "class_path", "told"),
+    ("part", "class_path", "message"),
     [
         ("network", "os.system", "outside the trusted packages (dialog, extractors)"),
         ("network", "torch.nn.Linear", "outside the trusted packages"),
@@ -240,12 +240,12 @@ def test_another_format_is_refused(form, folder):
         ("network", "dialog", "cannot be imported"),
     ],
 )
-def test_a_foreign_class_is_refused(part, class_path, told, folder):
+def test_a_foreign_class_is_refused(part, class_path, message, folder):
     def change(content):
         (content["network"] if part == "network" else content["extractors"][part])["class_path"] = class_path
 
     rewrite(folder, change)
-    assert told in refused(folder)
+    assert message in refused(folder)
 
 
 def test_a_foreign_class_inside_the_settings_is_refused(folder):
@@ -261,7 +261,7 @@ def test_settings_that_lead_to_another_place_are_refused(setting, folder):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda c: c.pop("label_set"), "damaged"),
         (lambda c: c["label_set"].update(classes=["joy"]), "damaged"),
@@ -281,9 +281,9 @@ def test_settings_that_lead_to_another_place_are_refused(setting, folder):
         (lambda c: c["extractors"]["audio"]["init_args"].update(width="wide"), "wide"),
     ],
 )
-def test_parts_that_do_not_fit_are_refused(change, told, folder):
+def test_parts_that_do_not_fit_are_refused(change, message, folder):
     rewrite(folder, change)
-    assert told in refused(folder)
+    assert message in refused(folder)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Networks in another runtime: the same answers for any number of turns, whatever is missing."""
+"""Networks in another runtime: the same scores for any number of utterances, whatever is missing."""
 
 import sys
 

@@ -255,3 +255,8 @@ def test_a_configuration_without_data_names_no_manifest(tested):
     with pytest.raises(UsageError, match="--manifest DIR"):
         manifest_of(collect([folder]))
     assert np.isfinite(collect([folder])[0].counts().values).all()
+
+
+def test_settings_with_runs_in_one_folder_keep_names_that_tell_them_apart(tested):
+    runs = [tested(f"a/seed-{n}", seed=n, width=width) for n, width in enumerate((8, 16))]
+    assert [setting.name for setting in collect(runs)] == [str(folder) for folder in runs]

@@ -53,7 +53,7 @@ def test_what_is_flushed_is_there_for_the_next_run(tmp_path, manifest, resolutio
     one, two = (vector(n).to(getattr(torch, dtype)) for n in (1, 2))
     if resolution == "frame":
         one, two = torch.stack([one, two, one]), two[None]
-    writer.add([Outcome("u1", one, {"cut_turns": 3}), Outcome("u2", Missing("decode", "no picture"))])
+    writer.add([Outcome("u1", one, {"cut_samples": 3}), Outcome("u2", Missing("decode", "no picture"))])
     writer.add([Outcome("u3", two)])
     assert len(Parts(tmp_path, meta)) == 0
     writer.flush()
@@ -61,7 +61,7 @@ def test_what_is_flushed_is_there_for_the_next_run(tmp_path, manifest, resolutio
     assert len(parts) == 3
     assert torch.equal(parts["u1"].result, one)
     assert torch.equal(parts["u3"].result, two)
-    assert parts["u1"].cut == {"cut_turns": 3}
+    assert parts["u1"].cut == {"cut_samples": 3}
     assert parts["u2"].result == Missing("decode", "no picture")
     assert "u4" not in parts
 
@@ -187,7 +187,7 @@ def test_a_store_stays_valid_until_the_one_that_replaces_it_is_whole(tmp_path, m
             expected,
             *(f"shard-{generation}-0000{n}.safetensors" for n in range(3)),
         }
-    assert torch.equal(old["u0"], vector(0))  # who has it open goes on reading it
+    assert torch.equal(old["u0"], vector(0))  # an open store can still be read
 
 
 HOLD = """

@@ -10,7 +10,7 @@ collect_ignore_glob = [] if find_spec("gradio") else ["test_*.py"]  # it is an e
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """Address of a page with narrow limits whose model answers turn by turn: neutral, joy, anger, neutral, ..."""
+    """Address of a page with narrow limits whose model finds neutral, joy, anger, neutral, ... in turn."""
     from fake_pipeline import load
     from served_page import LIMITS, folders, free_port
 

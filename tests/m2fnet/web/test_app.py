@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, IGNORE]  # the page starts a process that import
 
 
 def call(address, path, *, method="GET", body=None, headers=None):
-    """Status, headers and body of a request whose path is sent as it stands."""
+    """Status, headers and body of a request whose path is sent unchanged."""
     connection = HTTPConnection(urlsplit(address).netloc, timeout=20)
     connection.request(method, path, body, headers or {})
     response = connection.getresponse()
@@ -24,11 +24,11 @@ def call(address, path, *, method="GET", body=None, headers=None):
 
 def test_the_page_is_told_what_it_draws_with(address):
     status, _, body = call(address, "/model")
-    told = json.loads(body)
+    answer = json.loads(body)
     assert status == 200
-    assert told["name"] == "fake"
-    assert len(told["colours"]) == len(told["classes"]) == 3
-    assert told["limits"] == {"megabytes": 2, "minutes": 1}
+    assert answer["name"] == "fake"
+    assert len(answer["colours"]) == len(answer["classes"]) == 3
+    assert answer["limits"] == {"megabytes": 2, "minutes": 1}
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,8 @@ def test_a_name_that_was_not_given_out_is_answered_by_a_sentence(address, name):
     question = json.dumps({"data": [name, ""], "fn_index": 0, "session_hash": f"s{name}"})
     headers = {"Content-Type": "application/json"}
     assert call(address, "/gradio_api/queue/join", method="POST", body=question, headers=headers)[0] == 200
-    _, _, told = call(address, f"/gradio_api/queue/data?session_hash=s{name}")
-    (end,) = [json.loads(line[6:]) for line in told.decode().splitlines() if "process_completed" in line]
+    _, _, answer = call(address, f"/gradio_api/queue/data?session_hash=s{name}")
+    (end,) = [json.loads(line[6:]) for line in answer.decode().splitlines() if "process_completed" in line]
     assert end["success"] is False
     assert end["output"]["error"] == "The file is not here any more. Choose it again."
 
@@ -169,9 +169,9 @@ def refused():
 
 @pytest.mark.parametrize("place", [{"port": 99_999}, {"port": -1}, {"host": "192.0.2.1"}, {"host": "no such host"}])
 def test_a_place_that_cannot_be_used_is_refused_before_anything_is_loaded(refused, place):
-    told = refused(**place)
-    assert told.startswith("Cannot listen on ")
-    assert told.endswith("Name another --port or --host.")
+    answer = refused(**place)
+    assert answer.startswith("Cannot listen on ")
+    assert answer.endswith("Name another --port or --host.")
 
 
 def test_a_port_in_use_is_refused(address, refused):

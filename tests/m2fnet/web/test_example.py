@@ -21,14 +21,14 @@ def example(tmp_path_factory):
 def test_its_subtitles_tell_who_says_what_from_beginning_to_end(example):
     found = segments_of(example / CLIP)
     assert found.source == SUBTITLES
-    turns = found.segments
-    assert 8 <= len(turns) <= 10
-    assert all(turn.text and turn.speaker for turn in turns)
-    assert turns[0].start_s == 0
-    assert all(before.end_s == after.start_s for before, after in pairwise(turns))
+    utterances = found.segments
+    assert 8 <= len(utterances) <= 10
+    assert all(utterance.text and utterance.speaker for utterance in utterances)
+    assert utterances[0].start_s == 0
+    assert all(before.end_s == after.start_s for before, after in pairwise(utterances))
     streams = streams_of(example / CLIP)
-    assert streams.sound_s == pytest.approx(turns[-1].end_s, abs=0.1)
-    assert streams.picture_s == pytest.approx(turns[-1].end_s, abs=0.1)
+    assert streams.sound_s == pytest.approx(utterances[-1].end_s, abs=0.1)
+    assert streams.picture_s == pytest.approx(utterances[-1].end_s, abs=0.1)
 
 
 def test_it_is_small_and_nothing_else_is_left(example):

@@ -16,7 +16,7 @@ WAIT = 30_000  # milliseconds, on a busy machine
 
 @pytest.fixture
 def open_here(address, visit):
-    """``open_here()`` opens the page in a session of its own; a dialogue that it opens is a complaint."""
+    """``open_here()`` opens the page in a separate session; a dialogue that it opens is a complaint."""
 
     def call(**settings):
         visited = visit(address, **settings)
@@ -46,9 +46,9 @@ def refused(page):
 
 
 def tops(page):
-    """Numbers of the turns in the timeline with the colour of their emotion, in order."""
+    """Numbers of the utterances in the timeline with the colour of their emotion, in order."""
     return page.eval_on_selector_all(
-        "#track .top", "all => all.map(bar => [bar.dataset.turn, bar.getAttribute('fill')])"
+        "#track .top", "all => all.map(bar => [bar.dataset.utterance, bar.getAttribute('fill')])"
     )
 
 
@@ -57,9 +57,9 @@ def test_the_example_becomes_a_player_a_timeline_and_a_transcript(open_here, add
     page = visited.page
     page.click("#example")
     answered(page)
-    rows = page.locator(".turn")
+    rows = page.locator(".utterance")
     assert 8 <= rows.count() <= 10
-    assert [turn for turn, _ in tops(page)] == [str(i) for i in range(rows.count())]
+    assert [utterance for utterance, _ in tops(page)] == [str(i) for i in range(rows.count())]
     assert page.locator("#lanes span").all_inner_texts() == ["neutral", "joy", "anger"]
     assert [row.split()[:1] for row in page.locator(".emotion").all_inner_texts()[:4]] == [
         ["neutral"],
@@ -97,17 +97,37 @@ def test_faces_are_framed_where_they_were_found(open_here, tmp_path):
     page = visited.page
     page.click("#example")
     answered(page)
-    turns = page.locator(".turn").count()
-    assert f"faces found in {(turns + 1) // 2} of {turns} turns" in page.locator("#streams").inner_text()
+    utterances = page.locator(".utterance").count()
+    assert f"faces found in {(utterances + 1) // 2} of {utterances} utterances" in page.locator("#streams").inner_text()
     page.wait_for_function("document.querySelector('#player').videoWidth")
-    page.locator(".turn").nth(2).click()
+    page.locator(".utterance").nth(2).click()
     assert page.locator("#looked").inner_text() == "Looked for faces in 1 frame: found in 1."
     first, second = boxes(page)
     assert first == pytest.approx([0.25, 0.5, 0.5, 0.75], abs=0.02)
     assert second == pytest.approx([0.75, 0, 1, 0.25], abs=0.02)
-    page.locator(".turn").nth(1).click()
+    page.locator(".utterance").nth(1).click()
     assert boxes(page) == []
     assert page.locator("#looked").inner_text() == "Looked for faces in 1 frame: none was found."
+    assert visited.complaints == []
+
+
+def test_the_longest_utterance_is_drawn_as_sound_and_a_click_goes_there(open_here, address, tmp_path):
+    visited = open_here()
+    page = visited.page
+    (tmp_path / "talk.csv").write_text(
+        f"start,end,speaker,text\n0,0.5,Ann,One.\n0.5,3,Bob,{EVIL}\n3,3.5,Ann,Three.\n", encoding="utf-8"
+    )
+    send(page, write_sound(tmp_path / "talk.wav"), tmp_path / "talk.csv")
+    answered(page)
+    assert page.locator("#heard").inner_text() == f"Sound of the longest utterance, from 0:00 (Bob: {EVIL}):"
+    assert page.evaluate("document.querySelector('#spectrogram').naturalWidth") > 500
+    page.click("#spectrogram")
+    assert "here" in page.locator(".utterance").nth(1).get_attribute("class")
+    page.click("#again")
+    send(page, write_subtitles(tmp_path / "a.srt", ["Ann: One.", "Bob: Two."]))
+    answered(page)
+    assert page.locator("#sound").is_hidden()
+    assert visited.outside(address) == []
     assert visited.complaints == []
 
 
@@ -116,24 +136,24 @@ def test_without_a_picture_no_face_is_looked_for(open_here, tmp_path):
     send(page, write_subtitles(tmp_path / "a.srt", ["Ann: One.", "Bob: Two."]))
     answered(page)
     assert "no faces: they were not looked for" in page.locator("#streams").inner_text()
-    assert page.locator("#looked").inner_text() == "No face was looked for in this turn."
+    assert page.locator("#looked").inner_text() == "No face was looked for in this utterance."
     assert boxes(page) == []
 
 
-def test_a_click_on_a_turn_seeks_and_the_cursor_moves_with_the_player(open_here):
+def test_a_click_on_a_utterance_seeks_and_the_cursor_moves_with_the_player(open_here):
     page = open_here().page
     page.click("#example")
     answered(page)
-    begins = page.locator(".turn .time").nth(3).inner_text()
-    page.locator(".turn").nth(3).click()
-    assert "here" in page.locator(".turn").nth(3).get_attribute("class")
+    begins = page.locator(".utterance .time").nth(3).inner_text()
+    page.locator(".utterance").nth(3).click()
+    assert "here" in page.locator(".utterance").nth(3).get_attribute("class")
     minutes, seconds = begins.split(":")
     now = page.evaluate("document.querySelector('#player').currentTime")
     assert int(now) == 60 * int(minutes) + int(seconds)
     assert page.locator("#odds .top").inner_text() == "neutral"
 
-    page.locator('#track .top[data-turn="5"]').click()
-    assert "here" in page.locator(".turn").nth(5).get_attribute("class")
+    page.locator('#track .top[data-utterance="5"]').click()
+    assert "here" in page.locator(".utterance").nth(5).get_attribute("class")
     before = page.evaluate("document.querySelector('#cursor').style.left")
     page.evaluate("(player => { player.muted = true; return player.play(); })(document.querySelector('#player'))")
     page.wait_for_function(
@@ -150,11 +170,11 @@ def test_the_answer_can_be_kept_as_json_and_srt(open_here, tmp_path):
         page.click("#json")
     assert download.value.suggested_filename == "my talk.emotions.json"
     kept = json.loads(download.value.path().read_text(encoding="utf-8"))
-    assert [(turn["speaker"], turn["text"], turn["emotion"]) for turn in kept["turns"]] == [
+    assert [(utterance["speaker"], utterance["text"], utterance["emotion"]) for utterance in kept["utterances"]] == [
         ("Ann", "Hello.", "neutral"),
         ("Bob", "Well.", "joy"),
     ]
-    assert kept["turns"][1]["probabilities"] == {"neutral": 0.1, "joy": 0.8, "anger": 0.1}
+    assert kept["utterances"][1]["probabilities"] == {"neutral": 0.1, "joy": 0.8, "anger": 0.1}
     with page.expect_download() as download:
         page.click("#srt")
     assert re.search(r"00:00:00,250 --> 00:00:00,500\n.*joy.*Well\.", download.value.path().read_text(encoding="utf-8"))
@@ -169,19 +189,19 @@ def test_another_clip_starts_afresh(open_here, tmp_path):
     assert page.locator("#go").is_disabled()
     send(page, write_subtitles(tmp_path / "b.srt", ["Cleo: Three."]))
     answered(page)
-    assert page.locator(".turn").count() == 1
+    assert page.locator(".utterance").count() == 1
     assert "Three." in page.locator(".words").inner_text()
 
 
-def test_a_transcript_without_times_is_drawn_turn_by_turn(open_here, tmp_path):
+def test_a_transcript_without_times_is_drawn_utterance_by_utterance(open_here, tmp_path):
     page = open_here().page
     (tmp_path / "talk.csv").write_text("speaker,text\nAnn,One.\nBob,Two.\n", encoding="utf-8")
     send(page, tmp_path / "talk.csv")
     answered(page)
     assert page.locator(".time").all_inner_texts() == ["1", "2"]
-    assert page.locator("#axis span").first.inner_text() == "turn 1"
+    assert page.locator("#axis span").first.inner_text() == "utterance 1"
     assert page.locator("#srt").is_hidden()
-    page.locator(".turn").nth(1).click()
+    page.locator(".utterance").nth(1).click()
     assert "Two." in page.locator("#said").inner_text()
 
 
@@ -200,21 +220,22 @@ def test_a_file_dropped_on_the_page_is_chosen(open_here):
     assert page.locator("#go").is_enabled()
 
 
-def test_cues_that_are_no_turns_are_counted_named_and_kept(open_here, tmp_path):
+def test_cues_that_are_no_utterances_are_counted_named_and_kept(open_here, tmp_path):
     page = open_here().page
     send(page, write_subtitles(tmp_path / "talk.srt", ["Ann: Hello.", "<i></i>", "", "", "{\\an8}"]))
     answered(page)
-    assert page.locator(".turn").count() == 1
-    told = "Left out 4 that are no turns: the transcript:6 says nothing; the transcript:10 says nothing; "
-    assert page.locator("#left-out").inner_text() == told + "the transcript:14 says nothing; …"
+    assert page.locator(".utterance").count() == 1
+    first = "; ".join(f"the transcript:{line} says nothing" for line in (6, 10, 14))
+    skipped = f"Skipped 4 cues or lines that are no utterances: {first}; …"
+    assert page.locator("#skipped").inner_text() == skipped
     with page.expect_download() as download:
         page.click("#json")
     kept = json.loads(download.value.path().read_text(encoding="utf-8"))
-    assert kept["left_out"][-1] == "the transcript:18 says nothing"
+    assert kept["skipped"][-1] == "the transcript:18 says nothing"
     page.click("#again")
     send(page, write_subtitles(tmp_path / "whole.srt", ["Ann: Hello."]))
     answered(page)
-    assert page.locator("#left-out").is_hidden()
+    assert page.locator("#skipped").is_hidden()
 
 
 def test_markup_from_strangers_stays_text(open_here, address, tmp_path):
@@ -225,7 +246,7 @@ def test_markup_from_strangers_stays_text(open_here, address, tmp_path):
     answered(page)
     assert EVIL in page.locator(".words").first.inner_text()
     assert EVIL in page.locator("#said").inner_text()
-    assert page.locator("main img, main script, main b").count() == 0
+    assert page.locator("main img:not(#spectrogram), main script, main b").count() == 0
     assert page.evaluate("document.scripts.length") == 1
     with page.expect_download() as download:
         page.click("#json")
@@ -239,7 +260,7 @@ def test_a_hostile_file_name_stays_text_where_it_is_chosen(open_here, tmp_path):
     clip = write_sound(tmp_path / "<img src=x onerror=alert(0)>.wav")
     visited.page.set_input_files("#clip", clip)
     assert visited.page.locator("#chosen").inner_text() == clip.name
-    assert visited.page.locator("main img").count() == 0
+    assert visited.page.locator("main img:not(#spectrogram)").count() == 0
     assert visited.complaints == []
 
 
@@ -282,8 +303,8 @@ def test_two_at_once_are_answered_one_after_another_each_with_their_own(open_her
     second.get_by_text("Yours is next").wait_for(timeout=WAIT)
     answered(second)
     answered(first)
-    assert first.locator(".turn").count() == 4
-    assert second.locator(".turn").count() == 3
+    assert first.locator(".utterance").count() == 4
+    assert second.locator(".utterance").count() == 3
     assert all("first" in words for words in first.locator(".words").all_inner_texts())
     assert all("second" in words for words in second.locator(".words").all_inner_texts())
 
@@ -291,7 +312,7 @@ def test_two_at_once_are_answered_one_after_another_each_with_their_own(open_her
 def test_somebody_who_leaves_holds_up_nobody(open_here, tmp_path):
     first, second = open_here().page, open_here().page
     send(first, write_subtitles(tmp_path / "a.srt", ["Ann: !slow"] * 3))
-    first.get_by_text("Turn 1 of 3").wait_for(timeout=WAIT)
+    first.get_by_text("Utterance 1 of 3").wait_for(timeout=WAIT)
     first.close()
     send(second, write_subtitles(tmp_path / "b.srt", ["Bob: second"]))
     answered(second)
@@ -302,20 +323,20 @@ def test_somebody_who_leaves_holds_up_nobody(open_here, tmp_path):
     assert uploaded() == []
 
 
-def test_ten_thousand_turns_do_not_freeze_the_page(open_here, tmp_path):
+def test_ten_thousand_utterances_do_not_freeze_the_page(open_here, tmp_path):
     page = open_here().page
-    send(page, write_subtitles(tmp_path / "many.srt", [f"Ann: turn {i}" for i in range(10_000)]))
+    send(page, write_subtitles(tmp_path / "many.srt", [f"Ann: utterance {i}" for i in range(10_000)]))
     answered(page)
-    assert page.locator(".turn").count() == 500
-    assert "timeline and the files have all 10,000 turns" in page.locator("#rest").inner_text()
+    assert page.locator(".utterance").count() == 500
+    assert "timeline and the files have all 10,000 utterances" in page.locator("#rest").inner_text()
     assert page.locator("#track .top").count() == 10_000
     begun = time.monotonic()
-    page.locator(".turn").nth(400).click()
-    assert "here" in page.locator(".turn").nth(400).get_attribute("class")
+    page.locator(".utterance").nth(400).click()
+    assert "here" in page.locator(".utterance").nth(400).get_attribute("class")
     assert time.monotonic() - begun < 5
     with page.expect_download() as download:
         page.click("#json")
-    assert len(json.loads(download.value.path().read_text(encoding="utf-8"))["turns"]) == 10_000
+    assert len(json.loads(download.value.path().read_text(encoding="utf-8"))["utterances"]) == 10_000
 
 
 def test_the_page_works_in_the_dark_and_on_a_phone(open_here, tmp_path):

@@ -7,12 +7,12 @@ import tempfile
 
 import pytest
 
-from m2fnet.web.temporary_folder import own_folder
+from m2fnet.web.temporary_folder import page_folder
 
 OPEN = """
 import sys
-from m2fnet.web.temporary_folder import own_folder
-with own_folder() as folder:
+from m2fnet.web.temporary_folder import page_folder
+with page_folder() as folder:
     print(folder, flush=True)
     sys.stdin.read()
 """
@@ -47,7 +47,7 @@ def left(page):
 
 
 def opened_and_closed():
-    with own_folder() as folder:
+    with page_folder() as folder:
         assert folder.is_dir()
     assert not folder.exists()
 

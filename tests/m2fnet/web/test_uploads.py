@@ -28,30 +28,30 @@ def uploads(tmp_path):
 
 def test_a_file_is_there_once_and_only_while_it_is_used(uploads, tmp_path):
     name = receive(uploads, b"ab", b"c")
-    with uploads.taken(name) as path:
+    with uploads.take(name) as path:
         assert path.read_bytes() == b"abc"
         assert path.parent == tmp_path
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(UsageError, match="not here any more"), uploads.taken(name):
+    with pytest.raises(UsageError, match="not here any more"), uploads.take(name):
         pass
 
 
 def test_a_file_goes_when_its_use_fails(uploads, tmp_path):
-    with pytest.raises(ZeroDivisionError), uploads.taken(receive(uploads, b"a")):
+    with pytest.raises(ZeroDivisionError), uploads.take(receive(uploads, b"a")):
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
 
 
 def test_equal_files_of_two_senders_are_two(uploads):
     first, second = receive(uploads, b"same"), receive(uploads, b"same")
-    with uploads.taken(first):
+    with uploads.take(first):
         pass
-    with uploads.taken(second) as path:
+    with uploads.take(second) as path:
         assert path.read_bytes() == b"same"
 
 
 def test_no_file_is_none(uploads):
-    with uploads.taken("") as path:
+    with uploads.take("") as path:
         assert path is None
 
 
@@ -59,7 +59,7 @@ def test_no_file_is_none(uploads):
 def test_only_names_that_were_given_out_open_a_file(uploads, tmp_path, name):
     receive(uploads, b"a")
     (tmp_path.parent / "secret").write_text("secret", encoding="utf-8")
-    with pytest.raises(UsageError, match="not here any more"), uploads.taken(name):
+    with pytest.raises(UsageError, match="not here any more"), uploads.take(name):
         pass
 
 
@@ -79,7 +79,7 @@ def test_a_clip_that_says_that_it_is_too_large_is_refused_unread(uploads):
         asyncio.run(uploads.receive("clip", unread(), declared=2_000_000_000))
 
 
-def test_a_clip_that_turns_out_too_large_stops_there_and_leaves_nothing(uploads, tmp_path):
+def test_a_clip_that_proves_too_large_stops_there_and_leaves_nothing(uploads, tmp_path):
     sent = []
 
     async def endless():

@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+from base64 import b64decode
 
 import pytest
 from fake_pipeline import EMOTIONS, load, load_made_up, load_nothing
@@ -25,11 +26,11 @@ def worker():
 
 @pytest.fixture
 def ask(worker, tmp_path):
-    """``ask("Hello.", ...)`` sends a sound with these turns and returns all messages."""
+    """``ask("Hello.", ...)`` sends a sound with these utterances and returns all messages."""
 
     def call(*texts, seconds=4.0):
         clip = write_sound(tmp_path / "talk.clip", seconds)
-        return list(worker.ask(clip, write_subtitles(tmp_path / "talk.srt", texts)))
+        return list(worker.predict(clip, write_subtitles(tmp_path / "talk.srt", texts)))
 
     return call
 
@@ -42,33 +43,36 @@ def test_progress_comes_and_then_the_answer_in_plain_json(ask):
     *progress, answer = ask("Ann: One. !slow", "Bob: Two. !slow")
     assert progress == [{"done": 1, "of": 2}, {"done": 2, "of": 2}]
     assert json.loads(json.dumps(answer)) == answer
-    first, second = answer["turns"]
+    first, second = answer["utterances"]
     assert (first["speaker"], first["text"], first["emotion"], first["missing"]) == ("Ann", "One. !slow", "neutral", {})
     assert (second["start_s"], second["end_s"], second["missing"]) == (0.25, 0.5, {"visual": "no face"})
     assert answer["end_s"] == pytest.approx(4.0)
     assert answer["source"] == "the subtitles"
+    assert answer["spectrogram"]["utterance"] == 0
+    assert answer["spectrogram"]["seconds"] == pytest.approx(0.25)
+    assert b64decode(answer["spectrogram"]["png"]).startswith(b"\x89PNG")
     assert "Bob" in answer["srt"]
     assert "joy" in answer["srt"]
 
 
 def test_a_transcript_needs_no_clip(worker, tmp_path):
-    *_, answer = worker.ask(None, write_subtitles(tmp_path / "talk.srt", ["Ann: One."]))
-    assert (answer["source"], answer["end_s"]) == ("the transcript", None)
+    *_, answer = worker.predict(None, write_subtitles(tmp_path / "talk.srt", ["Ann: One."]))
+    assert (answer["source"], answer["end_s"], answer["spectrogram"]) == ("the transcript", None, None)
     (tmp_path / "talk.txt").write_text("Ann: One.\nBob: Two.\n", encoding="utf-8")
-    *_, answer = worker.ask(None, tmp_path / "talk.txt")
-    assert [turn["start_s"] for turn in answer["turns"]] == [None, None]
+    *_, answer = worker.predict(None, tmp_path / "talk.txt")
+    assert [utterance["start_s"] for utterance in answer["utterances"]] == [None, None]
     assert answer["srt"] is None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["talk.srt", "talk.txt"]
     with pytest.raises(PredictionError, match="Neither a clip nor subtitles"):
-        list(worker.ask(None, None))
+        list(worker.predict(None, None))
 
 
-def test_cues_that_are_no_turns_are_told_without_the_place_of_their_file(worker, tmp_path):
+def test_cues_that_are_no_utterances_are_told_without_the_place_of_their_file(worker, tmp_path):
     clip, subtitles = write_sound(tmp_path / "talk.clip"), write_subtitles(tmp_path / "talk.srt", ["Ann: One.", "", ""])
     for asked, name in (((clip, subtitles), "the subtitles"), ((None, subtitles), "the transcript")):
-        *_, answer = worker.ask(*asked)
-        assert [turn["text"] for turn in answer["turns"]] == ["One."]
-        assert answer["left_out"] == [f"{name}:6 says nothing", f"{name}:10 says nothing"]
+        *_, answer = worker.predict(*asked)
+        assert [utterance["text"] for utterance in answer["utterances"]] == ["One."]
+        assert answer["skipped"] == [f"{name}:6 says nothing", f"{name}:10 says nothing"]
 
 
 @pytest.mark.parametrize(
@@ -84,15 +88,15 @@ def test_what_goes_wrong_is_a_sentence_and_the_next_one_is_answered(ask, text, s
     with pytest.raises(PredictionError, match=sentence) as problem:
         ask("Ann: One.", text)
     assert "inside" not in str(problem.value)
-    assert len(ask("Ann: Again.")[-1]["turns"]) == 1
+    assert len(ask("Ann: Again.")[-1]["utterances"]) == 1
 
 
 def test_nobody_gets_the_rest_of_an_answer_that_was_meant_for_another(worker, tmp_path, ask):
     clip = write_sound(tmp_path / "first.clip")
-    asked = worker.ask(clip, write_subtitles(tmp_path / "first.srt", ["!slow first"] * 3))
+    asked = worker.predict(clip, write_subtitles(tmp_path / "first.srt", ["!slow first"] * 3))
     next(asked)
     asked.close()  # whoever asked has left
-    assert [turn["text"] for turn in ask("second")[-1]["turns"]] == ["second"]
+    assert [utterance["text"] for utterance in ask("second")[-1]["utterances"]] == ["second"]
 
 
 def test_a_clip_that_is_too_long_is_refused_before_the_model_sees_it(ask):
@@ -114,7 +118,7 @@ def test_what_is_no_clip_is_refused_by_content_and_named_without_its_place(worke
     path = tmp_path / "renamed.clip"
     path.write_bytes(content)
     with pytest.raises(PredictionError, match="cannot be used as a clip") as problem:
-        list(worker.ask(path, None))
+        list(worker.predict(path, None))
     assert str(tmp_path) not in str(problem.value)
     assert str(problem.value).startswith("the clip cannot")
 
@@ -123,7 +127,7 @@ def test_bad_subtitles_are_named_with_their_line_but_without_their_place(worker,
     clip, subtitles = write_sound(tmp_path / "talk.clip"), tmp_path / "talk.csv"
     subtitles.write_text("start,end,speaker,text\n3,1,Ann,Backwards.\n", encoding="utf-8")
     with pytest.raises(PredictionError, match=r"the subtitles:2\b") as problem:
-        list(worker.ask(clip, subtitles))
+        list(worker.predict(clip, subtitles))
     assert str(tmp_path) not in str(problem.value)
 
 
@@ -138,11 +142,11 @@ def test_a_real_pipeline_answers_the_example(tmp_path):
     write_example(tmp_path)
     real = Worker(load_made_up, Limits())
     facts = real.start()
-    *_, answer = real.ask(tmp_path / CLIP, tmp_path / SUBTITLES)
+    *_, answer = real.predict(tmp_path / CLIP, tmp_path / SUBTITLES)
     real.stop()
-    assert len(answer["turns"]) >= 8
-    for turn in answer["turns"]:
-        assert list(turn["probabilities"]) == facts["classes"]
-        assert sum(turn["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-        assert set(turn["modalities"]) | set(turn["missing"]) == set(facts["modalities"])
-    assert answer["end_s"] == pytest.approx(answer["turns"][-1]["end_s"], abs=0.1)
+    assert len(answer["utterances"]) >= 8
+    for utterance in answer["utterances"]:
+        assert list(utterance["probabilities"]) == facts["classes"]
+        assert sum(utterance["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+        assert set(utterance["modalities"]) | set(utterance["missing"]) == set(facts["modalities"])
+    assert answer["end_s"] == pytest.approx(answer["utterances"][-1]["end_s"], abs=0.1)
