@@ -29,7 +29,7 @@ class AblationDifference(TypedDict):
 
     first: str
     second: str
-    value: float
+    value: float | None
     low: float | None
     high: float | None
 
@@ -112,4 +112,4 @@ def _ours(scores: Mapping[str, Score]) -> dict[str, object]:
 def _difference(found: AblationDifference) -> str:
     ends = {"low": found["low"], "high": found["high"]}
     interval = f" (95 % interval {bounds(ends)})" if is_given(found["low"]) else ""
-    return f"- {found['first']} minus {found['second']}: {100 * found['value']:+.2f} points{interval}"
+    return f"- {found['first']} minus {found['second']}: {100 * (found['value'] or 0):+.2f} points{interval}"
