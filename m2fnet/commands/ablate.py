@@ -39,6 +39,9 @@ Any other key is a setting of all runs: --trainer.max_epochs 5 ...
 """
 NAMES = ("modalities", "fusion", "encoders", "fusion_layers", "visual", "losses")
 
+# the scores of the tables, where an utterance has one emotion and where it has a set of them
+_SHOWN: dict[str, tuple[str, str]] = {"single": ("weighted_f1", "accuracy"), "multi": ("micro_f1", "exact_match")}
+
 
 @dataclass(frozen=True)
 class Line:
@@ -216,6 +219,7 @@ def _summary(asked: Table, parts: Sequence[Sequence[Line]]) -> "AblationTable":
     found: AblationTable = {
         "name": asked.name,
         "title": asked.title,
+        "shown": _SHOWN["single"],
         "rows": [_row(line) for line in lines],
         "majority": {},
         "differences": [],
@@ -228,6 +232,7 @@ def _summary(asked: Table, parts: Sequence[Sequence[Line]]) -> "AblationTable":
     pairs = zip(*parts, strict=True) if asked.is_paired else []
     compare = [(of[a.tested[0]], of[b.tested[0]]) for a, b in pairs if a.tested and b.tested]
     summary = summarise_settings(settings, compare=compare)
+    found["shown"] = _SHOWN[summary.kind]
     scores: dict[str, dict[str, Score]] = {}
     overall = summary.table("overall")
     for setting, split, score, found_score in zip(
@@ -243,7 +248,8 @@ def _summary(asked: Table, parts: Sequence[Sequence[Line]]) -> "AblationTable":
             row["seeds"], row["scores"] = seeds[name], scores[name]
     names = {row["setting"]: row["row"] for row in found["rows"]}
     found["majority"] = {name: its for name, its in scores.items() if name not in seeds}
-    differences = summary.table("difference").query("score == 'weighted_f1'")
+    differences = summary.table("difference")
+    differences = differences[differences["score"] == found["shown"][0]]
     found["differences"] = [
         {
             "first": names[first],
