@@ -1,7 +1,7 @@
-"""Clips to embeddings, end to end, against the way that comes to mind first, side by side on two cores.
+"""Clips to embeddings, end to end, compared with the naive way, on two cores.
 
 A corpus like MELD: clips of 1280 x 720 pixels, 24 frames and 48,000 samples a second, H.264 of 1.5 Mbit/s and AAC, 3.2
-seconds long on the average, dialogues of ten turns. Twelve clips are made and stand in the manifest again and again, so
+seconds long on average, dialogues of ten utterances. Twelve clips are made and repeated in the manifest, so
 files come from the system's memory. The networks have the sizes of `conf/extractors` (text: that of MiniLM) and random
 weights.
 
@@ -18,7 +18,7 @@ Needs `uv pip install --group bench`.
 
 import sys
 
-sys.path.append(sys.path.pop(0))  # beside this file lies another with the name of a package
+sys.path.append(sys.path.pop(0))  # a file in this folder has the name of a package
 
 import argparse
 import logging
@@ -248,7 +248,7 @@ def path_of(placed: PlacedUtterance) -> Path:
 
 
 def corpus(folder: Path, count: int, different: int) -> Manifest:
-    """Dialogues of ten turns of about eleven words, whose clips are used in turn."""
+    """Dialogues of ten utterances of about eleven words, which use the clips in rotation."""
     rng = np.random.default_rng(0)
     quantiles = (np.arange(different) + 0.5) / different
     lengths = [MEDIAN * np.exp(SPREAD * statistics.NormalDist().inv_cdf(quantile)) for quantile in quantiles]

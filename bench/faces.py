@@ -1,11 +1,11 @@
-"""Faces in frames against facenet-pytorch's `MTCNN.detect` frame by frame, side by side on two cores.
+"""Faces in frames compared with facenet-pytorch's `MTCNN.detect` frame by frame, on two cores.
 
 Clips of 15 frames with faces that move over a cluttered wall, in four scenes: up to four faces of 60 to 300 pixels, a
 crowd, close-ups (all 720p), and small pictures. Without `--faces` they are drawings; with it photographs from a folder,
 their frames counted in the sizes. Ours looks for faces of 40 pixels and more, as it comes otherwise. It is measured
 against MTCNN as it comes, which looks for those of 20 and more, and in the first scene against MTCNN told to look for
 the same. Speeds are those of the median clip. A box is found if one of ours overlaps with it (IoU) by half and more;
-all of MTCNN's count, whatever its confidence, as far as they lie in the frame. What is asked stands beside.
+all of MTCNN's count, whatever its confidence, as far as they are inside the frame. The columns say what was asked.
 """
 
 import argparse
@@ -93,7 +93,7 @@ def mixed_rows(faces: Photographs, count: int) -> list[Row]:
     return [
         against_stock(contest, MIXED),
         Row(f"{name}: vs MTCNN for faces >= {MIN_SIDE} px", "frames/s", speed("ours"), speed("same")),
-        Row(f"{name}: 15 frames at once, vs ours one by one", "frames/s", speed("ours"), speed("one by one")),
+        Row(f"{name}: 15 frames together, vs ours one by one", "frames/s", speed("ours"), speed("one by one")),
         *agreement(MIXED, "MTCNN", boxes["ours"], boxes["stock"]),
         *agreement(MIXED, f"MTCNN for >= {MIN_SIDE} px", boxes["ours"], boxes["same"]),
     ]
@@ -149,7 +149,7 @@ def stock_detector(device: str, min_side: int) -> Callable[[torch.Tensor], Boxes
 
 
 def inside(boxes: torch.Tensor, frame: torch.Tensor) -> torch.Tensor:
-    """What of the boxes lies in the frame, as ours always do."""
+    """The parts of the boxes inside the frame, where ours always are."""
     return clip_boxes_to_image(boxes, (frame.shape[0], frame.shape[1]))
 
 

@@ -1,10 +1,10 @@
 """A model on a clip of one's own: what each stage takes, how that compares with the clip's length, and memory.
 
 The clip is one shot of the toy corpus, 192 x 144 pixels, 12 frames and 16,000 samples a second, with subtitles of the
-toy corpus's sentences beside it. Two models: that of `m2fnet demo`, whose extractors are fitted in closed form, trained
+toy corpus's sentences. Two models: that of `m2fnet demo`, whose extractors are fitted in closed form, trained
 for one epoch; and networks as in `conf/`, with random weights and text of MiniLM's size. Or yours (`--model`).
 
-Everything happens once, in a process of its own that starts with nothing loaded, as the command does: what is loaded
+Everything happens once, in a separate process that starts with nothing loaded, as the command does: what is loaded
 late or filled at first use counts where it happens. Peak memory is that of this process. Core seconds are told too: a
 busy machine changes them less than seconds on the wall.
 
@@ -13,7 +13,7 @@ Needs `uv pip install --group bench`.
 
 import sys
 
-sys.path.append(sys.path.pop(0))  # beside this file lie others with the names of packages
+sys.path.append(sys.path.pop(0))  # files in this folder have the names of packages
 
 import json
 import multiprocessing
@@ -30,7 +30,7 @@ from _clock import Clock
 from _table import Row, finish, parser
 
 EXTRACTORS = {"text": "text_lsa", "audio": "audio_mel_statistics", "visual": "visual_face_gradients"}
-START, VOICE = "load libraries and model", "voice activity, without subtitles"  # beside the rest
+START, VOICE = "load libraries and model", "voice activity, without subtitles"  # besides the stages
 EMOTIONS = ("neutral", "joy", "anger", "sadness", "surprise")
 MIB = 1024  # in kB
 
@@ -73,12 +73,12 @@ def rows_of(name: str, figures: dict[str, Any]) -> list[Row]:
     total = figures["seconds"]["all"]
     rows = [
         Row("length of the clip", "s", figures["length"]),
-        Row("turns", "", figures["turns"]),
+        Row("utterances", "", figures["utterances"]),
         *(Row(stage, "s", value) for stage, value in seconds.items()),
         Row("rest", "s", total - known),
         Row("all but loading", "s", total),
         Row("real-time factor", "", total / figures["length"], larger_is_better=False),
-        Row("a turn", "s", total / figures["turns"]),
+        Row("per utterance", "s", total / figures["utterances"]),
         *(Row(f"core seconds, {part}", "s", value) for part, value in figures["cores"].items()),
         Row("peak memory", "MiB", figures["peak"]),
         Row("peak memory before the clip", "MiB", figures["before"]),
@@ -93,7 +93,7 @@ def measured(*arguments: Any) -> dict[str, Any]:  # noqa: ANN401
 
 
 def measure(clip: Path, model: Path, out: Path, threads: int | None, causal: bool) -> dict[str, Any]:
-    """Seconds of each stage in this process, its peak memory, and how many turns there were."""
+    """Seconds of each stage in this process, its peak memory, and how many utterances there were."""
     clock = Clock()
     with clock(START):
         from m2fnet.conversation.segments import segments_of
@@ -110,7 +110,7 @@ def measure(clip: Path, model: Path, out: Path, threads: int | None, causal: boo
         extractor.forward = clock.on(f"{name}: embed", extractor.forward)
     pipeline.model.network.forward = clock.on("dialogue network", pipeline.model.network.forward)
     with clock("all"):
-        with clock("turns from subtitles"):
+        with clock("utterances from subtitles"):
             found = segments_of(clip)
         predictions = pipeline(clip, segments=found.segments)
         with clock("write"):
@@ -122,7 +122,7 @@ def measure(clip: Path, model: Path, out: Path, threads: int | None, causal: boo
     return {
         "seconds": clock.seconds,
         "cores": cores,
-        "turns": len(predictions),
+        "utterances": len(predictions),
         "length": length,
         "before": before,
         "peak": most,
@@ -190,7 +190,7 @@ def command(*arguments: str) -> None:
 
 
 def shoot(path: Path, seconds: int) -> Path:
-    """A clip of about so many seconds with subtitles beside it, each cue as long as a line of the toy corpus."""
+    """A clip of about so many seconds with subtitles, each cue as long as a line of the toy corpus."""
     import numpy as np
 
     from m2fnet.corpora import toy_clip

@@ -20,7 +20,7 @@ SOURCES = {
 }
 CORE = {
     "m2fnet": {"", "config", "errors", "files", "formatting", "manifest", "records"},
-    # a folder -> the folders of the core that it may import beside these words that everybody speaks
+    # a folder -> the folders of the core that it may import, besides these modules that every folder uses
     "losses": set(),
     "problems": {"losses", "metrics"},
     "media": set(),
@@ -136,8 +136,8 @@ def test_help_lists_every_command():
 )
 def test_exit_codes_of_the_command_line_itself(arguments, code, capsys):
     assert cli.run(arguments) == code
-    told = capsys.readouterr()
-    assert "expected one of demo, check" in told.err if arguments in (["nonsense"], ["--x"]) else told.out
+    result = capsys.readouterr()
+    assert "expected one of demo, check" in result.err if arguments in (["nonsense"], ["--x"]) else result.out
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_exit_codes_of_a_command(raised, code, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "result"),
     [
         (CorpusError("clips/red\x1b[31m\u202e.mp4"), "m2fnet check: clips/red [31m .mp4\n"),
         (FileNotFoundError(2, "No such file", "red\x1b[31m\n.mp4"), "m2fnet check: No such file: red [31m .mp4\n"),
@@ -173,13 +173,13 @@ def test_exit_codes_of_a_command(raised, code, monkeypatch, capsys):
         (CorpusError("Expected this tree:\n  a.csv"), "m2fnet check: Expected this tree:\n  a.csv\n"),
     ],
 )
-def test_an_error_sends_no_control_character_to_the_terminal(error, told, monkeypatch, capsys):
+def test_an_error_sends_no_control_character_to_the_terminal(error, result, monkeypatch, capsys):
     def fail(argv):
         raise error
 
     monkeypatch.setattr(cli, "_imported", lambda name: fail)
     assert cli.run(["check"]) == cli.FAILED
-    assert capsys.readouterr().err == told
+    assert capsys.readouterr().err == result
 
 
 def test_our_own_bugs_are_not_hidden_behind_a_message(monkeypatch):
