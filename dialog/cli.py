@@ -42,15 +42,15 @@ class DialogueCLI(RunCLI):
         return cast(DialogueData, self.datamodule).stores
 
     def before_fit(self) -> None:
-        """Name the turns that training and scores have in common."""
-        self._say_leaks()
+        """Name the utterances that training and scores have in common."""
+        self._print_leaks()
 
     def before_test(self) -> None:
-        """Name the turns that training and scores have in common."""
-        self._say_leaks()
+        """Name the utterances that training and scores have in common."""
+        self._print_leaks()
 
     def after_fit(self) -> None:
-        """Say where the run lies and what comes next."""
+        """Print where the run is and what comes next."""
         fitted = self.fitted()
         print_rank_zero(
             f"Trained {fitted['epochs']} epochs, kept epoch {fitted['epoch']} with dev {self.problem.monitor_title} "
@@ -71,7 +71,8 @@ class DialogueCLI(RunCLI):
         if not self.config[self.subcommand].quiet:
             print_rank_zero(page)
         print_rank_zero(
-            f"Report: {self.run / 'report.md'}, {self.run / 'report.json'}; predictions: predictions.jsonl beside."
+            f"Report: {self.run / 'report.md'}, {self.run / 'report.json'}; "
+            f"predictions: {self.run / 'predictions.jsonl'}."
         )
 
     def _report(
@@ -111,7 +112,7 @@ class DialogueCLI(RunCLI):
         )
 
     def after_predict(self) -> None:
-        """Write the labels of every utterance of the chosen split, context turns included."""
+        """Write the labels of every utterance of the chosen split, context utterances included."""
         task, data = cast(DialogueTask, self.model), cast(DialogueData, self.datamodule)
         rows = predictions(task, data, "predict", data.predict_split)
         path = self.run / f"labels_{data.predict_split}.jsonl"
@@ -119,7 +120,7 @@ class DialogueCLI(RunCLI):
             write_jsonl(path, [asdict(row) for row in rows])
             print_rank_zero(f"Labelled {len(rows)} utterances: {path}")
 
-    def _say_leaks(self) -> None:
+    def _print_leaks(self) -> None:
         for defect in cast(DialogueData, self.datamodule).manifest.defects:
             if defect.kind == LEAK:
                 named = ", ".join([*defect.ids[:_NAMED], *(["…"] if len(defect.ids) > _NAMED else [])])

@@ -1,4 +1,4 @@
-"""Training and judging a dialogue network: one LightningModule for all of them."""
+"""Training and scoring a dialogue network: one LightningModule for all of them."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -130,13 +130,13 @@ class DialogueTask(pl.LightningModule):
             self._log_scores(split)
 
     def test_step(self, batch: DialogueBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Score a batch of the dev or test split and keep its probabilities for the report."""
+        """Score a batch of the dev or test split and collect its probabilities for the report."""
         split = SCORED[dataloader_idx]
-        self.keep(split, batch, self._score(batch, split))
+        self.collect(split, batch, self._score(batch, split))
 
     def predict_step(self, batch: DialogueBatch, batch_idx: int) -> None:
-        """Keep the probabilities of every utterance, context turns included."""
-        self.keep("predict", batch, self(batch).scores)
+        """Collect the probabilities of every utterance, context utterances included."""
+        self.collect("predict", batch, self(batch).scores)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401
         """Optimizer, and schedule if there is one.
@@ -155,7 +155,7 @@ class DialogueTask(pl.LightningModule):
         """Write the problem into the checkpoint, as plain data.
 
         Settings that come from the command line are plain too; objects from a script would be pickled, so those
-        are left out, and `load_from_checkpoint` has to be given them again.
+        are skipped, and `load_from_checkpoint` has to be given them again.
         """
         assert self.problem is not None, "there is nothing to save before `build`"
         checkpoint["problem"] = self.problem.as_dict()
@@ -170,15 +170,15 @@ class DialogueTask(pl.LightningModule):
         elif isinstance(saved, MultiLabel):
             self.problem = saved  # with its thresholds
 
-    def keep(self, name: str, batch: DialogueBatch, logits: Tensor) -> None:
-        """Keep the probabilities of a batch for `probabilities` under ``name``."""
+    def collect(self, name: str, batch: DialogueBatch, logits: Tensor) -> None:
+        """Collect the probabilities of a batch for `probabilities` under ``name``."""
         assert self.problem is not None, "the network is built by `build`"
         valid = batch["valid"]
         kept = (batch["row"][valid].cpu(), self.problem.probabilities(logits[valid].float()).cpu())
         self.outputs.setdefault(name, []).append(kept)
 
     def probabilities(self, name: str) -> tuple[Tensor, Tensor]:
-        """Row numbers (N,) and probabilities (N, C) that `keep` was given as ``name``, such as ``dev`` or ``test``.
+        """Row numbers (N,) and probabilities (N, C) that `collect` was given as ``name``, such as ``dev`` or ``test``.
 
         Under distributed evaluation the parts of all processes are joined.
         """

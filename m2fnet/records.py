@@ -34,8 +34,8 @@ class Utterance:
         audio: path of the file that holds its sound, relative to the manifest's ``root``, or None.
         video: path of the file that holds its picture, relative to ``root``, or None.
         audio_span: (start, end) in seconds inside the file ``audio``; None when the whole file is the utterance.
-        video_span: the same inside the file ``video``. They differ when a corpus cuts its sound by turn and its
-            picture by dialogue, as IEMOCAP does.
+        video_span: the same inside the file ``video``. They differ when a corpus cuts its sound by utterance
+            and its picture by dialogue, as IEMOCAP does.
         crop: the half of the frame in which the speaker sits, or None for the whole frame.
         defects: names of the defects found in it, e.g. ``"video missing"``.
         source: where it comes from, as ``file:line``.
@@ -134,7 +134,7 @@ class SeenFrame:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one turn of a conversation.
+    """What a model predicts for one utterance of a conversation.
 
     Attributes:
         start_s: start in seconds from the beginning of the clip; None in a transcript without times.
@@ -143,7 +143,7 @@ class Prediction:
         text: what was said, or None when there is no transcript; escaped by whoever shows it.
         emotion: the answer, one of the keys of ``probabilities``.
         probabilities: emotion -> probability, all emotions in class order; they sum to 1.
-        modalities: what the model saw of the turn.
+        modalities: what the model saw of the utterance.
         missing: modality -> why the model did not see it, e.g. ``"no face"``.
         frames: in which the model looked for faces, by time; empty where it did not.
     """

@@ -100,7 +100,7 @@ class MissingModalities(pl.Callback):
         task, split, rows = cast(DialogueTask, pl_module), SCORED[dataloader_idx], batch["row"].cpu()
         for condition, masks in self.masks[split].items():
             present = {name: mask[rows].to(batch["valid"].device) & batch["valid"] for name, mask in masks.items()}
-            task.keep(self.key(split, condition), batch, task(with_present(batch, present)).scores)
+            task.collect(self.key(split, condition), batch, task(with_present(batch, present)).scores)
 
 
 class DialogueTrainer(pl.Trainer):

@@ -1,4 +1,4 @@
-"""Samples -> log-mel spectrogram in three channels, whatever padding lies behind them."""
+"""Samples -> log-mel spectrogram in three channels, whatever padding follows them."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ from extractors.audio.augment import time_warp
 from m2fnet.media.audio import RATE
 
 CHANNELS = 3
-_TOGETHER = 32  # bands computed at once
+_TOGETHER = 32  # bands computed in one product
 _FLOOR = 1e-6  # ours: below the noise of a 16-bit recording, so that silence has a logarithm
 
 
@@ -49,7 +49,7 @@ class LogMel(nn.Module):
         self._parts = [_frequencies(part) for part in self.mel.fb.split(_TOGETHER, 1)]
 
     def forward(self, samples: Tensor, lengths: Tensor, tempos: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Spectrograms of samples (B, N), in each row the first of ``lengths`` (B,); behind them anything stands.
+        """Spectrograms of samples (B, N), in each row the first of ``lengths`` (B,); what follows them does not count.
 
         With ``tempos`` (B, 2) they are played that fast, gliding from the first to the second, and ``lengths`` are
         those of what is heard.

@@ -47,7 +47,7 @@ class MaskedResNet18(nn.Module):
 
 
 class MelResNet(WaveformExtractor):
-    """Embeddings of single utterances from their sound alone.
+    """Embeddings of single utterances from their sound.
 
     Args:
         width: length D of the embeddings.
@@ -99,7 +99,7 @@ class MelResNet(WaveformExtractor):
 
 
 def _through(block: BasicBlock, x: Tensor, frames: Tensor | None) -> Tensor:
-    """What ``BasicBlock.forward`` computes, (B, C, M, T), of valid frames alone."""
+    """What ``BasicBlock.forward`` computes, (B, C, M, T), of valid frames only."""
     y = _valid(F.relu(block.bn1(block.conv1(x))), frames)
     y = block.bn2(block.conv2(y))
     y = y + (x if block.downsample is None else block.downsample(x))

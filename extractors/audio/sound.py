@@ -6,7 +6,7 @@ from m2fnet.media.audio import Sound, read_audio
 
 
 def utterance_sound(placed: PlacedUtterance, max_seconds: float) -> Sound:
-    """Sound at 16 kHz of the turn's utterance, of a long one the first ``max_seconds``.
+    """Sound at 16 kHz of the utterance, of a long one the first ``max_seconds``.
 
     Raises:
         MediaError: if it has no sound that can be heard.

@@ -24,7 +24,7 @@ class SpeechEncoder(WaveformExtractor):
     """Embeddings of single utterances: the mean over time of an encoder's last layer, projected.
 
     The convolutions in front of the encoder stay as pretrained, as is usual for fine-tuning. Its own masking and layer
-    drop are switched off: augmentation is ours alone.
+    drop are switched off: only `Augment` changes the sound.
 
     Args:
         model: name on the Hugging Face hub, or folder, of an encoder that hears samples at 16 kHz.

@@ -15,7 +15,7 @@ from extractors.base import Extractor, PlacedUtterance, Sample, next_generator
 from m2fnet.media.audio import RATE
 from m2fnet.records import Modality
 
-_FEW = 8  # clips that a CPU makes spectrograms of at once: what lies in between stays in its cache, twice as fast
+_FEW = 8  # clips that a CPU makes spectrograms of together: what is in between stays in its cache, twice as fast
 
 
 class WaveformExtractor(Extractor):
@@ -54,14 +54,14 @@ class WaveformExtractor(Extractor):
 
     @abstractmethod
     def encode(self, signal: Tensor, lengths: Tensor) -> Tensor:
-        """Features (B, F) of what `represent` gives; what lies beyond a length must not change them."""
+        """Features (B, F) of what `represent` gives; what follows a length must not change them."""
 
     def represent(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What the network looks at, and its lengths (B,): the samples (B, N) themselves, or a spectrogram of them."""
         return samples, lengths
 
     def represent_played(self, sound: Tensor, tempos: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-        """The same in training, where ``self.crop`` samples are heard of sound (B, N) played at tempos (B, 2)."""
+        """The same in training, of ``self.crop`` samples of sound (B, N) played at tempos (B, 2)."""
         return self.represent(time_stretch(sound, tempos, self.crop), self.crops(sound))
 
     def crops(self, sound: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 class FaceGradients(FittedExtractor):
-    """Embeddings of single utterances: scene, faces, and the share of frames that show a face, side by side.
+    """Embeddings of single utterances: scene, faces, and the share of frames that show a face, concatenated.
 
     An utterance without any face has zeros, the training mean, in the face part and 0 as its share.
 
@@ -34,7 +34,7 @@ class FaceGradients(FittedExtractor):
         scene_width: number of dimensions for the scene.
         face_width: number of dimensions for the faces.
         frames: how many frames are looked at.
-        place: where in the utterance they lie.
+        place: where in the utterance they are.
         max_side: larger frames are scaled down to this many pixels before faces are looked for.
         min_face: smallest face looked for, in pixels of the scaled frame, rounded down to 20, 28, 40, 56 ...
         scaling: how both parts are scaled.

@@ -1,7 +1,7 @@
 """M2FNet's dual network (arXiv:2206.02187, section 3.2.1 and Fig 3): one encoder for the scene and for the faces in it.
 
 The encoder sees every whole frame, and every face that MTCNN finds. A frame's faces are summed with their areas as
-weights; frames, and frames' faces, are reduced by their maximum over the clip; both halves stand side by side.
+weights; frames, and frames' faces, are reduced by their maximum over the clip; both halves are concatenated.
 """
 
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ from m2fnet.records import Modality
 Area = Literal["sum", "max", "frame"]
 Branches = Literal["both", "face", "scene"]
 Choice = Literal["all", "largest", "speaker"]
-_AT_ONCE = 256  # pictures the encoder sees at once in evaluation, so that a crowd does not fill the memory
+_TOGETHER = 256  # pictures the encoder sees together in evaluation, so that a crowd does not fill the memory
 
 
 class FaceScene(Extractor):
-    """Embeddings of single utterances: the scene's vector and the faces' vector, side by side.
+    """Embeddings of single utterances: the scene's vector and the faces' vector, concatenated.
 
     Without any face the face half is exactly zero and ``has_face`` of the batch is False; the scene is still there.
     With ``branches="face"`` such an utterance has no embedding. A still image is a clip of one frame, so a manifest
@@ -42,18 +42,18 @@ class FaceScene(Extractor):
         backbone: ``resnet18`` or ``inception_resnet_v1``.
         weights: file with the backbone's weights: published ones, or the checkpoint of an earlier run; None: random.
         branch_width: length of each half.
-        branches: ``both``, or one alone.
+        branches: ``both``, or only one.
         frames: how many frames are looked at.
-        place: where in the utterance they lie; ``random`` is drawn once per utterance, from its id and ``seed``.
+        place: where in the utterance they are; ``random`` is drawn once per utterance, from its id and ``seed``.
         area: the faces' areas are divided by their ``sum``, by the largest (``max``) or by the area of the ``frame``.
         faces: of each frame ``all`` faces, the one of the ``largest`` over the clip, or the one of the ``speaker``, by
             the heuristic of `m2fnet.media.speaker`; the paper takes all.
         side: pictures are scaled to this many pixels, both ways.
         margin: how much more than its box belongs to a face, as a share of the box.
-        max_faces: the largest faces of a frame that count; smaller ones are left out, and counted as ``cut_faces``.
+        max_faces: the largest faces of a frame that count; smaller ones are dropped, and counted as ``cut_faces``.
         max_side: larger frames are scaled down to this many pixels before faces are looked for and cut out.
         min_face: smallest face looked for, in pixels of the scaled frame, rounded down to 20, 28, 40, 56 ...
-        min_confidence: faces that MTCNN is less sure of are left out.
+        min_confidence: faces that MTCNN is less sure of are dropped.
         border: grey around the frames while faces are looked for, as a share of the longer side; 0.25 finds most of
             the faces in pictures that are cut tightly around one, at twice the time.
         detections: folder that keeps the faces found, so that no frame is searched twice; None keeps nothing.
@@ -176,7 +176,7 @@ class FaceScene(Extractor):
         ``pictures`` (M, 3, S, S) are first the scenes, then the faces. ``clip_of_scene`` (M - N,), ``frame_of_face``
         (N,) and ``clip_of_frame`` (K,) say what belongs to what; only frames that show a face count as such.
         ``weight`` (N,) is that of each face; ``has_face`` (B,) says which clips show one, ``cut_faces`` (B,) how many
-        faces were left out of each.
+        faces of each were dropped.
         """
         scenes = torch.tensor([len(sample["scenes"]) for sample in samples])
         frames = torch.tensor([len(sample["frame"].unique()) for sample in samples])
@@ -214,7 +214,7 @@ class FaceScene(Extractor):
         if self.training:
             vectors: Tensor = self.encoder(self._augmented(pictures.float(), batch))
             return vectors.float()
-        return torch.cat([self.encoder(some.float()).float() for some in torch.split(pictures, _AT_ONCE)])
+        return torch.cat([self.encoder(some.float()).float() for some in torch.split(pictures, _TOGETHER)])
 
     @torch.no_grad()
     @torch.compiler.disable  # type: ignore[untyped-decorator]

@@ -20,7 +20,7 @@ class Frames:
 
     Attributes:
         count: how many.
-        place: where in the utterance they lie; ``random`` is drawn once per utterance, from its id and ``seed``.
+        place: where in the utterance they are; ``random`` is drawn once per utterance, from its id and ``seed``.
         max_side: larger frames are scaled down to this many pixels.
         seed: of the random place.
     """
@@ -31,13 +31,13 @@ class Frames:
     seed: int = 0
 
     def generator(self, placed: PlacedUtterance) -> torch.Generator:
-        """Draws the random place in the turn's utterance, the same each time."""
+        """Draws the random place in the utterance, the same each time."""
         digest = hashlib.sha256(f"{self.seed} {placed.utterance.id}".encode()).digest()
         return torch.Generator().manual_seed(int.from_bytes(digest[:7]))
 
 
 def utterance_frames(placed: PlacedUtterance, which: Frames) -> Tensor:
-    """RGB frames (T, H, W, 3) as uint8 of the turn's utterance.
+    """RGB frames (T, H, W, 3) as uint8 of the utterance.
 
     Raises:
         MediaError: if it has no picture that can be decoded.

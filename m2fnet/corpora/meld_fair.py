@@ -4,12 +4,14 @@ A quarter of MELD's clips begin or end in another utterance. knowledgetechnology
 anew; its folder ``csvs`` gives, for each utterance, the parts of clips that hold it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
+
 from m2fnet.corpora.base import DefectLog
-from m2fnet.corpora.reading import Row, read_csv
+from m2fnet.corpora.reading import read_csv
 from m2fnet.errors import CorpusError
 from m2fnet.files import sha256_of
 from m2fnet.manifest import Manifest
@@ -40,9 +42,9 @@ class Stretch:
 
 
 def realign(manifest: Manifest, folder: Path) -> Manifest:
-    """``manifest`` with each utterance's media replaced by the stretch of a clip that holds most of it.
+    """``manifest`` with each utterance's media replaced by the part of a clip that holds most of it.
 
-    An utterance whose own clip is missing stays without media, one that could not be aligned keeps its whole clip.
+    An utterance whose own clip is missing still has no media; one that could not be aligned keeps its whole clip.
 
     Raises:
         CorpusError: if a table in ``folder``, a copy of MELD-FAIR's ``csvs``, is missing or damaged.
@@ -72,7 +74,7 @@ def _moved(utterance: Utterance, stretch: Stretch | None, clips: Mapping[str, st
 
 
 def read_realignment(folder: Path) -> dict[str, Stretch]:
-    """Utterance id -> the stretch that holds most of it, from a copy of MELD-FAIR's folder ``csvs``.
+    """Utterance id -> the part of a clip that holds most of it, from a copy of MELD-FAIR's folder ``csvs``.
 
     An utterance without an entry could not be aligned.
 
@@ -85,24 +87,21 @@ def read_realignment(folder: Path) -> dict[str, Stretch]:
         for split in SPLITS
         for row in read_csv(folder / f"realigned_{split}_sent_emo.csv", _NUMBERS)
     }
-    parts: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    spans: list[tuple[str, str, float, float]] = []
     for row in read_csv(folder / STRETCHES, (*_CLIP, *_PLACE)):
         place = (row["Split"], row["Dialogue ID"], row["Utterance ID"])
         if place not in numbers:
             raise CorpusError(f"{row.where} aligns an utterance that realigned_{place[0]}_sent_emo.csv does not name.")
         name = f"{place[0]}_dia{row.integer('Dialogue ID')}_utt{numbers[place]}"
         clip = f"{place[0]}_dia{row.integer('Original Dialogue ID')}_utt{row.integer('Original Utterance ID')}"
-        parts.setdefault(name, {}).setdefault(clip, []).append(_span(row))
-    return {name: max(_stretches(clips), key=lambda s: s.end_s - s.start_s) for name, clips in parts.items()}
-
-
-def _stretches(clips: dict[str, list[tuple[float, float]]]) -> Iterator[Stretch]:
-    for clip, spans in clips.items():
-        yield Stretch(clip, min(start for start, _ in spans), max(end for _, end in spans), len(clips) == 1)
-
-
-def _span(row: Row) -> tuple[float, float]:
-    start_s, end_s = row.seconds("Start Time"), row.seconds("End Time")
-    if start_s is None or end_s is None or end_s <= start_s:
-        raise CorpusError(f"{row.where}: expected a Start Time in seconds and a later End Time.")
-    return start_s, end_s
+        start_s, end_s = row.seconds("Start Time"), row.seconds("End Time")
+        if start_s is None or end_s is None or end_s <= start_s:
+            raise CorpusError(f"{row.where}: expected a Start Time in seconds and a later End Time.")
+        spans.append((name, clip, start_s, end_s))
+    frame = pd.DataFrame(spans, columns=["id", "clip", "start_s", "end_s"])
+    parts = frame.groupby(["id", "clip"], sort=False, as_index=False).agg({"start_s": "min", "end_s": "max"})
+    parts["is_whole"] = parts.groupby("id")["clip"].transform("size") == 1
+    longest = (parts["end_s"] - parts["start_s"]).groupby(parts["id"], sort=False).idxmax()
+    return {
+        row.id: Stretch(row.clip, row.start_s, row.end_s, bool(row.is_whole)) for row in parts.loc[longest].itertuples()
+    }

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 def class_weights(labels: Iterable[str | None], classes: Sequence[str], power: float) -> Tensor:
     """Weights (C,) of the classes, ``count ** -power``, scaled so that their mean over the labelled utterances is 1.
 
-    With a power of 0 every utterance weighs the same, with 1 every class; between lie compromises.
+    With a power of 0 every utterance weighs the same, with 1 every class; numbers between are compromises.
 
     Args:
         labels: of the training utterances; None for one without.

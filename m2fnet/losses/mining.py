@@ -23,7 +23,7 @@ def semi_hard(distances: Tensor, labels: Tensor) -> Tensor:
     pairs_before = torch.searchsorted(anchor, torch.arange(len(labels), device=labels.device))
     slot = torch.arange(len(anchor), device=labels.device) - pairs_before[anchor]
     table = distances.new_full((len(labels), int(slot.max()) + 1 if len(slot) else 0), torch.inf)
-    table[anchor, slot] = distances[anchor, positive]  # the positives alone: there are far fewer than rows
+    table[anchor, slot] = distances[anchor, positive]  # only the positives: there are far fewer than rows
     nearer = torch.searchsorted(ranked, table, right=True)[anchor, slot]  # how many negatives are not farther
     return _triplets(order, count, anchor, positive, nearer)
 

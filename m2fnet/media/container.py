@@ -17,13 +17,13 @@ from av.video.stream import VideoStream
 
 from m2fnet.errors import MediaError
 
-# Containers of sound and pictures themselves. Playlists (hls, concat, dash, ...) are left out: they name other files.
+# Containers of sound and pictures themselves. No playlists (hls, concat, dash, ...): they name other files.
 DEMUXERS = (
     "aac,aiff,asf,au,avi,caf,flac,flv,h264,m4v,matroska,mov,mp3,mp4,mpeg,mpegts,mpegvideo,ogg,w64,wav,webm,wv,gif"
 )
 MAX_PIXELS = 7680 * 4320  # a frame of more is an attack on the memory, no recording of a conversation
 RAW = frozenset({"aac", "h264", "m4v", "mp3", "mpegvideo"})  # streams without a clock: FFmpeg guesses their length
-_UNTOLD = 0x7FFF0000  # as size of a file: written by programs that did not know yet how long it would be
+_UNKNOWN_SIZE = 0x7FFF0000  # written by programs that did not know yet how long the file would be
 _TAG = re.compile(r"([0-9]{2,}):([0-5][0-9]):([0-5][0-9](?:\.[0-9]+)?)")  # of Matroska, hours:minutes:seconds
 
 S = TypeVar("S", AudioStream, VideoStream)
@@ -94,7 +94,7 @@ class Media(Generic[S]):
         if start >= self.end:
             raise MediaError("span", f"the span begins after the end of the {what}")
         if is_clearly_short(self.end - start, stop - start):
-            raise MediaError("span", f"the span goes on after the end of the {what}")
+            raise MediaError("span", f"the span continues after the end of the {what}")
 
     def _stamp(self, time: float) -> int:
         assert self.stream.time_base is not None, "FFmpeg gives every stream a time base"
@@ -194,8 +194,7 @@ def _check_riff(path: Path) -> None:
     """Refuse WAV and AVI files that were cut off: FFmpeg takes what is there for the whole."""
     with path.open("rb") as file:
         name, size = struct.unpack("<4sI", file.read(8).ljust(8, b"\0"))
-    is_told = size < _UNTOLD
-    if name == b"RIFF" and is_told and path.stat().st_size < 0.9 * size:
+    if name == b"RIFF" and size < _UNKNOWN_SIZE and path.stat().st_size < 0.9 * size:
         raise MediaError("open", "the file is shorter than its header says")
 
 

@@ -1,4 +1,4 @@
-"""Faces that were found once and for all: one small file per clip."""
+"""Detected faces in a cache: one small file per clip."""
 
 import hashlib
 import json
@@ -12,14 +12,14 @@ from m2fnet.media.faces import Face, FaceDetector
 
 
 class CachedFaceDetector:
-    """A detector that looks at the same frames only once.
+    """A detector that searches the same frames only once.
 
     An entry is filed under the SHA-256 of the frames and of the detector's settings: it holds for a copy of the clip
     under another name, and can never be stale. Damaged entries are made again. Processes may share a folder.
 
     Args:
         detector: finds the faces the first time.
-        folder: where entries lie; deleting it costs only time.
+        folder: where entries are; deleting it costs only time.
     """
 
     def __init__(self, detector: FaceDetector, folder: Path) -> None:

@@ -44,9 +44,9 @@ class FaceDetector:
             facenet-pytorch looks, as between them other faces would be found. The larger, the faster.
         min_confidence: how sure the last network has to be; facenet-pytorch's 0.7.
         border: grey put around the frames, as a share of their longer side: MTCNN misses faces that fill the picture.
-        working_side: frames are scaled down until the smallest face has this many pixels; small ones are left alone.
-        at_once: how many pixels of scaled-down frames are searched together; more cost memory, and are of use to GPUs
-            alone.
+        working_side: frames are scaled down until the smallest face has this many pixels; small frames are not.
+        batch_pixels: how many pixels of scaled-down frames are searched together; more cost memory, and help only
+            GPUs.
         device: where the three small networks run.
     """
 
@@ -56,16 +56,16 @@ class FaceDetector:
         min_confidence: float = 0.7,
         border: float = 0.0,
         working_side: int = 20,
-        at_once: int = 1_000_000,
+        batch_pixels: int = 1_000_000,
         device: str = "cpu",
     ) -> None:
         self.min_side, self.min_confidence, self.border = min_side, min_confidence, border
-        self.working_side, self.at_once, self.device = working_side, at_once, device
+        self.working_side, self.batch_pixels, self.device = working_side, batch_pixels, device
         self._mtcnn = MTCNN((*_THRESHOLDS, min_confidence)).to(device)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Everything beside the frames that decides which faces are found."""
+        """Everything except the frames that decides which faces are found."""
         return {
             "mtcnn": f"{version('facenet-pytorch')}, batched",
             "thresholds": [*_THRESHOLDS, self.min_confidence],
@@ -87,7 +87,7 @@ class FaceDetector:
         working = [max(1, round(side * factor)) for side in framed]
         stretch = torch.tensor([framed[1] / working[1], framed[0] / working[0]] * 2)
         faces: list[list[Face]] = []
-        for some in torch.split(frames, max(1, self.at_once // math.prod(working))):
+        for some in torch.split(frames, max(1, self.batch_pixels // math.prod(working))):
             small = resize(_framed(some, edge).permute(0, 3, 1, 2), working).to(self.device)
             for boxes in self._mtcnn(small, smallest * factor):
                 corners = boxes[:, :4] * stretch - edge

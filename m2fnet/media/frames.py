@@ -25,7 +25,7 @@ _BACK = (0.0, 1.0, 5.0, 25.0, math.inf)  # how many seconds earlier to look for 
 _ALMOST = 1e-6  # time stamps are fractions: 0.3 s may be 0.30000001
 
 Timed = tuple[float, VideoFrame]
-VideoPacket: TypeAlias = "Packet[VideoStream]"  # generic for the type checker alone
+VideoPacket: TypeAlias = "Packet[VideoStream]"  # generic only for the type checker
 
 
 def frames_at(media: Media[VideoStream], times: Sequence[float], start: float) -> Iterator[VideoFrame]:
@@ -37,7 +37,7 @@ def frames_at(media: Media[VideoStream], times: Sequence[float], start: float) -
         start: where the part of the clip begins that is looked at.
 
     Raises:
-        MediaError: if the pictures clearly end before the last time, although the file declares them to go on.
+        MediaError: if the pictures clearly end before the last time, although the file declares them to continue.
     """
     given = -math.inf
     for group in _groups(media, [time + _ALMOST for time in times]):
@@ -91,11 +91,11 @@ def _from_key_frame(media: Media[VideoStream], times: Sequence[float], start: fl
 
 
 def _decoded(media: Media[VideoStream], times: Sequence[float], start: float) -> Iterator[Timed]:
-    """Frames with their times in the order of showing; those that nobody looks at may be left out."""
+    """Frames with their times in the order of showing; those that nobody looks at may be skipped."""
     context = media.stream.codec_context
     can_skip = context.name in _SKIPPING
     end, is_over = math.inf, False
-    for packet, is_wanted in _judged(media, times):
+    for packet, is_wanted in _with_demand(media, times):
         context.skip_frame = "NONREF" if can_skip and not is_wanted else "DEFAULT"
         is_over = packet.size == 0  # the last packet of a file is empty and makes the decoder give out what it holds
         for frame in packet.decode():
@@ -108,7 +108,7 @@ def _decoded(media: Media[VideoStream], times: Sequence[float], start: float) ->
         yield from ((_time(media, frame), frame) for frame in context.decode(None))
 
 
-def _judged(media: Media[VideoStream], times: Sequence[float]) -> Iterator[tuple[VideoPacket, bool]]:
+def _with_demand(media: Media[VideoStream], times: Sequence[float]) -> Iterator[tuple[VideoPacket, bool]]:
     """Packets up to the last one shown by ``times[-1]``, and whether one of the times may show them."""
     ahead: deque[VideoPacket] = deque()
     for packet in media.container.demux(media.stream):
@@ -116,12 +116,14 @@ def _judged(media: Media[VideoStream], times: Sequence[float]) -> Iterator[tuple
             break  # nothing is shown before it is decoded
         ahead.append(packet)
         if len(ahead) > _REORDERED:
-            yield _judge(media, ahead, times)
+            yield _next_packet(media, ahead, times)
     while ahead:
-        yield _judge(media, ahead, times)
+        yield _next_packet(media, ahead, times)
 
 
-def _judge(media: Media[VideoStream], ahead: deque[VideoPacket], times: Sequence[float]) -> tuple[VideoPacket, bool]:
+def _next_packet(
+    media: Media[VideoStream], ahead: deque[VideoPacket], times: Sequence[float]
+) -> tuple[VideoPacket, bool]:
     packet = ahead.popleft()
     if packet.pts is None:
         return packet, True
@@ -146,7 +148,7 @@ def _check_end(media: Media[VideoStream], end: float, times: Sequence[float], st
 
 
 def _counts_only(media: Media[VideoStream]) -> bool:
-    """Whether the file tells the order of decoding alone, or not of every frame when it is shown."""
+    """Whether the file gives only the order of decoding, or not for every frame when it is shown."""
     name = media.container.format.name
     is_reordered = media.stream.codec_context.name in ("h264", "hevc", "mpeg2video")
     return name in RAW or name == "mpeg" or (name in ("avi", "asf") and is_reordered)

@@ -1,4 +1,4 @@
-"""MTCNN (Zhang et al., arXiv:1604.02878) over a batch of frames, with all boxes of a stage cut out at once.
+"""MTCNN (Zhang et al., arXiv:1604.02878) over a batch of frames, with all boxes of a stage cut out together.
 
 Networks, weights and the arithmetic of boxes are facenet-pytorch's. Its `detect_face` shrinks the full frames anew for
 every size of face and cuts boxes out one by one in Python; here the frames are shrunk as bytes, and `roi_align` with a
@@ -17,7 +17,7 @@ from torchvision.transforms.v2.functional import resize
 
 WINDOW = 12  # pixels: the face that the first network looks for
 FACTOR = 0.709  # facenet-pytorch's, about the square root of 1/2: each size has half the pixels of the one before
-_CUTS = 512  # boxes at once, so that frames full of candidates do not fill the memory
+_CUTS = 512  # boxes seen together, so that frames full of candidates do not fill the memory
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Candidates:
 
     Attributes:
         boxes: (N, 5): left, top, right, bottom, and how sure the last network was.
-        frame: (N,): which frame each lies in.
+        frame: (N,): the number of its frame.
     """
 
     boxes: Tensor
@@ -127,15 +127,15 @@ def _normal(pictures: Tensor) -> Tensor:
 def _seen(
     network: nn.Module, normal: Tensor, found: Candidates, side: int, threshold: float
 ) -> tuple[Candidates, tuple[Tensor, ...]]:
-    """The candidates that ``network`` takes for a face, and all that it says of them, its certainty last."""
+    """The candidates that ``network`` takes for a face, and its outputs for them, its certainty last."""
     corners = _inside(found.boxes, normal)
     regions = torch.cat([found.frame[:, None].to(corners), corners], dim=1)
     cuts = (roi_align(normal, some, side, aligned=True) for some in torch.split(regions, _CUTS))
-    said = tuple(torch.cat(parts) for parts in zip(*map(network, cuts), strict=True))
-    score = said[-1][:, 1]
+    outputs = tuple(torch.cat(parts) for parts in zip(*map(network, cuts), strict=True))
+    score = outputs[-1][:, 1]
     is_face = score > threshold
     boxes = torch.cat([found.boxes[:, :4], score[:, None]], dim=1)
-    return Candidates(boxes, found.frame)[is_face], tuple(part[is_face] for part in said)
+    return Candidates(boxes, found.frame)[is_face], tuple(part[is_face] for part in outputs)
 
 
 def _inside(boxes: Tensor, frames: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ _HALF_WINDOW = 0.04  # seconds of sound on either side of a frame
 
 
 def follow(faces: Sequence[Sequence[Face]]) -> list[Track]:
-    """Tracks of the faces in successive frames; a face goes on in the track whose last box it overlaps with most."""
+    """Tracks of the faces in successive frames; a face continues the track whose last box it overlaps with most."""
     tracks: list[Track] = []
     for number, present in enumerate(faces):
         free = list(range(len(tracks)))

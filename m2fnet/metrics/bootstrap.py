@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from m2fnet.metrics.counts import Array, Counts
 from m2fnet.metrics.scores import Statistic, weighted_f1
 
-FEWEST_DIALOGUES = 10  # percentile intervals from fewer dialogues say less than they seem to, and are left out
+FEWEST_DIALOGUES = 10  # percentile intervals from fewer dialogues say less than they seem to, and are not shown
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def bootstrap_interval(
     """Percentile interval over dialogues of a score, averaged over the runs within each draw.
 
     The runs stay as they are: the interval tells what other dialogues would have done to their mean, and the standard
-    deviation over seeds, printed beside it, what other seeds would have done.
+    deviation over seeds, printed next to it, what other seeds would have done.
 
     Args:
         counts: of runs and dialogues, ``(S, D)``, or ``(D,)`` for one run.

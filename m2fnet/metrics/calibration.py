@@ -18,7 +18,7 @@ _TINY = float(np.finfo(np.float64).tiny)  # the logarithm of a probability that 
 
 @dataclass(frozen=True)
 class Bin:
-    """The answers whose confidence lies in (``low``, ``high``].
+    """The answers whose confidence is in (``low``, ``high``].
 
     Attributes:
         low: lower bound of the confidence.
@@ -61,7 +61,7 @@ def expected_calibration_error(probabilities: Floats, labels: NDArray[np.int64],
     """Mean distance between confidence and accuracy over the bins, weighted by their share of the N answers.
 
     Equation 3 of Guo et al., On Calibration of Modern Neural Networks, ICML 2017, arXiv:1706.04599. From 0 to 1; a
-    small N alone raises it, so compare it on the same N and bins only.
+    small N raises it too, so compare it on the same N and bins only.
 
     Raises:
         ValueError: as `reliability`.

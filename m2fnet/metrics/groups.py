@@ -1,4 +1,4 @@
-"""Groups of turns by where they stand in their dialogue: which turns are hard?"""
+"""Groups of utterances by their place in the dialogue: which utterances are hard?"""
 
 import itertools
 from collections.abc import Callable, Sequence
@@ -7,15 +7,7 @@ from functools import partial
 
 from m2fnet.records import Dialogue, Utterance
 
-_POSITIONS = (
-    1,
-    2,
-    3,
-    6,
-    11,
-    21,
-    41,
-)  # fine where MELD's dialogues lie (half have 5 to 13 turns), wide enough for IEMOCAP's 50
+_POSITIONS = (1, 2, 3, 6, 11, 21, 41)  # fine for MELD (half its dialogues have 5 to 13), wide enough for IEMOCAP's 50
 _LENGTHS = (1, 2, 5, 10, 20, 40)
 _SPEAKERS = (1, 2, 3, 4, 5)
 _UNKNOWN = "unknown speaker"
@@ -24,12 +16,12 @@ _FIRST, _SAME, _OTHER, _UNLABELLED = "none before", "same emotion", "other emoti
 
 @dataclass(frozen=True)
 class Grouping:
-    """A way to divide the turns of a corpus.
+    """A way to divide the utterances of a corpus.
 
     Attributes:
         title: what the groups differ in.
         names: all groups in the order of a table.
-        divide: from a dialogue to the group of each of its turns, context turns included.
+        divide: from a dialogue to the group of each of its utterances, context utterances included.
     """
 
     title: str
@@ -38,20 +30,20 @@ class Grouping:
 
 
 def groups(dialogues: Sequence[Dialogue], grouping: Grouping) -> dict[str, list[str]]:
-    """Group -> ids of its labelled turns, in the order of ``grouping.names``; groups without a turn are left out.
+    """Group -> ids of its labelled utterances, in the order of ``grouping.names``; groups without one are not in it.
 
-    Positions, lengths, speakers and previous turns count every turn of a dialogue, also those without a label.
+    Positions, lengths, speakers and previous utterances count every utterance of a dialogue, labelled or not.
 
     Example:
-        >>> turns = [Utterance(f"u{n}", "tiny", "test", "d", n, label="joy") for n in range(2)]
-        >>> groups([Dialogue("d", "test", tuple(turns))], GROUPINGS["shift"][0])
+        >>> utterances = [Utterance(f"u{n}", "tiny", "test", "d", n, label="joy") for n in range(2)]
+        >>> groups([Dialogue("d", "test", tuple(utterances))], GROUPINGS["shift"][0])
         {'none before': ['u0'], 'same emotion': ['u1']}
     """
     members: dict[str, list[str]] = {name: [] for name in grouping.names}
     for dialogue in dialogues:
-        for turn, name in zip(dialogue.utterances, grouping.divide(dialogue), strict=True):
-            if turn.label is not None:
-                members[name].append(turn.id)
+        for utterance, name in zip(dialogue.utterances, grouping.divide(dialogue), strict=True):
+            if utterance.labels is not None:
+                members[name].append(utterance.id)
     return {name: ids for name, ids in members.items() if ids}
 
 
@@ -74,41 +66,41 @@ def _by_length(dialogue: Dialogue) -> list[str]:
 
 
 def _by_speakers(dialogue: Dialogue) -> list[str]:
-    speakers = {turn.speaker for turn in dialogue.utterances}
+    speakers = {utterance.speaker for utterance in dialogue.utterances}
     return [_UNKNOWN if None in speakers else _range(_SPEAKERS, len(speakers))] * len(dialogue)
 
 
 def _by_shift(dialogue: Dialogue, *, of_speaker: bool) -> list[str]:
-    """The group of each turn by its emotion against the previous turn, of anyone or of the same speaker."""
+    """The group of each utterance by its emotion against the previous utterance, of anyone or of the same speaker."""
     before: dict[str | None, Utterance] = {}
     found = []
-    for turn in dialogue.utterances:
-        who = turn.speaker if of_speaker else None
+    for utterance in dialogue.utterances:
+        who = utterance.speaker if of_speaker else None
         is_unknown = of_speaker and who is None
-        found.append(_UNKNOWN if is_unknown else _shift(before.get(who), turn))
-        before[who] = turn
+        found.append(_UNKNOWN if is_unknown else _shift(before.get(who), utterance))
+        before[who] = utterance
     return found
 
 
-def _shift(previous: Utterance | None, turn: Utterance) -> str:
+def _shift(previous: Utterance | None, utterance: Utterance) -> str:
     if previous is None:
         return _FIRST
-    if previous.label is None:
+    if previous.labels is None:
         return _UNLABELLED
-    return _SAME if previous.label == turn.label else _OTHER
+    return _SAME if set(previous.labels) == set(utterance.labels or ()) else _OTHER
 
 
 _SHIFTS = (_FIRST, _SAME, _OTHER, _UNLABELLED)
 
 # what `m2fnet report --by` may name -> the tables it gives
 GROUPINGS: dict[str, tuple[Grouping, ...]] = {
-    "position": (Grouping("place of the turn in its dialogue", _names(_POSITIONS), _by_position),),
-    "length": (Grouping("turns of the dialogue", _names(_LENGTHS), _by_length),),
+    "position": (Grouping("place of the utterance in its dialogue", _names(_POSITIONS), _by_position),),
+    "length": (Grouping("utterances of the dialogue", _names(_LENGTHS), _by_length),),
     "speakers": (Grouping("speakers of the dialogue", (*_names(_SPEAKERS), _UNKNOWN), _by_speakers),),
     "shift": (
-        Grouping("emotion against the previous turn", _SHIFTS, partial(_by_shift, of_speaker=False)),
+        Grouping("emotion against the previous utterance", _SHIFTS, partial(_by_shift, of_speaker=False)),
         Grouping(
-            "emotion against the same speaker's previous turn",
+            "emotion against the same speaker's previous utterance",
             (*_SHIFTS, _UNKNOWN),
             partial(_by_shift, of_speaker=True),
         ),

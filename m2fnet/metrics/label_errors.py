@@ -54,7 +54,7 @@ def confident_classes(probabilities: Floats, labels: NDArray[np.int64]) -> NDArr
 def confident_joint(probabilities: Floats, labels: NDArray[np.int64]) -> NDArray[np.int64]:
     """Counts ``(C, C)`` of utterances by label (row) and confident class (column); equation 1.
 
-    Off the diagonal stand the candidates of `likely_label_errors`.
+    Off the diagonal are the candidates of `likely_label_errors`.
 
     Raises:
         ValueError: as `confident_classes`.

@@ -75,7 +75,7 @@ def _header(title: str, tested: TestedRun, model: Model) -> str:
             dataset_split="test",
             metric_type=kind,
             metric_name=_NAMES[name],
-            metric_value=round(tested.report[f"test.{name}"], 4),
+            metric_value=round(tested.report["test"][name], 4),
         )
         for name, kind in (("weighted_f1", "f1"), ("accuracy", "accuracy"))
     ]

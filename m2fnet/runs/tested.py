@@ -1,8 +1,9 @@
-"""Tested runs and settings as reports read them: every file is checked, and only like is put beside like."""
+"""Tested runs and settings as reports read them: every file is checked, and only like is compared with like."""
 
 import math
+from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -126,11 +127,11 @@ class TestedSetting:
 
 
 def collect(folders: Sequence[Path]) -> list[TestedSetting]:
-    """Settings in the order of their first run, all tested on the same turns.
+    """Settings in the order of their first run, all tested on the same utterances.
 
     Raises:
         UsageError: if a run has not been tested, two runs of one setting have the same seed or other data, or two runs
-            were tested on other turns, labels or label sets.
+            were tested on other utterances, labels or label sets.
     """
     groups: list[list[TestedRun]] = []
     runs = [TestedRun.read(folder) for folder in folders]
@@ -141,7 +142,12 @@ def collect(folders: Sequence[Path]) -> list[TestedSetting]:
             groups.append([run])
         else:
             same.append(run)
-    return [_setting(members) for members in groups]
+    settings = [_setting(members) for members in groups]
+    names = Counter(setting.name for setting in settings)
+    return [
+        setting if names[setting.name] == 1 else replace(setting, name=str(setting.runs[0].folder))
+        for setting in settings
+    ]
 
 
 def what_differs(settings: Sequence[TestedSetting]) -> dict[str, dict[str, str]]:
@@ -288,7 +294,7 @@ def _setting(members: Sequence[TestedRun]) -> TestedSetting:
 
 
 def _refuse_unlike(first: TestedRun, second: TestedRun) -> None:
-    """Raise unless both runs were tested on the same turns, with the same labels out of the same label set."""
+    """Raise unless both runs were tested on the same utterances and labels, out of the same label set."""
     names, advice = f"{first.folder} and {second.folder}", "Only like is compared with like: report them apart."
     for key, what in (("corpus", "corpora"), ("classes", "label sets"), ("kind", "kinds of label sets")):
         found = [run.kind if key == "kind" else run.report[key] for run in (first, second)]
@@ -298,8 +304,8 @@ def _refuse_unlike(first: TestedRun, second: TestedRun) -> None:
     if true[0] != true[1]:
         differing = sorted(key for key in true[0].keys() | true[1].keys() if true[0].get(key) != true[1].get(key))
         raise UsageError(
-            f"{names} were tested on different turns or labels: {len(true[0])} and {len(true[1])} turns, of which "
-            f"{len(differing)} differ, the first is {differing[0]!r}. {advice}"
+            f"{names} were tested on different utterances or labels: {len(true[0])} and {len(true[1])} utterances, "
+            f"of which {len(differing)} differ, the first is {differing[0]!r}. {advice}"
         )
 
 

@@ -63,11 +63,11 @@ def test_turns_that_stand_in_two_splits_are_named_when_they_are_loaded(dialog, t
     leak = Defect("leak: same recording", tuple(f"test-{n}-0" for n in range(4)), "kept; scores are flattered", LEAK)
     shutil.rmtree(tiny / "manifest")
     replace(tiny_manifest(), defects=(leak, Defect("clip missing", ("dev-0-0",), "text kept"))).save(tiny / "manifest")
-    told = "leak: same recording: 4 utterances (test-0-0, test-1-0, test-2-0, …); kept; scores are flattered\n"
+    expected = "leak: same recording: 4 utterances (test-0-0, test-1-0, test-2-0, …); kept; scores are flattered\n"
     for command in ("fit", "test"):
         assert dialog(command) == DONE
         printed = capsys.readouterr().out
-        assert told in printed
+        assert expected in printed
         assert "clip missing" not in printed
 
 
@@ -221,12 +221,12 @@ def test_a_checkpoint_loads_without_data_and_without_pickle(dialog, tmp_path):
 def test_two_processes_score_like_one(dialog, tiny_config, tmp_path):
     """Under distributed evaluation every utterance is scored once, and the scores are those of one process."""
     assert dialog("fit") == dialog("test") == DONE
-    alone = (tmp_path / "run" / "predictions.jsonl").read_text()
+    whole = (tmp_path / "run" / "predictions.jsonl").read_text()
     command = [sys.executable, "-m", "m2fnet.cli", "dialog", "test", "--config", str(tmp_path / "run" / "config.yaml")]
     two = ["--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.batch_size", "1"]
     subprocess.run([*command, *two], check=True, timeout=300, capture_output=True)
     rows = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
-    expected = [json.loads(line) for line in alone.splitlines()]
+    expected = [json.loads(line) for line in whole.splitlines()]
     assert [row["id"] for row in rows] == [row["id"] for row in expected]
     for row, same in zip(rows, expected, strict=True):
         assert row["probabilities"] == pytest.approx(same["probabilities"], abs=1e-6)

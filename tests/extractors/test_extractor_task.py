@@ -16,7 +16,7 @@ from m2fnet.losses.class_weights import class_weights
 from m2fnet.losses.covariance import covariance_penalty
 from m2fnet.losses.triplet import TripletLoss
 from m2fnet.losses.variance import variance_penalty
-from m2fnet.training.callbacks import MONITOR
+from m2fnet.problems import SingleLabel
 
 CLASSES = ("joy", "anger", "neutral")
 ONLY = {"cross_entropy": 0.0, "triplet": 0.0, "covariance": 0.0, "variance": 0.0}
@@ -167,7 +167,7 @@ def test_class_weights_are_refused_where_they_would_count_twice_or_make_no_sense
 def test_the_three_scores_of_dev_are_logged_and_the_monitored_one_is_named(fit):
     for monitor in ("head", "nearest", "probe"):
         metrics = fit(ExtractorTask(ToyNetwork, monitor=monitor)).callback_metrics
-        assert metrics[MONITOR] == metrics[f"dev/{monitor}_f1"]
+        assert metrics[f"dev/{SingleLabel.monitor}"] == metrics[f"dev/{monitor}_f1"]
         assert all(0 <= metrics[f"dev/{name}_f1"] <= 1 for name in ("head", "nearest", "probe"))
 
 

@@ -15,8 +15,8 @@ TESTS = Path(__file__).parent
 SINGLE_AGAINST_BATCHED = (
     "extractors/layers/test_pca.py::test_a_weak_component_does_not_depend_on_the_rows_projected_together",
     "extractors/runs/test_closed_form.py::test_single_equals_batched_equals_read_by_workers",
-    "extractors/audio/test_mel_resnet.py::test_a_clip_in_a_batch_has_the_embedding_it_has_alone",
-    "extractors/audio/test_speech_encoder.py::test_a_clip_in_a_batch_has_the_embedding_it_has_alone",
+    "extractors/audio/test_mel_resnet.py::test_a_clip_has_the_same_embedding_single_and_in_a_batch",
+    "extractors/audio/test_speech_encoder.py::test_a_clip_has_the_same_embedding_single_and_in_a_batch",
     "extractors/visual/test_face_scene.py::test_company_in_the_batch_changes_nothing",
     "extractors/extraction/test_embedding.py",
     "m2fnet/media/test_mtcnn.py::test_company_in_the_batch_changes_nothing",

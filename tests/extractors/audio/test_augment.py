@@ -62,7 +62,7 @@ def test_a_clip_that_is_too_short_goes_round():
     assert all(after == before % 3 + 1 for before, after in pairwise(three.tolist()))
 
 
-def test_a_shift_moves_each_clip_by_its_own_seconds():
+def test_a_time_shift_moves_each_clip_by_its_seconds():
     samples = torch.arange(16_000.0).expand(2, -1)
     moved = time_shift(samples, torch.tensor([[0.25], [-0.5]]))
     assert moved[:, 0].tolist() == [12_000, 8_000]
@@ -108,7 +108,7 @@ def test_a_stretch_is_torchaudios_phase_vocoder(tempo):
     advance = torch.linspace(0, math.pi * 128, 257)[:, None]
     expected = torch.istft(phase_vocoder(frames, tempo, advance), 512, 128, window=window)[:, :size]
     found = time_stretch(samples, torch.tensor([[tempo, tempo]]), size)
-    inner = slice(0, size - 512)  # the reference goes on after the end
+    inner = slice(0, size - 512)  # the reference continues after the end
     torch.testing.assert_close(found[:, inner], expected[:, inner], atol=2e-3, rtol=0)
 
 
@@ -141,7 +141,7 @@ def test_frames_are_read_where_the_tempo_has_come_to():
     assert same.tolist() == list(range(10))
     assert fast.tolist() == [1.5 * n for n in range(10)]
     torch.testing.assert_close(gliding, torch.tensor([0.5 * n + n * n / 20 for n in range(10)]))
-    assert (time_warp(frames, 5 * tempos, 10)[0, 4:] == 19).all()  # behind the end its last frame stands
+    assert (time_warp(frames, 5 * tempos, 10)[0, 4:] == 19).all()  # after the end its last frame is repeated
 
 
 def test_frames_and_sound_are_stretched_to_the_same_places():

@@ -15,14 +15,14 @@ def noise(count, seed=0):
 
 @pytest.mark.parametrize("channels", ["copy", "deltas"])
 @pytest.mark.parametrize("count", [1, 159, 160, 5_000])
-def test_what_lies_behind_a_clip_does_not_change_it(channels, count):
+def test_what_follows_a_clip_does_not_change_it(channels, count):
     spectrogram = LogMel(channels=channels)
     clip = noise(count)
-    alone, frames = spectrogram(clip[None], torch.tensor([count]))
+    single, frames = spectrogram(clip[None], torch.tensor([count]))
     padded = torch.cat([clip, torch.zeros(8_000)])
-    beside, lengths = spectrogram(padded[None], torch.tensor([count]))
-    assert frames.tolist() == lengths.tolist() == [count // 160 + 1] == [alone.shape[3]]
-    torch.testing.assert_close(beside[..., : frames[0]], alone, atol=1e-5, rtol=0)
+    batched, lengths = spectrogram(padded[None], torch.tensor([count]))
+    assert frames.tolist() == lengths.tolist() == [count // 160 + 1] == [single.shape[3]]
+    torch.testing.assert_close(batched[..., : frames[0]], single, atol=1e-5, rtol=0)
 
 
 def test_the_bands_are_those_of_librosa():

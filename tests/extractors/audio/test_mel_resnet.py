@@ -1,4 +1,4 @@
-"""The mel network: blind to padding, learns, random in training alone, and copes with every odd sound."""
+"""The mel network: blind to padding, learns, random only in training, and copes with every odd sound."""
 
 import dataclasses
 import math
@@ -40,13 +40,13 @@ def trained_a_little(net):
 
 
 @pytest.mark.parametrize("channels", ["copy", "deltas"])
-def test_a_clip_in_a_batch_has_the_embedding_it_has_alone(channels):
+def test_a_clip_has_the_same_embedding_single_and_in_a_batch(channels):
     net = trained_a_little(small(channels=channels))
     samples = clips(1, 320, 5_001, 12_345, 16_000)
     with torch.no_grad():
         together = net(net.collate(samples))
-        alone = torch.cat([net(net.collate([sample])) for sample in samples])
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+        single = torch.cat([net(net.collate([sample])) for sample in samples])
+    torch.testing.assert_close(together, single, atol=1e-5, rtol=0)
     assert (together[2] - together[3]).abs().max() > 1e-3
 
 
@@ -87,7 +87,7 @@ def test_it_can_learn_eight_clips_by_heart():
         assert (net.eval()(batch).argmax(1) == truth).all()
 
 
-def test_training_is_random_by_the_seed_and_step_alone():
+def test_training_is_random_only_by_the_seed_and_step():
     samples = clips(9_000, 4_000)
     heard = []
     for seed in (1, 1, 2):
@@ -201,7 +201,7 @@ def test_a_length_is_in_whole_seconds():
     assert [small().length(sample) for sample in clips(15_999, 40_000)] == [0, 2]
 
 
-def test_the_manifest_s_clock_tells_about_how_long_a_turn_is():
+def test_the_manifest_s_clock_tells_about_how_long_an_utterance_is():
     spans = [{"audio_span": (1.0, 3.5), "start_s": 0.0, "end_s": 9.0}, {"start_s": 7.0, "end_s": 400.0}, {}]
     utterances = tuple(Utterance(str(n), "odd", "test", "d", n, **span) for n, span in enumerate(spans))
     wanted = place_utterances(Manifest("odd", LabelSet("odd", ("a", "b")), utterances))

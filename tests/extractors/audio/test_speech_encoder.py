@@ -51,15 +51,15 @@ def clips(*counts):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_clip_in_a_batch_has_the_embedding_it_has_alone(family, tmp_path):
+def test_a_clip_has_the_same_embedding_single_and_in_a_batch(family, tmp_path):
     net = SpeechEncoder(saved(tmp_path, family), width=5).eval()
     samples = clips(9_000, 1, 1_000, 6_000, 1_000)
     with torch.no_grad():
         together = net(net.collate(samples))
-        alone = torch.cat([net(net.collate([sample])) for sample in samples])
+        single = torch.cat([net(net.collate([sample])) for sample in samples])
     assert together.shape == (5, net.width) == (5, 5)
     assert torch.isfinite(together).all()
-    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
+    torch.testing.assert_close(together, single, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

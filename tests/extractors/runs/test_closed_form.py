@@ -1,10 +1,12 @@
 """Fit, keep, load, judge: what holds for every extractor that is fitted in closed form."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
-from tiny_clips import LSA, SMALL, embeddings, settings_of
+import yaml
+from tiny_clips import LSA, MEL, SMALL, embeddings, settings_of
 
 from extractors.extraction.embedding import Loading
 from extractors.runs import closed_form as fitted
@@ -32,10 +34,11 @@ def test_single_equals_batched_equals_read_by_workers(class_path, corpus, tmp_pa
 
 
 @pytest.mark.parametrize("class_path", SMALL)
-def test_a_fit_knows_the_training_split_alone(class_path, corpus, changed, tmp_path):
+def test_a_fit_knows_only_the_training_split(class_path, corpus, changed, tmp_path):
     other = changed(
-        lambda u: u.split != "train", text="other words", label=None, audio="train0_0.mp4", video="train0_0.mp4"
-    )
+        lambda u: u.split != "train",
+        text="other words", label=None, labels=None, audio="train0_0.mp4", video="train0_0.mp4",
+    )  # fmt: skip
     for name, manifest in {"a": corpus, "b": other}.items():
         fitted.fit(dataclasses.replace(settings_of(class_path, tmp_path), run=tmp_path / name), manifest, Loading())
     for file in ("fitted.safetensors", "vocabulary.json"):
@@ -79,6 +82,19 @@ def test_damaged_training_embeddings_are_refused_in_one_sentence(damage, corpus,
     damage(tmp_path / "run" / fitted.TRAINING)
     with pytest.raises(RunError, match=rf"Cannot read .*{fitted.TRAINING}.* or remove it and fit again"):
         fitted.judge(tmp_path / "run", run_, corpus, "dev", Loading())
+
+
+def test_a_fit_from_before_a_setting_is_one_with_its_default(corpus, tmp_path):
+    settings = settings_of(MEL, tmp_path, pitch="fast")
+    fitted.fit(settings, corpus, Loading())
+    for name in (fitted.CONFIG, fitted.REPORT):
+        path = tmp_path / "run" / name
+        content = yaml.safe_load(path.read_text())  # JSON is YAML too
+        assert content["extractor"]["init_args"].pop("pitch") == "fast"
+        path.write_text(json.dumps(content))
+    assert fitted.is_fit_of(settings.run, settings, corpus)
+    assert fitted.load(settings.run).extractor.pitch == "fast"
+    assert not fitted.is_fit_of(settings.run, settings_of(MEL, tmp_path, pitch="pyin"), corpus)
 
 
 def test_a_fit_is_taken_again_and_never_replaced_by_another(corpus, tmp_path):

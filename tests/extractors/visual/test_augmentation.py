@@ -59,7 +59,7 @@ def test_pictures_of_a_clip_change_alike_and_clips_differ():
     assert not torch.allclose(a, c, atol=1)
 
 
-def test_the_generator_alone_decides():
+def test_only_the_generator_decides():
     everything = {"mirror": 0.5, "shift": 0.1, "zoom": 0.1, "turn": 10.0, "light": 0.1, "contrast": 0.2}
     assert torch.equal(change(picture(), seed=3, **everything), change(picture(), seed=3, **everything))
     assert not torch.equal(change(picture(), seed=3, **everything), change(picture(), seed=4, **everything))

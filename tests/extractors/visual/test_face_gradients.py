@@ -45,8 +45,8 @@ def test_a_training_split_without_any_face_can_be_fitted():
 def test_faces_are_weighted_by_their_area():
     frame = noise(60, 80, 3)
     large, small = Face((0, 0, 40, 40), 1.0), Face((50, 10, 70, 30), 1.0)
-    alone = [face_gradients(frame, [face]) for face in (large, small)]
-    torch.testing.assert_close(face_gradients(frame, [large, small]), 0.8 * alone[0] + 0.2 * alone[1])
+    single = [face_gradients(frame, [face]) for face in (large, small)]
+    torch.testing.assert_close(face_gradients(frame, [large, small]), 0.8 * single[0] + 0.2 * single[1])
 
 
 def test_gradients_do_not_depend_on_brightness_and_contrast():

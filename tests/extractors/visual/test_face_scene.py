@@ -69,7 +69,7 @@ def a_manifest(root, names):
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory):
-    """Turns of four pictures: no face, one face, two faces, forty faces."""
+    """Utterances of four pictures: no face, one face, two faces, forty faces."""
     root = tmp_path_factory.mktemp("photographs")
     for count in (0, 1, 2, 40):
         heads(count, columns=2 if count < 40 else 8).save(root / f"{count}.png")
@@ -140,8 +140,8 @@ def test_a_clip_is_the_maximum_over_its_frames(samples):
         "cut_faces": 0,
         "frame": torch.tensor([0, 1, 1]),  # the frame without a face does not count
     }
-    alone = torch.stack([seen_by(network, sample) for sample in (none, one, two)])
-    expected = torch.cat([alone[:, :4].max(0).values, alone[1:, 4:].max(0).values])
+    single = torch.stack([seen_by(network, sample) for sample in (none, one, two)])
+    expected = torch.cat([single[:, :4].max(0).values, single[1:, 4:].max(0).values])
     torch.testing.assert_close(seen_by(network, clip), expected)
 
 
@@ -183,7 +183,7 @@ def test_faces_left_out_are_counted(samples, photographs):
 
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory):
-    """A turn in which the smaller of two people speaks: the mouth opens with the tone."""
+    """An utterance in which the smaller of two people speaks: the mouth opens with the tone."""
     root = tmp_path_factory.mktemp("talk")
     write_talk(root / "talk.mp4")
     manifest = a_manifest(root, ["talk.mp4"])
@@ -223,7 +223,7 @@ def test_a_choice_among_no_or_still_faces(photographs, samples, faces):
     assert same(chosen[1], samples[1])
 
 
-def test_each_branch_alone(photographs, samples):
+def test_a_single_branch(photographs, samples):
     scene, face = small(branches="scene"), small(branches="face")
     both = seen_by(small(), samples[2])
     assert scene.width == face.width == 4
@@ -289,7 +289,7 @@ def test_detections_are_kept(photographs, tmp_path, monkeypatch):
     assert all(same(*samples) for samples in zip(first, again, strict=True))
 
 
-def test_augmentation_works_in_training_alone_and_continues_after_a_restart(samples):
+def test_augmentation_works_only_in_training_and_continues_after_a_restart(samples):
     network = small(augmentation=Augmentation(mirror=0.5, light=0.2))
     batch = network.collate(samples[1:3])
     plain = small()

@@ -76,7 +76,7 @@ def test_half_packets_after_a_jump_are_passed_over(tmp_path):
 def test_a_span_that_the_file_does_not_hold_is_named(tmp_path):
     path = write_sound(tmp_path / "a.wav", tone(seconds=3))
     assert len(read_audio(path, span=(1.0, 3.1)).samples) == 2 * RATE  # a small deviation
-    with pytest.raises(MediaError, match="span: the span goes on after the end of the sound"):
+    with pytest.raises(MediaError, match="span: the span continues after the end of the sound"):
         read_audio(path, span=(1.0, 4.0))
     with pytest.raises(MediaError, match="span: the span begins after the end of the sound"):
         read_audio(path, span=(3.5, 4.0))

@@ -138,10 +138,10 @@ def test_no_frames_have_no_faces():
     assert FaceDetector()(torch.empty(0, 40, 40, 3, dtype=torch.uint8)) == []
 
 
-@pytest.mark.parametrize("at_once", [1, 10_000, 10**9])
-def test_however_many_are_searched_at_once_the_faces_are_the_same(at_once):
+@pytest.mark.parametrize("batch_pixels", [1, 10_000, 10**9])
+def test_however_many_are_searched_together_the_faces_are_the_same(batch_pixels):
     frames = torch.stack([crowd(1, 2), crowd(1, 2).flip(1), torch.full((96, 160, 3), 120, dtype=torch.uint8)])
-    found = FaceDetector(at_once=at_once)(frames)
+    found = FaceDetector(batch_pixels=batch_pixels)(frames)
     assert [len(faces) for faces in found] == [2, 2, 0]
     for faces, same in zip(found, FaceDetector()(frames), strict=True):
         for face, other in zip(faces, same, strict=True):
@@ -156,7 +156,7 @@ def test_memory_does_not_grow_with_the_number_of_frames():
 import torch
 from m2fnet.media.faces import FaceDetector
 frame = torch.randint(0, 256, (180, 320, 3), dtype=torch.uint8)
-detector = FaceDetector(min_side=40, at_once=100_000)
+detector = FaceDetector(min_side=40, batch_pixels=100_000)
 detector(frame.expand(30, -1, -1, -1))
 before = peak()
 detector(frame.expand(1000, -1, -1, -1))

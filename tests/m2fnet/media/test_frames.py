@@ -83,7 +83,7 @@ def test_files_without_an_index_are_read_exactly_too(tmp_path, suffix, codec):
         assert shown_by(path, [time + 0.01 for time in times]) == expected_at(times, np.arange(COUNT) / FPS)
 
 
-def test_what_lies_before_the_nearest_key_frame_is_not_decoded(tmp_path):
+def test_frames_before_the_nearest_key_frame_are_not_decoded(tmp_path):
     path = write(tmp_path / "a.mp4", codec="libx264", max_b_frames=3)
     expected = shown_by(path, [4.0, 4.1])
     with av.open(str(path)) as container:

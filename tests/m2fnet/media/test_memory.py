@@ -32,4 +32,4 @@ def test_a_clip_of_305_seconds_and_7320_frames_stays_far_below_a_gigabyte(tmp_pa
     )
     before, after = map(float, done.stdout.split())
     assert after < 1000  # MiB, libraries included
-    assert after - before < 150  # MiB; all pictures alone would be 300
+    assert after - before < 150  # MiB; the pictures would be 300

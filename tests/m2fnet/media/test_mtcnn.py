@@ -14,7 +14,7 @@ THRESHOLDS = [0.8, 0.8, 0.8]
 
 
 def heads(seed, units, size=(480, 270)):
-    """A frame (3, H, W) with drawn heads side by side, half as wide as ``units`` say, on a wall that has stains."""
+    """A frame (3, H, W) with drawn heads in a row, half as wide as ``units`` say, on a wall that has stains."""
     rng = np.random.default_rng(seed)
     stains = rng.integers(100, 150, (9, 16, 3)).astype(np.uint8)
     picture = Image.fromarray(stains).resize(size, Image.Resampling.BICUBIC)
@@ -54,9 +54,9 @@ def test_the_boxes_are_those_of_facenet_pytorch(mtcnn, frames):
 
 def test_company_in_the_batch_changes_nothing(mtcnn, frames):
     together = mtcnn(frames, 30)
-    alone = [mtcnn(frame[None], 30)[0] for frame in frames]
+    single = [mtcnn(frame[None], 30)[0] for frame in frames]
     assert [len(boxes) for boxes in together] == [1, 2, 0, 3, 1, 2]
-    for boxes, same in zip(together, alone, strict=True):
+    for boxes, same in zip(together, single, strict=True):
         torch.testing.assert_close(boxes, same, atol=1e-3, rtol=0)
 
 

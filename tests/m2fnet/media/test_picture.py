@@ -53,7 +53,7 @@ def test_a_16_bit_picture_keeps_its_shades(tmp_path):
     assert len(np.unique(read_picture(tmp_path / "a.png"))) > 50
 
 
-def test_a_phone_s_picture_stands_upright(tmp_path):
+def test_a_phone_s_picture_is_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned by a quarter
     coloured().save(tmp_path / "a.jpg", exif=exif)

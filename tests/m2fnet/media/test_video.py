@@ -45,7 +45,7 @@ def test_halves_and_scaling(tmp_path):
     assert right.float().mean() < 50
 
 
-def test_spread_frames_lie_inside_the_span():
+def test_spread_frames_are_inside_the_span():
     for count in (1, 2, 15):
         times = frame_times(2.0, 5.0, rate=25, count=count, place="spread")
         assert len(times) == count
@@ -64,7 +64,7 @@ def test_a_span_behind_the_end_is_named(tmp_path):
 def test_a_span_that_the_pictures_do_not_cover_is_named(tmp_path):
     path = write_pictures(tmp_path / "a.mp4", [100] * 30)
     assert len(read_frames(path, count=3, span=(1.0, 3.1))) == 3  # a small deviation
-    with pytest.raises(MediaError, match="span: the span goes on after the end of the pictures"):
+    with pytest.raises(MediaError, match="span: the span continues after the end of the pictures"):
         read_frames(path, count=3, span=(1.0, 4.0))
 
 
@@ -79,7 +79,7 @@ def test_pictures_that_end_early_are_named(tmp_path, suffix):
 
 @pytest.mark.parametrize("codec", ["libx264", "mjpeg"])
 @pytest.mark.parametrize(("rotation", "bright"), [(0, "left"), (90, "bottom"), (180, "right"), (-90, "top")])
-def test_a_phone_s_clip_stands_upright(tmp_path, codec, rotation, bright):
+def test_a_phone_s_clip_is_upright(tmp_path, codec, rotation, bright):
     path = write_pictures(tmp_path / "a.mp4", [200] * 5, size=(64, 32), codec=codec, rotation=rotation)
     frames = read_frames(path, count=2, max_side=32)
     assert frames.shape == ((2, 16, 32, 3) if rotation % 180 == 0 else (2, 32, 16, 3))
@@ -128,7 +128,7 @@ def test_a_clip_whose_clock_starts_late_ends_where_it_ends(tmp_path):
                 packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
                 out.mux(packet)
     assert torch.equal(read_frames(tmp_path / "late.mkv", count=5), read_frames(path, count=5))
-    with pytest.raises(MediaError, match="the span goes on after the end of the pictures"):
+    with pytest.raises(MediaError, match="the span continues after the end of the pictures"):
         read_frames(tmp_path / "late.mkv", count=5, span=(1.0, 4.0))
 
 
@@ -153,7 +153,7 @@ def test_pictures_of_too_many_pixels_are_refused_before_they_are_decoded(tmp_pat
         read_frames(path, count=1)  # the first where the header tells the size, the second where only the coder does
 
 
-def test_a_random_place_is_that_of_the_generator_and_lies_in_the_clip():
+def test_a_random_place_is_that_of_the_generator_and_is_in_the_clip():
     def first(seed, stop):
         generator = torch.Generator().manual_seed(seed)
         return frame_times(2.0, stop, rate=10, count=3, place="random", generator=generator)

@@ -72,5 +72,5 @@ def test_a_run_without_scores_gets_no_card(run_folder, model, tmp_path):
         model_card(run, model)
 
 
-def test_the_card_lies_in_the_folder(card, model, tmp_path):
+def test_the_card_is_in_the_folder(card, model, tmp_path):
     assert (save_model(model, tmp_path / "m", card) / "README.md").read_text(encoding="utf-8") == card

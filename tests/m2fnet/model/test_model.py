@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dialog.data import Dialogues
-from extractors.extraction.embedding import Loading, embed, turns
+from extractors.extraction.embedding import Loading, embed, place_utterances
 from m2fnet.errors import M2FNetError, ModelError, UsageError
 from m2fnet.files import sha256_of
 from m2fnet.manifest import Manifest
@@ -35,7 +35,7 @@ def logits_of(model, batch):
 
 
 def embeddings_of(model, trained_root):
-    wanted = turns(Manifest.load(trained_root / "manifest"), "test")[:4]
+    wanted = place_utterances(Manifest.load(trained_root / "manifest"), "test")[:4]
     return {
         name: torch.stack([vector for _, vector in embed(extractor, wanted, Loading(workers=0))])
         for name, extractor in model.extractors.items()
@@ -66,7 +66,7 @@ def test_a_run_answers_as_it_was_tested(model, run_folder, trained_root):
 
 
 def test_a_run_embeds_as_its_stores_say(model, trained_root):
-    wanted = [turn.utterance.id for turn in turns(Manifest.load(trained_root / "manifest"), "test")[:4]]
+    wanted = [placed.utterance.id for placed in place_utterances(Manifest.load(trained_root / "manifest"), "test")[:4]]
     for name, found in embeddings_of(model, trained_root).items():
         torch.testing.assert_close(found, Store(trained_root / "embeddings" / name).matrix(wanted)[0])
 
@@ -89,7 +89,7 @@ def test_a_folder_needs_nothing_but_itself(saved, trained_root, tmp_path):
     assert load_model(moved).extractors["text"].width == 16
 
 
-def test_a_folder_holds_tensors_and_text_alone(saved):
+def test_a_folder_holds_only_tensors_and_text(saved):
     kinds = {path.suffix for path in saved.rglob("*") if path.is_file()}
     assert kinds <= {".json", ".md", ".safetensors", ".txt"}
     assert {path.name for path in saved.iterdir()} == {
@@ -126,8 +126,8 @@ def test_a_run_that_was_not_tested_has_no_temperature(run_folder, trained_root, 
 def test_no_training_code_is_imported(saved, trained_root):
     script = (
         "import sys, torch\nfrom m2fnet.model import load_model\nmodel = load_model(sys.argv[1])\n"
-        "from extractors.extraction.embedding import Loading, embed, turns\nfrom m2fnet.manifest import Manifest\n"
-        "wanted = turns(Manifest.load(__import__('pathlib').Path(sys.argv[2])), 'test')[:2]\n"
+        "from extractors.extraction.embedding import Loading, embed, place_utterances\nfrom m2fnet.manifest import Manifest\n"
+        "wanted = place_utterances(Manifest.load(__import__('pathlib').Path(sys.argv[2])), 'test')[:2]\n"
         "found = {n: torch.stack([v for _, v in embed(e, wanted, Loading(workers=0))])[None]\n"
         "         for n, e in model.extractors.items()}\n"
         "here = torch.ones(1, 2, dtype=torch.bool)\n"

@@ -1,4 +1,4 @@
-"""The frames that a visual extractor looked at, and the faces in them, as part of what is said of a turn."""
+"""The frames that a visual extractor looked at, and the faces in them, as part of the prediction for an utterance."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -10,7 +10,7 @@ import torch
 from made_up_model import LABELS, made_up_model, talk, write_wav
 
 from extractors.base import Extractor
-from extractors.extraction.embedding import Loading, embed, turns
+from extractors.extraction.embedding import Loading, embed, place_utterances
 from extractors.visual.face_scene import FaceScene
 from extractors.visual.pictures import Frames, utterance_frames
 from m2fnet.conversation.clip import manifest_of
@@ -52,8 +52,8 @@ class Faces(Extractor):
         super().__init__()
         self.which, self.detector = Frames(count, place, 64), Crowd(crowd)
 
-    def preprocess(self, turn):
-        found = self.detector(utterance_frames(turn, self.which))
+    def preprocess(self, placed):
+        found = self.detector(utterance_frames(placed, self.which))
         if not any(found):
             raise MediaError("faces", "no face was found")
         return {"share": torch.tensor([sum(map(bool, found)) / len(found), 1.0])}
@@ -89,7 +89,7 @@ def seeing(extractor):
     return replace(model, extractors={**model.extractors, "visual": extractor})
 
 
-def test_each_turn_tells_which_frames_were_looked_at_and_where_the_faces_are(clip):
+def test_each_utterance_names_the_frames_that_were_searched_and_where_the_faces_are(clip):
     first, second = Pipeline(seeing(Faces()))(clip, segments=talk(2, seconds=2.0))
     assert [frame.time_s for frame in first.frames] == pytest.approx([1 / 3, 1, 5 / 3], abs=1e-3)
     assert [frame.time_s for frame in second.frames] == pytest.approx([7 / 3, 3, 11 / 3], abs=1e-3)
@@ -105,8 +105,8 @@ def test_watching_changes_no_embedding_and_is_over_afterwards(clip):
     detector, manifest = extractor.detector, manifest_of(clip, talk(4, seconds=1.0), LABELS)
     watched = Stages(seeing(extractor), "cpu").embed(manifest, manifest.utterances, range(4))
     assert extractor.detector is detector
-    found = [turn.vectors["visual"] for turn in watched]
-    expected = [vector for _, vector in embed(extractor, turns(manifest), Loading(workers=0))]
+    found = [utterance.vectors["visual"] for utterance in watched]
+    expected = [vector for _, vector in embed(extractor, place_utterances(manifest), Loading(workers=0))]
     assert found[2:] == expected[2:] == [Missing("faces", "no face was found")] * 2
     assert torch.equal(torch.stack(found[:2]), torch.stack(expected[:2]))
 
@@ -117,7 +117,7 @@ def test_causal_looks_at_the_same_frames(clip):
     assert [p.frames for p in ways[0]] == [p.frames for p in ways[1]]
 
 
-def test_frames_come_in_order_and_each_once_where_a_turn_has_few(clip):
+def test_frames_come_in_order_and_each_once_where_an_utterance_has_few(clip):
     (prediction,) = Pipeline(seeing(Faces(count=15)))(clip, segments=[Segment(1.0, 1.5, "A", "Hi")])
     times = [frame.time_s for frame in prediction.frames]
     assert 1 < len(times) <= 6

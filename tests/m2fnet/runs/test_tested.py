@@ -110,7 +110,7 @@ def test_only_like_is_put_beside_like(tested, tmp_path):
     ):
         collect([first, other("labels", classes=("neutral", "joy", "rage"))])
     with pytest.raises(
-        UsageError, match=r"seed-0 and .*more were tested on different turns or labels: \d+ and \d+ turns"
+        UsageError, match=r"seed-0 and .*more were tested on different utterances or labels: \d+ and \d+ utterances"
     ):
         collect([first, other("more", dialogues=15)])
     relabelled = tested("relabelled", width=9)
@@ -201,7 +201,7 @@ def test_a_turn_predicted_twice_and_an_empty_file_are_refused(tested):
     text = path.read_text(encoding="utf-8")
     for damaged in (text + text.splitlines()[0] + "\n", ""):
         path.write_text(damaged, encoding="utf-8")
-        with pytest.raises(UsageError, match="holds no prediction, or two of one turn"):
+        with pytest.raises(UsageError, match="holds no prediction, or two of one utterance"):
             collect([folder])
 
 
@@ -254,4 +254,9 @@ def test_a_configuration_without_data_names_no_manifest(tested):
     (folder / "config.yaml").write_text(yaml.safe_dump(config | {"data": 3}), encoding="utf-8")
     with pytest.raises(UsageError, match="--manifest DIR"):
         manifest_of(collect([folder]))
-    assert np.isfinite(collect([folder])[0].tables()).all()
+    assert np.isfinite(collect([folder])[0].counts().values).all()
+
+
+def test_settings_with_runs_in_one_folder_keep_names_that_tell_them_apart(tested):
+    runs = [tested(f"a/seed-{n}", seed=n, width=width) for n, width in enumerate((8, 16))]
+    assert [setting.name for setting in collect(runs)] == [str(folder) for folder in runs]
