@@ -1,19 +1,11 @@
-<<<<<<< HEAD
-"""Faces in frames compared with facenet-pytorch's `MTCNN.detect` frame by frame, on two cores.
-=======
 """Faces in frames against facenet-pytorch's `MTCNN.detect` frame by frame, compared on two cores.
->>>>>>> main
 
 Clips of 15 frames with faces that move over a cluttered wall, in four scenes: up to four faces of 60 to 300 pixels, a
 crowd, close-ups (all 720p), and small pictures. Without `--faces` they are drawings; with it photographs from a folder,
 their frames counted in the sizes. Ours looks for faces of 40 pixels and more, as it comes otherwise. It is measured
 against MTCNN as it comes, which looks for those of 20 and more, and in the first scene against MTCNN told to look for
 the same. Speeds are those of the median clip. A box is found if one of ours overlaps with it (IoU) by half and more;
-<<<<<<< HEAD
-all of MTCNN's count, whatever its confidence, as far as they are inside the frame. The columns say what was asked.
-=======
 all of MTCNN's count, whatever its confidence, as far as they are in the frame. Bounds are given with their figures.
->>>>>>> main
 """
 
 import argparse
@@ -157,11 +149,7 @@ def stock_detector(device: str, min_side: int) -> Callable[[torch.Tensor], Boxes
 
 
 def inside(boxes: torch.Tensor, frame: torch.Tensor) -> torch.Tensor:
-<<<<<<< HEAD
-    """The parts of the boxes inside the frame, where ours always are."""
-=======
     """The part of the boxes inside the frame, where ours always are."""
->>>>>>> main
     return clip_boxes_to_image(boxes, (frame.shape[0], frame.shape[1]))
 
 
