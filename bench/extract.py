@@ -1,9 +1,9 @@
-"""Clips to embeddings, end to end, compared with the naive way, on two cores.
+"""Clips to embeddings, end to end, against the way that comes to mind first, side by side on two cores.
 
 A corpus like MELD: clips of 1280 x 720 pixels, 24 frames and 48,000 samples a second, H.264 of 1.5 Mbit/s and AAC, 3.2
-seconds long on average, dialogues of ten utterances. Twelve clips are made and repeated in the manifest, so
-files come from the system's memory. The networks have the sizes of `conf/extractors` (text: that of MiniLM) and random
-weights.
+seconds long on the average, dialogues of ten utterances. Twelve clips are made and listed in the manifest again and
+again, so files come from the system's memory. The networks have the sizes of `conf/extractors` (text: that of MiniLM)
+and random weights.
 
 The naive way takes one utterance at a time, in the same process, with as many threads for torch. Text is padded to 512
 tokens. Sound is decoded by PyAV, resampled and turned into mels by librosa. Of pictures, PyAV decodes all; facenet's
@@ -18,7 +18,7 @@ Needs `uv pip install --group bench`.
 
 import sys
 
-sys.path.append(sys.path.pop(0))  # a file in this folder has the name of a package
+sys.path.append(sys.path.pop(0))  # beside this file lies another with the name of a package
 
 import argparse
 import logging
@@ -46,7 +46,6 @@ from faces import MIXED, clip, drawings
 from PIL import Image
 
 import extractors.audio.waveform
-import extractors.extraction.extract
 import extractors.visual.face_scene
 from extractors.audio.mel_resnet import MelResNet
 from extractors.base import Extractor, PlacedUtterance
@@ -58,6 +57,7 @@ from extractors.visual.face_scene import FaceScene
 from m2fnet.manifest import Manifest
 from m2fnet.media.faces import FaceDetector
 from m2fnet.records import LabelSet, Utterance
+from m2fnet.store import StoreWriter
 from m2fnet.store.parts import PartWriter
 
 FPS, RATE, HEARD = 24, 48_000, 16_000
@@ -156,7 +156,8 @@ def stages(net: Extractor, clock: Clock) -> Iterator[None]:
         ("detect", FaceDetector, "__call__"),
         ("network", type(net), "forward"),
         ("write", PartWriter, "flush"),
-        ("write", extractors.extraction.extract, "_put_together"),
+        ("write", StoreWriter, "put"),
+        ("write", StoreWriter, "__exit__"),
     ]
     with ExitStack() as stack:
         for stage, owner, name in parts:
@@ -248,7 +249,7 @@ def path_of(placed: PlacedUtterance) -> Path:
 
 
 def corpus(folder: Path, count: int, different: int) -> Manifest:
-    """Dialogues of ten utterances of about eleven words, which use the clips in rotation."""
+    """Dialogues of ten utterances of about eleven words, whose clips are used one after another."""
     rng = np.random.default_rng(0)
     quantiles = (np.arange(different) + 0.5) / different
     lengths = [MEDIAN * np.exp(SPREAD * statistics.NormalDist().inv_cdf(quantile)) for quantile in quantiles]

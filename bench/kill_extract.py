@@ -1,7 +1,7 @@
 """Extractions that are killed at random moments, started again, killed again ... until their stores are finished.
 
-SIGKILL, SIGTERM and SIGINT in turn hit the real `m2fnet extract` of a made-up corpus: audio statistics read in the
-process itself, and a small network whose clips are read by two workers. Every extraction is a separate process; it is
+SIGKILL, SIGTERM and SIGINT hit in rotation the real `m2fnet extract` of a made-up corpus: audio statistics read in the
+main process, and a small network whose clips are read by two workers. Every extraction is a separate process; it is
 forked from this one, so that it need not import torch for seconds (`--fresh` starts an interpreter each time). After
 each kill the store's folder is looked at; every finished store is compared with one that was never interrupted.
 Expected: nothing lost, unreadable, computed again although it was kept, left behind, or different.
@@ -9,7 +9,7 @@ Expected: nothing lost, unreadable, computed again although it was kept, left be
 
 import sys
 
-sys.path.append(sys.path.pop(0))  # files in this folder have the names of packages
+sys.path.append(sys.path.pop(0))  # the folder of this file has others with the names of packages
 
 import json
 import multiprocessing
@@ -33,7 +33,7 @@ from safetensors import SafetensorError, safe_open
 import extractors.audio.mel_resnet
 import extractors.audio.mel_statistics
 import extractors.commands.extract
-import extractors.commands.train  # everything that an extraction imports, so that it is imported once
+import extractors.commands.extractor  # everything that an extraction imports, so that it is imported once
 import extractors.extraction.embedding
 from m2fnet import cli
 from m2fnet.errors import StoreError
@@ -150,7 +150,7 @@ def punish(folder: Path, manifest: Path, options: list[str], kills: int, moments
 
 
 def undisturbed(store: Path, manifest: Path, options: list[str], log: Path) -> float:
-    """Seconds of work of an extraction that is not interrupted."""
+    """Seconds of work of an extraction that is left alone."""
     child = start(store, manifest, options, log)
     wait_for_work(child, store)
     began = time.monotonic()
@@ -168,7 +168,7 @@ def start(store: Path, manifest: Path, options: list[str], log: Path) -> multipr
 
 
 def run(arguments: list[str], log: Path) -> None:
-    """An extraction as a separate process that notes in ``log`` what it reads."""
+    """An extraction as a process of its own that notes in ``log`` what it reads."""
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)

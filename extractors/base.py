@@ -19,12 +19,26 @@ from m2fnet.store.layout import Resolution
 
 FITTED = "fitted.safetensors"
 FIT_AGAIN = "Take another copy of the folder, or remove it and fit again with `m2fnet extractor fit`."
-Sample = dict[str, Any]
+Sample = dict[str, Any]  # what `Extractor.preprocess` makes of an utterance; every extractor has its own keys
 
 
 @dataclass(frozen=True)
 class PlacedUtterance:
-    """An utterance in its place: with its dialogue around it and the manifest that knows where its media lie."""
+    """An utterance in its place: with its dialogue, and the manifest that knows where its media are.
+
+    Attributes:
+        manifest: the corpus.
+        dialogue: all utterances of the dialogue.
+        position: number of the utterance in it, from 0.
+
+    Example:
+        >>> from m2fnet.records import LabelSet, Utterance
+        >>> said = [Utterance(f"a{n}", "toy", "train", "a", n, "Ann", text) for n, text in enumerate(["Hi!", "Bye!"])]
+        >>> manifest = Manifest("toy", LabelSet("toy", ("joy", "sadness")), tuple(said), Path())
+        >>> placed = PlacedUtterance(manifest, manifest.dialogues()[0], 1)
+        >>> placed.utterance.text
+        'Bye!'
+    """
 
     manifest: Manifest
     dialogue: Dialogue
@@ -36,22 +50,42 @@ class PlacedUtterance:
         return self.dialogue.utterances[self.position]
 
     def seconds(self, modality: Modality) -> float | None:
-        """How long it is, by its span in its file or else by the clock of its source; None if that is unknown."""
+        """Its length by its span in its file, or else by the times of its source; None if that is unknown."""
         spans = {"audio": self.utterance.audio_span, "visual": self.utterance.video_span}
         start, end = spans.get(modality) or (self.utterance.start_s, self.utterance.end_s)
         return None if start is None or end is None else max(0.0, end - start)
 
 
 class Extractor(nn.Module, ABC):
-    """Turns the text, the sound or the picture of an utterance into an embedding.
+    """Turns the text, the sound or the pictures of an utterance into an embedding.
 
     The way of one utterance is ``preprocess`` (in a worker process, one at a time, media are read here), ``collate``
     (a list of samples becomes a batch) and ``forward`` (on the device, a batch at a time).
 
     A network that `ExtractorTask` trains keeps three more promises. ``preprocess`` and ``collate`` give the same each
     time, so that samples can be kept in memory over all epochs; whatever is random (crops, augmentation, dropout)
-    happens in ``forward``, under ``self.training`` alone. The embeddings come un-normalised: the losses do that where
+    happens in ``forward``, and only if ``self.training``. The embeddings come un-normalised: the losses do that where
     they need it. And a batch holds tensors, numbers, texts, lists and dicts only, so that it can travel to the device.
+
+    Example:
+        An extractor that counts exclamation marks:
+
+        >>> class Exclamations(Extractor):
+        ...     modality = "text"
+        ...     width = 1
+        ...
+        ...     def preprocess(self, placed):
+        ...         return {"count": float(placed.utterance.text.count("!"))}
+        ...
+        ...     def collate(self, samples):
+        ...         return {"counts": torch.tensor([[sample["count"]] for sample in samples])}
+        ...
+        ...     def forward(self, batch):
+        ...         return batch["counts"]
+        >>> extractor = Exclamations()
+        >>> extractor(extractor.collate([{"count": 2.0}, {"count": 0.0}]))
+        tensor([[2.],
+                [0.]])
     """
 
     modality: ClassVar[Modality]
@@ -82,14 +116,14 @@ class Extractor(nn.Module, ABC):
         """Embeddings (B, D), or for frame resolution one (T, D) per sample."""
 
     def size(self, placed: PlacedUtterance) -> float:
-        """About what `length` will be, in any unit, from the manifest alone: nothing is read for it.
+        """About what `length` will be, in any unit, from what the manifest says; no media are read for it.
 
-        Like ones are embedded together; where all are alike, in the manifest's order.
+        Similar ones are embedded together; where all are equal, in the order of the manifest.
         """
         return 0
 
     def length(self, sample: Sample) -> int:
-        """What a sample costs in a padded batch (tokens, samples, frames); like ones are batched together."""
+        """What a sample costs in a padded batch (tokens, samples, frames); similar ones are batched together."""
         return 1
 
     def backbones(self) -> Sequence[nn.Module]:
@@ -97,18 +131,24 @@ class Extractor(nn.Module, ABC):
         return ()
 
     def save_assets(self, folder: Path) -> None:
-        """Write what building it again takes beside its settings, such as a tokenizer, into ``folder``; no weights."""
+        """Write into ``folder`` what building it again takes besides its settings, such as a tokenizer; no weights."""
 
     @classmethod
-    def asset_settings(cls, folder: Path) -> dict[str, Any]:
-        """Settings that build it from what `save_assets` wrote instead of from where that first came, such as a hub."""
+    def asset_settings(cls, folder: Path) -> dict[str, object]:
+        """Settings that build it from what `save_assets` wrote, not from where that first came, such as a hub."""
         return {}
 
 
 def next_generator(step: Tensor, device: torch.device | str = "cpu") -> torch.Generator:
-    """Random numbers of the run's seed and the training ``step`` alone, which is counted up.
+    """Random numbers that depend on the run's seed and the training ``step`` only; ``step`` is counted up.
 
     So a resumed run draws what it would have drawn; ``step`` is a buffer of the network.
+
+    Example:
+        >>> step = torch.zeros((), dtype=torch.long)
+        >>> first, second = (torch.rand(1, generator=next_generator(step)) for _ in range(2))
+        >>> bool(first == second), int(step)
+        (False, 2)
     """
     seed = (torch.initial_seed() % 2**31 << 31) + int(step)
     step += 1
@@ -120,6 +160,14 @@ class FittedExtractor(Extractor):
 
     Its settings are constructor arguments; what was fitted is in buffers, registered as ``UninitializedBuffer`` until
     `fit` or `load` gives them their shape.
+
+    Example:
+        >>> from extractors.text.lsa import LSA
+        >>> lsa = LSA(width=2, min_df=1)
+        >>> samples = [{"text": text} for text in ("so happy", "so sad", "happy")]
+        >>> lsa.fit(samples)
+        >>> lsa(lsa.collate(samples)).shape
+        torch.Size([3, 2])
     """
 
     @abstractmethod
@@ -132,7 +180,7 @@ class FittedExtractor(Extractor):
             save_file({name: tensor.cpu() for name, tensor in self.state_dict().items()}, temporary)
 
     def load(self, folder: Path) -> None:
-        """Take over what `save` wrote into ``folder``; the settings must be those it was fitted with.
+        """Load what `save` wrote into ``folder``; the settings must be those it was fitted with.
 
         Raises:
             RunError: if the file is absent, damaged, or of another extractor.

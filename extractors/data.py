@@ -1,9 +1,9 @@
-"""Utterances in their place, batched for a network of stage 1."""
+"""A manifest in, batches of utterances out, for the network of an extractor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict, cast
 
 import pytorch_lightning as pl
 import torch
@@ -25,14 +25,14 @@ TESTED = ("dev", "test", REFERENCES)  # the order of `ExtractorData.test_dataloa
 
 
 class ExtractorBatch(TypedDict):
-    """B utterances, less those that cannot be read.
+    """B utterances, without those that cannot be read.
 
     Attributes:
         inputs: what the extractor's ``collate`` made of them; None if none can be read.
         label: (B,) class numbers.
         row: (B,) place of the utterance in `Utterances.placed`.
         missing: id and reason of those that cannot be read; taken out before the batch goes to the device.
-        cut: id of those of which something was left out, and what, see `cuts`; taken out too.
+        cut: id of those of which something was cut, and what, see `cuts`; taken out too.
     """
 
     inputs: Sample | None
@@ -57,9 +57,9 @@ class Utterances(Dataset[Item]):
 
     Args:
         extractor: reads them.
-        turns: the utterances in their place; all are labelled.
+        utterances: in their place; all are labelled.
         classes: the emotions in class order.
-        samples: one per turn if they have been read already.
+        samples: one per utterance if they have been read already.
     """
 
     def __init__(
@@ -102,20 +102,20 @@ class Utterances(Dataset[Item]):
 class ExtractorData(pl.LightningDataModule):
     """A manifest in, batches of labelled utterances out, read by the extractor that the task trains.
 
-    An utterance that cannot be read is left out, and listed in ``missing`` by its id with the reason. What an extractor
-    leaves out of an utterance is listed in ``cut``.
+    An utterance that cannot be read is skipped, and listed in ``missing`` by its id with the reason. What an extractor
+    cuts from an utterance is listed in ``cut``.
 
     Args:
         manifest: folder that `m2fnet prepare` or `m2fnet import` wrote.
         batch_size: utterances per batch.
         per_class: K utterances of each class in a training batch, drawn evenly over the classes, so that triplets are
-            found; by default every utterance comes once per epoch, beside ones of like length.
-        in_memory: read every utterance once and keep what ``preprocess`` makes of it, instead of anew in every epoch;
-            only then are lengths known beforehand.
+            found; by default every utterance comes once per epoch, in a batch with others of similar length.
+        in_memory: read every utterance once and keep what ``preprocess`` makes of it, instead of reading it in every
+            epoch; only then are lengths known beforehand.
         workers: processes that read media; by default one per core, for text none.
-        references: training utterances, always the same, from which 1-NN and linear probe learn to judge the
-            embeddings of dev; 0 leaves the judging to the head. Testing takes the whole training split.
-        seed: shuffles the training utterances; by default the run's own ``seed_everything``.
+        references: training utterances, always the same, from which 1-NN and linear probe learn to score the
+            embeddings of dev; with 0 only the head scores them. Testing takes the whole training split.
+        seed: shuffles the training utterances; by default the run's ``seed_everything``.
     """
 
     def __init__(
@@ -133,10 +133,6 @@ class ExtractorData(pl.LightningDataModule):
             if value < least:
                 raise UsageError(f"data.{name} is {value}, expected at least {least}.")
         self.manifest = Manifest.load(Path(manifest))
-        if self.manifest.label_set.kind != "single":
-            raise UsageError(
-                f"Extractors learn one emotion per utterance, but {self.manifest.label_set.name!r} has several."
-            )
         self.problem = make_problem(self.manifest.label_set, {})
         self.batch_size = batch_size
         self.per_class = per_class
@@ -148,21 +144,39 @@ class ExtractorData(pl.LightningDataModule):
         self.cut: dict[str, dict[str, int]] = {}
         self._utterances: dict[Split, Utterances] = {}
 
-    def utterances(self, split: Split) -> Utterances:
-        """The labelled utterances of ``split``; if they are kept in memory, those that can be read.
+    def labelled(self, split: Split) -> list[PlacedUtterance]:
+        """The labelled utterances of ``split`` in their place.
 
         Raises:
-            UsageError: if none is labelled.
+            UsageError: if none is labelled, or utterances have several emotions.
+        """
+        if self.manifest.label_set.kind != "single":
+            raise UsageError(
+                f"Extractors learn one emotion per utterance, but {self.manifest.label_set.name!r} has several."
+            )
+        wanted = [placed for placed in place_utterances(self.manifest, split) if placed.utterance.label is not None]
+        if not wanted:
+            raise UsageError(f"The manifest of {self.manifest.corpus!r} has no labelled utterance in {split!r}.")
+        return wanted
+
+    def utterances(self, split: Split) -> Utterances:
+        """The labelled utterances of ``split`` for the network to learn from; in memory, those that can be read.
+
+        Raises:
+            UsageError: if none is labelled, or utterances have several emotions.
             RunError: if none can be read.
         """
         if split not in self._utterances:
-            wanted = [placed for placed in place_utterances(self.manifest, split) if placed.utterance.label is not None]
-            if not wanted:
-                raise UsageError(f"The manifest of {self.manifest.corpus!r} has no labelled utterance in {split!r}.")
-            self._utterances[split] = self._in_memory(wanted) if self.in_memory else self._as_asked_for(wanted)
+            wanted, classes = self.labelled(split), self.manifest.label_set.classes
+            read_now = self.in_memory
+            self._utterances[split] = self._read(wanted) if read_now else Utterances(self._extractor(), wanted, classes)
         return self._utterances[split]
 
-    def train_dataloader(self) -> DataLoader[Any]:
+    def placed(self, split: Split) -> Sequence[PlacedUtterance]:
+        """The utterances that the numbers in ``row`` count: those that were read, if they are in memory."""
+        return self._utterances[split].placed if split in self._utterances else self.labelled(split)
+
+    def train_dataloader(self) -> DataLoader[Item]:
         """Shuffled batches of the training split."""
         seed = self.seed if self.seed is not None else torch.initial_seed() % 2**31
         train = self.utterances("train")
@@ -174,11 +188,11 @@ class ExtractorData(pl.LightningDataModule):
         except ValueError as error:
             raise UsageError(f"data.per_class: {error}") from error
 
-    def val_dataloader(self) -> list[DataLoader[Any]]:
+    def val_dataloader(self) -> list[DataLoader[Item]]:
         """The dev split, and the training utterances that its embeddings are compared with."""
         return [self._in_order(self.utterances("dev")), *self._references(self.references)]
 
-    def test_dataloader(self) -> list[DataLoader[Any]]:
+    def test_dataloader(self) -> list[DataLoader[Item]]:
         """The dev split, the test split, and the whole training split to compare with."""
         judged = [self._in_order(self.utterances("dev")), self._in_order(self.utterances("test"))]
         return [*judged, *self._references(len(self.utterances("train")) if self.references else 0)]
@@ -189,11 +203,12 @@ class ExtractorData(pl.LightningDataModule):
         self.cut |= batch["cut"]
         return {**batch, "missing": {}, "cut": {}}
 
-    def _in_memory(self, wanted: Sequence[PlacedUtterance]) -> Utterances:
+    def _read(self, wanted: Sequence[PlacedUtterance]) -> Utterances:
+        """The utterances that can be read, with their samples in memory."""
         extractor = self._extractor()
         outcomes = read(extractor, wanted, self.loading)
-        pairs = [(t, outcome) for t, outcome in zip(wanted, outcomes, strict=True) if not isinstance(outcome, Missing)]
-        missing = {t.utterance.id: o for t, o in zip(wanted, outcomes, strict=True) if isinstance(o, Missing)}
+        pairs = [(p, outcome) for p, outcome in zip(wanted, outcomes, strict=True) if not isinstance(outcome, Missing)]
+        missing = {p.utterance.id: o for p, o in zip(wanted, outcomes, strict=True) if isinstance(o, Missing)}
         if not pairs:
             name, why = next(iter(missing.items()))
             raise RunError(
@@ -204,17 +219,14 @@ class ExtractorData(pl.LightningDataModule):
         classes = self.manifest.label_set.classes
         return Utterances(extractor, [placed for placed, _ in pairs], classes, [sample for _, sample in pairs])
 
-    def _as_asked_for(self, wanted: Sequence[PlacedUtterance]) -> Utterances:
-        return Utterances(self._extractor(), wanted, self.manifest.label_set.classes)
-
-    def _references(self, count: int) -> list[DataLoader[Any]]:
+    def _references(self, count: int) -> list[DataLoader[Item]]:
         return [self._in_order(self.utterances("train").some(count))] if count else []
 
-    def _in_order(self, utterances: Utterances) -> DataLoader[Any]:
-        """Batches of like length in a fixed order."""
+    def _in_order(self, utterances: Utterances) -> DataLoader[Item]:
+        """Batches of similar length in a fixed order."""
         return self._loader(utterances, LengthGroupedBatchSampler(utterances.lengths, self.batch_size, seed=None))
 
-    def _loader(self, utterances: Utterances, batches: ShardedBatchSampler) -> DataLoader[Any]:
+    def _loader(self, utterances: Utterances, batches: ShardedBatchSampler) -> DataLoader[Item]:
         workers = 0 if self.in_memory else self.loading.workers_for(utterances.extractor)
         return DataLoader(
             utterances,
@@ -225,6 +237,5 @@ class ExtractorData(pl.LightningDataModule):
         )
 
     def _extractor(self) -> Extractor:
-        trainer: Any = self.trainer
-        extractor: Extractor = trainer.lightning_module.net
-        return extractor
+        assert self.trainer is not None, "the trainer attaches itself before it asks for data"
+        return cast(Extractor, self.trainer.lightning_module.net)

@@ -19,7 +19,7 @@ _FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]  # settings, vocab
 
 
 class Saves(Protocol):
-    """A configuration, a tokenizer, a feature extractor: what can write itself into a folder."""
+    """A configuration, a tokenizer or a feature extractor, which can write its files into a folder."""
 
     def save_pretrained(self, save_directory: str, /) -> object:
         """Write it."""
@@ -44,7 +44,7 @@ def fetch(model: str) -> Path:
 
 
 def load_encoder(folder: Path, *, pretrained: bool) -> PreTrainedModel:
-    """The encoder in ``folder`` in single precision, ready to be trained; its last layer's pooler is left out.
+    """The encoder in ``folder`` in single precision, ready to be trained, without its last layer's pooler.
 
     Args:
         folder: holds ``config.json`` and, for a pretrained encoder, ``model.safetensors`` or its shards.
@@ -106,7 +106,7 @@ def write_files(folder: Path, *parts: Saves) -> None:
 
 @contextmanager
 def _named(folder: Path) -> Iterator[None]:
-    """Turn whatever the libraries say of a damaged folder into a `RunError` that names it."""
+    """Turn whatever the libraries raise for a damaged folder into a `RunError` that names it."""
     try:
         yield
     except RunError:
@@ -136,7 +136,7 @@ def _require_all_weights(folder: Path, missing: set[str]) -> None:
     if needed:
         raise RunError(
             f"The weights in {folder} lack {len(needed)} that its config.json asks for, the first is {needed[0]!r}; "
-            "expected the weights of this very architecture."
+            "expected the weights of exactly this architecture."
         )
 
 

@@ -3,28 +3,22 @@
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 from m2fnet.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
-    from extractors.extraction.embedding import Loading
-    from extractors.runs.closed_form import FittedRun
-    from extractors.runs.trained import TrainedRun
-    from m2fnet.manifest import Manifest
-    from m2fnet.store import Store
+    from extractors.extraction.extract import Extraction
 
-T = TypeVar("T")
-_REASONS = 20  # for missing utterances that are told one by one
+_REASONS = 20  # why utterances are missing: so many are listed
 
 EPILOG = """\
-With --config, keys of the configuration file may follow (--run DIR, --seed N, --extractor.init_args.width N ...); an
-extractor whose run folder holds no fit for this manifest is fitted first. Networks have to be trained before, by
-`m2fnet extractor fit`; then --ckpt names their run folder.
+With --config, keys of the configuration file may follow (--run DIR, --seed_everything N, --model.net.width N ...). An
+extractor that needs one pass over the training split is fitted first if its run folder has no fit of these settings on
+this manifest. A network has to be trained before, by `m2fnet extractor fit`; then --ckpt names its run folder.
 
 Several devices, and several machines, as with Lightning:
   m2fnet extract ... --devices 4                                     four processes of this machine
@@ -37,48 +31,41 @@ def main(argv: list[str]) -> None:
     """Run ``m2fnet extract {--ckpt RUN | --config FILE} --manifest DIR --out STORE``."""
     given, keys = _parse(argv)
     from extractors.extraction.embedding import Loading
-    from extractors.extraction.extract import extract, made_with
+    from extractors.extraction.extract import extract
     from extractors.extraction.lightning import trainer_for
+    from extractors.runs.folder import load
     from m2fnet.manifest import Manifest
-    from m2fnet.store import Store
-    from m2fnet.store.parts import tidy
 
     manifest = Manifest.load(given.manifest)
     trainer = trainer_for(given.accelerator, given.devices, given.nodes, given.precision)
     usual = 8 if trainer.strategy.root_device.type == "cpu" else 64  # more than 8 do not fit into a CPU's cache
-    loading = Loading(given.batch_size or usual, given.workers)
-    run = _run(given, keys, manifest, loading, trainer)
-    store: Store | None
-    if _is_done(given, made_with(run.provenance, trainer), manifest):
-        if trainer.is_global_zero:
-            tidy(given.out)
-            print(f"{given.out} already holds these embeddings of this manifest; nothing to do.")
-        store = Store(given.out)
-    else:
-        store = _interruptible(
-            lambda: extract(
-                run.extractor,
-                run.provenance,
-                manifest,
-                given.out,
-                dtype=given.dtype,
-                loading=loading,
-                trainer=trainer,
-                overwrite=given.overwrite,
-                retry_failed=given.retry_failed,
-                save_every=given.save_every,
-                progress=True,
-            )
+    run = load(given.ckpt if given.ckpt is not None else _fitted(given, keys, trainer))
+    try:
+        extraction = extract(
+            run.extractor,
+            run.provenance,
+            manifest,
+            given.out,
+            dtype=given.dtype,
+            loading=Loading(given.batch_size or usual, given.workers),
+            trainer=trainer,
+            overwrite=given.overwrite,
+            retry_failed=given.retry_failed,
+            save_every=given.save_every,
+            progress=True,
         )
-    if store is not None and trainer.is_global_zero:
-        _report(store, len(manifest.utterances), given.max_failures)
+    except KeyboardInterrupt:
+        print("What is finished is kept; the same command resumes.", file=sys.stderr)
+        raise
+    if extraction is not None and trainer.is_global_zero:
+        _report(extraction, given.max_failures)
 
 
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
         prog="m2fnet extract",
         description="Embed every utterance of a manifest. What cannot be read is recorded as missing, with the reason. "
-        "If it is interrupted, the same command goes on where it stopped.",
+        "If it is interrupted, the same command resumes.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -119,56 +106,34 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     return given, keys
 
 
-def _is_done(given: argparse.Namespace, provenance: dict[str, Any], manifest: "Manifest") -> bool:
-    """Whether the store is there and nothing of it is asked for again; one that is replaced may be damaged."""
-    from extractors.extraction.extract import is_store_of
-    from m2fnet.store import Store
+def _fitted(given: argparse.Namespace, keys: list[str], trainer: "pl.Trainer") -> Path:
+    """The run folder of the configuration, fitted now if that is not done."""
+    from extractors.commands import extractor
 
-    if given.overwrite or not is_store_of(given.out, provenance, manifest, given.dtype):
-        return False
-    return not (given.retry_failed and Store(given.out).missing)
-
-
-def _interruptible(work: Callable[[], T]) -> T:
-    try:
-        return work()
-    except KeyboardInterrupt:
-        print("What is finished is kept; the same command goes on from there.", file=sys.stderr)
-        raise
+    fit = ["fit", "--config", str(given.config), "--data.manifest", str(given.manifest), *keys, "--quiet"]
+    if given.workers is not None:
+        fit.append(f"--data.workers={given.workers}")
+    if trainer.world_size > 1 and not trainer.is_global_zero:
+        return extractor.train([*fit, "--dry-run"])
+    return extractor.fit_for_extraction([*fit, *(["--overwrite"] if given.overwrite else [])])
 
 
-def _run(
-    given: argparse.Namespace, keys: list[str], manifest: "Manifest", loading: "Loading", trainer: "pl.Trainer"
-) -> "FittedRun | TrainedRun":
-    from extractors.runs import closed_form as fitted
-    from extractors.runs import trained
-    from extractors.runs.settings import read_settings
-
-    if given.ckpt is not None:
-        return trained.load(given.ckpt) if trained.is_trained(given.ckpt) else fitted.load(given.ckpt)
-    argv = ["--config", str(given.config), "--manifest", str(given.manifest), *keys]
-    settings = read_settings(argv, "m2fnet extract")
-    if not fitted.is_fit_of(settings.run, settings, manifest):
-        if trainer.world_size > 1 and not trainer.is_global_zero:
-            raise UsageError("Several processes cannot fit one extractor; fit it before with `m2fnet extractor fit`.")
-        print(f"fitting on the training split of {given.manifest}, into {settings.run}")
-    return fitted.fit_once(settings, manifest, loading, overwrite=given.overwrite)
-
-
-def _report(store: "Store", total: int, max_failures: int | None) -> None:
+def _report(extraction: "Extraction", max_failures: int | None) -> None:
     from extractors.extraction.embedding import as_words
 
-    failures = len(store.missing)
-    print(f"{len(store)} of {total} utterances embedded in {store.folder}, {failures} missing")
-    reasons = Counter(store.missing.values()).most_common()
+    store, missing = extraction.store, extraction.missing
+    if not extraction.embedded and not extraction.resumed:
+        print(f"{store.folder} already holds these embeddings of this manifest; nothing to do.")
+    print(f"{len(store)} of {len(store) + len(missing)} utterances embedded in {store.folder}, {len(missing)} missing")
+    reasons = Counter(missing.values()).most_common()
     for why, count in reasons[:_REASONS]:
         print(f"  {count:6d}  {why.stage}: {why.reason}")
     if len(reasons) > _REASONS:
         print(f"  and {len(reasons) - _REASONS} other reasons; {store.folder / 'meta.json'} names every one")
     if store.cut:
         print(as_words(store.cut))
-    if max_failures is not None and failures > max_failures:
-        raise RunError(f"{failures} utterances are missing, more than --max-failures {max_failures} allows.")
+    if max_failures is not None and len(missing) > max_failures:
+        raise RunError(f"{len(missing)} utterances are missing, more than --max-failures {max_failures} allows.")
 
 
 def _positive(text: str) -> int:

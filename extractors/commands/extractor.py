@@ -1,85 +1,344 @@
-"""``m2fnet extractor``: train or fit an extractor, and judge it by itself."""
+"""``m2fnet extractor {fit,validate,test}``: LightningCLI with this stage's Task and Data.
 
-import argparse
-from collections.abc import Sequence
+A network is trained by Lightning; an extractor of closed form (`FittedExtractor`) is fitted in one pass over the
+training split. Both are configured, run and kept in the same way.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, cast
 
+import pytorch_lightning as pl
+import yaml
+from pytorch_lightning.cli import LightningArgumentParser
+
+from extractors.base import FittedExtractor
+from extractors.data import ExtractorData
+from extractors.evaluation.embedding_scores import Embedded, judge
+from extractors.extraction.embedding import as_words, names_dead_workers
+from extractors.runs import closed_form
+from extractors.runs.folder import NET, WEIGHTS_SHA256, fitted_sha256, older_fit
+from extractors.runs.folder import load as load_run
+from extractors.runs.settings import extractor_class
+from extractors.task import ExtractorTask, of_all_processes
 from m2fnet.errors import UsageError
-from m2fnet.records import Split
+from m2fnet.files import write_json
+from m2fnet.metrics.scores import majority
+from m2fnet.records import ScoredPrediction, Split
+from m2fnet.reports.run_report import as_markdown, write_report
+from m2fnet.runs.folder import CONFIG, FIT, differences, settings_of_a_run, trained_settings
+from m2fnet.runs.provenance import Provenance
+from m2fnet.training.callbacks import EpochTimer, print_rank_zero
+from m2fnet.training.cli import RunCLI
 
-_SPLITS: dict[str, Split] = {"fit": "dev", "validate": "dev", "test": "test"}
+MISSING = "missing.json"
+_NAMES = {"head": "linear head", "nearest": "1-NN", "probe": "linear probe"}
+# What an extractor of closed form looks at. Everything else is for a training, and would do nothing.
+_OF_CLOSED_FORM = ("seed_everything", "model.net", "data.manifest", "data.batch_size", "data.workers")
 
-DESCRIPTION = """\
-Train an extractor on the training split, or judge it by itself.
 
-  fit       train on train, keep the result in the run folder, report on dev
-  validate  report on dev again
-  test      report on test; no other command reads the test split
+class ExtractorCLI(RunCLI):
+    """Trains or fits extractors, and scores their embeddings without a dialogue network."""
 
-A configuration with `model:` is of a network, which is trained by Lightning; one with `extractor:` is of an extractor
-that is fitted in one pass.
-"""
-EPILOG = """\
-Keys after the configuration file overrule it: --run DIR and, for a network, --seed_everything N, --data.manifest DIR,
---trainer.max_epochs N, --model.losses.triplet 0 ...; for a fitted one, --seed N, --manifest DIR ...
-`m2fnet extractor fit --config FILE --help` lists the keys of the file's own kind.
-"""
+    prog = "m2fnet extractor"
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's, without ``predict``: `m2fnet extract` embeds, and a dialogue network predicts."""
+        return {name: hidden for name, hidden in RunCLI.subcommands().items() if name != "predict"}
+
+    @property
+    def is_closed_form(self) -> bool:
+        """Whether the configuration is of an extractor that is fitted in one pass instead of trained."""
+        return issubclass(extractor_class(self.config[self.subcommand].model.net.class_path), FittedExtractor)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401
+        """Parse the command line.
+
+        Raises:
+            UsageError: one sentence that names the key.
+        """
+        for path in (Path(str(one).rpartition("=")[2]) for one in args):
+            content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.suffix in (".yaml", ".yml") else None
+            if isinstance(content, dict) and "extractor" in content:
+                raise UsageError(
+                    f"{path} has the older form, with `extractor:`. Write `model: {{net: ...}}` instead of it, `data: "
+                    "{manifest: ...}` instead of `manifest:`, and `seed_everything:` instead of `seed:`, as in "
+                    "conf/extractors/text_lsa.yaml. A finished run of that form still works in `m2fnet extract --ckpt`."
+                )
+        super().parse_arguments(parser, args)
+
+    def before_instantiate_classes(self) -> None:
+        """Settle the run folder, and refuse what has no effect on an extractor of closed form.
+
+        Raises:
+            UsageError: naming the first such setting.
+        """
+        run = Path(self.config[self.subcommand].run or ".")
+        if older_fit(run):
+            raise UsageError(
+                f"{run} was fitted by an older version of m2fnet, which `m2fnet extract --ckpt {run}` can still use. "
+                "To fit again, name another folder with --run, or delete this one."
+            )
+        super().before_instantiate_classes()
+        if self.subcommand == "fit" and self.is_closed_form:
+            parser = self._parser("fit")
+            defaults = settings_of_a_run(yaml.safe_load(parser.dump(parser.get_defaults(), skip_validation=True)))
+            for key, (usual, given) in differences(defaults, self.settings.values).items():
+                if not key.startswith(_OF_CLOSED_FORM):
+                    raise UsageError(
+                        f"{key} is {given!r}, which has no effect: {self.config.fit.model.net.class_path} is fitted in "
+                        f"one pass over the training split, not trained. Remove the setting (default {usual!r})."
+                    )
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:  # noqa: ANN401
+        """The trainer; for an extractor of closed form one process on the CPU."""
+        return super().instantiate_trainer(
+            **({"accelerator": "cpu", "devices": 1} if self.is_closed_form else {}), **kwargs
+        )
+
+    def before_fit(self) -> None:
+        """Have the run keep what building its network takes, and use it if the run has weights to resume from."""
+        self.trainer.callbacks.append(_SaveAssets(self.run / NET))  # type: ignore[attr-defined]
+        if not self.config[self.subcommand].overwrite and (self.run / "checkpoints" / "last.ckpt").exists():
+            self._build_from_assets()
+
+    def before_validate(self) -> None:
+        """Build the network from what the run kept."""
+        self._build_from_assets()
+
+    def before_test(self) -> None:
+        """Build the network from what the run kept."""
+        self._build_from_assets()
+
+    def train(
+        self, model: pl.LightningModule, datamodule: pl.LightningDataModule, checkpoint: Path | None
+    ) -> dict[str, object]:
+        """Train the network, or fit the extractor of closed form; return what ``fit.json`` shall hold."""
+        if not self.is_closed_form:
+            return super().train(model, datamodule, checkpoint)
+        task, data, timer = cast(ExtractorTask, self.model), cast(ExtractorData, self.datamodule), EpochTimer()
+        timer.on_train_epoch_start(self.trainer, task)
+        try:
+            net = task.net = cast(FittedExtractor, task.make_net())
+        except ValueError as error:
+            raise UsageError(f"model.net: {error}") from error
+        count = closed_form.fit(net, data, self.run, seed=self.config.fit.seed_everything)
+        timer.on_train_epoch_end(self.trainer, task)
+        dev: dict[str, object] = {}
+        try:
+            self._score(net, ("dev",), is_fitted_on=True)
+            train, judged = ([str(p.utterance.label) for p in data.labelled(name)] for name in ("train", "dev"))
+            always = majority(train, judged, task.classes)["majority_weighted_f1"]
+            dev = {"dev.weighted_f1": task.scores["dev"]["probe"], "dev.majority_weighted_f1": always}
+        except closed_form.NotScoredError as why:
+            print_rank_zero(f"Fitted, but not scored on dev: {why}")
+        return {
+            "select": self.config.fit.select,
+            **dev,
+            "utterances": count,
+            "parameters": sum(v.numel() for v in net.state_dict().values()),
+            "device": "cpu",
+            **timer.summary(),
+            WEIGHTS_SHA256: fitted_sha256(self.run / NET),
+        }
+
+    def validate(self, **kwargs: Any) -> None:  # noqa: ANN401
+        """Score the selected weights on dev."""
+        if self.is_closed_form:
+            self._score_run(("dev",))
+        else:
+            super().validate(**kwargs)
+
+    def test(self, **kwargs: Any) -> None:  # noqa: ANN401
+        """Score the selected weights on dev and test."""
+        if self.is_closed_form:
+            self._score_run(("dev", "test"))
+        else:
+            super().test(**kwargs)
+
+    def after_fit(self) -> None:
+        """Say where the run is and what comes next."""
+        task, fitted = cast(ExtractorTask, self.model), self.fitted()
+        if task.net is None:
+            return  # it was trained before
+        self._report_missing()
+        chosen = (
+            f"Fitted on {fitted['utterances']} utterances"
+            if self.is_closed_form
+            else f"Trained {fitted['epochs']} epochs, kept epoch {fitted['epoch']}"
+        )
+        if "dev.weighted_f1" in fitted:
+            by = "linear probe" if self.is_closed_form else _NAMES[task.monitor]
+            chosen += f" with dev weighted F1 {100 * fitted['dev.weighted_f1']:.2f} ({by})"
+        if "dev.majority_weighted_f1" in fitted:
+            chosen += f", majority class {100 * fitted['dev.majority_weighted_f1']:.2f}"
+        print_rank_zero(
+            f"{chosen}.\nNext: m2fnet extractor test --config {self.run / CONFIG}\n"
+            f"      m2fnet extract --ckpt {self.run} --manifest DIR --out STORE"
+        )
+
+    def after_validate(self) -> None:
+        """Print the scores on dev."""
+        print_rank_zero(_table(cast(ExtractorTask, self.model).scores))
+
+    def after_test(self) -> None:
+        """Write and print the report."""
+        task, data = cast(ExtractorTask, self.model), cast(ExtractorData, self.datamodule)
+        self._report_missing()
+        if not self.trainer.is_global_zero:
+            return
+        predictions = {name: _predictions(data, cast(Split, name), judged) for name, judged in task.judged.items()}
+        training = [str(placed.utterance.label) for placed in data.placed("train")]
+        report = write_report(self.run, self._facts(task, data), predictions, training, task.classes)
+        if not self.config[self.subcommand].quiet:
+            print_rank_zero(f"{as_markdown(report)}\n{_table(task.scores)}")
+        print_rank_zero(
+            f"Report: {self.run / 'report.md'}, {self.run / 'report.json'}; predictions: "
+            f"{self.run / 'predictions.jsonl'}."
+        )
+
+    def _score_run(self, splits: Sequence[Split]) -> None:
+        """Score what was fitted in closed form in the run folder."""
+        data = cast(ExtractorData, self.datamodule)
+        found = load_run(self.run)
+        is_fitted_on = found.provenance["fitted_on"] == data.manifest.sha256
+        self._score(cast(FittedExtractor, found.extractor), splits, is_fitted_on=is_fitted_on)
+
+    def _score(self, net: FittedExtractor, splits: Sequence[Split], *, is_fitted_on: bool) -> None:
+        task, data = cast(ExtractorTask, self.model), cast(ExtractorData, self.datamodule)
+        task.net, task.monitor, task.classes = net, "probe", data.manifest.label_set.classes
+        task.judged = closed_form.embedded(net, data, self.run, splits, is_fitted_on=is_fitted_on)
+        # its logits are those of the probe, so the score of the "head" is the probe's
+        task.scores = {name: {"probe": judge(one, None, task.classes)["head"]} for name, one in task.judged.items()}
+
+    def _facts(self, task: ExtractorTask, data: ExtractorData) -> dict[str, Any]:
+        assert task.net is not None, "it has just been tested"
+        return {
+            "seed": self.config[self.subcommand].seed_everything,
+            "corpus": data.manifest.corpus,
+            "manifest_sha256": data.manifest.sha256,
+            "modalities": [task.net.modality],
+            "select": self.config[self.subcommand].select,
+            "monitor": task.monitor,
+            "fit": self.fitted(),
+            "embeddings": task.scores,
+            "missing": len(data.missing),
+            "cut": _sums(data.cut),
+        }
+
+    def _build_from_assets(self) -> None:
+        """Let no later command of a run depend on a hub, or on a folder that may be gone."""
+        if (self.run / NET).is_dir():
+            network = extractor_class(self.config[self.subcommand].model.net.class_path)
+            cast(ExtractorTask, self.model).kept = network.asset_settings(self.run / NET)
+
+    def _report_missing(self) -> None:
+        """Count what could not be read by its reason, and name it in the run folder."""
+        data = cast(ExtractorData, self.datamodule)
+        missing = data.missing = {name: why for found in of_all_processes(data.missing) for name, why in found.items()}
+        data.cut = {name: cut for found in of_all_processes(data.cut) for name, cut in found.items()}
+        if data.cut:
+            print_rank_zero(f"In {len(data.cut)} utterances: {as_words(_sums(data.cut))}.")
+        if not self.trainer.is_global_zero:
+            return
+        if not missing:
+            (self.run / MISSING).unlink(missing_ok=True)  # of a training before this one
+            return
+        write_json(self.run / MISSING, {name: asdict(why) for name, why in sorted(missing.items())})
+        print_rank_zero(
+            f"{len(missing)} utterances could not be read and were skipped; {self.run / MISSING} names them."
+        )
+        for why, count in Counter(missing.values()).most_common():
+            print_rank_zero(f"  {count:6d}  {why.stage}: {why.reason}")
+
+
+class _FitForExtraction(ExtractorCLI):
+    """Fits an extractor of closed form unless its run folder already has this fit; trains no network."""
+
+    def fit(self, model: pl.LightningModule, datamodule: pl.LightningDataModule) -> None:
+        """Fit, or use what is there."""
+        if (self.run / FIT).exists():
+            same = not differences(trained_settings(self.run) or {}, self.settings.values)
+            if same and not Provenance.read(self.run).changed_inputs():
+                return
+        elif not self.is_closed_form:
+            file = self.config.fit.config[0]
+            raise UsageError(
+                f"{file} is of a network, which has to be trained first: run `m2fnet extractor fit --config {file}`, "
+                "then name its run folder with --ckpt."
+            )
+        print_rank_zero(f"fitting on the training split of {self.config.fit.data.manifest}, into {self.run}")
+        super().fit(model, datamodule)
+
+    def after_fit(self) -> None:
+        """The extraction says what could not be read."""
+
+
+class _SaveAssets(pl.Callback):
+    """Saves what building the network again takes, before the first step, so that a killed run can be resumed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        net = cast(ExtractorTask, pl_module).net
+        if net is not None and trainer.is_global_zero:
+            net.save_assets(self.folder)
+
+
+@names_dead_workers
+def train(argv: Sequence[str]) -> Path:
+    """Run one command of an extractor, such as ``["fit", "--config", FILE]``, and return its run folder."""
+    return ExtractorCLI.start(ExtractorTask, ExtractorData, _long_form(argv))
+
+
+@names_dead_workers
+def fit_for_extraction(argv: Sequence[str]) -> Path:
+    """The run folder of a configuration, with the extractor in it; one of closed form is fitted if that is not done.
+
+    Raises:
+        UsageError: for a network that has not been trained.
+    """
+    return _FitForExtraction.start(ExtractorTask, ExtractorData, _long_form(argv))
 
 
 def main(argv: list[str]) -> None:
     """Run ``m2fnet extractor {fit,validate,test} --config FILE [--key value ...]``."""
-    parser = argparse.ArgumentParser(
-        prog="m2fnet extractor",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("task", choices=list(_SPLITS))
-    parser.add_argument("keys", nargs=argparse.REMAINDER, metavar="--config FILE [--key value ...]")
-    given = parser.parse_args(argv)
-    if _is_of_a_network(given.keys):
-        from extractors.commands.train import train
-
-        train([given.task, *given.keys])
-    else:
-        _run_fitted(given.task, given.keys)
+    train(argv)
 
 
-def _is_of_a_network(keys: Sequence[str]) -> bool:
-    """Whether the configuration file among ``keys`` describes a network to train."""
-    import yaml
-
-    from m2fnet.config import resolve_config_arguments
-
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--config", type=Path)
-    given, _ = early.parse_known_args(resolve_config_arguments(keys))
-    return given.config is not None and "model" in yaml.safe_load(given.config.read_text(encoding="utf-8"))
+def _long_form(argv: Sequence[str]) -> list[str]:
+    """``argv`` with ``--data.manifest`` where the short form ``--manifest`` is."""
+    short, long = "--manifest", "--data.manifest"
+    return [long + one.removeprefix(short) if one.partition("=")[0] == short else one for one in argv]
 
 
-def _run_fitted(task: str, keys: Sequence[str]) -> None:
-    from extractors.extraction.embedding import Loading
-    from extractors.runs import closed_form as fitted
-    from extractors.runs.settings import read_settings
-    from m2fnet.manifest import Manifest
+def _sums(cut: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """How much of each kind was cut, or lacked, in all utterances together."""
+    kinds = sorted({kind for of_one in cut.values() for kind in of_one})
+    return {kind: sum(of_one.get(kind, 0) for of_one in cut.values()) for kind in kinds}
 
-    settings = read_settings(keys, f"m2fnet extractor {task}")
-    manifest = Manifest.load(settings.manifest)
-    loading = Loading()
-    if task == "fit":
-        run = fitted.fit_once(settings, manifest, loading)
-    elif fitted.is_fit_of(settings.run, settings, manifest):
-        run = fitted.load(settings.run)
-    else:
-        raise UsageError(
-            f"{settings.run} holds no fit of these settings on this manifest; run `m2fnet extractor fit` with the "
-            "same configuration first."
+
+def _table(scores: Mapping[str, Mapping[str, float]]) -> str:
+    kinds = list(next(iter(scores.values())))
+    lines = [f"{'weighted F1':<14}" + "".join(f"{_NAMES[kind]:>14}" for kind in kinds)]
+    for split, row in scores.items():
+        lines.append(f"{split:<14}" + "".join(f"{100 * row[kind]:>14.2f}" for kind in kinds))
+    return "\n".join(lines)
+
+
+def _predictions(data: ExtractorData, split: Split, judged: Embedded) -> list[ScoredPrediction]:
+    classes, placed = data.manifest.label_set.classes, data.placed(split)
+    return [
+        ScoredPrediction(
+            placed[row].utterance.id,
+            placed[row].dialogue.id,
+            placed[row].utterance.label,
+            classes[max(range(len(classes)), key=values.__getitem__)],
+            dict(zip(classes, values, strict=True)),
         )
-    print(f"kept in {settings.run}")
-    if task == "fit" and manifest.label_set.kind != "single":
-        return  # fitting needs no labels, the probe one per utterance
-    split = _SPLITS[task]
-    scores = fitted.judge(settings.run, run, manifest, split, loading)
-    print(f"{split} ({scores['n']} utterances)   weighted F1")
-    print(f"  linear probe       {100 * scores['weighted_f1']:6.2f}")
-    print(f"  majority class     {100 * scores['majority_weighted_f1']:6.2f}")
+        for row, values in zip(judged.row.tolist(), judged.logits.softmax(1).tolist(), strict=True)
+    ]

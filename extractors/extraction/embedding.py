@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing import active_children
-from typing import Any, ParamSpec, TypedDict, TypeVar
+from typing import ParamSpec, TypedDict, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from m2fnet.errors import MediaError, RunError
 from m2fnet.manifest import Manifest
 from m2fnet.records import Split
 from m2fnet.store import Missing
+from m2fnet.store.layout import Outcome
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,7 +30,7 @@ class Loading:
 
     Attributes:
         batch_size: utterances per forward pass.
-        workers: processes that read media; 0 reads in the process itself, None: one per core, for text none.
+        workers: processes that read media; 0 reads in the main process, None: one per core, for text none.
         device: where the forward pass runs.
     """
 
@@ -45,7 +46,7 @@ class Loading:
 
 
 def names_dead_workers(function: Callable[P, R]) -> Callable[P, R]:
-    """A ``function`` that raises `RunError` when a worker process dies.
+    """``function``, which now raises `RunError` when a worker process dies.
 
     Torch reports the death by a signal, wherever the main process happens to be, so a whole piece of work is wrapped.
     """
@@ -61,14 +62,24 @@ def names_dead_workers(function: Callable[P, R]) -> Callable[P, R]:
         # raised out here so that no traceback keeps the loader alive: it would report the death again and again
         raise RunError(
             f"A worker process died ({death}); it may have run out of memory. Try again with fewer "
-            "workers (--workers 0 reads in the process itself)."
+            "workers (--workers 0 reads in the main process)."
         )
 
     return wrapper
 
 
 def place_utterances(manifest: Manifest, split: Split | None = None) -> list[PlacedUtterance]:
-    """Every utterance of ``split`` (of all splits when None) in its place, dialogue by dialogue."""
+    """Every utterance of ``split`` (of all splits when None) in its place, dialogue by dialogue.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from m2fnet.manifest import Manifest
+        >>> from m2fnet.records import LabelSet, Utterance
+        >>> said = [Utterance(f"a{n}", "toy", "train", "a", n, "Ann", text) for n, text in enumerate(["Hi!", "Bye!"])]
+        >>> manifest = Manifest("toy", LabelSet("toy", ("joy", "sadness")), tuple(said), Path())
+        >>> [(placed.utterance.text, placed.position) for placed in place_utterances(manifest, "train")]
+        [('Hi!', 0), ('Bye!', 1)]
+    """
     return [
         PlacedUtterance(manifest, dialogue, position)
         for dialogue in manifest.dialogues(split)
@@ -79,20 +90,51 @@ def place_utterances(manifest: Manifest, split: Split | None = None) -> list[Pla
 def embed(
     extractor: Extractor, wanted: Sequence[PlacedUtterance], loading: Loading
 ) -> list[tuple[PlacedUtterance, Tensor | Missing]]:
-    """Each turn with its embedding, (D,) or (T, D), on the CPU, or with why it has none; in the given order."""
+    """Each utterance with its embedding, (D,) or (T, D), on the CPU, or with why it has none; in the given order.
+
+    Args:
+        extractor: trained or fitted; it is put into evaluation mode and on the device.
+        wanted: the utterances, see `place_utterances`.
+        loading: batch size, worker processes and device.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from extractors.text.lsa import LSA
+        >>> from m2fnet.manifest import Manifest
+        >>> from m2fnet.records import LabelSet, Utterance
+        >>> texts = ["so happy", "so sad", "happy", None]
+        >>> said = [Utterance(f"a{n}", "toy", "train", "a", n, "Ann", text) for n, text in enumerate(texts)]
+        >>> manifest = Manifest("toy", LabelSet("toy", ("joy", "sadness")), tuple(said), Path())
+        >>> lsa = LSA(width=2, min_df=1)
+        >>> lsa.fit([{"text": text} for text in texts if text])
+        >>> found = embed(lsa, place_utterances(manifest), Loading(batch_size=2))
+        >>> [(placed.utterance.id, tuple(v.shape)) for placed, v in found[:3]]
+        [('a0', (2,)), ('a1', (2,)), ('a2', (2,))]
+        >>> found[3][1]
+        Missing(stage='text', reason='there is no transcript')
+    """
+    outcomes = embed_outcomes(extractor, wanted, loading)
+    return [(placed, outcome.result) for placed, outcome in zip(wanted, outcomes, strict=True)]
+
+
+def embed_outcomes(extractor: Extractor, wanted: Sequence[PlacedUtterance], loading: Loading) -> list[Outcome]:
+    """The same as records that also say what was cut from each utterance."""
     extractor.eval().to(loading.device)
     batches = plan(extractor, wanted, loading.batch_size)
-    found: dict[int, Tensor | Missing] = {}
+    found: dict[int, Outcome] = {}
     for batch in Reading(extractor, wanted, batches, loading.workers_for(extractor)):
         embeddings = _forward(extractor, batch["inputs"], loading.device) if batch["inputs"] is not None else []
-        found |= zip(batch["places"], results(batch, embeddings), strict=True)
-    return [(placed, found[place]) for place, placed in enumerate(wanted)]
+        for place, result, cut in zip(batch["places"], results(batch, embeddings), batch["cut"], strict=True):
+            found[place] = Outcome(wanted[place].utterance.id, result, cut)
+    return [found[place] for place in range(len(wanted))]
 
 
 def read(extractor: Extractor, wanted: Sequence[PlacedUtterance], loading: Loading) -> list[Sample | Missing]:
-    """The sample of each turn, or why it has none, in the given order."""
+    """The sample of each utterance, or why it has none, in the given order."""
     workers = loading.workers_for(extractor)
-    batches = DataLoader(Outcomes(extractor, wanted), loading.batch_size, num_workers=workers, collate_fn=list)
+    batches: Iterable[list[Sample | Missing]] = DataLoader(
+        Outcomes(extractor, wanted), loading.batch_size, num_workers=workers, collate_fn=list
+    )
     return [_owned(outcome) for batch in _read_by(batches) for outcome in batch]
 
 
@@ -105,7 +147,7 @@ def embed_samples(extractor: Extractor, samples: Sequence[Sample], loading: Load
 
 
 class Outcomes(Dataset[Sample | Missing]):
-    """What preprocessing makes of each turn."""
+    """What preprocessing makes of each utterance."""
 
     def __init__(self, extractor: Extractor, wanted: Sequence[PlacedUtterance]) -> None:
         self.extractor, self.wanted = extractor, wanted
@@ -129,9 +171,9 @@ class EmbeddingBatch(TypedDict):
 
     Attributes:
         inputs: what the extractor's ``collate`` made of those that can be read; None if none can be read.
-        places: which of the wanted turns they are.
+        places: which of the wanted utterances they are.
         missing: for each why it cannot be read, as stage and reason, or None.
-        cut: for each what the extractor left out, such as ``{"cut_tokens": 3}``.
+        cut: for each what the extractor cut from it, such as ``{"cut_tokens": 3}``.
     """
 
     inputs: Sample | None
@@ -156,8 +198,8 @@ class Reading:
 
     Args:
         extractor: reads them.
-        wanted: turns.
-        plan: for each batch the places of its turns in ``wanted``.
+        wanted: the utterances.
+        plan: for each batch the places of its utterances in ``wanted``.
         workers: processes; 0 reads in this one.
     """
 
@@ -170,12 +212,12 @@ class Reading:
         return len(self._batches)
 
     def __iter__(self) -> Iterator[EmbeddingBatch]:
-        batches = DataLoader(
+        batches: Iterable[EmbeddingBatch] = DataLoader(
             self._batches,
             batch_size=None,
             num_workers=self._workers,
             collate_fn=_as_it_is,
-            generator=torch.Generator(),  # of its own: otherwise each pass would draw from the process's random numbers
+            generator=torch.Generator(),  # without one each pass would draw from the process's random numbers
         )
         yield from _read_by(batches)
 
@@ -202,9 +244,9 @@ class _Batches(Dataset[EmbeddingBatch]):
 
 
 def plan(extractor: Extractor, wanted: Sequence[PlacedUtterance], batch_size: int) -> list[list[int]]:
-    """The places of all turns in batches of like size: padding to the longest costs little.
+    """The places of all utterances in batches of similar size, so that padding to the longest costs little.
 
-    The largest come first: if they need too much memory, that shows at once.
+    The largest come first: if they need too much memory, that shows immediately.
     """
     sizes = [extractor.size(placed) for placed in wanted]
     order = sorted(range(len(wanted)), key=lambda place: -sizes[place])
@@ -212,29 +254,29 @@ def plan(extractor: Extractor, wanted: Sequence[PlacedUtterance], batch_size: in
 
 
 def cuts(sample: Sample) -> dict[str, int]:
-    """What an extractor says it left out of a sample, or what lacked: whole numbers named ``cut_...``, ``without_...``.
+    """What an extractor cut from a sample, or did not find in it: whole numbers named ``cut_...``, ``without_...``.
 
-    >>> cuts({"cut_turns": 2, "cut_tokens": 0, "tokens": [1, 2]})
-    {'cut_turns': 2}
+    >>> cuts({"cut_utterances": 2, "cut_tokens": 0, "tokens": [1, 2]})
+    {'cut_utterances': 2}
     """
     return {name: v for name, v in sample.items() if name.startswith(("cut_", "without_")) and isinstance(v, int) and v}
 
 
 def as_words(cut: Mapping[str, int]) -> str:
-    """What `cuts` counted, summed up, as it is told.
+    """What `cuts` counted, in words.
 
-    >>> as_words({"cut_turns": 2, "without_face": 1})
-    '2 cut turns, 1 without face'
+    >>> as_words({"cut_utterances": 2, "without_face": 1})
+    '2 cut utterances, 1 without face'
     """
     return ", ".join(f"{amount} {kind.replace('_', ' ')}" for kind, amount in cut.items())
 
 
-def _as_it_is(batch: Any) -> Any:  # noqa: ANN401
+def _as_it_is(batch: R) -> R:
     return batch
 
 
-def _read_by(batches: DataLoader[Any]) -> Iterator[Any]:
-    """What worker processes read, or the report that one of them died."""
+def _read_by(batches: Iterable[R]) -> Iterator[R]:
+    """What worker processes read; `names_dead_workers` understands the error if one of them dies."""
     others = set(active_children())
     found = iter(batches)
     workers = set(active_children()) - others

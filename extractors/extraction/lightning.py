@@ -1,4 +1,4 @@
-"""Embedding by Lightning's predict loop: one process or many, each keeping what it has finished."""
+"""Embedding by Lightning's predict loop, in one process or many; each writes down what it has finished."""
 
 import signal
 import threading
@@ -27,11 +27,11 @@ class EmbeddingTask(pl.LightningModule):
 
     Args:
         extractor: trained or fitted.
-        wanted: turns.
+        wanted: the utterances.
         loading: worker processes.
 
     Attributes:
-        left: the batches to embed, as places in ``wanted``; the first process tells the others.
+        left: the batches to embed, as places in ``wanted``; the first process sends them to the others.
         share: those of this process.
     """
 
@@ -56,7 +56,7 @@ class EmbeddingTask(pl.LightningModule):
 
 
 class KeepParts(pl.Callback):
-    """Writes what a process finishes into parts of its own, and what is left when it is stopped.
+    """Writes the utterances that this process finishes into parts of the store, also when it is stopped.
 
     Args:
         store: folder of the store.
@@ -115,8 +115,8 @@ def trainer_for(
         accelerator: ``cpu``, ``gpu``, ``auto`` ...
         devices: processes per node, one device each: a number, ``auto``, or for GPUs their numbers, such as ``0,2``.
         nodes: machines; more than one under torchrun or SLURM.
-        precision: of the network's arithmetic. In a mixed one an embedding also depends, in its last digits, on what
-            stands beside it in the batch.
+        precision: of the network's arithmetic. In a mixed one the last digits of an embedding also depend on the
+            other utterances in the batch.
 
     Raises:
         UsageError: if Lightning does not accept that.

@@ -14,7 +14,7 @@ _LINE = "{desc}: {n_fmt} of {total_fmt} utterances, {rate_fmt}, {remaining} left
 
 
 class Progress(pl.Callback):
-    """Tells on standard error how fast the first process is, how much is missing, and how long it will take.
+    """Shows on standard error how fast the first process is, how much is missing, and how long it will take.
 
     Args:
         line_every: seconds between two lines where there is no terminal for a bar.
@@ -31,7 +31,7 @@ class Progress(pl.Callback):
         self._total = sum(map(len, pl_module.share))
         self._done, self._missing = 0, 0
         self._seconds: float | None = 0.0  # of the media, None if the manifest does not know
-        self._started = self._told = time.monotonic()
+        self._started = self._written = time.monotonic()
         self._bar = tqdm(
             total=self._total,
             desc=self._name,
@@ -49,7 +49,7 @@ class Progress(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Count a batch, and tell if it is time."""
+        """Count a batch, and write a line if one is due."""
         self._done += len(outputs)
         self._missing += sum(isinstance(outcome.result, Missing) for outcome in outputs)
         for place in batch["places"]:
@@ -57,17 +57,17 @@ class Progress(pl.Callback):
             self._seconds = None if self._seconds is None or length is None else self._seconds + length
         self._bar.set_postfix_str(self._note(), refresh=False)
         self._bar.update(len(outputs))
-        is_due = time.monotonic() - self._told >= self.line_every
+        is_due = time.monotonic() - self._written >= self.line_every
         if is_due and trainer.is_global_zero and self._bar.disable:
-            self._told = time.monotonic()
+            self._written = time.monotonic()
             tqdm.write(self._line(), file=sys.stderr)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Leave the bar as it is."""
+        """Close the bar."""
         self._bar.close()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Leave the bar as it is, so that what is said next has a line of its own."""
+        """Close the bar, so that the next message starts on a new line."""
         if hasattr(self, "_bar"):
             self._bar.close()
 

@@ -1,4 +1,4 @@
-"""Raw features on their main directions: what the closed-form audio and visual extractors learn."""
+"""Raw features projected on their principal components, which the closed-form audio and visual extractors learn."""
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,12 @@ class Projection(nn.Module):
     Args:
         width: number of components D; smaller where the training split has fewer features or samples.
         scaling: how the projected features are scaled.
+
+    Example:
+        >>> projection = Projection(width=1)
+        >>> projection.fit(torch.tensor([[0.0, 0.0], [1.0, 2.0], [2.0, 4.0]]))
+        >>> projection(torch.tensor([[1.0, 2.0]])).abs() < 1e-6
+        tensor([[True]])
     """
 
     components: Tensor

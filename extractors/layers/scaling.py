@@ -16,6 +16,10 @@ class Scaler(nn.Module):
     Args:
         scaling: ``"variance"``: every dimension has mean 0 and variance 1 on the training split, the scale a network
             learns from best; ``"length"``: every embedding has Euclidean length 1; ``"none"``: as they are.
+
+    Example:
+        >>> Scaler("length")(torch.tensor([[3.0, 4.0]]))
+        tensor([[0.6000, 0.8000]])
     """
 
     mean: Tensor

@@ -35,10 +35,16 @@ class LSA(FittedExtractor):
         width: length D of the embeddings; smaller where the training split offers fewer dimensions.
         words: shortest and longest word n-gram, or None for no words.
         characters: the same for character n-grams inside words, or None.
-        min_df: n-grams in fewer training utterances than this are left out.
+        min_df: n-grams in fewer training utterances than this are dropped.
         sublinear: count an n-gram that occurs n times as 1 + log n.
         scaling: how the embeddings are scaled; ``"variance"`` lifts the last, noisy directions to the height of the
             first and suits only corpora of many thousands of utterances.
+
+    Example:
+        >>> lsa = LSA(width=2, min_df=1)
+        >>> lsa.fit([{"text": text} for text in ("so happy", "so sad", "happy")])
+        >>> lsa(lsa.collate([{"text": "happy"}])).shape
+        torch.Size([1, 2])
     """
 
     modality: ClassVar[Modality] = "text"
@@ -66,7 +72,9 @@ class LSA(FittedExtractor):
         if characters is not None:
             self.vectorizers["characters"] = TfidfVectorizer(analyzer="char_wb", ngram_range=characters, **shared)
         if not self.vectorizers:
-            raise ValueError("Expected words or characters or both, but got None for both: no n-gram is left to count.")
+            raise ValueError(
+                "Expected words or characters or both, but got None for both: there is no n-gram to count."
+            )
         self._width = width
         self.scaler = Scaler(scaling)
         self.register_buffer("components", UninitializedBuffer())
@@ -125,7 +133,7 @@ class LSA(FittedExtractor):
         write_json(folder / VOCABULARY, content)
 
     def load(self, folder: Path) -> None:
-        """Take over what `save` wrote into ``folder``.
+        """Load what `save` wrote into ``folder``.
 
         Raises:
             RunError: if a file is absent, damaged, or does not fit the other or the settings.

@@ -7,7 +7,7 @@ The input is that of EmoBERTa, Kim & Vossen, arXiv:2108.12009, and tae898/erc ut
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -27,20 +27,20 @@ class TextEncoder(Extractor):
     """Embeddings of utterances in their dialogue from any encoder of text that Hugging Face's ``AutoModel`` can load.
 
     The input is ``PAST </s></s> CURRENT </s></s> FUTURE``, with whatever the encoder's own tokenizer puts around and
-    between two texts. The current turn comes first into the token budget: its text, then its speaker. The turns around
-    it are added one past, one future, one past ..., each whole or not at all; the first that does not fit closes its
-    side. An encoder with segments (token types) is told which tokens are the current turn. What did not fit is counted
-    in every sample: ``cut_turns`` of the context, ``cut_tokens`` of the current turn.
+    between two texts. The current utterance comes first into the token budget: its text, then its speaker. The
+    utterances around it are added one past, one future, one past ..., each whole or not at all; the first that does not
+    fit closes its side. An encoder with segments (token types) is given which tokens are the current utterance. What
+    did not fit is counted in every sample: ``cut_utterances`` of the context, ``cut_tokens`` of the current one.
 
     Args:
         model: name on the Hugging Face hub, or folder, of the encoder and its tokenizer.
         pretrained: take its weights; otherwise only the architecture and the tokenizer.
-        past: number of turns before the current one; None for all.
-        future: number of turns after it; None for all, 0 for an extractor that never waits.
+        past: number of utterances before the current one; None for all.
+        future: number of utterances after it; None for all, 0 for an extractor that never waits.
         budget: most tokens of an input.
-        speakers: put the speaker's name in capitals before every turn, as in ``JOEY: How are you?``
+        speakers: put the speaker's name in capitals before every utterance, as in ``JOEY: How are you?``
         names: what to call speakers that the corpus has only codes for, such as ``Ses01_F``; the others keep theirs.
-        pooling: what the embedding is: the last layer at the ``first`` token, or its ``mean`` over the current turn.
+        pooling: the embedding is the last layer at the ``first`` token, or its ``mean`` over the current utterance.
         gradient_checkpointing: compute activations twice instead of keeping them; less memory, slower.
 
     Raises:
@@ -86,7 +86,7 @@ class TextEncoder(Extractor):
         return int(self.encoder.config.hidden_size)
 
     def preprocess(self, placed: PlacedUtterance) -> Sample:
-        """Token ids (T,) of the utterance in its context, where the current turn lies in them, and what was cut.
+        """Token ids (T,) of the utterance in its context, the place of the current one in them, and what was cut.
 
         Raises:
             MediaError: if the utterance has no text, or none that the tokenizer knows anything of.
@@ -100,12 +100,12 @@ class TextEncoder(Extractor):
             "tokens": torch.tensor([*head, *current, *tail]),
             "start": len(head),
             "end": len(head) + len(current),
-            "cut_turns": len(before) + len(after) - len(past) - len(future),
+            "cut_utterances": len(before) + len(after) - len(past) - len(future),
             "cut_tokens": cut_tokens,
         }
 
     def size(self, placed: PlacedUtterance) -> int:
-        """Characters of the utterance and of the turns around it, of which many may not fit into the budget."""
+        """Characters of the utterance and of those around it, of which many may not fit into the budget."""
         before, after = _around(placed, self.past, self.future)
         return sum(len(u.text or "") for u in (placed.utterance, *before, *after))
 
@@ -123,7 +123,7 @@ class TextEncoder(Extractor):
             "tokens": pad_sequence(tokens, batch_first=True, padding_value=float(self.tokenizer.pad_token_id)),
             "mask": place < lengths,
             "current": (place >= bounds[:, :1]) & (place < bounds[:, 1:]),
-            **{name: torch.tensor([s[name] for s in samples]) for name in ("cut_turns", "cut_tokens")},
+            **{name: torch.tensor([s[name] for s in samples]) for name in ("cut_utterances", "cut_tokens")},
         }
 
     def forward(self, batch: Sample) -> Tensor:
@@ -142,12 +142,12 @@ class TextEncoder(Extractor):
         write_files(folder / KEPT, self.encoder.config, self.tokenizer)
 
     @classmethod
-    def asset_settings(cls, folder: Path) -> dict[str, Any]:
+    def asset_settings(cls, folder: Path) -> dict[str, object]:
         """Settings for the same network without pretrained weights from what `save_assets` wrote."""
         return {"model": str(folder / KEPT), "pretrained": False}
 
     def _current(self, utterance: Utterance) -> tuple[list[int], int]:
-        """Tokens of the current turn that fit, and the number of those that do not: first the name goes, then text."""
+        """Tokens of the current utterance that fit, and the number of the others: first the name goes, then text."""
         name, text = self._name_and_text(utterance, "")
         if not text:
             raise MediaError("text", "the transcript holds no character that the tokenizer knows")
@@ -156,7 +156,7 @@ class TextEncoder(Extractor):
         return kept, len(name) + len(text) - len(kept)
 
     def _tokens_of(self, utterances: Iterable[Utterance]) -> Iterator[list[int]]:
-        """Tokens of each turn, made only when asked for: a dialogue may be longer than anything that fits."""
+        """Tokens of each utterance, made only when asked for: a dialogue may be longer than anything that fits."""
         for utterance in utterances:
             name, text = self._name_and_text(utterance, " ")
             yield name + text
@@ -177,9 +177,13 @@ class TextEncoder(Extractor):
 
 
 def fill(past: Iterable[list[int]], future: Iterable[list[int]], room: int) -> tuple[list[list[int]], list[list[int]]]:
-    """The turns of either side, nearest first, that fit into ``room`` tokens when added one past, one future, ...
+    """The utterances of either side, nearest first, that fit into ``room`` tokens, added one past, one future, ...
 
-    The first turn that does not fit closes its side; the other side goes on.
+    The first that does not fit closes its side; the other side continues.
+
+    Example:
+        >>> fill(past=[[1], [2, 3], [4]], future=[[5, 6], [7]], room=4)
+        ([[1]], [[5, 6], [7]])
     """
     taken: tuple[list[list[int]], list[list[int]]] = ([], [])
     sides = [(iter(past), taken[0]), (iter(future), taken[1])]
@@ -203,7 +207,7 @@ def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
 
 
 def _around(placed: PlacedUtterance, past: int | None, future: int | None) -> tuple[list[Utterance], list[Utterance]]:
-    """Up to ``past`` turns with text before the current one and ``future`` after it, nearest first."""
+    """Up to ``past`` utterances with text before the current one and ``future`` after it, nearest first."""
     before = placed.dialogue.utterances[: placed.position][::-1]
     after = placed.dialogue.utterances[placed.position + 1 :]
     return [u for u in before[:past] if has_text(u)], [u for u in after[:future] if has_text(u)]

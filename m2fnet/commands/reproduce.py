@@ -43,17 +43,18 @@ def main(argv: list[str]) -> None:
     into: Path = arguments.into or run.parent / f"reproduced-{run.resolve().name}"
     if into.resolve() == run.resolve():
         raise UsageError(f"{into} is the run itself; name another folder with --into.")
-    if (run / FIT).is_file():
-        found = _train_again(run, into)
-    elif _is_fitted(run):
-        found = _fit_again(run, into)
-    else:
+    if not (run / FIT).is_file():
+        if (run / "report.json").is_file() and "extractor" in read_json(run / "report.json", RunError, "Fit it again."):
+            raise UsageError(
+                f"{run} was fitted by an older version of m2fnet and cannot be repeated as it is; fit its extractor "
+                "again with `m2fnet extractor fit --config conf/extractors/...`, then reproduce that run."
+            )
         raise UsageError(f"{run} holds no finished training; name the folder of a run that `fit` has finished.")
-    _tell(found, run, into)
+    _tell(_train_again(run, into), run, into)
 
 
 def _train_again(run: Path, into: Path) -> "list[Comparison]":
-    """Repeat a training by Lightning."""
+    """Repeat a training, or a fit in one pass."""
     from m2fnet.runs.comparison import REPORT, compare_runs
     from m2fnet.runs.provenance import Provenance  # torch takes seconds, which `m2fnet reproduce --help` does not need
 
@@ -67,31 +68,6 @@ def _train_again(run: Path, into: Path) -> "list[Comparison]":
     changed = before.environment.differences(Provenance.read(into).environment)
     print("\n" + "\n".join(["Other than when the run was made:", *changed] if changed else ["Environment: the same"]))
     return compare_runs(run, into)
-
-
-def _fit_again(run: Path, into: Path) -> "list[Comparison]":
-    """Repeat a fit in closed form, which is scored on dev immediately, and its test if it was tested."""
-    import yaml
-
-    from m2fnet.manifest import Manifest
-    from m2fnet.runs.comparison import REPORT, compare_fits
-
-    before = read_json(run / REPORT, RunError, "Fit it again.")
-    folder = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))["manifest"]
-    now, then = Manifest.load(Path(folder)).sha256, str(before["extractor"].get("fitted_on"))
-    if now != then:
-        raise RunError(f"{folder} has SHA-256 {now[:12]}…, but the extractor was fitted on {then[:12]}…")
-    (into / REPORT).unlink(missing_ok=True)  # a fit that is there would be taken for this one
-    _command("extractor", "fit", "--config", str(run / CONFIG), "--run", str(into))
-    if "test" in before:
-        _command("extractor", "test", "--config", str(into / CONFIG))
-    return compare_fits(run, into)
-
-
-def _is_fitted(run: Path) -> bool:
-    """Whether the run is of an extractor that is fitted in closed form."""
-    path = run / "report.json"
-    return path.is_file() and isinstance(read_json(path, RunError, "Fit it again.").get("extractor"), dict)
 
 
 def _tell(found: "Sequence[Comparison]", run: Path, into: Path) -> None:

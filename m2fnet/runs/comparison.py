@@ -15,7 +15,8 @@ from m2fnet.runs.folder import FIT
 
 REPORT = "report.json"
 _ADVICE = "Train the run again."
-_OF_A_FIT = ("select", "epoch", "epochs")
+_OF_A_FIT = ("select", "epoch", "epochs", "utterances")
+_FITTED = "weights_sha256"  # in `fit.json` of an extractor that was fitted in one pass, which has no checkpoint
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,13 @@ def compare_runs(before: Path, after: Path) -> list[Comparison]:
         RunError: if a file of either is missing or damaged.
     """
     fits = [read_json(run / FIT, RunError, _ADVICE) for run in (before, after)]
-    weights = [_kept_weights(run, fit) for run, fit in zip((before, after), fits, strict=True)]
-    found = [
-        compare_weights(*weights),
-        compare_values("training", *map(_of_a_fit, fits)),
-    ]
+    if _FITTED in fits[0]:
+        hashes = dict.fromkeys(str(fit.get(_FITTED)) for fit in fits)
+        detail = f"SHA-256 of all fitted files: {' and '.join(f'{one[:12]}…' for one in hashes)}"
+        weights = Comparison("weights", len(hashes) == 1, detail)
+    else:
+        weights = compare_weights(*(_kept_weights(run, fit) for run, fit in zip((before, after), fits, strict=True)))
+    found = [weights, compare_values("training", *map(_of_a_fit, fits))]
     return [*found, compare_reports(before, after)] if (before / REPORT).exists() else found
 
 
@@ -73,19 +76,6 @@ def compare_weights(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -
         f"{len(differ)} of {len(before)} tensors differ, the first is {differ[0]}; the largest difference is "
         f"{sizes[largest]:.3g} in {largest}",
     )
-
-
-def compare_fits(before: Path, after: Path) -> list[Comparison]:
-    """The files that two fits in closed form wrote, and the scores of the splits that the first was judged on.
-
-    Raises:
-        RunError: if a report is missing or damaged.
-    """
-    reports = [read_json(run / REPORT, RunError, _ADVICE) for run in (before, after)]
-    hashes = dict.fromkeys(str(report["extractor"]["weights_sha256"]) for report in reports)
-    named = " and ".join(f"{one[:12]}…" for one in hashes)
-    files = Comparison("weights", len(hashes) == 1, f"SHA-256 of all fitted files: {named}")
-    return [files, compare_reports(before, after)] if scores_of(reports[0]) else [files]
 
 
 def compare_reports(before: Path, after: Path) -> Comparison:

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from m2fnet.errors import RunError, UsageError
+from m2fnet.runs.renamed import with_current_names
 
 CONFIG = "config.yaml"
 FIT = "fit.json"
@@ -98,7 +99,7 @@ def trained_settings(run: Path) -> dict[str, Any] | None:
         raise RunError(f"Cannot read {path}: {' '.join(str(problem).split())}. {_OTHER_FOLDER}") from problem
     if not isinstance(settings, dict):
         raise RunError(f"{path} holds {type(settings).__name__}, expected the settings of a run. {_OTHER_FOLDER}")
-    return settings
+    return with_current_names(settings)
 
 
 def refuse_other_settings(run: Path, trained: Mapping[str, Any], now: Mapping[str, Any], only: str = "") -> None:

@@ -68,7 +68,7 @@ def _trainer(stage: str) -> Callable[[Sequence[str]], Path]:
     if stage == "dialog":
         from dialog.cli import train
     else:
-        from extractors.commands.train import train
+        from extractors.commands.extractor import train
     return train
 
 
@@ -76,12 +76,10 @@ def stage_of(config: str) -> str:
     """Whether the file configures a dialogue network, which reads stores, or an extractor's.
 
     Raises:
-        UsageError: if it is of an extractor that needs no training, or cannot be read.
+        UsageError: if it cannot be read.
     """
     path = Path(resolve_config_arguments(["--config", config])[1])
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if "extractor" in content:
-        raise UsageError(f"{path} is of an extractor that is fitted in one pass; run `m2fnet extractor fit` with it.")
     data = content.get("data")
     if isinstance(data, str):
         data = yaml.safe_load((path.parent / data).read_text(encoding="utf-8"))

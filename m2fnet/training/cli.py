@@ -31,10 +31,10 @@ from m2fnet.training.callbacks import (
     checkpoint_callbacks,
     print_rank_zero,
 )
-from m2fnet.training.fitting import Fitting
+from m2fnet.training.fitting import facts_of_training, fit_in_folder
 from m2fnet.training.lightning_output import keep_lightning_to_the_point
 from m2fnet.training.loggers import run_loggers
-from m2fnet.training.settings import RunSettings, add_run_options
+from m2fnet.training.settings import PARSER_MODE, RunSettings, add_run_options, read_renamed_settings
 
 _COMMANDS = {
     "fit": "Train on the training split; dev chooses the weights that are kept. The same command resumes.",
@@ -70,6 +70,7 @@ class RunCLI(LightningCLI):
 
     def __init__(self, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]) -> None:
         keep_lightning_to_the_point()
+        read_renamed_settings()
         self.typed = shlex.join([*self.prog.split(), *argv])
         super().__init__(
             task,
@@ -82,9 +83,10 @@ class RunCLI(LightningCLI):
             trainer_defaults={"use_distributed_sampler": False},  # the data modules share out whole batches themselves
             parser_kwargs={
                 "exit_on_error": False,
+                "parser_mode": PARSER_MODE,
                 "prog": self.prog,
                 "description": self.__doc__,
-                **{name: {"description": text} for name, text in _COMMANDS.items()},
+                **{name: {"description": text} for name, text in _COMMANDS.items() if name in self.subcommands()},
             },
         )
 
@@ -180,10 +182,22 @@ class RunCLI(LightningCLI):
             raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
 
     def fit(self, model: pl.LightningModule, datamodule: pl.LightningDataModule) -> None:
-        """Train, resume, or say that there is nothing to do."""
-        fitting = Fitting(self.run, self.trainer, self.checkpoint, self.timer, self.monitor)
+        """Train, resume, or print that there is nothing to do."""
+
+        def train(checkpoint: Path | None) -> dict[str, object]:
+            return self.train(model, datamodule, checkpoint)
+
         overwrite: bool = self.config[self.subcommand].overwrite
-        fitting.fit(model, datamodule, self.settings.values, self.provenance, overwrite=overwrite)
+        fit_in_folder(self.run, self.trainer, train, self.settings.values, self.provenance, overwrite=overwrite)
+
+    def train(
+        self, model: pl.LightningModule, datamodule: pl.LightningDataModule, checkpoint: Path | None
+    ) -> dict[str, object]:
+        """Train from ``checkpoint`` if a run resumes; return what ``fit.json`` shall hold."""
+        ckpt_path = None if checkpoint is None else str(checkpoint)
+        self.trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
+        select: str = self.config[self.subcommand].select
+        return facts_of_training(self.trainer, self.checkpoint, self.timer, self.monitor, select)
 
     def validate(self, **kwargs: Any) -> None:  # noqa: ANN401 - model and data, as Lightning hands them on
         """Score the selected weights on dev."""

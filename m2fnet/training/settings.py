@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace, get_loader, set_loader
 
 from m2fnet.runs.folder import (
     CONFIG,
@@ -16,6 +16,19 @@ from m2fnet.runs.folder import (
     settings_of_a_run,
     trained_settings,
 )
+from m2fnet.runs.renamed import with_current_names
+
+PARSER_MODE = "settings"  # YAML in which renamed settings have their present names
+
+
+def read_renamed_settings() -> None:
+    """Let parsers of `PARSER_MODE` read the settings of older runs."""
+
+    def load(text: str) -> object:
+        content = get_loader("yaml")(text)
+        return with_current_names(content) if isinstance(content, dict) else content
+
+    set_loader(PARSER_MODE, load, (yaml.YAMLError,))
 
 
 def add_run_options(parser: ArgumentParser) -> None:

@@ -13,10 +13,9 @@ import pytest
 import yaml
 
 from dialog import cli as dialog_cli
-from extractors.commands import train as extractor_train
+from extractors.commands import extractor as extractor_command
 from m2fnet import cli
 from m2fnet.commands import sweep as sweep_command
-from m2fnet.config import find_config
 from m2fnet.errors import UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.runs.folder import settings_of_a_run
@@ -32,7 +31,7 @@ RECORDER = r"""
 m2fnet() { printf '%s\0' "$@" >> "$LOG"; printf '\n\0' >> "$LOG"; }
 make() { :; }
 """
-LATER = {"dialog": dialog_cli.train, "extractor": extractor_train.train}
+LATER = {"dialog": dialog_cli.train, "extractor": extractor_command.train}
 
 
 class AcceptedError(Exception):
@@ -78,16 +77,14 @@ def accept(tmp_path, monkeypatch, capsys):
             raise AcceptedError  # `m2fnet extractor` leaves its keys to another parser
         return found
 
-    def fit(settings, *_, **__):
-        settings.run.mkdir(parents=True, exist_ok=True)
-        (settings.run / "config.yaml").write_text(yaml.safe_dump(settings.as_dict()), encoding="utf-8")
+    def fit(arguments):
+        extractor_command.train([*arguments, "--dry-run", "--quiet"])
         raise AcceptedError
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse)
     monkeypatch.setattr(Manifest, "load", lambda folder: folder)
-    monkeypatch.setattr("extractors.runs.closed_form.fit_once", fit)
-    monkeypatch.setattr("extractors.runs.closed_form.is_fit_of", accepted)
-    monkeypatch.setattr("extractors.runs.trained.is_trained", accepted)
+    monkeypatch.setattr(extractor_command, "fit_for_extraction", fit)
+    monkeypatch.setattr("extractors.runs.folder.load", accepted)
 
     planned = {}
 
@@ -98,7 +95,7 @@ def accept(tmp_path, monkeypatch, capsys):
             if run in planned:
                 call(planned.pop(run))
         stage, *rest = arguments
-        if stage in LATER and is_of_a_network(rest):
+        if stage in LATER:
             run = LATER[stage]([*rest, "--dry-run", "--quiet"])
             if rest[0] == "fit":
                 leave_settings(run, arguments)
@@ -123,12 +120,6 @@ def accept(tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(sweep_command, "run_all", train_all)
     return call
-
-
-def is_of_a_network(arguments):
-    """Whether the arguments name a configuration that is trained by Lightning."""
-    config = arguments[arguments.index("--config") + 1]
-    return "model" in yaml.safe_load(find_config(config).read_text(encoding="utf-8"))
 
 
 @pytest.mark.slow
@@ -157,7 +148,7 @@ def test_all_commands_of_a_loop_are_found(tmp_path):
         "prepare meld --root a --into b",
         "report",
         "report a --blot",
-        "extract --config conf/extractors/text_lsa.yaml --manifest a --out b --extractor.init_args.widht 3",
+        "extract --config conf/extractors/text_lsa.yaml --manifest a --out b --model.net.widht 3",
         "extract --config conf/extractors/no_such.yaml --manifest a --out b",
         "extractor fit --config conf/extractors/text_lsa.yaml --sede 1",
         "extractor fit --config conf/extractors/audio_mel.yaml --model.net.mells 1",

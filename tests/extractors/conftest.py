@@ -31,8 +31,8 @@ def changed(corpus, tmp_path):
 def config(corpus, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = {
-        "extractor": {"class_path": LSA, "init_args": {"width": 8}},
-        "manifest": str(corpus.root / "manifest"),
+        "data": {"manifest": str(corpus.root / "manifest")},
+        "model": {"net": {"class_path": LSA, "init_args": {"width": 8}}},
     }
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(content))
     return tmp_path / "tiny.yaml"

@@ -2,12 +2,14 @@
 
 import math
 from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import numpy as np
 
 from extractors.extraction.embedding import Loading, embed, place_utterances
-from extractors.runs.settings import Settings
+from extractors.runs import closed_form
+from extractors.runs.settings import build
 from m2fnet.records import Utterance
 
 WORDS = {"joy": "great, wonderful day!", "anger": "I hate this, go away!", "neutral": "the table is in the room"}
@@ -58,8 +60,16 @@ def tiny_utterances(root):
     return tuple(utterances)
 
 
-def settings_of(class_path, tmp_path, **more):
-    return Settings({"class_path": class_path, "init_args": SMALL[class_path] | more}, tmp_path, tmp_path / "run")
+def data_of(manifest, **loading):
+    """What `closed_form` asks of the data."""
+    return SimpleNamespace(manifest=manifest, loading=Loading(**{"workers": 0} | loading), missing={}, cut={})
+
+
+def fitted(class_path, manifest, run, **more):
+    """The extractor in its smallest form, fitted into the run folder."""
+    extractor = build(class_path, SMALL[class_path] | more)
+    closed_form.fit(extractor, data_of(manifest), run)
+    return extractor
 
 
 def embeddings(extractor, manifest, **loading):

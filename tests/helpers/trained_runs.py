@@ -57,8 +57,8 @@ def text_settings(root):
 def audio_settings(root):
     """An extractor that is fitted in closed form."""
     init_args = {"width": 6, "mels": 20}
-    extractor = {"class_path": "extractors.audio.mel_statistics.MelStatistics", "init_args": init_args}
-    return {"extractor": extractor, "manifest": str(root / "manifest")}
+    net = {"class_path": "extractors.audio.mel_statistics.MelStatistics", "init_args": init_args}
+    return {"data": {"manifest": str(root / "manifest")}, "model": {"net": net}}
 
 
 def dialog_settings(root):

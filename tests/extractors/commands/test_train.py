@@ -245,3 +245,14 @@ def test_extracting_with_the_configuration_of_a_network_says_to_train_it(extract
     manifest = str(corpus.root / "manifest")
     assert run(["extract", "--config", "toy.yaml", "--manifest", manifest, "--out", "s"]) == WRONG_USE
     assert "m2fnet extractor fit" in capsys.readouterr().err
+
+
+def test_a_run_with_a_renamed_setting_goes_on_under_its_name_of_today(extractor, corpus, tmp_path, capsys):
+    assert extractor("fit", "--model.as_printed", "[covariance]") == DONE
+    config = tmp_path / "run" / "config.yaml"
+    config.write_text(config.read_text().replace("as_printed:", "literal:"), encoding="utf-8")
+    assert "literal:" in config.read_text()
+    assert extractor("fit", "--model.as_printed", "[covariance]") == DONE
+    assert "is trained already" in capsys.readouterr().out
+    assert run(["extractor", "test", "--config", "run/config.yaml"]) == DONE, capsys.readouterr().err
+    assert run(["extract", "--ckpt", "run", "--manifest", str(corpus.root / "manifest"), "--out", "store"]) == DONE

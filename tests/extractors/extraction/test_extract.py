@@ -5,14 +5,13 @@ import os
 import signal
 
 import pytest
-from tiny_clips import MEL, settings_of
+from tiny_clips import MEL, fitted
 from toy_network import ToyNetwork
 
 from extractors.base import PlacedUtterance
 from extractors.extraction.embedding import Loading
-from extractors.extraction.extract import extract, is_store_of
+from extractors.extraction.extract import extract
 from extractors.extraction.lightning import trainer_for
-from extractors.runs import closed_form as fitted
 from extractors.text.lsa import LSA
 from m2fnet.cli import run
 from m2fnet.errors import RunError, StoreError
@@ -21,16 +20,18 @@ from m2fnet.store import Missing, Store
 
 def test_unreadable_utterances_are_missing_with_their_reason(corpus, changed, tmp_path):
     (corpus.root / "words.mp4").write_text("no film")
-    run_ = fitted.fit(settings_of(MEL, tmp_path), corpus, Loading(workers=0))
+    extractor, made_with = fitted(MEL, corpus, tmp_path / "run"), {"class_path": MEL}
     other = changed(lambda u: u.id == "dev0_0", audio="words.mp4")
     other = dataclasses.replace(
         other, utterances=tuple(dataclasses.replace(u, audio=None) if u.id == "dev0_1" else u for u in other.utterances)
     ).save(tmp_path / "changed")
-    store = extract(run_.extractor, run_.provenance, other, tmp_path / "store", loading=Loading(workers=2))
+    done = extract(extractor, made_with, other, tmp_path / "store", loading=Loading(workers=2))
+    store = done.store
+    assert (done.embedded, done.resumed, done.kept) == (len(corpus.utterances), 0, 0)
     assert set(store.missing) == {"dev0_0", "dev0_1"}
     assert store.missing["dev0_0"].stage == "open"
     assert store.missing["dev0_1"] == Missing("audio", "the manifest names no sound")
-    assert store.meta.extractor == run_.provenance
+    assert store.meta.extractor == made_with
     store.require(other)
 
 
@@ -69,7 +70,8 @@ def test_a_killed_worker_ends_the_extraction(corpus, tmp_path):
     extractor.fit([{"text": text} for text in ("one two three", "two three four")] * 3)
     with pytest.raises(RunError, match="worker process died"):
         extract(extractor, {}, corpus, tmp_path / "store", loading=Loading(batch_size=2, workers=1))
-    assert not is_store_of(tmp_path / "store", {}, corpus, "float32")
+    with pytest.raises(StoreError):
+        Store(tmp_path / "store")
 
 
 def test_extract_fits_once_and_writes_once(config, corpus, capsys):
@@ -79,16 +81,36 @@ def test_extract_fits_once_and_writes_once(config, corpus, capsys):
     assert len(Store("store")) == len(corpus.utterances)
     assert run(command) == 0
     assert "nothing to do" in capsys.readouterr().out
-    assert run(["extract", "--ckpt", "runs/tiny", *command[3:]]) == 0
+    assert run(["extract", "--ckpt", "runs/tiny/seed-0", *command[3:]]) == 0
     assert "nothing to do" in capsys.readouterr().out
-    assert run([*command, "--extractor.init_args.width", "4"]) == 2
-    assert "runs/tiny holds a fit of other settings" in capsys.readouterr().err
+    assert run([*command, "--model.net.width", "4", "--run", "runs/tiny/seed-0"]) == 2
+    assert "was trained with model.net.init_args.width = 8, but now it is 4" in capsys.readouterr().err
     assert run(command) == 0  # the fit that was there is still there
-    assert "nothing to do" in capsys.readouterr().out
-    assert run([*command, "--extractor.init_args.width", "4", "--run", "runs/other"]) == 1
+    assert "fitting" not in capsys.readouterr().out
+    assert run([*command, "--model.net.width", "4"]) == 1  # in a run folder that other settings name
     assert "already holds a store" in capsys.readouterr().err
-    assert run([*command, "--extractor.init_args.width", "4", "--overwrite"]) == 0
+    assert run([*command, "--model.net.width", "4", "--overwrite"]) == 0
+    assert "fitting" not in capsys.readouterr().out
     assert Store("store").meta.width == 4
+
+
+def test_overwriting_fits_again_what_was_fitted_on_other_data(config, changed, capsys):
+    command = ["extract", "--config", "tiny.yaml", "--manifest", "changed", "--out", "store"]
+    assert changed(lambda u: u.id == "train0_0", text="other words")
+    assert run(command) == 0
+    before = Store("store").meta.extractor
+    assert changed(lambda u: u.id == "train0_0", text="quite other words")
+    assert run(command) == 2
+    assert "was trained on other data" in capsys.readouterr().err
+    assert run([*command, "--overwrite"]) == 0
+    assert "fitting" in capsys.readouterr().out
+    assert Store("store").meta.extractor["fitted_on"] != before["fitted_on"]
+
+
+def test_a_network_is_not_trained_by_an_extraction(config, corpus, capsys):
+    command = ["extract", "--manifest", str(corpus.root / "manifest"), "--out", "store"]
+    assert run([*command, "--config", "conf/extractors/audio_mel.yaml"]) == 2
+    assert "has to be trained first: run `m2fnet extractor fit --config" in capsys.readouterr().err
 
 
 def test_max_failures_decides_the_exit_code(config, changed, capsys):
@@ -104,7 +126,7 @@ def test_max_failures_decides_the_exit_code(config, changed, capsys):
 def test_less_precision_is_nearly_the_same_and_written_down(corpus, tmp_path):
     net = ToyNetwork(width=4).eval()
     stores = {
-        name: extract(net, {}, corpus, tmp_path / name, trainer=trainer_for(precision=name))
+        name: extract(net, {}, corpus, tmp_path / name, trainer=trainer_for(precision=name)).store
         for name in ("32-true", "bf16-mixed")
     }
     ids = [u.id for u in corpus.utterances]

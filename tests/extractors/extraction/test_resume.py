@@ -62,7 +62,8 @@ def files(store):
 
 
 def quickly(extractor, manifest, out, **options):
-    return extract(extractor, MADE, manifest, out, loading=Loading(batch_size=4, workers=0), save_every=0, **options)
+    loading = Loading(batch_size=4, workers=0)
+    return extract(extractor, MADE, manifest, out, loading=loading, save_every=0, **options).store
 
 
 @pytest.fixture
@@ -95,8 +96,9 @@ def test_what_waits_to_be_written_is_written_when_a_run_is_stopped(corpus, tmp_p
     with pytest.raises(KeyboardInterrupt):
         extract(Watched(at="dev0_0", stop=ctrl_c), MADE, corpus, tmp_path / "s", loading=loading, save_every=1000)
     again = Watched()
-    extract(again, MADE, corpus, tmp_path / "s", loading=loading)
-    assert len(again.seen) == len(corpus.utterances) - 16
+    done = extract(again, MADE, corpus, tmp_path / "s", loading=loading)
+    assert len(again.seen) == done.embedded == len(corpus.utterances) - 16
+    assert done.resumed == 16
 
 
 def test_a_full_disk_ends_the_run_in_one_sentence_and_the_next_one_goes_on(config, corpus, capsys, monkeypatch):
@@ -132,7 +134,7 @@ def test_ctrl_c_says_what_to_do(config, corpus, capsys, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(predicting.EmbeddingTask, "predict_step", stopped)
         assert run(command) == INTERRUPTED
-    assert "the same command goes on" in capsys.readouterr().err
+    assert "the same command resumes" in capsys.readouterr().err
     assert run(command) == DONE
 
 
@@ -143,7 +145,7 @@ def test_another_extractor_is_refused_while_there_are_parts_or_starts_anew(corpu
     with pytest.raises(StoreError, match=r"extractor.class_path = 'toy_network.ToyNetwork', but now it is 'other'"):
         extract(Watched(), other, corpus, tmp_path / "s")
     fresh = Watched()
-    store = extract(fresh, other, corpus, tmp_path / "s", overwrite=True)
+    store = extract(fresh, other, corpus, tmp_path / "s", overwrite=True).store
     assert len(fresh.seen) == len(store) == len(corpus.utterances)
 
 
@@ -168,7 +170,7 @@ def test_only_what_failed_is_tried_again_and_the_old_store_is_valid_meanwhile(co
 
 def test_trying_again_needs_a_finished_store_of_the_same_extractor(corpus, whole, tmp_path):
     for out, made in ((tmp_path / "none", MADE), (whole.folder, {"class_path": "other"})):
-        with pytest.raises(StoreError, match="leave out --retry-failed"):
+        with pytest.raises(StoreError, match="remove --retry-failed"):
             extract(Watched(), made, corpus, out, retry_failed=True)
     whole.require(corpus)
 

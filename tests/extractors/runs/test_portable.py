@@ -3,10 +3,9 @@
 import pytest
 import torch
 import yaml
-from tiny_clips import MEL, embeddings, settings_of
+from tiny_clips import MEL, embeddings
 
-from extractors.extraction.embedding import Loading
-from extractors.runs import closed_form as fitted
+from extractors.runs import folder
 from extractors.runs import portable as saved
 from extractors.visual.face_scene import FaceScene
 from m2fnet.cli import DONE, run
@@ -41,7 +40,7 @@ def network_run(corpus, tmp_path, monkeypatch):
 
 def test_a_trained_network_is_the_same_in_another_place(network_run, corpus, tmp_path):
     found = saved.of_run(network_run)
-    assert found.settings["init_args"] == {"width": 6, "dropout": 0.0}  # the alphabet lies in the folder
+    assert found.settings["init_args"] == {"width": 6, "dropout": 0.0}  # the alphabet is in the folder
     saved.save(found.extractor, tmp_path / "model")
     again = saved.load(found.settings, (tmp_path / "model").rename(tmp_path / "moved"), "here")
     assert not again.training
@@ -49,16 +48,26 @@ def test_a_trained_network_is_the_same_in_another_place(network_run, corpus, tmp
     assert all(torch.equal(*pair) for pair in pairs)
 
 
-def test_a_fitted_extractor_is_the_same_in_another_place(corpus, tmp_path):
-    fitted.fit(settings_of(MEL, tmp_path), corpus, Loading(workers=0))
-    found = saved.of_run(tmp_path / "run")
+@pytest.fixture
+def fitted_run(corpus, tmp_path, monkeypatch):
+    """The run of an extractor that is fitted in one pass."""
+    monkeypatch.setattr("sys.argv", ["m2fnet"])
+    net = {"class_path": MEL, "init_args": {"width": 6, "mels": 20}}
+    content = {"data": {"manifest": str(corpus.root / "manifest"), "workers": 0}, "model": {"net": net}}
+    (tmp_path / "mel.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert run(["extractor", "fit", "--config", str(tmp_path / "mel.yaml"), "--run", str(tmp_path / "run")]) == DONE
+    return tmp_path / "run"
+
+
+def test_a_fitted_extractor_is_the_same_in_another_place(fitted_run, corpus, tmp_path):
+    found = saved.of_run(fitted_run)
     saved.save(found.extractor, tmp_path / "model")
     again = saved.load(found.settings, tmp_path / "model", "here")
     pairs = zip(embeddings(found.extractor, corpus), embeddings(again, corpus), strict=True)
     assert all(torch.equal(*pair) for pair in pairs)
 
 
-def test_a_run_is_told_by_the_hash_of_its_weights(network_run, corpus, tmp_path):
+def test_a_run_is_recognised_by_the_hash_of_its_weights(network_run, corpus, tmp_path):
     made_with = {"class_path": "toy_network.ToyNetwork", "weights_sha256": saved.of_run(network_run).weights_sha256}
     assert saved.is_run_of(network_run, made_with)
     assert not saved.is_run_of(network_run, {**made_with, "weights_sha256": "0" * 64})
@@ -66,11 +75,11 @@ def test_a_run_is_told_by_the_hash_of_its_weights(network_run, corpus, tmp_path)
     assert not saved.is_run_of(corpus.root, made_with)
 
 
-def test_a_fit_is_told_by_its_class_and_the_hash_of_its_weights(corpus, tmp_path):
-    made_with = fitted.fit(settings_of(MEL, tmp_path), corpus, Loading(workers=0)).provenance
-    assert saved.is_run_of(tmp_path / "run", made_with)
-    assert not saved.is_run_of(tmp_path / "run", {**made_with, "weights_sha256": "0" * 64})
-    assert not saved.is_run_of(tmp_path / "run", {**made_with, "class_path": SCENE["class_path"]})
+def test_a_fit_is_recognised_by_its_class_and_the_hash_of_its_weights(fitted_run):
+    made_with = folder.load(fitted_run).provenance
+    assert saved.is_run_of(fitted_run, made_with)
+    assert not saved.is_run_of(fitted_run, {**made_with, "weights_sha256": "0" * 64})
+    assert not saved.is_run_of(fitted_run, {**made_with, "class_path": SCENE["class_path"]})
 
 
 @pytest.mark.parametrize("name", ["weights", "detections"])

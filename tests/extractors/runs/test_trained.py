@@ -52,26 +52,29 @@ def test_a_sweep_sees_that_the_configuration_is_of_an_extractor(network, monkeyp
 
 def test_an_extractor_fitted_in_closed_form_comes_out_the_same(config, capsys):
     assert run(["extractor", "fit", "--config", "tiny.yaml"]) == DONE
-    assert run(["extractor", "test", "--config", "runs/tiny/config.yaml"]) == DONE
-    assert run(["reproduce", "runs/tiny"]) == DONE, capsys.readouterr().err
-    assert run(["reproduce", "runs/tiny"]) == DONE, capsys.readouterr().err  # into the same folder once more
-    assert run(["extractor", "validate", "--config", "runs/reproduced-tiny/config.yaml"]) == DONE  # it is a fit too
-    told = capsys.readouterr().out
-    assert re.search(r"weights +equal +SHA-256 of all fitted files: \w{12}…\n", told)
-    assert re.search(r"report +equal +dev\.weighted_f1 .*test\.weighted_f1 ", told)
-    report = Path("runs/tiny/report.json")
-    content = json.loads(report.read_text(encoding="utf-8"))
-    content["extractor"]["weights_sha256"] = "0" * 64
-    report.write_text(json.dumps(content), encoding="utf-8")
-    assert run(["reproduce", "runs/tiny"]) == FAILED
+    assert run(["extractor", "test", "--config", "runs/tiny/seed-0/config.yaml"]) == DONE
+    assert run(["reproduce", "runs/tiny/seed-0"]) == DONE, capsys.readouterr().err
+    printed = capsys.readouterr().out
+    assert re.search(r"weights +equal +SHA-256 of all fitted files: \w{12}…\n", printed)
+    assert re.search(r"report +equal +.*test\.weighted_f1 ", printed)
+    assert run(["extractor", "validate", "--config", "runs/tiny/reproduced-seed-0/config.yaml"]) == DONE  # a run too
+    fit = Path("runs/tiny/seed-0/fit.json")
+    content = json.loads(fit.read_text(encoding="utf-8"))
+    fit.write_text(json.dumps({**content, "weights_sha256": "0" * 64}), encoding="utf-8")
+    assert run(["reproduce", "runs/tiny/seed-0"]) == FAILED
     assert "weights   DIFFERENT" in capsys.readouterr().out
 
 
 def test_a_closed_form_is_not_fitted_again_on_another_manifest(config, changed, capsys):
-    assert run(["extractor", "fit", "--config", "tiny.yaml"]) == DONE
-    settings = Path("runs/tiny/config.yaml")
-    assert changed(lambda u: u.split == "dev", text="else")
-    content = yaml.safe_load(settings.read_text(encoding="utf-8"))
-    settings.write_text(yaml.safe_dump({**content, "manifest": "changed"}), encoding="utf-8")
-    assert run(["reproduce", "runs/tiny"]) == FAILED
-    assert "but the extractor was fitted on" in capsys.readouterr().err
+    assert changed(lambda u: u.split == "dev", text="this")
+    assert run(["extractor", "fit", "--config", "tiny.yaml", "--manifest", "changed", "--run", "run"]) == DONE
+    assert changed(lambda u: u.split == "dev", text="that")
+    assert run(["reproduce", "run"]) == FAILED
+    assert "its data are not what they were" in capsys.readouterr().err
+
+
+def test_a_sweep_fits_and_tests_a_closed_form(config, capsys):
+    command = ["sweep", "--config", "tiny.yaml", "--seeds", "0", "--grid", "model.net.width=4,8"]
+    assert run(command) == DONE, capsys.readouterr().err
+    assert {path.parent.name for path in Path("runs").glob("tiny*/seed-0/report.json")} == {"seed-0"}
+    assert len(list(Path("runs").glob("tiny*/seed-0/report.json"))) == 2

@@ -4,33 +4,33 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny_clips import LSA as LSA_PATH
-from tiny_clips import embeddings, settings_of
+from tiny_clips import embeddings, fitted
 
-from extractors.extraction.embedding import Loading, place_utterances
-from extractors.runs import closed_form as fitted
+from extractors.extraction.embedding import place_utterances
+from extractors.runs.folder import TRAINING
 from extractors.text.lsa import LSA
 from m2fnet.errors import MediaError
 from m2fnet.store import Missing
 
 
 def test_variance_scaling_gives_the_training_split_mean_0_and_variance_1(corpus, tmp_path):
-    run_ = fitted.fit(settings_of(LSA_PATH, tmp_path, scaling="variance"), corpus, Loading())
-    train = load_file(tmp_path / "run" / fitted.TRAINING)["embeddings"]
-    torch.testing.assert_close(train.mean(0), torch.zeros(run_.extractor.width), atol=1e-4, rtol=0)
-    torch.testing.assert_close(train.std(0, correction=0), torch.ones(run_.extractor.width), atol=1e-3, rtol=0)
+    extractor = fitted(LSA_PATH, corpus, tmp_path, scaling="variance")
+    train = load_file(tmp_path / TRAINING)["embeddings"]
+    torch.testing.assert_close(train.mean(0), torch.zeros(extractor.width), atol=1e-4, rtol=0)
+    torch.testing.assert_close(train.std(0, correction=0), torch.ones(extractor.width), atol=1e-3, rtol=0)
 
 
 def test_length_scaling_gives_unit_vectors(corpus, tmp_path):
-    run_ = fitted.fit(settings_of(LSA_PATH, tmp_path, scaling="length"), corpus, Loading())
-    lengths = torch.stack(embeddings(run_.extractor, corpus)).norm(dim=1)
+    extractor = fitted(LSA_PATH, corpus, tmp_path, scaling="length")
+    lengths = torch.stack(embeddings(extractor, corpus)).norm(dim=1)
     torch.testing.assert_close(lengths, torch.ones_like(lengths))
 
 
 @pytest.mark.parametrize("text", ["🙂🙂🙂", "qqqq zzzz", "word " * 10_000, "\u2028", "İ\ufb01\u0130"])
 def test_strange_text_is_finite(text, corpus, changed, tmp_path):
-    run_ = fitted.fit(settings_of(LSA_PATH, tmp_path), corpus, Loading())
+    extractor = fitted(LSA_PATH, corpus, tmp_path)
     other = changed(lambda u: u.id == "dev0_0", text=text)
-    found = dict(zip([u.id for u in other.utterances], embeddings(run_.extractor, other), strict=True))["dev0_0"]
+    found = dict(zip([u.id for u in other.utterances], embeddings(extractor, other), strict=True))["dev0_0"]
     assert isinstance(found, Missing) if not text.strip() else torch.isfinite(found).all()
 
 

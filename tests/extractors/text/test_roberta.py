@@ -142,7 +142,7 @@ def test_turns_without_text_are_no_context(bert):
     net = network(bert)
     silent = net.preprocess(turn_of(1, TALK[0], TALK[1], ("Joey", None), ("Joey", " \n")))
     assert silent["tokens"].equal(net.preprocess(turn_of(1, TALK[0], TALK[1]))["tokens"])
-    assert silent["cut_turns"] == 0
+    assert silent["cut_utterances"] == 0
 
 
 @given(st.lists(st.integers(0, 9), max_size=8), st.lists(st.integers(0, 9), max_size=8), st.integers(0, 60))
@@ -175,7 +175,7 @@ def test_the_current_turn_is_cut_after_its_context_and_its_name_before_its_text(
         kept = ["ross", ":", *text] if room >= 6 else text
         assert net.tokenizer.convert_ids_to_tokens(sample["tokens"][sample["start"] : sample["end"]]) == kept
         assert sample["cut_tokens"] == 6 - len(kept)
-        assert sample["cut_turns"] == (room < 6 + 6) + (room < 6 + 6 + 9)
+        assert sample["cut_utterances"] == (room < 6 + 6) + (room < 6 + 6 + 9)
         assert net.length(sample) == len(sample["tokens"]) <= room + 4
 
 

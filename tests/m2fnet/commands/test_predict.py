@@ -352,7 +352,7 @@ def test_a_trained_run_predicts_what_its_test_predicted_for_the_same_dialogue(tm
     (tmp_path / "net.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     lsa = ["--config", "conf/extractors/text_lsa.yaml", "--manifest", "data", "--run", "runs/text_lsa"]
     for command in (
-        ["extractor", "fit", *lsa, "--extractor.init_args.min_df", "1"],
+        ["extractor", "fit", *lsa, "--model.net.min_df", "1"],
         ["extract", "--ckpt", "runs/text_lsa", "--manifest", "data", "--out", "text"],
         ["dialog", "fit", "--config", "net.yaml", "--run", "runs/net/seed-0"],
         ["dialog", "predict", "--config", "runs/net/seed-0/config.yaml"],

@@ -108,12 +108,10 @@ def test_results_of_another_configuration_are_not_taken_for_these(sweep, content
     assert "runs/tiny/seed-0 was trained with model.net.init_args.hidden = 4" in capsys.readouterr().err
 
 
-def test_the_configuration_of_one_run_or_of_a_closed_form_is_no_sweep(sweep, capsys):
+def test_the_configuration_of_one_run_is_no_sweep(sweep, capsys):
     assert sweep("--seeds", "0", "--no-test") == DONE
     assert cli.run(["sweep", "--config", "runs/tiny/seed-0/config.yaml", "--seeds", "3"]) == WRONG_USE
     assert "runs/tiny/seed-0" in capsys.readouterr().err
-    assert cli.run(["sweep", "--config", "conf/extractors/text_lsa.yaml", "--seeds", "0"]) == WRONG_USE
-    assert "fitted in one pass" in capsys.readouterr().err
 
 
 @pytest.mark.slow
