@@ -1,4 +1,4 @@
-"""Training of extractors against what one would run instead, side by side, on a CPU or on a GPU.
+"""Training of extractors compared with what one would run instead, on a CPU or on a GPU.
 
 Text fine-tuning against the transformers Trainer with everything padded to the longest allowed length (same network,
 same inputs, same batch size), mel spectrograms and augmentation against librosa one clip by one, triplet mining against
@@ -60,7 +60,7 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     clips, steps = (100, 3) if args.quick else (1000, 12)
     if args.quick:
-        args.batch_size = 4  # a padded batch of 16 alone takes the minute
+        args.batch_size = 4  # one padded batch of 16 takes the minute
     rows: dict[str, Callable[[], Row]] = {
         "mining": lambda: mining_row(args.device),
         "mel": lambda: mel_row(clips, args.device),
@@ -136,7 +136,7 @@ def mels_by_librosa(clip: np.ndarray, generator: np.random.Generator) -> np.ndar
 
 
 def text_row(args: argparse.Namespace, steps: int) -> Row:
-    """Optimizer steps per second over the same utterances, cross-entropy alone."""
+    """Optimizer steps per second over the same utterances, only cross-entropy."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = args.model or made_up_encoder(folder / "encoder")

@@ -150,7 +150,7 @@ def punish(folder: Path, manifest: Path, options: list[str], kills: int, moments
 
 
 def undisturbed(store: Path, manifest: Path, options: list[str], log: Path) -> float:
-    """Seconds of work of an extraction that is left alone."""
+    """Seconds of work of an extraction that is not interrupted."""
     child = start(store, manifest, options, log)
     wait_for_work(child, store)
     began = time.monotonic()
@@ -168,7 +168,7 @@ def start(store: Path, manifest: Path, options: list[str], log: Path) -> multipr
 
 
 def run(arguments: list[str], log: Path) -> None:
-    """An extraction as a process of its own that notes in ``log`` what it reads."""
+    """An extraction as a separate process that notes in ``log`` what it reads."""
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)

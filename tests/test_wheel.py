@@ -147,7 +147,7 @@ def test_a_configuration_that_is_not_shipped_is_refused_with_those_that_are(call
 
 
 def test_the_requirements_of_the_wheel_give_an_environment_that_trains_and_predicts(fresh_environment, tmp_path):
-    demo = run_in(fresh_environment, tmp_path, "m2fnet", "demo", "--out", "demo", timeout=900)
+    demo = run_in(fresh_environment, tmp_path, "m2fnet", "demo", "--out", "demo", timeout=1800)
     assert demo.returncode == 0, demo.stdout[-2000:] + demo.stderr[-4000:]
     model = tmp_path / "demo" / "dialog" / "text-audio-visual"
     clip = tmp_path / "demo" / "raw" / "output_repeated_splits_test" / "dia0_utt1.mp4"

@@ -173,8 +173,8 @@ def test_a_run_can_be_named_where_only_its_training_is_typed(accept):
 def test_commands_named_in_the_text_exist(page):
     for command, task in INLINE.findall(page.read_text(encoding="utf-8")):
         assert command in cli.COMMANDS, f"{page.name} names `m2fnet {command}`"
-        if task and ":" in cli.COMMANDS[command][1]:  # the help of a command with tasks lists them
-            assert task in cli.COMMANDS[command][1], f"{page.name} names `m2fnet {command} {task}`"
+        if task and ":" in cli.COMMANDS[command]:  # the line of a command with tasks lists them
+            assert task in cli.COMMANDS[command], f"{page.name} names `m2fnet {command} {task}`"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
