@@ -66,15 +66,6 @@ EXCEPTED: dict[str, tuple[str, ...]] = {
     "m2fnet/plots/attention.py": (r'content\["turns"\]',),  # the key in the files of older runs
     "m2fnet/corpora/toy_text.py": ("you always lie about", "I feel so alone"),  # texts of a corpus with scores
     "tests/helpers/fake_corpora.py": ("TURN_NAME",),  # in the header of IEMOCAP's files
-    # the angle of a picture, a setting of extractors that are trained already
-    "conf/extractors/visual_face.yaml": (r"\bturn: \d",),
-    "extractors/visual/augmentation.py": (
-        r"turn: (largest turn|float)",
-        r"(self|how)\.turn\b",
-        r"zoom, turn\b|angle\(.*|\bturn\)",
-        r"a turn in 0\.\.180",
-    ),
-    "tests/extractors/visual/test_augmentation.py": (r"\bturn=", r"\"turn\":"),
 }
 
 
