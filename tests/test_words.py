@@ -1,12 +1,7 @@
 """Words that the project does not write, in sources, messages, pages and tests: one word for one thing, plain English.
 
-What a file still holds is listed, with lines and what to write instead, by::
-
-    pytest tests/test_words.py --runxfail -k m2fnet/store
-
-``tests/not_yet_plain.txt`` names the files that are not clean yet. Such a file may fail here; when it has become clean
-its test fails until its line is taken out of the list, so that the list only shrinks. A word with a legitimate use is
-excepted below: by a pattern in ``ELSEWHERE`` if the use is English, by a file and a phrase in ``EXCEPTED`` otherwise.
+A word with a legitimate use is excepted below: by a pattern in ``ELSEWHERE`` if the use is English, by a file and a
+phrase in ``EXCEPTED`` otherwise. For one folder: ``pytest tests/test_words.py -k m2fnet/store``.
 """
 
 import ast
@@ -16,7 +11,6 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-NOT_YET = REPOSITORY / "tests" / "not_yet_plain.txt"
 PLACES = (
     "*.md", "*.toml", "*.yml", "Makefile", "CITATION.cff", ".ci/run", ".pre-commit-config.yaml", "conf/**/*.yaml",
     "docs/*.md", "docs/*.py", "docs/*.svg",
@@ -118,24 +112,10 @@ def findings(path):
     return [f"{path}:{line}: {word} -> {instead}" for line, word, instead in sorted(found)]
 
 
-def not_yet():
-    return NOT_YET.read_text(encoding="utf-8").split() if NOT_YET.exists() else []
-
-
-def cases():
-    listed = {*not_yet()}
-    mark = pytest.mark.xfail(strict=True, reason="not clean yet; once it is, take it out of tests/not_yet_plain.txt")
-    return [pytest.param(path, marks=[mark] if path in listed else [], id=path) for path in files()]
-
-
-@pytest.mark.parametrize("path", cases())
+@pytest.mark.parametrize("path", files())
 def test_a_file_is_in_plain_words(path):
     found = findings(path)
     assert not found, "\n".join(found)
-
-
-def test_the_list_names_files_that_exist():
-    assert [path for path in not_yet() if path not in files()] == []
 
 
 def test_an_exception_is_still_needed():
