@@ -108,11 +108,10 @@ class DialogueData(pl.LightningDataModule):
     Args:
         manifest: folder that `m2fnet prepare` or `m2fnet import` wrote.
         stores: stream -> folder that `m2fnet extract` wrote.
-        modalities: the name of ``streams`` in older runs; without effect if ``streams`` is given.
+        streams: those of ``stores`` that the network gets; all by default.
         batch_size: dialogues per batch.
         seed: shuffles the training dialogues; by default the run's ``seed_everything``.
         predict_split: the split that `m2fnet dialog predict` labels.
-        streams: those of ``stores`` that the network gets; all by default.
 
     Raises:
         UsageError: if a setting is out of range, a name is no name of a stream, or a stream has no store.
@@ -123,19 +122,16 @@ class DialogueData(pl.LightningDataModule):
         self,
         manifest: str,
         stores: dict[str, str],
-        modalities: list[str] | None = None,
+        streams: list[str] | None = None,
         batch_size: int = 32,
         seed: int | None = None,
         predict_split: Split = "test",
-        streams: list[str] | None = None,
     ) -> None:
         super().__init__()
-        chosen = streams if streams is not None else modalities
-        names = list(stores) if chosen is None else chosen
+        names = list(stores) if streams is None else streams
         if not names or len(set(names)) != len(names) or not set(names) <= stores.keys():
-            setting = "data.modalities" if streams is None and modalities is not None else "data.streams"
             raise UsageError(
-                f"{setting} is {names}, but data.stores has the streams {', '.join(stores) or 'none'}; expected one or "
+                f"data.streams is {names}, but data.stores has the streams {', '.join(stores) or 'none'}; expected one or "
                 "more of these, each once."
             )
         if batch_size < 1:

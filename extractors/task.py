@@ -228,7 +228,7 @@ class ExtractorTask(pl.LightningModule):
         self._collect(VALIDATED[dataloader_idx], batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Scorer the embeddings of dev."""
+        """Score the embeddings of dev."""
         self._evaluate()
 
     def test_step(self, batch: ExtractorBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -236,7 +236,7 @@ class ExtractorTask(pl.LightningModule):
         self._collect(TESTED[dataloader_idx], batch)
 
     def on_test_epoch_end(self) -> None:
-        """Scorer the embeddings of dev and test."""
+        """Score the embeddings of dev and test."""
         self._evaluate()
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401

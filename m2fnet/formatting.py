@@ -1,7 +1,7 @@
 """Scores as text, and tables of them for Markdown pages and terminals, whose cells may come from anywhere."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
@@ -23,7 +23,9 @@ def markdown_table(frame: "pd.DataFrame") -> list[str]:
         |---|---|
         | a\|b | – |
     """
-    return table(list(map(str, frame.columns)), cells(frame))
+    header = list(map(str, frame.columns))
+    lines = ["| " + " | ".join(map(escaped, row)) + " |" for row in (header, *cells(frame))]
+    return [lines[0], "|---" * len(header) + "|", *lines[1:]]
 
 
 def terminal_table(frame: "pd.DataFrame") -> str:
@@ -61,12 +63,6 @@ def cells(frame: "pd.DataFrame") -> list[list[str]]:
         ["–" if is_missing[number, place] else str(cell) for place, cell in enumerate(row)]
         for number, row in enumerate(zip(*columns, strict=True))
     ]
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a Markdown table; no cell can leave its place, hold markup or send control characters to a terminal."""
-    lines = ["| " + " | ".join(map(escaped, row)) + " |" for row in (header, *rows)]
-    return [lines[0], "|---" * len(header) + "|", *lines[1:]]
 
 
 def plain(text: str) -> str:

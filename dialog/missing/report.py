@@ -5,12 +5,13 @@ from dataclasses import asdict
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 
 from dialog.data import DialogueData
 from dialog.missing.conditions import Condition, MissingModalities, random_shares, subsets
 from dialog.predictions import predictions
 from dialog.task import SCORED, DialogueTask
-from m2fnet.formatting import escaped, percent, table
+from m2fnet.formatting import escaped, markdown_table, percent
 from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, Resampling, bootstrap_intervals
 from m2fnet.metrics.counts import Counts, count_dialogues
 from m2fnet.metrics.scores import accuracy, weighted_f1
@@ -66,12 +67,20 @@ def as_markdown(content: dict[str, Any]) -> str:
         f"interval holds the middle {100 * draw['level']:g} % of {draw['draws']} bootstrap draws of the test "
         f"dialogues; below {FEWEST_DIALOGUES} dialogues there is none.",
         "",
-        *table(["given", *columns], [[" + ".join(row["present"]), *_cells(row)] for row in content["subsets"]]),
+        *markdown_table(
+            pd.DataFrame(
+                [[" + ".join(row["present"]), *_cells(row)] for row in content["subsets"]], columns=["given", *columns]
+            )
+        ),
         "",
         "Every stream of every utterance is removed with the probability at the left, but never all of an "
         f"utterance; mean over {content['random'][-1]['draws']} draws.",
         "",
-        *table(["removed", *columns], [[f"{row['share']:.0%}", *_cells(row)] for row in content["random"]]),
+        *markdown_table(
+            pd.DataFrame(
+                [[f"{row['share']:.0%}", *_cells(row)] for row in content["random"]], columns=["removed", *columns]
+            )
+        ),
     ]
     return "\n".join(lines) + "\n"
 

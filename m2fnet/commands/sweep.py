@@ -22,11 +22,11 @@ done is not done again, so the same command continues a sweep that was interrupt
 others. The summary is in a folder next to the run folders, one for each choice of settings; more seeds renew it.
 """
 EPILOG = """\
-Any other key is a setting of all runs: --data.modalities '[text]' --trainer.max_epochs 5 ...
+Any other key is a setting of all runs: --data.streams '[text]' --trainer.max_epochs 5 ...
 
   m2fnet sweep --config conf/dialog/m2fnet_meld.yaml --seeds 0-4
   m2fnet sweep --config conf/dialog/m2fnet_meld.yaml --seeds 0-4 --jobs 2 \\
-    --grid model.net.fusion_layers=1,3,5 --grid 'data.modalities=[text],[text,audio]'
+    --grid model.net.fusion_layers=1,3,5 --grid 'data.streams=[text],[text,audio]'
 """
 
 

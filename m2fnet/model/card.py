@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from huggingface_hub import EvalResult, ModelCardData
 
-from m2fnet.formatting import escaped, percent, plain, table
+from m2fnet.formatting import escaped, markdown_table, percent, plain
 from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, Interval, bootstrap_intervals
 from m2fnet.metrics.scores import STATISTICS
 from m2fnet.model.record import Model
@@ -99,7 +100,7 @@ def _summary(model: Model) -> str:
     text = (
         f"For each utterance of a conversation one of {classes}, from its {inputs}, and from the utterances around it."
     )
-    return "\n".join([text, "", *table(("part", "class", "started from"), rows)])
+    return "\n".join([text, "", *markdown_table(pd.DataFrame(rows, columns=["part", "class", "started from"]))])
 
 
 def _use() -> str:
@@ -125,7 +126,13 @@ def _corpus(tested: TestedRun, model: Model) -> str:
         (s, *(str(counts[s][key]) for key in ("dialogues", "utterances", "labelled"))) for s in SPLITS if s in counts
     ]
     text = " ".join(line for line in lines if line)
-    return "\n".join([text, "", *table(("split", "dialogues", "utterances", "labelled"), rows)]) if rows else text
+    return (
+        "\n".join(
+            [text, "", *markdown_table(pd.DataFrame(rows, columns=["split", "dialogues", "utterances", "labelled"]))]
+        )
+        if rows
+        else text
+    )
 
 
 def _scores(tested: TestedRun) -> dict[str, Interval | None]:
@@ -142,15 +149,19 @@ def _score_table(tested: TestedRun, scores: dict[str, Interval | None]) -> str:
         f"On the {len(tested.predictions)} labelled utterances of the test split, in per cent, one seed. Intervals are "
         "over dialogues and do not tell what another seed would do.",
         "",
-        *table(
-            ("score", "test", "95 % interval"),
-            [
-                *((_NAMES[name], percent(test[name]), _bounds(scores[name])) for name in _NAMES),
-                (f"weighted F1 of always {test['majority_class']}", percent(test["majority_weighted_f1"]), "–"),
-            ],
+        *markdown_table(
+            pd.DataFrame(
+                [
+                    *((_NAMES[name], percent(test[name]), _bounds(scores[name])) for name in _NAMES),
+                    (f"weighted F1 of always {test['majority_class']}", percent(test["majority_weighted_f1"]), "–"),
+                ],
+                columns=["score", "test", "95 % interval"],
+            )
         ),
         "",
-        *table(("class", "n", "F1", "precision", "recall"), _class_rows(test["per_class"])),
+        *markdown_table(
+            pd.DataFrame(_class_rows(test["per_class"]), columns=["class", "n", "F1", "precision", "recall"])
+        ),
     ]
     return "\n".join(head)
 

@@ -109,9 +109,9 @@ class Pipeline:
             except M2FNetError as problem:
                 yield clip, problem
 
-    def stream(self) -> "Stream":
+    def stream(self) -> "LiveConversation":
         """A conversation that is still going on: one utterance after the other in, the prediction of each out."""
-        return Stream(self.model, self._stages)
+        return LiveConversation(self.model, self._stages)
 
     def _predict_whole(self, manifest: Manifest, progress: Progress) -> list[Prediction]:
         utterances = manifest.utterances
@@ -130,7 +130,7 @@ class Pipeline:
             progress(number, len(manifest.utterances))
 
 
-class Stream:
+class LiveConversation:
     """A conversation that is still going on; one thread at a time adds to it.
 
     It remembers the last `WINDOW` utterances. A prediction is final: no utterance is predicted twice.

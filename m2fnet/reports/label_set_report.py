@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from m2fnet.files import write_json, write_text
-from m2fnet.formatting import escaped, percent, table
+from m2fnet.formatting import escaped, markdown_table, percent
 from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, bootstrap_intervals
 from m2fnet.metrics.counts import Counts, count_dialogues
 from m2fnet.metrics.scores import STATISTICS, class_f1
@@ -134,30 +136,36 @@ def label_sets_as_markdown(report: dict[str, Any]) -> str:
             f"Micro F1 on test **{percent(test['micro_f1'])}** ({interval}), macro F1 {percent(test['macro_f1'])}. "
             f"{chosen}; dev {percent(dev['micro_f1'])}. The thresholds were chosen on dev.",
             "",
-            *table(
-                ["split", "n", "without label", *TITLES.values()],
-                [
-                    [name, str(of["n"]), str(of["empty"]), *(percent(of[key]) for key in SCORES)]
-                    for name, of in (("dev", dev), ("test", test))
-                ],
+            *markdown_table(
+                pd.DataFrame(
+                    [
+                        [name, str(of["n"]), str(of["empty"]), *(percent(of[key]) for key in SCORES)]
+                        for name, of in (("dev", dev), ("test", test))
+                    ],
+                    columns=["split", "n", "without label", *TITLES.values()],
+                )
             ),
             "",
-            *table(
-                ["test", *TITLES.values()],
-                [
-                    ["95 % interval", *(_bounds(bounds[key]) if bounds else "–" for key in SCORES)],
-                    *([escaped(cell) for cell in row] for row in others),
-                ],
+            *markdown_table(
+                pd.DataFrame(
+                    [
+                        ["95 % interval", *(_bounds(bounds[key]) if bounds else "–" for key in SCORES)],
+                        *others,
+                    ],
+                    columns=["test", *TITLES.values()],
+                )
             ),
             "",
-            *table(
-                ["test, per emotion", "n", "predicted", "F1", "precision", "recall", "threshold"],
-                [
-                    [escaped(name), str(of["support"]), str(of["predicted"])]
-                    + [percent(of[key]) for key in ("f1", "precision", "recall")]
-                    + [f"{of['threshold']:.3f}"]
-                    for name, of in test["per_class"].items()
-                ],
+            *markdown_table(
+                pd.DataFrame(
+                    [
+                        [name, str(of["support"]), str(of["predicted"])]
+                        + [percent(of[key]) for key in ("f1", "precision", "recall")]
+                        + [f"{of['threshold']:.3f}"]
+                        for name, of in test["per_class"].items()
+                    ],
+                    columns=["test, per emotion", "n", "predicted", "F1", "precision", "recall", "threshold"],
+                )
             ),
             "",
             "Jaccard is the mean over utterances of |predicted and true| / |predicted or true|. Where both sets are "

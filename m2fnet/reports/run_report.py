@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from m2fnet.files import replaced, write_json, write_text
-from m2fnet.formatting import escaped, percent, table
+from m2fnet.formatting import escaped, markdown_table, percent
 from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, bootstrap_interval
 from m2fnet.metrics.counts import count_dialogues
 from m2fnet.metrics.scores import majority, score
@@ -89,14 +90,18 @@ def as_markdown(report: dict[str, Any]) -> str:
         f"majority class {percent(test['majority_weighted_f1'])}. "
         f"{chosen}; dev {percent(dev['weighted_f1'])}.",
         "",
-        *table(
-            ["split", "n", "weighted F1", "accuracy", "macro F1", "majority class weighted F1"],
-            [_row(name, report[name], "n", _SCORES) for name in ("dev", "test")],
+        *markdown_table(
+            pd.DataFrame(
+                [_row(name, report[name], "n", _SCORES) for name in ("dev", "test")],
+                columns=["split", "n", "weighted F1", "accuracy", "macro F1", "majority class weighted F1"],
+            )
         ),
         "",
-        *table(
-            ["test, per class", "n", "F1", "precision", "recall"],
-            [_row(name, of, "support", ("f1", "precision", "recall")) for name, of in test["per_class"].items()],
+        *markdown_table(
+            pd.DataFrame(
+                [_row(name, of, "support", ("f1", "precision", "recall")) for name, of in test["per_class"].items()],
+                columns=["test, per class", "n", "F1", "precision", "recall"],
+            )
         ),
         "",
         f"Weighted F1 per dialogue, quartiles over {len(per)} test dialogues: {quartiles}.",

@@ -91,7 +91,7 @@ def parse_seeds(text: str) -> list[int]:
 def parse_grid(texts: Sequence[str]) -> list[PlannedSetting]:
     """Every combination of ``KEY=VALUE,VALUE...``; values are written as in YAML, so lists have brackets.
 
-    >>> [str(setting) for setting in parse_grid(["model.net.heads=2,4", "data.modalities=[text],[text, audio]"])][1:3]
+    >>> [str(setting) for setting in parse_grid(["model.net.heads=2,4", "data.streams=[text],[text, audio]"])][1:3]
     ['heads=2, modalities=["text", "audio"]', 'heads=4, modalities=["text"]']
 
     Raises:

@@ -181,7 +181,7 @@ def test_the_last_epoch_can_be_selected(dialog, tmp_path):
         (["--trainer.max_epochs", "soon"], "trainer.max_epochs: expected int, but got 'soon'"),
         (["--trainer.accelerator", "abacus"], "trainer: .*accelerator"),
         (["--model.net.width", "7"], "2 heads do not divide 7"),
-        (["--data.modalities", "[smell]"], "data.modalities is .*smell"),
+        (["--data.streams", "[smell]"], "data.streams is .*smell"),
         (["--model.class_weight", "1.5"], "model.class_weight is 1.5, expected 0 to 1"),
         (["--select", "test"], "select: expected dev, last, but got 'test'"),
     ],

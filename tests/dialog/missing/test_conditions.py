@@ -68,8 +68,8 @@ def test_the_whole_input_scores_as_in_the_report_and_less_of_it_worse(dialog, tm
 
 
 def test_of_a_network_of_one_stream_nothing_can_be_missing(dialog, capsys):
-    assert dialog("fit", "--data.modalities", "[audio]") == DONE
-    assert dialog("missing", "--data.modalities", "[audio]") == WRONG_USE
+    assert dialog("fit", "--data.streams", "[audio]") == DONE
+    assert dialog("missing", "--data.streams", "[audio]") == WRONG_USE
     assert "reads only audio, so nothing can be missing" in capsys.readouterr().err
 
 

@@ -113,7 +113,7 @@ def test_stores_that_the_runs_would_not_read_are_refused(ablate, content, tiny_d
     content["data"]["stores"]["visual"] = str(tiny_data / "visual")
     assert ablate("--visual", visual, "--modalities", "text,audio") == WRONG_USE
     assert "but the runs only read text and audio" in capsys.readouterr().err
-    assert ablate("--losses", f"one={tiny_data / 'audio'}", "--data.modalities", "[text]") == WRONG_USE
+    assert ablate("--losses", f"one={tiny_data / 'audio'}", "--data.streams", "[text]") == WRONG_USE
     assert "--losses compares stores of audio embeddings, but the runs only read text" in capsys.readouterr().err
     assert ablate("--only", "visual", "--visual", visual, visual.replace("scene", "face")) == WRONG_USE
     assert "--visual gives one name or one store twice" in capsys.readouterr().err

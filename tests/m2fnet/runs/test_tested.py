@@ -73,7 +73,7 @@ def test_how_a_command_was_run_makes_no_other_setting(tested):
 
 def test_what_differs_is_told_for_every_setting(tested):
     settings = collect([tested(f"{n}/seed-{s}", width=n, seed=s, modalities=m) for n, m in WIDTHS for s in range(2)])
-    width, modalities = "model.net.init_args.width", "data.modalities"
+    width, modalities = "model.net.init_args.width", "data.streams"
     assert list(what_differs(settings).values()) == [
         {width: "1", modalities: "['text']"},
         {width: "2", modalities: "['text']"},
