@@ -52,9 +52,9 @@ NAMES = {
 }
 # uses of these words that are plain English
 ELSEWHERE = (
-    r"\bturns?\s+(?:(?!turn)\S+\s+){1,6}?into\b",
+    r"\bturns?\s+(?:(?!turn)\S+\s+){1,12}?into\b",
     r"\bturns?\s+(?:\S+\s+)?(on|off)\b",
-    r"\b(in turn|return)\b",
+    r"\b(in turn|return|takes?[ _]turns)\b",
     r"\bstands? for\b",  # an abbreviation or a placeholder
 )
 # phrases that are not ours to change

@@ -59,7 +59,7 @@ def test_fit_then_test_writes_a_report_that_scikit_learn_agrees_with(dialog, tmp
     assert "majority class" in capsys.readouterr().out
 
 
-def test_turns_that_stand_in_two_splits_are_named_when_they_are_loaded(dialog, tiny, capsys):
+def test_utterances_in_two_splits_are_named_when_they_are_loaded(dialog, tiny, capsys):
     leak = Defect("leak: same recording", tuple(f"test-{n}-0" for n in range(4)), "kept; scores are flattered", LEAK)
     shutil.rmtree(tiny / "manifest")
     replace(tiny_manifest(), defects=(leak, Defect("clip missing", ("dev-0-0",), "text kept"))).save(tiny / "manifest")
@@ -137,7 +137,7 @@ def test_the_configuration_in_a_run_means_that_run(dialog, tmp_path):
     assert (tmp_path / "run" / "report.json").exists()
 
 
-def test_predict_labels_context_turns_too(dialog, tmp_path):
+def test_predict_labels_context_utterances_too(dialog, tmp_path):
     assert dialog("fit") == DONE
     assert dialog("predict", "--data.predict_split", "dev") == DONE
     rows = [json.loads(line) for line in (tmp_path / "run" / "labels_dev.jsonl").read_text().splitlines()]

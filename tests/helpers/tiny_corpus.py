@@ -14,7 +14,7 @@ WIDTHS = {"text": 12, "audio": 8, "visual": 10}
 
 
 def tiny_manifest(dialogues=(12, 4, 5), seed=0):
-    """Dialogues of 1 to 7 turns; about a tenth of the turns is unlabelled context."""
+    """Dialogues of 1 to 7 utterances; about a tenth of them is unlabelled context."""
     draw = torch.Generator().manual_seed(seed)
     utterances = []
     for split, count in zip(("train", "dev", "test"), dialogues, strict=True):

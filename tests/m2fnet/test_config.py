@@ -124,7 +124,7 @@ def test_an_environment_variable_that_names_no_package_is_refused(monkeypatch, n
 @pytest.mark.parametrize(
     "outer", ["model: parts/model.yaml\n", "model: {net: parts/model.yaml}\n", "all: [{deep: [parts/model.yaml]}]\n"]
 )
-def test_included_files_are_checked_wherever_they_stand(tmp_path, outer):
+def test_included_files_are_checked_wherever_they_are(tmp_path, outer):
     write(tmp_path / "parts" / "model.yaml", "net: net.yaml\n")
     write(tmp_path / "parts" / "net.yaml", "class_path: os.system\n")
     with pytest.raises(UsageError, match=r"net\.yaml asks at class_path for 'os\.system'"):

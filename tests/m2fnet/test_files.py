@@ -60,7 +60,7 @@ def test_nan_is_not_written_as_json(tmp_path, value):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"{", "is not valid JSON"),
         (b"[1]", "holds a list, expected a JSON object"),
@@ -68,15 +68,15 @@ def test_nan_is_not_written_as_json(tmp_path, value):
         (b"[" * 100_000, "is not valid JSON"),
     ],
 )
-def test_damaged_json_is_refused_with_place_and_advice(tmp_path, content, told):
+def test_damaged_json_is_refused_with_place_and_advice(tmp_path, content, message):
     (tmp_path / "a").write_bytes(content)
     with pytest.raises(ManifestError) as refused:
         read_json(tmp_path / "a", ManifestError, ADVICE)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert str(tmp_path / "a") in str(refused.value)
     assert str(refused.value).endswith(ADVICE)
     (tmp_path / "a").write_bytes(b'{"ok": 1}\n' + content)
-    with pytest.raises(ManifestError, match=rf"a:2 {re.escape(told)}"):
+    with pytest.raises(ManifestError, match=rf"a:2 {re.escape(message)}"):
         list(read_jsonl(tmp_path / "a", ManifestError, ADVICE))
 
 

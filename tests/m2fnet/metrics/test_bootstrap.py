@@ -114,7 +114,7 @@ def test_a_setting_does_not_differ_from_itself():
     assert (found.value, found.low, found.high) == (0, 0, 0)
 
 
-def test_swapping_the_sides_turns_the_difference_round():
+def test_swapping_the_sides_negates_the_difference():
     runs = several_runs(3, dialogues=15)
     first, second = (Counts.stack([counts_of(*run) for run in some]) for some in (runs[:2], runs[1:]))
     there, back = paired_difference(first, second), paired_difference(second, first)

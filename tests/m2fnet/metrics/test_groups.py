@@ -69,10 +69,10 @@ def test_context_utterances_count_as_utterances_but_are_not_scored():
     assert groups([utterances], LENGTH) == {"2-4": ["d1"]}
 
 
-TURN = st.tuples(st.sampled_from(["Ann", "Bob", None]), st.sampled_from(["joy", "anger", None]))
+UTTERANCE = st.tuples(st.sampled_from(["Ann", "Bob", None]), st.sampled_from(["joy", "anger", None]))
 
 
-@given(st.lists(TURN, min_size=1, max_size=50), st.sampled_from([g for some in GROUPINGS.values() for g in some]))
+@given(st.lists(UTTERANCE, min_size=1, max_size=50), st.sampled_from([g for some in GROUPINGS.values() for g in some]))
 def test_every_labelled_utterance_is_in_one_group(utterances, grouping):
     found = groups([dialogue(*utterances)], grouping)
     assert set(found) <= set(grouping.names)

@@ -85,7 +85,7 @@ def test_probabilities_are_at_the_temperature_of_the_model():
     assert float(probabilities(Pipeline(cold)(segments=talk(4))).max()) > 0.4
 
 
-def test_utterances_come_from_the_subtitles_beside_the_clip(tmp_path):
+def test_utterances_come_from_the_subtitles_next_to_the_clip(tmp_path):
     write_wav(tmp_path / "talk.wav", 4)
     utterances = talk(2, seconds=2.0)
     (tmp_path / "talk.srt").write_text(subtitles(utterances), encoding="utf-8")
@@ -179,11 +179,11 @@ def test_each_utterance_is_embedded_once(causal):
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_progress_counts_utterances(causal):
-    told = []
-    Pipeline(made_up_model("text"), causal=causal)(segments=talk(40), progress=lambda *step: told.append(step))
-    assert told[-1] == (40, 40)
-    assert [done for done, _ in told] == sorted({done for done, _ in told})
-    assert len(told) > 1
+    steps = []
+    Pipeline(made_up_model("text"), causal=causal)(segments=talk(40), progress=lambda *step: steps.append(step))
+    assert steps[-1] == (40, 40)
+    assert [done for done, _ in steps] == sorted({done for done, _ in steps})
+    assert len(steps) > 1
 
 
 def test_a_clip_that_cannot_be_read_is_named_and_the_others_go_on(clip, tmp_path):
@@ -211,7 +211,7 @@ def test_windows_count_every_utterance_once_with_context_on_either_side(utteranc
 
 
 class Watched(torch.nn.Module):
-    """A network that notes how many utterances it is given at once."""
+    """A network that notes how many utterances it is given together."""
 
     def __init__(self, network):
         super().__init__()
@@ -297,7 +297,7 @@ def test_ten_thousand_utterances_in_a_thousand_conversations_at_once():
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_the_rest_of_the_process_is_left_alone(clip, causal):
+def test_the_rest_of_the_process_does_not_change(clip, causal):
     before = (torch.get_rng_state(), torch.get_num_threads(), torch.is_grad_enabled(), torch.get_default_dtype())
     Pipeline(made_up_model(), causal=causal)(clip)
     after = (torch.get_rng_state(), torch.get_num_threads(), torch.is_grad_enabled(), torch.get_default_dtype())

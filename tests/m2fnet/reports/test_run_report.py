@@ -53,7 +53,7 @@ def test_the_report_holds_the_scores_of_both_splits_and_what_identifies_the_run(
     assert report["dev"]["n"] == sum(row.label is not None for row in predictions(20, seed=1))
 
 
-def test_context_turns_are_neither_scored_nor_written(written):
+def test_context_utterances_are_neither_scored_nor_written(written):
     for name, rows in (("predictions.jsonl", predictions()), ("predictions_dev.jsonl", predictions(20, seed=1))):
         lines = [json.loads(line) for line in (written / name).read_text(encoding="utf-8").splitlines()]
         assert [line["id"] for line in lines] == [row.id for row in rows if row.label is not None]

@@ -20,7 +20,7 @@ def changed(path, change):
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def test_runs_that_differ_in_the_seed_alone_become_one_setting_in_the_order_of_their_seeds(tested):
+def test_runs_that_differ_only_in_the_seed_become_one_setting_in_the_order_of_their_seeds(tested):
     runs = [tested(f"a/seed-{n}", seed=n) for n in (2, 0, 1)]
     (setting,) = collect(runs)
     assert setting.seeds == [0, 1, 2]
@@ -95,7 +95,7 @@ def test_runs_of_one_setting_on_different_manifests_are_refused(tested):
         collect(runs)
 
 
-def test_only_like_is_put_beside_like(tested, tmp_path):
+def test_only_runs_of_one_test_are_compared(tested, tmp_path):
     first = tested("a/seed-0")
 
     def other(place, **settings):
@@ -195,7 +195,7 @@ def test_a_line_that_is_no_prediction_is_refused_with_its_number(tested, change)
         collect([folder])
 
 
-def test_a_turn_predicted_twice_and_an_empty_file_are_refused(tested):
+def test_an_utterance_predicted_twice_and_an_empty_file_are_refused(tested):
     folder = tested("a/seed-0")
     path = folder / "predictions.jsonl"
     text = path.read_text(encoding="utf-8")
