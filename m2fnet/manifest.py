@@ -171,9 +171,9 @@ class Manifest:
             """A cell as JSON would have it; None where it is missing."""
             if isinstance(cell, list | tuple | np.ndarray):
                 return [plain(item) for item in cell]
-            if pd.isna(cell):
-                return None
-            return cell.item() if isinstance(cell, np.generic) else cell
+            value = cell.item() if isinstance(cell, np.generic) else cell
+            is_missing = value is None or value is pd.NA or value is pd.NaT or value != value  # the last is NaN
+            return None if is_missing else value
 
         advice = "Correct the table, or drop the column if it is not part of a manifest."
         columns = [str(name) for name in frame.columns]

@@ -1,9 +1,11 @@
-"""The shape of the house: who may import whom, how fast the command line answers, and with which exit codes."""
+"""Who may import whom, how many types are missing, how fast the command line responds, and with which exit codes."""
 
 import ast
+import io
 import subprocess
 import sys
 import time
+import tokenize
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ SOURCES = {
 }
 CORE = {
     "m2fnet": {"", "config", "errors", "files", "formatting", "manifest", "records"},
-    # a folder -> the folders of the core that it may import, besides these modules that every folder uses
+    # a folder -> the folders of the core that it may import, in addition to these modules
     "losses": set(),
     "problems": {"losses", "metrics"},
     "media": set(),
@@ -29,11 +31,12 @@ CORE = {
     "conversation": {"media"},
     "store": set(),
     "runs": {"metrics", "store"},
-    "training": {"losses", "metrics", "runs", "store"},
+    "training": {"losses", "metrics", "problems", "runs", "store"},
     "plots": {"metrics", "runs"},
     "reports": {"media", "metrics", "plots", "runs", "store"},
 }
 APPLICATION = {"model", "sweeps", "pipeline", "web", "commands", "cli"}
+MOST_ANY = 8.0  # uses of `Any` per 1,000 lines
 MOST_LOOSE = {"m2fnet": 7, "extractors": 4, "dialog": 7}  # modules at a package's root
 
 
@@ -105,8 +108,25 @@ def test_nothing_is_imported_by_a_string():
     assert by_string <= {"m2fnet.config", "m2fnet.commands.check"}
 
 
-def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=60)
+def count_any(source: str) -> int:
+    """How often code uses the name `Any`, not counting the lines that import it."""
+    names = [token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.string == "Any"]
+    return sum(token.type == tokenize.NAME and " import " not in token.line for token in names)
+
+
+def test_uses_of_any_are_counted_in_code_only():
+    source = 'from typing import Any\n# Any\ndef f(x: Any) -> dict[str, Any]:\n    """Any."""\n'
+    assert count_any(source) == 2
+
+
+def test_types_are_known():
+    sources = [path.read_text(encoding="utf-8") for path in SOURCES.values()]
+    lines = sum(len(source.splitlines()) for source in sources)
+    assert 1000 * sum(map(count_any, sources)) / lines <= MOST_ANY
+
+
+def run_python(*arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=timeout)
 
 
 def test_help_imports_no_heavy_library():
@@ -118,7 +138,18 @@ def test_help_imports_no_heavy_library():
     assert "HEAVY [] CODE 0" in run_python("-c", script).stdout
 
 
-def test_help_answers_at_once():
+def test_predicting_loads_no_training_code():
+    """A command may import what it needs for training only when it trains."""
+    script = (
+        "import sys\nfrom m2fnet.cli import run\nimport m2fnet.commands.predict, m2fnet.pipeline.results\n"
+        "code = run(['predict', '--model', sys.argv[1] + '.nowhere', sys.argv[1]])\n"
+        "training = {'pytorch_lightning', 'lightning', 'torchmetrics', 'sklearn', 'tensorboard'}\n"
+        "print('TRAINING', sorted(training & set(sys.modules)), 'CODE', code)\n"
+    )
+    assert "TRAINING [] CODE 1" in run_python("-c", script, __file__, timeout=300).stdout
+
+
+def test_help_responds_within_half_a_second():
     times = []
     for _ in range(5):
         start = time.perf_counter()
@@ -136,8 +167,31 @@ def test_help_lists_every_command():
 )
 def test_exit_codes_of_the_command_line_itself(arguments, code, capsys):
     assert cli.run(arguments) == code
-    result = capsys.readouterr()
-    assert "expected one of demo, check" in result.err if arguments in (["nonsense"], ["--x"]) else result.out
+    printed = capsys.readouterr()
+    assert "expected one of demo, check" in printed.err if arguments in (["nonsense"], ["--x"]) else printed.out
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [
+        ("predcit", "Did you mean `m2fnet predict`?"),
+        ("extracto", "Did you mean `m2fnet extractor` or `m2fnet extract`?"),
+        ("Dialog", "Did you mean `m2fnet dialog`?"),
+        ("zzz", "serve."),
+    ],
+)
+def test_an_unknown_command_is_answered_with_similar_ones(typed, hint, capsys):
+    assert cli.run([typed]) == cli.WRONG_USE
+    assert capsys.readouterr().err.endswith(f"{hint}\n")
+
+
+@pytest.mark.parametrize("name", ["demo", "check", "predict", "export", "serve"])
+def test_help_of_a_command_has_an_example_and_fits_a_terminal(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert cli.run([name, "--help"]) == cli.DONE
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert any(line.startswith(f"  m2fnet {name}") for line in lines)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +219,7 @@ def test_exit_codes_of_a_command(raised, code, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("error", "result"),
+    ("error", "printed"),
     [
         (CorpusError("clips/red\x1b[31m\u202e.mp4"), "m2fnet check: clips/red [31m .mp4\n"),
         (FileNotFoundError(2, "No such file", "red\x1b[31m\n.mp4"), "m2fnet check: No such file: red [31m .mp4\n"),
@@ -173,13 +227,13 @@ def test_exit_codes_of_a_command(raised, code, monkeypatch, capsys):
         (CorpusError("Expected this tree:\n  a.csv"), "m2fnet check: Expected this tree:\n  a.csv\n"),
     ],
 )
-def test_an_error_sends_no_control_character_to_the_terminal(error, result, monkeypatch, capsys):
+def test_an_error_sends_no_control_character_to_the_terminal(error, printed, monkeypatch, capsys):
     def fail(argv):
         raise error
 
     monkeypatch.setattr(cli, "_imported", lambda name: fail)
     assert cli.run(["check"]) == cli.FAILED
-    assert capsys.readouterr().err == result
+    assert capsys.readouterr().err == printed
 
 
 def test_our_own_bugs_are_not_hidden_behind_a_message(monkeypatch):

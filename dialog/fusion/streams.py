@@ -15,7 +15,8 @@ def vector_widths(problem: Problem) -> dict[str, int]:
         >>> labels = LabelSet("two", ("anger", "joy"))
         >>> vector_widths(make_problem(labels, {"text": 768, "clip": Stream("visual", 512)}))
         {'text': 768, 'clip': 512}
-        >>> vector_widths(make_problem(labels, {"text": 768, "clip": Stream("visual", 512, is_sequence=True)}))  # doctest: +ELLIPSIS
+        >>> clip = Stream("visual", 512, is_sequence=True)
+        >>> vector_widths(make_problem(labels, {"text": 768, "clip": clip}))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
         ValueError: This network reads one vector per utterance, but clip has a sequence of vectors. ...

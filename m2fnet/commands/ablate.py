@@ -12,13 +12,16 @@ from m2fnet.commands.arguments import list_of
 from m2fnet.commands.sweep import parse_many_runs, parser_of_many_runs, run_left, tell_failed
 from m2fnet.errors import UsageError
 from m2fnet.files import write_json, write_text
+from m2fnet.formatting import is_given
 from m2fnet.records import MODALITIES
 from m2fnet.sweeps.paper_tables import PAPER_CORPORA, STORE_QUESTIONS, Row, Table, store_table, tables
 from m2fnet.sweeps.plan import REPORT, Sweep, folder_of_all, stage_of
 from m2fnet.sweeps.processes import PlannedRun, PlannedSetting
 
 if TYPE_CHECKING:
-    from m2fnet.sweeps.ablation_page import Ablation, AblationRow, AblationTable, NotMade
+    import pandas as pd
+
+    from m2fnet.sweeps.ablation_page import Ablation, AblationRow, AblationTable, NotMade, Score
 
 DESCRIPTION = """\
 Train and test every row of the paper's tables (arXiv:2206.02187, Tables 2 to 5) and print them with the paper's numbers
@@ -35,6 +38,9 @@ Any other key is a setting of all runs: --trainer.max_epochs 5 ...
   m2fnet ablate --config conf/dialog/m2fnet_meld.yaml --visual scene=DIR face=DIR both=DIR
 """
 NAMES = ("modalities", "fusion", "encoders", "fusion_layers", "visual", "losses")
+
+# the scores of the tables, where an utterance has one emotion and where it has a set of them
+_SHOWN: dict[str, tuple[str, str]] = {"single": ("weighted_f1", "accuracy"), "multi": ("micro_f1", "exact_match")}
 
 
 @dataclass(frozen=True)
@@ -183,10 +189,10 @@ def _not_made(arguments: argparse.Namespace, modalities: Sequence[str], manifest
     empty = [one for one in tables(modalities) if one.name in only and not one.rows]
     unmade = [asked for asked in STORE_QUESTIONS if asked.name in only and not getattr(arguments, asked.name)]
     why = "it compares stores that have to be made first:"
-    return [
-        *({"title": one.title, "why": _nothing_to_fuse(modalities), "commands": ""} for one in empty),
-        *({"title": asked.title, "why": why, "commands": asked.commands.format(**given)} for asked in unmade),
-    ]
+    found: list[NotMade] = [{"title": one.title, "why": _nothing_to_fuse(modalities), "commands": ""} for one in empty]
+    for asked in unmade:
+        found.append({"title": asked.title, "why": why, "commands": asked.commands.format(**given)})
+    return found
 
 
 def _plan(sweep: Sweep, chosen: Sequence[Table], options: Sequence[str]) -> Planned:
@@ -205,7 +211,7 @@ def _plan(sweep: Sweep, chosen: Sequence[Table], options: Sequence[str]) -> Plan
 
 def _summary(asked: Table, parts: Sequence[Sequence[Line]]) -> "AblationTable":
     """The scores of a table's rows, as `m2fnet report` gives them, with the paper's."""
-    from m2fnet.reports.summary import records, summarise_settings
+    from m2fnet.reports.summary import summarise_settings
     from m2fnet.reports.summary_page import how_drawn
     from m2fnet.runs.tested import collect
 
@@ -213,6 +219,7 @@ def _summary(asked: Table, parts: Sequence[Sequence[Line]]) -> "AblationTable":
     found: AblationTable = {
         "name": asked.name,
         "title": asked.title,
+        "shown": _SHOWN["single"],
         "rows": [_row(line) for line in lines],
         "majority": {},
         "differences": [],
@@ -225,30 +232,44 @@ def _summary(asked: Table, parts: Sequence[Sequence[Line]]) -> "AblationTable":
     pairs = zip(*parts, strict=True) if asked.is_paired else []
     compare = [(of[a.tested[0]], of[b.tested[0]]) for a, b in pairs if a.tested and b.tested]
     summary = summarise_settings(settings, compare=compare)
-    scores: dict[str, dict[str, dict[str, float | None]]] = {}
-    for row in records(summary.table("overall")):
-        key = f"{row['split']}.{row['score']}"
-        scores.setdefault(row["setting"], {})[key] = {name: row[name] for name in ("value", "sd", "low", "high")}
+    found["shown"] = _SHOWN[summary.kind]
+    scores: dict[str, dict[str, Score]] = {}
+    overall = summary.table("overall")
+    for setting, split, score, found_score in zip(
+        overall["setting"], overall["split"], overall["score"], _numbers(overall), strict=True
+    ):
+        scores.setdefault(setting, {})[f"{split}.{score}"] = found_score
     corpus = PAPER_CORPORA.get((summary.corpus, summary.utterances))
     seeds = dict(zip(summary.settings["setting"], summary.settings["seeds"], strict=True))
-    rows = []
-    for line in lines:
-        setting = of[line.tested[0]].name if line.tested else None
-        of_setting = {"setting": setting, "seeds": seeds[setting], "scores": scores[setting]} if setting else {}
-        rows.append({**_row(line, corpus), **of_setting})
-    names = {row["setting"]: row["row"] for row in rows}
-    found["rows"] = rows
+    found["rows"] = [_row(line, corpus) for line in lines]
+    for line, row in zip(lines, found["rows"], strict=True):
+        if line.tested:
+            row["setting"] = name = of[line.tested[0]].name
+            row["seeds"], row["scores"] = seeds[name], scores[name]
+    names = {row["setting"]: row["row"] for row in found["rows"]}
     found["majority"] = {name: its for name, its in scores.items() if name not in seeds}
+    differences = summary.table("difference")
+    differences = differences[differences["score"] == found["shown"][0]]
     found["differences"] = [
         {
-            "first": names[row["setting"]],
-            "second": names[row["minus"]],
-            **{key: row[key] for key in ("value", "low", "high")},
+            "first": names[first],
+            "second": names[second],
+            "value": score["value"],
+            "low": score["low"],
+            "high": score["high"],
         }
-        for row in records(summary.table("difference").query("score == 'weighted_f1'"))
+        for first, second, score in zip(
+            differences["setting"], differences["minus"], _numbers(differences), strict=True
+        )
     ]
     found["note"] = how_drawn(summary)
     return found
+
+
+def _numbers(rows: "pd.DataFrame") -> "list[Score]":
+    """The score of each row and how sure it is, None for what is missing."""
+    keys = ("value", "sd", "low", "high")
+    return [{key: row[key] if is_given(row[key]) else None for key in keys} for row in rows.to_dict("records")]
 
 
 def _row(line: Line, corpus: str | None = None) -> "AblationRow":

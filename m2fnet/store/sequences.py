@@ -19,7 +19,8 @@ class Sequences:
         present: (U,) as bool; an absent utterance has no frames.
 
     Example:
-        >>> sequences = Sequences(torch.arange(6.0).reshape(3, 2), torch.tensor([0, 1, 1, 3]), torch.tensor([1, 0, 1]) > 0)
+        >>> present = torch.tensor([True, False, True])
+        >>> sequences = Sequences(torch.arange(6.0).reshape(3, 2), torch.tensor([0, 1, 1, 3]), present)
         >>> sequences[2]
         tensor([[2., 3.],
                 [4., 5.]])

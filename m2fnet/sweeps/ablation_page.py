@@ -6,9 +6,7 @@ from typing import TypedDict
 import pandas as pd
 
 from m2fnet.formatting import bounds, escaped, is_given, markdown_table, spread
-from m2fnet.reports.summary_page import PAIRED
-
-_COLUMNS = ["", "weighted F1", "paper", "95 % interval", "accuracy", "paper's accuracy", "dev weighted F1", "seeds"]
+from m2fnet.reports.summary_page import PAIRED, score_title
 
 Score = Mapping[str, float | None]
 
@@ -25,20 +23,24 @@ class AblationRow(TypedDict):
 
 
 class AblationDifference(TypedDict):
-    """Weighted F1 of ``first`` less that of ``second``."""
+    """The main score of ``first`` less that of ``second``."""
 
     first: str
     second: str
-    value: float
+    value: float | None
     low: float | None
     high: float | None
 
 
 class AblationTable(TypedDict):
-    """One table: ``majority`` maps the name of each majority class to its scores, ``note`` says how they were drawn."""
+    """One table; ``note`` says how its intervals were drawn.
+
+    ``shown`` are the names of the main score and of another; ``majority`` maps the name of each baseline to its scores.
+    """
 
     name: str
     title: str
+    shown: tuple[str, str]
     rows: Sequence[AblationRow]
     majority: Mapping[str, Mapping[str, Score]]
     differences: Sequence[AblationDifference]
@@ -86,8 +88,16 @@ def as_markdown(content: Ablation) -> str:
 
 def _table(part: AblationTable) -> pd.DataFrame:
     """The rows as text, the majority class above them."""
-    on_dev = [row["scores"]["dev.weighted_f1"]["value"] or 0.0 for row in part["rows"] if row["scores"]]
-    lines: list[dict[str, object]] = [{"": name, **_ours(scores)} for name, scores in part["majority"].items()]
+    main, other = part["shown"]
+    title, of_dev = score_title(main), f"dev.{main}"
+
+    def ours(scores: Mapping[str, Score]) -> dict[str, object]:
+        score = scores[f"test.{main}"]
+        cells = {title: spread(score), "95 % interval": bounds(score)}
+        return {**cells, score_title(other): spread(scores[f"test.{other}"])}
+
+    on_dev = [row["scores"][of_dev]["value"] or 0.0 for row in part["rows"] if row["scores"]]
+    lines: list[dict[str, object]] = [{"": name, **ours(scores)} for name, scores in part["majority"].items()]
     for row in part["rows"]:
         line: dict[str, object] = {"": row["row"], "seeds": str(len(row["seeds"]))}
         if row["paper"] is not None:
@@ -95,21 +105,17 @@ def _table(part: AblationTable) -> pd.DataFrame:
                 f"{row['paper'][key]:.2f}" for key in ("weighted_f1", "accuracy")
             )
         if row["scores"]:
-            dev = row["scores"]["dev.weighted_f1"]
-            line |= _ours(row["scores"])
-            line["dev weighted F1"] = f"**{spread(dev)}**" if dev["value"] == max(on_dev) else spread(dev)
+            dev = row["scores"][of_dev]
+            line |= ours(row["scores"])
+            line[f"dev {title}"] = f"**{spread(dev)}**" if dev["value"] == max(on_dev) else spread(dev)
         lines.append(line)
-    table = pd.DataFrame(lines, columns=_COLUMNS)
+    columns = ["", title, "paper", "95 % interval", score_title(other), "paper's accuracy", f"dev {title}", "seeds"]
+    table = pd.DataFrame(lines, columns=columns)
     has_paper = any(row["paper"] for row in part["rows"])
     return table if has_paper else table.drop(columns=["paper", "paper's accuracy"])
-
-
-def _ours(scores: Mapping[str, Score]) -> dict[str, object]:
-    f1 = scores["test.weighted_f1"]
-    return {"weighted F1": spread(f1), "95 % interval": bounds(f1), "accuracy": spread(scores["test.accuracy"])}
 
 
 def _difference(found: AblationDifference) -> str:
     ends = {"low": found["low"], "high": found["high"]}
     interval = f" (95 % interval {bounds(ends)})" if is_given(found["low"]) else ""
-    return f"- {found['first']} minus {found['second']}: {100 * found['value']:+.2f} points{interval}"
+    return f"- {found['first']} minus {found['second']}: {100 * (found['value'] or 0):+.2f} points{interval}"

@@ -36,7 +36,7 @@ class Limits:
             )
 
     def check_length(self, seconds: float) -> None:
-        """Refuse a clip that says that it lasts ``seconds`` if that is too long; one with a false length meets `timeout_s`.
+        """Refuse a clip that declares ``seconds`` if that is too long; one with a false length meets `timeout_s`.
 
         Raises:
             UsageError: if it does.

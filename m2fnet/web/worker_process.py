@@ -49,8 +49,8 @@ def serve_requests(load: Callable[[], Pipeline], limits: Limits, connection: Con
     except M2FNetError as problem:
         send({"refused": str(problem)})
         return
-    import librosa.display  # both take seconds, for which the first clip would wait
-    import librosa.feature.spectral  # noqa: F401
+    # the first picture loads libraries for seconds, which the first clip shall not wait for
+    rendered(spectrogram(torch.zeros(RATE), RATE, torch.zeros(2), torch.zeros(2)), "png")
 
     model = pipeline.model
     send(

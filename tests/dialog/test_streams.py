@@ -127,7 +127,7 @@ def test_dialogues_of_like_numbers_of_frames_go_together(folder):
     for batch in data.train_dataloader().batch_sampler:
         sizes = dialogues.sizes[batch]
         between = (dialogues.sizes > sizes.min() + 2) & (dialogues.sizes < sizes.max() - 2)
-        assert {n for n in between.nonzero().flatten().tolist()} <= set(batch)
+        assert set(between.nonzero().flatten().tolist()) <= set(batch)
     assert torch.equal(data_of(folder, text="text").dialogues("train").sizes, dialogues.lengths)
 
 

@@ -21,6 +21,7 @@ def changed(corpus, tmp_path):
     """A function that saves the corpus with some utterances changed."""
 
     def change(which, **fields):
+        fields = {"labels": None, **fields} if "label" in fields else fields  # an emotion is its whole label set
         new = tuple(dataclasses.replace(u, **fields) if which(u) else u for u in corpus.utterances)
         return dataclasses.replace(corpus, utterances=new).save(tmp_path / "changed")
 

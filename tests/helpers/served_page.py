@@ -9,7 +9,7 @@ import pytest
 from m2fnet.web.limits import Limits
 
 IGNORE = pytest.mark.filterwarnings("ignore:.*(no_silent_downcasting|Copy-on-Write).*")  # how gradio uses pandas
-LIMITS = Limits(megabytes=2, minutes=1, timeout_s=8, waiting=3)
+LIMITS = Limits(megabytes=2, minutes=1, timeout_s=15, waiting=3)
 
 
 def free_port():

@@ -78,11 +78,22 @@ def test_the_papers_numbers_are_next_to_ours_and_the_best_on_dev_is_bold():
 
     paper = {"accuracy": 67.85, "weighted_f1": 66.71}
     rows = [row("N = 1", 0.6, paper), row("N = 2", 0.7, None)]
-    tables = [{"title": "t", "rows": rows, "differences": [], "majority": {}, "note": ""}]
+    shown = ("weighted_f1", "accuracy")
+    tables = [{"title": "t", "shown": shown, "rows": rows, "differences": [], "majority": {}, "note": ""}]
     page = as_markdown({"config": "c", "seeds": "0-1", "tables": tables, "not_made": []})
     assert "| N = 1 | 50.00 ± 1.00 | 66.71 | 40.00 to 60.00 | 50.00 ± 1.00 | 67.85 | 60.00 ± 1.00 | 2 |" in page
     assert "| N = 2 | 50.00 ± 1.00 | – | 40.00 to 60.00 | 50.00 ± 1.00 | – | **70.00 ± 1.00** | 2 |" in page
     assert "test sets of MELD" not in page
+
+
+def test_a_corpus_of_label_sets_shows_its_scores():
+    score = {"value": 0.5, "sd": 0.01, "low": 0.4, "high": 0.6}
+    scores = {"test.micro_f1": score, "test.exact_match": score | {"value": 0.3}, "dev.micro_f1": score}
+    rows = [{"row": "text", "paper": None, "scores": scores, "seeds": [0, 1]}]
+    table = {"title": "t", "shown": ("micro_f1", "exact_match"), "rows": rows, "differences": [], "majority": {}}
+    page = as_markdown({"config": "c", "seeds": "0-1", "tables": [{**table, "note": ""}], "not_made": []})
+    assert "|  | micro F1 | 95 % interval | exact match | dev micro F1 | seeds |" in page
+    assert "| text | 50.00 ± 1.00 | 40.00 to 60.00 | 30.00 ± 1.00 | **50.00 ± 1.00** | 2 |" in page
 
 
 def test_runs_that_fail_leave_their_rows_empty(ablate, capsys):

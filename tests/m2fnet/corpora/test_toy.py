@@ -262,7 +262,7 @@ def test_a_toy_tree_of_other_settings_is_refused(tree):
 
 def test_a_folder_with_something_else_is_refused_and_kept(tmp_path):
     (tmp_path / "letter.txt").write_text("dear")
-    with pytest.raises(CorpusError, match=r"already holds something that is no toy corpus; nothing was written"):
+    with pytest.raises(CorpusError, match=r"already holds something else than a toy corpus; nothing was written"):
         write(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 

@@ -126,7 +126,8 @@ def test_a_run_that_was_not_tested_has_no_temperature(run_folder, trained_root, 
 def test_no_training_code_is_imported(saved, trained_root):
     script = (
         "import sys, torch\nfrom m2fnet.model import load_model\nmodel = load_model(sys.argv[1])\n"
-        "from extractors.extraction.embedding import Loading, embed, place_utterances\nfrom m2fnet.manifest import Manifest\n"
+        "from extractors.extraction.embedding import Loading, embed, place_utterances\n"
+        "from m2fnet.manifest import Manifest\n"
         "wanted = place_utterances(Manifest.load(__import__('pathlib').Path(sys.argv[2])), 'test')[:2]\n"
         "found = {n: torch.stack([v for _, v in embed(e, wanted, Loading(workers=0))])[None]\n"
         "         for n, e in model.extractors.items()}\n"

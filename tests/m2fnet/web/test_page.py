@@ -291,7 +291,7 @@ def test_a_clip_that_is_too_long_or_takes_too_long_is_refused_by_a_sentence(open
     send(page, write_sound(tmp_path / "short.wav"), write_subtitles(tmp_path / "hang.srt", ["!hang"]))
     page.locator("#work").wait_for()
     page.locator("#work").wait_for(state="hidden", timeout=WAIT)
-    assert "did not finish in 8 seconds" in refused(page)
+    assert "did not finish in 15 seconds" in refused(page)
     assert uploaded() == []
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow  # each process imports torch
 
 @pytest.fixture(scope="module")
 def worker():
-    made = Worker(load, Limits(minutes=0.1, timeout_s=5))
+    made = Worker(load, Limits(minutes=0.1, timeout_s=12))
     made.facts = made.start()
     yield made
     made.stop()
@@ -79,7 +79,7 @@ def test_cues_that_are_no_utterances_are_told_without_the_place_of_their_file(wo
     ("text", "sentence"),
     [
         ("!crash", "made its reader crash"),
-        ("!hang", "did not finish in 5 seconds.*--timeout-s"),
+        ("!hang", "did not finish in 12 seconds.*--timeout-s"),
         ("!fail", "the sound is silent"),
         ("!bug", "The model failed over this file"),
     ],
