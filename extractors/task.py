@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from extractors.base import Extractor
 from extractors.data import REFERENCES, TESTED, VALIDATED, ExtractorBatch
-from extractors.evaluation.embedding_scores import Embedded, join, judge
+from extractors.evaluation.embedding_scores import Embedded, evaluate_embeddings, join
 from m2fnet.errors import M2FNetError, RunError, UsageError
 from m2fnet.losses.class_weights import class_weights, weighted_cross_entropy
 from m2fnet.losses.covariance import covariance_penalty
@@ -27,7 +27,7 @@ from m2fnet.problems import SingleLabel
 
 T = TypeVar("T")
 NetworkFactory = Callable[[], Extractor]
-Judge = Literal["head", "nearest", "probe"]
+Monitor = Literal["head", "nearest", "probe"]
 Printed = Literal["triplet", "covariance", "variance"]
 Decay = Literal["none", "linear", "cosine"]
 _SETS = 3  # M2FNet sums variance and covariance over anchors, positives and negatives: mined online, each is the batch
@@ -88,7 +88,7 @@ class ExtractorTask(pl.LightningModule):
         losses: LossWeights = LossWeights(),
         mining: Mining = "semi-hard",
         as_printed: bool | list[Printed] = False,
-        monitor: Judge = "head",
+        monitor: Monitor = "head",
         backbone_lr: float | None = None,
         freeze_epochs: int = 0,
         warmup: float = 0.0,
@@ -113,7 +113,7 @@ class ExtractorTask(pl.LightningModule):
         self.as_printed = tuple(as_printed)
 
         self.triplet = TripletLoss(mining, as_printed="triplet" in self.as_printed)
-        self.monitor: Judge = monitor
+        self.monitor: Monitor = monitor
         self.backbone_lr = backbone_lr
         self.freeze_epochs = freeze_epochs
         self.warmup = warmup
@@ -225,22 +225,22 @@ class ExtractorTask(pl.LightningModule):
 
     def validation_step(self, batch: ExtractorBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Embed a batch of dev, or of the training utterances that dev is compared with."""
-        self._keep(VALIDATED[dataloader_idx], batch)
+        self._collect(VALIDATED[dataloader_idx], batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Judge the embeddings of dev."""
-        self._judge()
+        """Score the embeddings of dev."""
+        self._evaluate()
 
     def test_step(self, batch: ExtractorBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Embed a batch of dev, of test, or of the training split that both are compared with."""
-        self._keep(TESTED[dataloader_idx], batch)
+        self._collect(TESTED[dataloader_idx], batch)
 
     def on_test_epoch_end(self) -> None:
-        """Judge the embeddings of dev and test."""
-        self._judge()
+        """Score the embeddings of dev and test."""
+        self._evaluate()
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401
-        """Optimizer with the pretrained parts as a group of their own, and the schedule, stepped with the optimizer."""
+        """Optimizer with the pretrained parts as a separate group, and the schedule, stepped with the optimizer."""
         assert self.net is not None, "the network is built by `build`"
         pretrained = {p for part in self.net.backbones() for p in part.parameters()}
         groups: list[dict[str, Any]] = [{"params": [p for p in self.parameters() if p not in pretrained]}]
@@ -302,7 +302,7 @@ class ExtractorTask(pl.LightningModule):
             f"train/{name}", value, on_step=False, on_epoch=True, batch_size=count, reduce_fx=reduce_fx, sync_dist=True
         )
 
-    def _keep(self, name: str, batch: ExtractorBatch) -> None:
+    def _collect(self, name: str, batch: ExtractorBatch) -> None:
         if batch["inputs"] is None:
             return
         z = self(batch["inputs"]).float()
@@ -311,7 +311,7 @@ class ExtractorTask(pl.LightningModule):
         kept = Embedded(batch["row"].cpu(), batch["label"].cpu(), z.cpu(), logits.cpu())
         self._kept.setdefault(name, []).append(kept)
 
-    def _judge(self) -> None:
+    def _evaluate(self) -> None:
         """Score what was kept of this epoch, and log it."""
         kept = of_all_processes(self._kept)
         names = dict.fromkeys(name for process in kept for name in process)
@@ -323,7 +323,7 @@ class ExtractorTask(pl.LightningModule):
             raise RunError("No utterance of the dev split can be read, so no epoch can be selected; check its media.")
         references = embedded.pop(REFERENCES, None)
         for name, judged in embedded.items():
-            scores = judge(judged, references, self.classes)
+            scores = evaluate_embeddings(judged, references, self.classes)
             self.judged[name], self.scores[name] = judged, scores
             self.log_dict({f"{name}/{kind}_f1": value for kind, value in scores.items()})
             self.log(f"{name}/cross_entropy", F.cross_entropy(judged.logits, judged.label))

@@ -2,11 +2,10 @@
 
 What a file still holds is listed, with lines and what to write instead, by::
 
-    pytest tests/test_words.py --runxfail -k m2fnet/store
+    pytest tests/test_words.py -k m2fnet/store
 
-``tests/not_yet_plain.txt`` names the files that are not clean yet. Such a file may fail here; when it has become clean
-its test fails until its line is taken out of the list, so that the list only shrinks. A word with a legitimate use is
-excepted below: by a pattern in ``ELSEWHERE`` if the use is English, by a file and a phrase in ``EXCEPTED`` otherwise.
+A word with a legitimate use is excepted below: by a pattern in ``ELSEWHERE`` if the use is English, by a file and a
+phrase in ``EXCEPTED`` otherwise.
 """
 
 import ast
@@ -16,7 +15,6 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[1]
-NOT_YET = REPOSITORY / "tests" / "not_yet_plain.txt"
 PLACES = (
     "*.md", "*.toml", "*.yml", "Makefile", "CITATION.cff", ".ci/run", ".pre-commit-config.yaml", "conf/**/*.yaml",
     "docs/*.md", "docs/*.py", "docs/*.svg",
@@ -54,7 +52,7 @@ NAMES = {
 ELSEWHERE = (
     r"\bturns?\s+(?:(?!turn)\S+\s+){1,12}?into\b",
     r"\bturns?\s+(?:\S+\s+)?(on|off)\b",
-    r"\b(in turn|return|takes?[ _]turns)\b",
+    r"\b(in turn|takes? turns)\b",
     r"\bstands? for\b",  # an abbreviation or a placeholder
 )
 # phrases that are not ours to change
@@ -66,15 +64,6 @@ EXCEPTED: dict[str, tuple[str, ...]] = {
     "m2fnet/plots/attention.py": (r'content\["turns"\]',),  # the key in the files of older runs
     "m2fnet/corpora/toy_text.py": ("you always lie about", "I feel so alone"),  # texts of a corpus with scores
     "tests/helpers/fake_corpora.py": ("TURN_NAME",),  # in the header of IEMOCAP's files
-    # the angle of a picture, a setting of extractors that are trained already
-    "conf/extractors/visual_face.yaml": (r"\bturn: \d",),
-    "extractors/visual/augmentation.py": (
-        r"turn: (largest turn|float)",
-        r"(self|how)\.turn\b",
-        r"zoom, turn\b|angle\(.*|\bturn\)",
-        r"a turn in 0\.\.180",
-    ),
-    "tests/extractors/visual/test_augmentation.py": (r"\bturn=", r"\"turn\":"),
 }
 
 
@@ -127,24 +116,10 @@ def findings(path):
     return [f"{path}:{line}: {word} -> {instead}" for line, word, instead in sorted(found)]
 
 
-def not_yet():
-    return NOT_YET.read_text(encoding="utf-8").split() if NOT_YET.exists() else []
-
-
-def cases():
-    listed = {*not_yet()}
-    mark = pytest.mark.xfail(strict=True, reason="not clean yet; once it is, take it out of tests/not_yet_plain.txt")
-    return [pytest.param(path, marks=[mark] if path in listed else [], id=path) for path in files()]
-
-
-@pytest.mark.parametrize("path", cases())
+@pytest.mark.parametrize("path", files())
 def test_a_file_is_in_plain_words(path):
     found = findings(path)
     assert not found, "\n".join(found)
-
-
-def test_the_list_names_files_that_exist():
-    assert [path for path in not_yet() if path not in files()] == []
 
 
 def test_an_exception_is_still_needed():

@@ -16,7 +16,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from extractors.base import FittedExtractor
 from extractors.data import ExtractorData
-from extractors.evaluation.embedding_scores import Embedded, judge
+from extractors.evaluation.embedding_scores import Embedded, evaluate_embeddings
 from extractors.extraction.embedding import as_words, names_dead_workers
 from extractors.runs import closed_form
 from extractors.runs.folder import NET, WEIGHTS_SHA256, fitted_sha256, older_fit
@@ -212,7 +212,9 @@ class ExtractorCLI(RunCLI):
         task.net, task.monitor, task.classes = net, "probe", data.manifest.label_set.classes
         task.judged = closed_form.embedded(net, data, self.run, splits, is_fitted_on=is_fitted_on)
         # its logits are those of the probe, so the score of the "head" is the probe's
-        task.scores = {name: {"probe": judge(one, None, task.classes)["head"]} for name, one in task.judged.items()}
+        task.scores = {
+            name: {"probe": evaluate_embeddings(one, None, task.classes)["head"]} for name, one in task.judged.items()
+        }
 
     def _facts(self, task: ExtractorTask, data: ExtractorData) -> dict[str, Any]:
         assert task.net is not None, "it has just been tested"

@@ -1,4 +1,4 @@
-"""Weighted F1 of embeddings by themselves: what their nearest neighbour and what a linear model make of them."""
+"""Weighted F1 of embeddings without a dialogue network: of their nearest neighbours and of a linear model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Embedded:
     """What a network made of a set of utterances.
 
     Attributes:
-        row: (N,) places in `Utterances.turns`.
+        row: (N,) rows of `Utterances.placed`.
         label: (N,) class numbers.
         embedding: (N, D), un-normalised.
         logits: (N, C) of the head.
@@ -42,7 +42,7 @@ def nearest_neighbour(references: Tensor, judged: Tensor) -> Tensor:
     return (F.normalize(judged) @ F.normalize(references).T).argmax(1)
 
 
-def judge(judged: Embedded, references: Embedded | None, classes: Sequence[str]) -> dict[str, float]:
+def evaluate_embeddings(judged: Embedded, references: Embedded | None, classes: Sequence[str]) -> dict[str, float]:
     """Weighted F1 of the head, and by ``references`` of the nearest neighbour and of a linear probe."""
     scores = {"head": _weighted_f1(judged.label, judged.logits.argmax(1), classes)}
     if references is None:

@@ -1,4 +1,4 @@
-"""`ExtractorData`: what comes in a batch, in which order, and what is left out."""
+"""`ExtractorData`: what comes in a batch, in which order, and what is skipped."""
 
 import pytest
 import torch
@@ -49,7 +49,7 @@ def test_an_epoch_holds_every_labelled_utterance_once_with_its_own_label(data, c
         assert torch.equal(batch["inputs"]["counts"], expected["counts"])
 
 
-def test_an_unlabelled_turn_is_still_there_as_context(data, changed, tmp_path):
+def test_an_unlabelled_utterance_is_still_there_as_context(data, changed, tmp_path):
     assert changed(lambda u: u.id == "train2_1", label=None)
     utterances = data(tmp_path / "changed").utterances("train").placed
     (after,) = [placed for placed in utterances if placed.utterance.id == "train2_2"]

@@ -1,4 +1,4 @@
-"""`ExtractorTask` and `ExtractorData` by themselves: terms, rates, freezing, judging, precision."""
+"""`ExtractorTask` and `ExtractorData` without a command: terms, rates, freezing, judging, precision."""
 
 import math
 
@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score
 from toy_network import ToyNetwork
 
 from extractors.data import ExtractorData
-from extractors.evaluation.embedding_scores import Embedded, join, judge, nearest_neighbour
+from extractors.evaluation.embedding_scores import Embedded, evaluate_embeddings, join, nearest_neighbour
 from extractors.task import ExtractorTask, LossWeights
 from m2fnet.errors import RunError, UsageError
 from m2fnet.losses.class_weights import class_weights
@@ -97,14 +97,14 @@ class TestLoss:
         assert len({tuple(g.flatten().tolist()) for g in gradients.values()}) == 4
 
     def test_without_cross_entropy_the_head_learns_and_the_network_does_not_hear_of_it(self):
-        alone, beside = built(losses=LossWeights(**{**ONLY, "variance": 1.0})), built(losses=LossWeights())
+        single, both = built(losses=LossWeights(**{**ONLY, "variance": 1.0})), built(losses=LossWeights())
         with torch.no_grad():
-            alone.head.weight.mul_(7)
+            single.head.weight.mul_(7)
         twin = built(losses=LossWeights(**{**ONLY, "variance": 1.0}))
-        for task in (alone, twin, beside):
+        for task in (single, twin, both):
             task.training_step(batch_of(), 0).backward()
-        assert torch.equal(alone.net.projector[1].weight.grad, twin.net.projector[1].weight.grad)
-        assert torch.equal(twin.head.weight.grad, beside.head.weight.grad)  # whatever the network learns by
+        assert torch.equal(single.net.projector[1].weight.grad, twin.net.projector[1].weight.grad)
+        assert torch.equal(twin.head.weight.grad, both.head.weight.grad)  # whatever the network learns by
 
     @pytest.mark.parametrize("losses", [M2FNET, LossWeights(cross_entropy=1.0)])
     def test_a_batch_of_one_or_of_one_class_has_a_finite_gradient(self, losses):
@@ -116,7 +116,7 @@ class TestLoss:
         task.training_step({**one, "inputs": {"counts": torch.ones(1, 26)}}, 0).backward()
         assert all(torch.isfinite(p.grad).all() for p in task.parameters() if p.grad is not None)
 
-    def test_rare_emotions_weigh_more_in_the_cross_entropy_alone(self):
+    def test_rare_emotions_weigh_more_only_in_the_cross_entropy(self):
         task, batch = built(losses=LossWeights(cross_entropy=1.0)), batch_of()
         task.class_weights = torch.tensor([1.0, 2.0, 3.0])
         z = task(batch["inputs"])
@@ -191,14 +191,14 @@ def test_frozen_parts_learn_from_the_given_epoch_on(fit):
 
 
 class PartlyFixed(ToyNetwork):
-    """A network that keeps a part of its backbone fixed by itself."""
+    """A network that keeps a part of its backbone fixed."""
 
     def __init__(self):
         super().__init__()
         self.letters[0].requires_grad_(False)
 
 
-def test_thawing_leaves_alone_what_the_network_itself_keeps_fixed(fit):
+def test_thawing_does_not_touch_parts_that_the_network_fixes(fit):
     task = ExtractorTask(PartlyFixed, freeze_epochs=1)
     fit(task, max_epochs=2)
     assert [p.requires_grad for p in task.net.letters.parameters()] == [False, False, True, True]
@@ -314,10 +314,10 @@ def test_judging_agrees_with_scikit_learn_and_looks_at_directions_only():
     references = embedded([[1.0, 0.0], [0.0, 0.1], [-9.0, 0.0], [0.0, 0.2]], [0, 1, 2, 1])
     judged = embedded([[0.1, 0.0], [0.0, 99.0], [-1.0, 0.2], [5.0, 0.0]], [0, 1, 2, 1])
     assert nearest_neighbour(references.embedding, judged.embedding).tolist()[::2] == [0, 2]
-    scores = judge(judged, references, CLASSES)
+    scores = evaluate_embeddings(judged, references, CLASSES)
     assert scores["nearest"] == pytest.approx(f1_score([0, 1, 2, 1], [0, 1, 2, 0], average="weighted"))
     assert scores["head"] == pytest.approx(f1_score([0, 1, 2, 1], [0] * 4, average="weighted", zero_division=0))
-    assert set(judge(judged, None, CLASSES)) == {"head"}
+    assert set(evaluate_embeddings(judged, None, CLASSES)) == {"head"}
 
 
 def test_joined_parts_are_in_the_order_of_their_rows():

@@ -162,7 +162,7 @@ def test_the_score_that_is_asked_for_selects_the_epoch(extractor, tmp_path, moni
     assert fitted["epoch"] == 1 + chosen.index(max(chosen))
 
 
-def test_judging_by_the_head_alone_embeds_no_training_utterance(extractor, tmp_path):
+def test_judging_by_only_the_head_embeds_no_training_utterance(extractor, tmp_path):
     assert extractor("fit", "--data.references", "0") == extractor("test", "--data.references", "0") == DONE
     assert set(report_of(tmp_path / "run")["embeddings"]["test"]) == {"head"}
 
@@ -228,9 +228,9 @@ def test_damaged_weights_fail_in_one_message_and_execute_nothing(extractor, corp
     capsys.readouterr()
     command = ["extract", "--ckpt", "run", "--manifest", str(corpus.root / "manifest"), "--out", "store"]
     assert run(command) == FAILED
-    told = capsys.readouterr()
-    assert "best.ckpt" in told.err
-    assert "exploded" not in told.out + told.err
+    printed = capsys.readouterr()
+    assert "best.ckpt" in printed.err
+    assert "exploded" not in printed.out + printed.err
 
 
 def test_a_run_whose_configuration_was_turned_hostile_is_not_loaded(extractor, corpus, tmp_path, capsys):

@@ -30,7 +30,7 @@ class Sized(ToyNetwork):
         return super().preprocess(placed)
 
 
-def test_batches_hold_turns_of_like_size_the_largest_first(corpus):
+def test_batches_hold_utterances_of_like_size_the_largest_first(corpus):
     wanted = place_utterances(corpus)
     net = Sized()
     batches = plan(net, wanted, 4)
@@ -41,7 +41,7 @@ def test_batches_hold_turns_of_like_size_the_largest_first(corpus):
     assert sizes == sorted(sizes, reverse=True)
 
 
-def test_turns_of_one_size_stay_in_order(corpus):
+def test_utterances_of_one_size_stay_in_order(corpus):
     assert plan(ToyNetwork(), place_utterances(corpus), 7) == [
         list(range(start, min(30, start + 7))) for start in range(0, 30, 7)
     ]
@@ -53,11 +53,11 @@ def test_embeddings_come_in_the_given_order(corpus, changed):
     found = embed(net, wanted, Loading(batch_size=4, workers=0))
     assert [placed for placed, _ in found] == wanted
     for placed, vector in found:
-        ((_, alone),) = embed(net, [placed], Loading(workers=0))
+        ((_, single),) = embed(net, [placed], Loading(workers=0))
         if placed.utterance.id == "dev0_0":
-            assert vector == alone == Missing("text", "there is no transcript")
+            assert vector == single == Missing("text", "there is no transcript")
         else:
-            torch.testing.assert_close(vector, alone, atol=1e-6, rtol=0)
+            torch.testing.assert_close(vector, single, atol=1e-6, rtol=0)
 
 
 def test_the_store_is_in_the_manifest_s_order_however_often_it_was_interrupted(corpus, tmp_path):

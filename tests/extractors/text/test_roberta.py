@@ -68,13 +68,13 @@ def talk_of(*lines):
     return Manifest("tiny", LabelSet("tiny", ("joy", "anger")), utterances)
 
 
-def turn_of(position, *lines):
+def utterance_of(position, *lines):
     manifest = talk_of(*lines)
     return PlacedUtterance(manifest, Dialogue("d", "train", manifest.utterances), position)
 
 
-def alone(text, speaker=None):
-    return turn_of(0, (speaker, text))
+def single(text, speaker=None):
+    return utterance_of(0, (speaker, text))
 
 
 def spelt(net, sample):
@@ -88,7 +88,7 @@ def embedding(net, *samples):
 
 def test_the_input_is_that_of_emoberta(roberta):
     net = network(roberta)
-    tokens = net.preprocess(turn_of(1, *TALK))["tokens"]
+    tokens = net.preprocess(utterance_of(1, *TALK))["tokens"]
     written = " JOEY: How are you?</s></s>ROSS: I hate this!</s></s> SES01_F: The table is here. JOEY: Great."
     assert tokens.tolist() == net.tokenizer(written)["input_ids"]
 
@@ -112,41 +112,41 @@ def test_another_tokenizer_brings_its_own_separators(past, future, expected, ber
         ("Joey", "Great."),
     ]
     net = network(bert, past=past, future=future, names={"Ses01_F": "Mary"})
-    assert spelt(net, net.preprocess(turn_of(2, *talk))) == expected
+    assert spelt(net, net.preprocess(utterance_of(2, *talk))) == expected
 
 
-def test_the_separators_stay_where_a_side_has_no_turns(bert):
+def test_the_separators_stay_where_a_side_has_no_utterances(bert):
     net = network(bert, speakers=False)
-    assert spelt(net, net.preprocess(alone("great"))) == "[CLS] [SEP] great [SEP] [SEP]"
+    assert spelt(net, net.preprocess(single("great"))) == "[CLS] [SEP] great [SEP] [SEP]"
 
 
-def test_segments_mark_the_current_turn(bert):
+def test_segments_mark_the_current_utterance(bert):
     net = network(bert)
-    sample = net.preprocess(turn_of(1, *TALK))
+    sample = net.preprocess(utterance_of(1, *TALK))
     batch = net.collate([sample])
     assert net.tokenizer.decode(batch["tokens"][batch["current"]]) == "ross : i hate this!"
     assert sample["tokens"][sample["start"] : sample["end"]].equal(batch["tokens"][batch["current"]])
     plain = batch | {"current": torch.zeros_like(batch["current"])}
     with torch.inference_mode():
         assert not torch.allclose(net(batch), net(plain))
-        alone_ = network(bert, past=0, future=0)
-        assert torch.equal(alone_(batch), alone_(plain))
+        without_context = network(bert, past=0, future=0)
+        assert torch.equal(without_context(batch), without_context(plain))
 
 
 def test_speakers_can_be_left_out(bert):
     net = network(bert, speakers=False, past=1, future=0)
-    assert spelt(net, net.preprocess(turn_of(1, *TALK))) == "[CLS] how are you? [SEP] i hate this! [SEP]"
+    assert spelt(net, net.preprocess(utterance_of(1, *TALK))) == "[CLS] how are you? [SEP] i hate this! [SEP]"
 
 
-def test_turns_without_text_are_no_context(bert):
+def test_utterances_without_text_are_no_context(bert):
     net = network(bert)
-    silent = net.preprocess(turn_of(1, TALK[0], TALK[1], ("Joey", None), ("Joey", " \n")))
-    assert silent["tokens"].equal(net.preprocess(turn_of(1, TALK[0], TALK[1]))["tokens"])
+    silent = net.preprocess(utterance_of(1, TALK[0], TALK[1], ("Joey", None), ("Joey", " \n")))
+    assert silent["tokens"].equal(net.preprocess(utterance_of(1, TALK[0], TALK[1]))["tokens"])
     assert silent["cut_utterances"] == 0
 
 
 @given(st.lists(st.integers(0, 9), max_size=8), st.lists(st.integers(0, 9), max_size=8), st.integers(0, 60))
-def test_a_side_ends_where_its_next_turn_does_not_fit(past_lengths, future_lengths, room):
+def test_a_side_ends_where_its_next_utterance_does_not_fit(past_lengths, future_lengths, room):
     past, future = [[1] * n for n in past_lengths], [[2] * n for n in future_lengths]
     before, after = fill(past, future, room)
     left = room - sum(map(len, before + after))
@@ -156,7 +156,7 @@ def test_a_side_ends_where_its_next_turn_does_not_fit(past_lengths, future_lengt
         assert len(side) == len(taken) or len(side[len(taken)]) > left
 
 
-def test_the_sides_take_turns():
+def test_the_sides_alternate():
     assert fill([[1], [1], [1]], [[2], [2], [2]], 3) == ([[1], [1]], [[2]])
     assert fill([[1] * 9], [[2], [2], [2]], 3) == ([], [[2], [2], [2]])
 
@@ -166,11 +166,11 @@ def test_only_what_may_fit_is_looked_at():
     assert (len(before), len(after)) == (3, 2)
 
 
-def test_the_current_turn_is_cut_after_its_context_and_its_name_before_its_text(bert):
-    """With every token less, something goes: first turns around it, then the name, then the end of the text."""
+def test_the_current_utterance_is_cut_after_its_context_and_its_name_before_its_text(bert):
+    """With every token less, something goes: first utterances around it, then the name, then the end of the text."""
     for room in range(1, 36):
         net = network(bert, budget=room + 4, past=1, future=1)
-        sample = net.preprocess(turn_of(1, *TALK))
+        sample = net.preprocess(utterance_of(1, *TALK))
         text = ["i", "hate", "this", "!"][:room]
         kept = ["ross", ":", *text] if room >= 6 else text
         assert net.tokenizer.convert_ids_to_tokens(sample["tokens"][sample["start"] : sample["end"]]) == kept
@@ -182,16 +182,16 @@ def test_the_current_turn_is_cut_after_its_context_and_its_name_before_its_text(
 @pytest.mark.parametrize("pooling", ["first", "mean"])
 def test_padding_changes_nothing(pooling, any_encoder):
     net = network(any_encoder, pooling=pooling)
-    samples = [net.preprocess(turn_of(n, *TALK)) for n in range(4)] + [net.preprocess(alone("here"))]
+    samples = [net.preprocess(utterance_of(n, *TALK)) for n in range(4)] + [net.preprocess(single("here"))]
     together = embedding(net, *samples)
     assert together.shape == (5, net.width) == (5, 16)
     for sample, expected in zip(samples, together, strict=True):
         torch.testing.assert_close(embedding(net, sample)[0], expected, atol=1e-5, rtol=0)
 
 
-def test_the_mean_is_over_the_current_turn(bert):
+def test_the_mean_is_over_the_current_utterance(bert):
     net = network(bert, pooling="mean")
-    sample = net.preprocess(turn_of(1, *TALK))
+    sample = net.preprocess(utterance_of(1, *TALK))
     batch = net.collate([sample])
     with torch.inference_mode():
         segments = batch["current"].long()
@@ -202,15 +202,15 @@ def test_the_mean_is_over_the_current_turn(bert):
 
 def test_an_extractor_without_future_never_waits(roberta):
     net = network(roberta, future=0)
-    now, later = net.preprocess(turn_of(1, *TALK[:2])), net.preprocess(turn_of(1, *TALK))
+    now, later = net.preprocess(utterance_of(1, *TALK[:2])), net.preprocess(utterance_of(1, *TALK))
     assert now["tokens"].equal(later["tokens"])
-    assert not now["tokens"].equal(net.preprocess(turn_of(0, TALK[1]))["tokens"])
+    assert not now["tokens"].equal(net.preprocess(utterance_of(0, TALK[1]))["tokens"])
 
 
 @pytest.mark.parametrize("text", ["word " * 10_000, "🙂🙂🙂", "</s></s> [SEP] <pad>", "a\x00b", "ıİ\u2028ﬁ"])
 def test_strange_text_is_finite(text, any_encoder):
     net = network(any_encoder)
-    sample = net.preprocess(turn_of(1, TALK[0], (text, text), TALK[1]))
+    sample = net.preprocess(utterance_of(1, TALK[0], (text, text), TALK[1]))
     assert len(sample["tokens"]) <= 64
     assert (sample["cut_tokens"] > 0) == (len(text) > 1000)
     assert torch.isfinite(embedding(net, sample)).all()
@@ -219,7 +219,7 @@ def test_strange_text_is_finite(text, any_encoder):
 def test_a_text_that_spells_a_separator_does_not_become_one(any_encoder):
     net = network(any_encoder)
     special = set(net.tokenizer.all_special_ids) - {net.tokenizer.unk_token_id}
-    sample = net.preprocess(alone("</s> [SEP] <pad> [CLS] <s>", "[SEP]</s>"))
+    sample = net.preprocess(single("</s> [SEP] <pad> [CLS] <s>", "[SEP]</s>"))
     assert not special & set(sample["tokens"][sample["start"] : sample["end"]].tolist())
 
 
@@ -228,7 +228,7 @@ def test_a_text_that_spells_a_separator_does_not_become_one(any_encoder):
 )
 def test_no_text_is_missing(text, reason, bert):
     with pytest.raises(MediaError, match=reason):
-        network(bert).preprocess(alone(text, "Joey"))
+        network(bert).preprocess(single(text, "Joey"))
 
 
 def test_a_whole_corpus_is_embedded_or_named(bert):
@@ -265,7 +265,7 @@ def test_pretrained_weights_are_taken_and_all_of_them_learn(any_encoder):
     weights = {"roberta": RobertaModel, "bert": BertModel}[net.encoder.config.model_type].from_pretrained(any_encoder)
     for name, parameter in net.encoder.named_parameters():
         assert torch.equal(parameter, weights.get_parameter(name))
-    net(net.collate([net.preprocess(turn_of(1, *TALK))])).square().sum().backward()
+    net(net.collate([net.preprocess(utterance_of(1, *TALK))])).square().sum().backward()
     assert [name for name, parameter in net.named_parameters() if parameter.grad is None] == []
     assert [sum(p.numel() for p in part.parameters()) for part in net.backbones()] == [
         sum(p.numel() for p in net.parameters())
@@ -280,7 +280,7 @@ def test_checkpointing_changes_no_gradient(roberta):
         for module in net.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
-        net(net.collate([net.preprocess(turn_of(1, *TALK))])).square().sum().backward()
+        net(net.collate([net.preprocess(utterance_of(1, *TALK))])).square().sum().backward()
         gradients.append(net.encoder.get_input_embeddings().weight.grad)
     torch.testing.assert_close(*gradients)
 
@@ -297,7 +297,7 @@ def test_a_run_is_built_again_without_the_hub_or_the_first_folder(any_encoder, t
     assert not list((tmp_path / "run").rglob(".tmp-*"))
     again = TextEncoder(**{"budget": 64, "pooling": "mean"} | TextEncoder.asset_settings(tmp_path / "run")).eval()
     again.load_state_dict(net.state_dict())
-    sample, same = net.preprocess(turn_of(1, *TALK)), again.preprocess(turn_of(1, *TALK))
+    sample, same = net.preprocess(utterance_of(1, *TALK)), again.preprocess(utterance_of(1, *TALK))
     assert sample["tokens"].equal(same["tokens"])
     assert torch.equal(embedding(net, sample), embedding(again, same))
 
@@ -348,7 +348,7 @@ def broken(folder, tmp_path, change):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"), "pickles, which can run code"),
         (lambda f: (f / "model.safetensors").write_bytes(b"\x00" * 100), "cannot be loaded"),
@@ -358,9 +358,9 @@ def broken(folder, tmp_path, change):
         (lambda f: (f / "tokenizer.json").write_text("[]"), "cannot be loaded"),
     ],
 )
-def test_a_damaged_folder_is_named(change, told, roberta, tmp_path):
+def test_a_damaged_folder_is_named(change, message, roberta, tmp_path):
     folder = broken(roberta, tmp_path, change)
-    with pytest.raises(RunError, match=told) as error:
+    with pytest.raises(RunError, match=message) as error:
         TextEncoder(str(folder), budget=64)
     assert str(folder) in str(error.value)
     assert "\n" not in str(error.value)
@@ -387,15 +387,15 @@ def test_a_tokenizer_without_separators_is_refused(roberta, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "message"),
     [
-        ({"past": -1}, "past >= 0 turns, or None for all, but got -1"),
+        ({"past": -1}, "past >= 0 utterances, or None for all, but got -1"),
         ({"budget": 65}, "at most 64 tokens"),
         ({"budget": 6}, "more than 6 tokens"),
     ],
 )
-def test_senseless_settings_are_refused(settings, told, roberta):
-    with pytest.raises(ValueError, match=told):
+def test_senseless_settings_are_refused(settings, message, roberta):
+    with pytest.raises(ValueError, match=message):
         network(roberta, **settings)
-    smallest = network(roberta, budget=7).preprocess(alone("here"))
+    smallest = network(roberta, budget=7).preprocess(single("here"))
     assert smallest["end"] - smallest["start"] == 1
