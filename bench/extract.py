@@ -1,4 +1,4 @@
-"""Clips to embeddings, end to end, compared with the naive way, on two cores.
+"""Clips to embeddings, end to end, against the way that comes to mind first, compared on two cores.
 
 A corpus like MELD: clips of 1280 x 720 pixels, 24 frames and 48,000 samples a second, H.264 of 1.5 Mbit/s and AAC, 3.2
 seconds long on the average, dialogues of ten utterances. Twelve clips are made and listed in the manifest again and
@@ -18,7 +18,7 @@ Needs `uv pip install --group bench`.
 
 import sys
 
-sys.path.append(sys.path.pop(0))  # a file in this folder has the name of a package
+sys.path.append(sys.path.pop(0))  # the folder of this file has another with the name of a package
 
 import argparse
 import logging

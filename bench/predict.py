@@ -1,8 +1,8 @@
 """A model on a clip of one's own: what each stage takes, how that compares with the clip's length, and memory.
 
 The clip is one shot of the toy corpus, 192 x 144 pixels, 12 frames and 16,000 samples a second, with subtitles of the
-toy corpus's sentences. Two models: that of `m2fnet demo`, whose extractors are fitted in closed form,
-trained for one epoch; and networks as in `conf/`, with random weights and text of MiniLM's size. Or yours (`--model`).
+toy corpus's sentences. Two models: that of `m2fnet demo`, whose extractors are fitted in closed form, trained
+for one epoch; and networks as in `conf/`, with random weights and text of MiniLM's size. Or yours (`--model`).
 
 Everything happens once, in a separate process that starts with nothing loaded, as the command does: what is loaded
 late or filled at first use counts where it happens. Peak memory is that of this process. Core seconds are told too: a
@@ -13,7 +13,7 @@ Needs `uv pip install --group bench`.
 
 import sys
 
-sys.path.append(sys.path.pop(0))  # this folder holds files with the names of packages
+sys.path.append(sys.path.pop(0))  # files in this folder have the names of packages
 
 import json
 import multiprocessing
@@ -30,7 +30,7 @@ from _clock import Clock
 from _table import Row, finish, parser
 
 EXTRACTORS = {"text": "text_lsa", "audio": "audio_mel_statistics", "visual": "visual_face_gradients"}
-START, VOICE = "load libraries and model", "voice activity, without subtitles"  # in addition to the others
+START, VOICE = "load libraries and model", "voice activity, without subtitles"  # besides the stages
 EMOTIONS = ("neutral", "joy", "anger", "sadness", "surprise")
 MIB = 1024  # in kB
 
@@ -78,7 +78,7 @@ def rows_of(name: str, figures: dict[str, Any]) -> list[Row]:
         Row("rest", "s", total - known),
         Row("all but loading", "s", total),
         Row("real-time factor", "", total / figures["length"], larger_is_better=False),
-        Row("an utterance", "s", total / figures["utterances"]),
+        Row("per utterance", "s", total / figures["utterances"]),
         *(Row(f"core seconds, {part}", "s", value) for part, value in figures["cores"].items()),
         Row("peak memory", "MiB", figures["peak"]),
         Row("peak memory before the clip", "MiB", figures["before"]),

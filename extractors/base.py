@@ -57,7 +57,7 @@ class PlacedUtterance:
 
 
 class Extractor(nn.Module, ABC):
-    """Turns the text, the sound or the pictures of an utterance into an embedding.
+    """Makes an embedding of the text, the sound or the pictures of an utterance.
 
     The way of one utterance is ``preprocess`` (in a worker process, one at a time, media are read here), ``collate``
     (a list of samples becomes a batch) and ``forward`` (on the device, a batch at a time).

@@ -106,7 +106,7 @@ def write_files(folder: Path, *parts: Saves) -> None:
 
 @contextmanager
 def _named(folder: Path) -> Iterator[None]:
-    """Turn whatever the libraries raise for a damaged folder into a `RunError` that names it."""
+    """Raise a `RunError` that names the folder for whatever the libraries raise for a damaged one."""
     try:
         yield
     except RunError:

@@ -27,7 +27,7 @@ from m2fnet.problems import SingleLabel
 
 T = TypeVar("T")
 NetworkFactory = Callable[[], Extractor]
-Monitor = Literal["head", "nearest", "probe"]
+Scorer = Literal["head", "nearest", "probe"]
 Printed = Literal["triplet", "covariance", "variance"]
 Decay = Literal["none", "linear", "cosine"]
 _SETS = 3  # M2FNet sums variance and covariance over anchors, positives and negatives: mined online, each is the batch
@@ -88,7 +88,7 @@ class ExtractorTask(pl.LightningModule):
         losses: LossWeights = LossWeights(),
         mining: Mining = "semi-hard",
         as_printed: bool | list[Printed] = False,
-        monitor: Monitor = "head",
+        monitor: Scorer = "head",
         backbone_lr: float | None = None,
         freeze_epochs: int = 0,
         warmup: float = 0.0,
@@ -113,7 +113,7 @@ class ExtractorTask(pl.LightningModule):
         self.as_printed = tuple(as_printed)
 
         self.triplet = TripletLoss(mining, as_printed="triplet" in self.as_printed)
-        self.monitor: Monitor = monitor
+        self.monitor: Scorer = monitor
         self.backbone_lr = backbone_lr
         self.freeze_epochs = freeze_epochs
         self.warmup = warmup
@@ -228,7 +228,7 @@ class ExtractorTask(pl.LightningModule):
         self._collect(VALIDATED[dataloader_idx], batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Score the embeddings of dev."""
+        """Scorer the embeddings of dev."""
         self._evaluate()
 
     def test_step(self, batch: ExtractorBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
@@ -236,7 +236,7 @@ class ExtractorTask(pl.LightningModule):
         self._collect(TESTED[dataloader_idx], batch)
 
     def on_test_epoch_end(self) -> None:
-        """Score the embeddings of dev and test."""
+        """Scorer the embeddings of dev and test."""
         self._evaluate()
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401

@@ -60,7 +60,7 @@ def chromium():
 
 @pytest.fixture
 def visit(chromium):
-    """``visit(url)`` opens a page 1280 pixels wide, each in a separate session, and returns it as a `Visit`."""
+    """``visit(url)`` opens a page 1280 pixels wide, each in a new session, and returns it as a `Visit`."""
     contexts = []
 
     def call(url, **settings):

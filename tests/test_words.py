@@ -1,11 +1,7 @@
 """Words that the project does not write, in sources, messages, pages and tests: one word for one thing, plain English.
 
-What a file still holds is listed, with lines and what to write instead, by::
-
-    pytest tests/test_words.py -k m2fnet/store
-
 A word with a legitimate use is excepted below: by a pattern in ``ELSEWHERE`` if the use is English, by a file and a
-phrase in ``EXCEPTED`` otherwise.
+phrase in ``EXCEPTED`` otherwise. For one folder: ``pytest tests/test_words.py -k m2fnet/store``.
 """
 
 import ast
@@ -50,9 +46,9 @@ NAMES = {
 }
 # uses of these words that are plain English
 ELSEWHERE = (
-    r"\bturns?\s+(?:(?!turn)\S+\s+){1,12}?into\b",
+    r"\bturns?\s+(?:(?!turn)\S+\s+){1,6}?into\b",
     r"\bturns?\s+(?:\S+\s+)?(on|off)\b",
-    r"\b(in turn|takes? turns)\b",
+    r"\b(in turn|return)\b",
     r"\bstands? for\b",  # an abbreviation or a placeholder
 )
 # phrases that are not ours to change

@@ -1,4 +1,4 @@
-"""Weighted F1 of embeddings without a dialogue network: of their nearest neighbours and of a linear model."""
+"""Weighted F1 of embeddings without a dialogue network: by their nearest neighbour and by a linear model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Embedded:
     """What a network made of a set of utterances.
 
     Attributes:
-        row: (N,) rows of `Utterances.placed`.
+        row: (N,) places in `Utterances.placed`.
         label: (N,) class numbers.
         embedding: (N, D), un-normalised.
         logits: (N, C) of the head.

@@ -60,7 +60,7 @@ def linear_probe(
 ) -> dict[str, float | int]:
     """Weighted F1 on ``judged`` (N, D) of a `LinearProbe` on ``train`` (M, D).
 
-    With it the weighted F1 of always predicting the most frequent training label.
+    With it comes the weighted F1 of always predicting the most frequent training label.
 
     Raises:
         RunError: if a side has no labelled embedding, or training has fewer than two labels.

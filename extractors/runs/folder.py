@@ -1,7 +1,6 @@
 """The extractor in a run folder, fitted in closed form or trained: loaded again, ready to embed.
 
-In addition to ``config.yaml``, ``provenance.json``, ``fit.json`` and ``report.json``, which every run has, the folder
-holds::
+Besides ``config.yaml``, ``provenance.json``, ``fit.json`` and ``report.json``, which every run has, the folder holds::
 
     net/             what building the extractor takes (a tokenizer, an architecture) and, for one that is fitted in
                      closed form, what was fitted

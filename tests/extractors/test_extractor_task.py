@@ -1,4 +1,4 @@
-"""`ExtractorTask` and `ExtractorData` without a command: terms, rates, freezing, judging, precision."""
+"""`ExtractorTask` and `ExtractorData` without a command: terms, rates, freezing, scoring, precision."""
 
 import math
 
@@ -97,14 +97,14 @@ class TestLoss:
         assert len({tuple(g.flatten().tolist()) for g in gradients.values()}) == 4
 
     def test_without_cross_entropy_the_head_learns_and_the_network_does_not_hear_of_it(self):
-        single, both = built(losses=LossWeights(**{**ONLY, "variance": 1.0})), built(losses=LossWeights())
+        variance_only, all_terms = built(losses=LossWeights(**{**ONLY, "variance": 1.0})), built(losses=LossWeights())
         with torch.no_grad():
-            single.head.weight.mul_(7)
+            variance_only.head.weight.mul_(7)
         twin = built(losses=LossWeights(**{**ONLY, "variance": 1.0}))
-        for task in (single, twin, both):
+        for task in (variance_only, twin, all_terms):
             task.training_step(batch_of(), 0).backward()
-        assert torch.equal(single.net.projector[1].weight.grad, twin.net.projector[1].weight.grad)
-        assert torch.equal(twin.head.weight.grad, both.head.weight.grad)  # whatever the network learns by
+        assert torch.equal(variance_only.net.projector[1].weight.grad, twin.net.projector[1].weight.grad)
+        assert torch.equal(twin.head.weight.grad, all_terms.head.weight.grad)  # whatever the network learns by
 
     @pytest.mark.parametrize("losses", [M2FNET, LossWeights(cross_entropy=1.0)])
     def test_a_batch_of_one_or_of_one_class_has_a_finite_gradient(self, losses):
@@ -116,7 +116,7 @@ class TestLoss:
         task.training_step({**one, "inputs": {"counts": torch.ones(1, 26)}}, 0).backward()
         assert all(torch.isfinite(p.grad).all() for p in task.parameters() if p.grad is not None)
 
-    def test_rare_emotions_weigh_more_only_in_the_cross_entropy(self):
+    def test_rare_emotions_weigh_more_in_the_cross_entropy_only(self):
         task, batch = built(losses=LossWeights(cross_entropy=1.0)), batch_of()
         task.class_weights = torch.tensor([1.0, 2.0, 3.0])
         z = task(batch["inputs"])
@@ -191,14 +191,14 @@ def test_frozen_parts_learn_from_the_given_epoch_on(fit):
 
 
 class PartlyFixed(ToyNetwork):
-    """A network that keeps a part of its backbone fixed."""
+    """A network that keeps a part of its backbone fixed permanently."""
 
     def __init__(self):
         super().__init__()
         self.letters[0].requires_grad_(False)
 
 
-def test_thawing_does_not_touch_parts_that_the_network_fixes(fit):
+def test_thawing_does_not_touch_what_the_network_keeps_fixed(fit):
     task = ExtractorTask(PartlyFixed, freeze_epochs=1)
     fit(task, max_epochs=2)
     assert [p.requires_grad for p in task.net.letters.parameters()] == [False, False, True, True]

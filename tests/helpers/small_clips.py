@@ -17,7 +17,7 @@ def write_sound(path, seconds=4.0, rate=8000):
 
 
 def write_subtitles(path, texts, seconds=0.25):
-    """An SRT file, or a CSV file where the suffix says so, whose segments follow each other."""
+    """An SRT file, or a CSV file where the suffix says so, whose utterances follow each other."""
     times = [(i * seconds, (i + 1) * seconds) for i in range(len(texts))]
     if path.suffix == ".csv":
         rows = [f'{start},{end},Ann,"{text}"' for (start, end), text in zip(times, texts, strict=True)]

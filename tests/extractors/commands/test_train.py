@@ -162,7 +162,7 @@ def test_the_score_that_is_asked_for_selects_the_epoch(extractor, tmp_path, moni
     assert fitted["epoch"] == 1 + chosen.index(max(chosen))
 
 
-def test_judging_by_only_the_head_embeds_no_training_utterance(extractor, tmp_path):
+def test_scoring_by_the_head_only_embeds_no_training_utterance(extractor, tmp_path):
     assert extractor("fit", "--data.references", "0") == extractor("test", "--data.references", "0") == DONE
     assert set(report_of(tmp_path / "run")["embeddings"]["test"]) == {"head"}
 

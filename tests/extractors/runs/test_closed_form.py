@@ -151,7 +151,7 @@ def test_a_run_of_the_older_layout_is_not_fitted_again(older, capsys):
     assert "was fitted by an older version of m2fnet" in capsys.readouterr().err
 
 
-def test_dev_is_scored_by_the_probe_and_with_the_majority_class(config, corpus):
+def test_dev_is_scored_by_the_probe_and_the_majority_class(config, corpus):
     assert run(["extractor", "fit", "--config", "tiny.yaml"]) == DONE
     fit = json.loads(Path("runs/tiny/seed-0/fit.json").read_text(encoding="utf-8"))
     labels = {name: [u.label for u in corpus.utterances if u.split == name] for name in ("train", "dev")}

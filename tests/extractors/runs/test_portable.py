@@ -16,7 +16,7 @@ SCENE = {"class_path": "extractors.visual.face_scene.FaceScene", "init_args": {"
 
 @pytest.fixture
 def network_run(corpus, tmp_path, monkeypatch):
-    """The run of a trained network that keeps a file in addition to its weights."""
+    """The run of a trained network that keeps a file with its weights."""
     monkeypatch.setenv("M2FNET_TRUST", "toy_network")
     monkeypatch.setattr("sys.argv", ["m2fnet"])
     (tmp_path / "letters.txt").write_text("abcdeghijlntvwy!,", encoding="utf-8")

@@ -68,13 +68,13 @@ def talk_of(*lines):
     return Manifest("tiny", LabelSet("tiny", ("joy", "anger")), utterances)
 
 
-def utterance_of(position, *lines):
+def placed_at(position, *lines):
     manifest = talk_of(*lines)
     return PlacedUtterance(manifest, Dialogue("d", "train", manifest.utterances), position)
 
 
 def single(text, speaker=None):
-    return utterance_of(0, (speaker, text))
+    return placed_at(0, (speaker, text))
 
 
 def spelt(net, sample):
@@ -88,7 +88,7 @@ def embedding(net, *samples):
 
 def test_the_input_is_that_of_emoberta(roberta):
     net = network(roberta)
-    tokens = net.preprocess(utterance_of(1, *TALK))["tokens"]
+    tokens = net.preprocess(placed_at(1, *TALK))["tokens"]
     written = " JOEY: How are you?</s></s>ROSS: I hate this!</s></s> SES01_F: The table is here. JOEY: Great."
     assert tokens.tolist() == net.tokenizer(written)["input_ids"]
 
@@ -112,7 +112,7 @@ def test_another_tokenizer_brings_its_own_separators(past, future, expected, ber
         ("Joey", "Great."),
     ]
     net = network(bert, past=past, future=future, names={"Ses01_F": "Mary"})
-    assert spelt(net, net.preprocess(utterance_of(2, *talk))) == expected
+    assert spelt(net, net.preprocess(placed_at(2, *talk))) == expected
 
 
 def test_the_separators_stay_where_a_side_has_no_utterances(bert):
@@ -122,7 +122,7 @@ def test_the_separators_stay_where_a_side_has_no_utterances(bert):
 
 def test_segments_mark_the_current_utterance(bert):
     net = network(bert)
-    sample = net.preprocess(utterance_of(1, *TALK))
+    sample = net.preprocess(placed_at(1, *TALK))
     batch = net.collate([sample])
     assert net.tokenizer.decode(batch["tokens"][batch["current"]]) == "ross : i hate this!"
     assert sample["tokens"][sample["start"] : sample["end"]].equal(batch["tokens"][batch["current"]])
@@ -135,13 +135,13 @@ def test_segments_mark_the_current_utterance(bert):
 
 def test_speakers_can_be_left_out(bert):
     net = network(bert, speakers=False, past=1, future=0)
-    assert spelt(net, net.preprocess(utterance_of(1, *TALK))) == "[CLS] how are you? [SEP] i hate this! [SEP]"
+    assert spelt(net, net.preprocess(placed_at(1, *TALK))) == "[CLS] how are you? [SEP] i hate this! [SEP]"
 
 
 def test_utterances_without_text_are_no_context(bert):
     net = network(bert)
-    silent = net.preprocess(utterance_of(1, TALK[0], TALK[1], ("Joey", None), ("Joey", " \n")))
-    assert silent["tokens"].equal(net.preprocess(utterance_of(1, TALK[0], TALK[1]))["tokens"])
+    silent = net.preprocess(placed_at(1, TALK[0], TALK[1], ("Joey", None), ("Joey", " \n")))
+    assert silent["tokens"].equal(net.preprocess(placed_at(1, TALK[0], TALK[1]))["tokens"])
     assert silent["cut_utterances"] == 0
 
 
@@ -170,7 +170,7 @@ def test_the_current_utterance_is_cut_after_its_context_and_its_name_before_its_
     """With every token less, something goes: first utterances around it, then the name, then the end of the text."""
     for room in range(1, 36):
         net = network(bert, budget=room + 4, past=1, future=1)
-        sample = net.preprocess(utterance_of(1, *TALK))
+        sample = net.preprocess(placed_at(1, *TALK))
         text = ["i", "hate", "this", "!"][:room]
         kept = ["ross", ":", *text] if room >= 6 else text
         assert net.tokenizer.convert_ids_to_tokens(sample["tokens"][sample["start"] : sample["end"]]) == kept
@@ -182,7 +182,7 @@ def test_the_current_utterance_is_cut_after_its_context_and_its_name_before_its_
 @pytest.mark.parametrize("pooling", ["first", "mean"])
 def test_padding_changes_nothing(pooling, any_encoder):
     net = network(any_encoder, pooling=pooling)
-    samples = [net.preprocess(utterance_of(n, *TALK)) for n in range(4)] + [net.preprocess(single("here"))]
+    samples = [net.preprocess(placed_at(n, *TALK)) for n in range(4)] + [net.preprocess(single("here"))]
     together = embedding(net, *samples)
     assert together.shape == (5, net.width) == (5, 16)
     for sample, expected in zip(samples, together, strict=True):
@@ -191,7 +191,7 @@ def test_padding_changes_nothing(pooling, any_encoder):
 
 def test_the_mean_is_over_the_current_utterance(bert):
     net = network(bert, pooling="mean")
-    sample = net.preprocess(utterance_of(1, *TALK))
+    sample = net.preprocess(placed_at(1, *TALK))
     batch = net.collate([sample])
     with torch.inference_mode():
         segments = batch["current"].long()
@@ -202,15 +202,15 @@ def test_the_mean_is_over_the_current_utterance(bert):
 
 def test_an_extractor_without_future_never_waits(roberta):
     net = network(roberta, future=0)
-    now, later = net.preprocess(utterance_of(1, *TALK[:2])), net.preprocess(utterance_of(1, *TALK))
+    now, later = net.preprocess(placed_at(1, *TALK[:2])), net.preprocess(placed_at(1, *TALK))
     assert now["tokens"].equal(later["tokens"])
-    assert not now["tokens"].equal(net.preprocess(utterance_of(0, TALK[1]))["tokens"])
+    assert not now["tokens"].equal(net.preprocess(placed_at(0, TALK[1]))["tokens"])
 
 
 @pytest.mark.parametrize("text", ["word " * 10_000, "🙂🙂🙂", "</s></s> [SEP] <pad>", "a\x00b", "ıİ\u2028ﬁ"])
 def test_strange_text_is_finite(text, any_encoder):
     net = network(any_encoder)
-    sample = net.preprocess(utterance_of(1, TALK[0], (text, text), TALK[1]))
+    sample = net.preprocess(placed_at(1, TALK[0], (text, text), TALK[1]))
     assert len(sample["tokens"]) <= 64
     assert (sample["cut_tokens"] > 0) == (len(text) > 1000)
     assert torch.isfinite(embedding(net, sample)).all()
@@ -265,7 +265,7 @@ def test_pretrained_weights_are_taken_and_all_of_them_learn(any_encoder):
     weights = {"roberta": RobertaModel, "bert": BertModel}[net.encoder.config.model_type].from_pretrained(any_encoder)
     for name, parameter in net.encoder.named_parameters():
         assert torch.equal(parameter, weights.get_parameter(name))
-    net(net.collate([net.preprocess(utterance_of(1, *TALK))])).square().sum().backward()
+    net(net.collate([net.preprocess(placed_at(1, *TALK))])).square().sum().backward()
     assert [name for name, parameter in net.named_parameters() if parameter.grad is None] == []
     assert [sum(p.numel() for p in part.parameters()) for part in net.backbones()] == [
         sum(p.numel() for p in net.parameters())
@@ -280,7 +280,7 @@ def test_checkpointing_changes_no_gradient(roberta):
         for module in net.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
-        net(net.collate([net.preprocess(utterance_of(1, *TALK))])).square().sum().backward()
+        net(net.collate([net.preprocess(placed_at(1, *TALK))])).square().sum().backward()
         gradients.append(net.encoder.get_input_embeddings().weight.grad)
     torch.testing.assert_close(*gradients)
 
@@ -297,7 +297,7 @@ def test_a_run_is_built_again_without_the_hub_or_the_first_folder(any_encoder, t
     assert not list((tmp_path / "run").rglob(".tmp-*"))
     again = TextEncoder(**{"budget": 64, "pooling": "mean"} | TextEncoder.asset_settings(tmp_path / "run")).eval()
     again.load_state_dict(net.state_dict())
-    sample, same = net.preprocess(utterance_of(1, *TALK)), again.preprocess(utterance_of(1, *TALK))
+    sample, same = net.preprocess(placed_at(1, *TALK)), again.preprocess(placed_at(1, *TALK))
     assert sample["tokens"].equal(same["tokens"])
     assert torch.equal(embedding(net, sample), embedding(again, same))
 

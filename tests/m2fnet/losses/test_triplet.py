@@ -44,7 +44,7 @@ def test_gradients_of_the_literal_form(d_ap, d_an, gradient_ap, gradient_an):
     torch.testing.assert_close(torch.cat([ap.grad, an.grad]), t(gradient_ap, gradient_an))
 
 
-def test_gradients_of_the_detached_form_are_only_those_of_the_distances():
+def test_gradients_of_the_detached_form_are_those_of_the_distances_only():
     ap, an, pn = t(0.3, 1.2, grad=True), t(0.9, 0.2, grad=True), t(0.5, 1.0, grad=True)
     adaptive_margin_triplet(ap, an, pn).sum().backward()
     torch.testing.assert_close(torch.stack([ap.grad, an.grad, pn.grad]), t(1, -0.5, -0.5)[:, None].expand(3, 2))

@@ -179,11 +179,11 @@ def test_each_utterance_is_embedded_once(causal):
 
 @pytest.mark.parametrize("causal", [False, True])
 def test_progress_counts_utterances(causal):
-    steps = []
-    Pipeline(made_up_model("text"), causal=causal)(segments=talk(40), progress=lambda *step: steps.append(step))
-    assert steps[-1] == (40, 40)
-    assert [done for done, _ in steps] == sorted({done for done, _ in steps})
-    assert len(steps) > 1
+    shown = []
+    Pipeline(made_up_model("text"), causal=causal)(segments=talk(40), progress=lambda *step: shown.append(step))
+    assert shown[-1] == (40, 40)
+    assert [done for done, _ in shown] == sorted({done for done, _ in shown})
+    assert len(shown) > 1
 
 
 def test_a_clip_that_cannot_be_read_is_named_and_the_others_go_on(clip, tmp_path):
@@ -297,7 +297,7 @@ def test_ten_thousand_utterances_in_a_thousand_conversations_at_once():
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_the_rest_of_the_process_does_not_change(clip, causal):
+def test_the_rest_of_the_process_is_not_touched(clip, causal):
     before = (torch.get_rng_state(), torch.get_num_threads(), torch.is_grad_enabled(), torch.get_default_dtype())
     Pipeline(made_up_model(), causal=causal)(clip)
     after = (torch.get_rng_state(), torch.get_num_threads(), torch.is_grad_enabled(), torch.get_default_dtype())

@@ -95,7 +95,7 @@ def test_runs_of_one_setting_on_different_manifests_are_refused(tested):
         collect(runs)
 
 
-def test_only_runs_of_one_test_are_compared(tested, tmp_path):
+def test_only_like_is_compared_with_like(tested, tmp_path):
     first = tested("a/seed-0")
 
     def other(place, **settings):
