@@ -18,12 +18,12 @@ from extractors.base import Extractor
 from extractors.data import REFERENCES, TESTED, VALIDATED, ExtractorBatch
 from extractors.evaluation.embedding_scores import Embedded, evaluate_embeddings, join
 from m2fnet.errors import M2FNetError, RunError, UsageError
-from m2fnet.losses.class_weights import class_weights, weighted_cross_entropy
 from m2fnet.losses.covariance import covariance_penalty
 from m2fnet.losses.mining import Mining
 from m2fnet.losses.triplet import TripletLoss
 from m2fnet.losses.variance import variance_penalty
-from m2fnet.problems import SingleLabel
+from m2fnet.problems import Problem, make_problem
+from m2fnet.records import LabelSet
 
 T = TypeVar("T")
 NetworkFactory = Callable[[], Extractor]
@@ -125,6 +125,7 @@ class ExtractorTask(pl.LightningModule):
         self.net: Extractor | None = None
         self.kept: dict[str, Any] = {}  # settings in place of the given ones, see `Extractor.asset_settings`
         self.classes: tuple[str, ...] = ()
+        self.problem: Problem | None = None
         self.manifest_sha256 = ""
         self.judged: dict[str, Embedded] = {}
         self.scores: dict[str, dict[str, float]] = {}
@@ -163,6 +164,7 @@ class ExtractorTask(pl.LightningModule):
             net.compile(dynamic=True)
         self.net = net
         self.classes = tuple(classes)
+        self.problem = make_problem(LabelSet("emotions", self.classes), {})
         self.head = nn.Linear(net.width, len(classes))
         self._thaws = [p for part in net.backbones() for p in part.parameters() if p.requires_grad]
 
@@ -182,8 +184,8 @@ class ExtractorTask(pl.LightningModule):
             trainer: Any = self.trainer
             if trainer.datamodule.per_class is not None:
                 raise UsageError("model.class_weight and data.per_class both even out the emotions; set one of them.")
-            labels = [placed.utterance.label for placed in trainer.datamodule.utterances("train").placed]
-            self.class_weights = class_weights(labels, self.classes, self.class_weight)
+            train = [placed.utterance for placed in trainer.datamodule.utterances("train").placed]
+            self.class_weights = self._problem().class_weights(train, self.class_weight)
 
     def on_train_start(self) -> None:
         """Refuse what would end in the middle of the first epoch.
@@ -268,12 +270,16 @@ class ExtractorTask(pl.LightningModule):
         if self.net is None:
             self.build(tuple(checkpoint["classes"]))
 
+    def _problem(self) -> Problem:
+        assert self.problem is not None, "the problem is known after `build`"
+        return self.problem
+
     def _loss(self, z: Tensor, label: Tensor) -> Tensor:
         """Weighted sum of the terms for embeddings (B, D); every term is logged by its name."""
         weights = self.weights
         heard = z if weights.cross_entropy else z.detach()
         logits = self.head(F.dropout(heard, self.head_dropout, self.training))
-        terms = {"cross_entropy": weighted_cross_entropy(logits, label, self.class_weights) / len(z)}
+        terms = {"cross_entropy": self._problem().loss(logits, label, self.class_weights) / len(z)}
         if weights.triplet:
             terms["triplet"], found = self.triplet(z, label)
             self._log("triplets", float(found), len(z))
@@ -332,7 +338,7 @@ class ExtractorTask(pl.LightningModule):
                 f"model.monitor is {self.monitor!r}, which needs two emotions among the training utterances that dev "
                 "is compared with, but got fewer; raise data.references or set model.monitor: head."
             )
-        self.log(f"dev/{SingleLabel.monitor}", self.scores["dev"][self.monitor], prog_bar=True)
+        self.log(f"dev/{self._problem().monitor}", self.scores["dev"][self.monitor], prog_bar=True)
 
 
 def _rate(step: int, steps: int, warmup: float, decay: Decay) -> float:

@@ -11,20 +11,25 @@ from dialog.data import DialogueData
 from dialog.missing.conditions import Condition, MissingModalities, random_shares, subsets
 from dialog.predictions import predictions
 from dialog.task import SCORED, DialogueTask
-from m2fnet.formatting import escaped, markdown_table, percent
+from m2fnet.formatting import bounds, escaped, markdown_table, percent
 from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, Resampling, bootstrap_intervals
 from m2fnet.metrics.counts import Counts, count_dialogues
-from m2fnet.metrics.scores import accuracy, weighted_f1
+from m2fnet.metrics.scores import STATISTICS
 from m2fnet.records import Split
 
 FILE = "missing.json"
-_STATISTICS = {"weighted_f1": weighted_f1, "accuracy": accuracy}
+# kind of the label set -> the scores that are shown, with their titles
+_SHOWN = {
+    "single": {"weighted_f1": "weighted F1", "accuracy": "accuracy"},
+    "multi": {"micro_f1": "micro F1", "exact_match": "exact match"},
+}
 
 
 def scores(task: DialogueTask, data: DialogueData) -> dict[str, Any]:
     """Scores of the network under every condition that `DialogueTrainer.missing` tested it in."""
     return {
-        "classes": list(data.problem.label_set.classes),
+        "classes": list(data.problem.classes),
+        "kind": data.problem.label_set.kind,
         "bootstrap": {"over": "dialogues", **asdict(Resampling())},
         "subsets": [{"present": list(one.present), **_scores(task, data, [one])} for one in subsets(data.streams)],
         "random": [
@@ -36,11 +41,13 @@ def scores(task: DialogueTask, data: DialogueData) -> dict[str, Any]:
 def _scores(task: DialogueTask, data: DialogueData, draws: Sequence[Condition]) -> dict[str, Any]:
     """Scores averaged over ``draws``, and the share of all embeddings that is not there."""
     found: dict[str, Any] = {}
+    kind = data.problem.label_set.kind
+    statistics = {name: STATISTICS[kind][name] for name in _SHOWN[kind]}
     for split in SCORED:
         masks = [mask for one in draws for mask in one.masks(data.dialogues(cast(Split, split))).values()]
         found[f"{split}.missing_share"] = 1 - float(np.mean([mask.float().mean() for mask in masks]))
         counts = Counts.stack([_counts(task, data, split, one) for one in draws])
-        for name, interval in bootstrap_intervals(counts, _STATISTICS).items():
+        for name, interval in bootstrap_intervals(counts, statistics).items():
             score = asdict(interval)
             if counts.shape[1] < FEWEST_DIALOGUES:
                 score |= {"low": None, "high": None}
@@ -58,7 +65,9 @@ def _counts(task: DialogueTask, data: DialogueData, split: str, condition: Condi
 
 def as_markdown(content: dict[str, Any]) -> str:
     """The scores as a page of two tables, in per cent."""
-    columns = ["missing", "dev weighted F1", "test weighted F1", "95 % interval", "test accuracy"]
+    shown = _SHOWN[content["kind"]]
+    main, second = shown.values()
+    columns = ["missing", f"dev {main}", f"test {main}", "95 % interval", f"test {second}"]
     draw = content["bootstrap"]
     lines = [
         f"# {escaped(content['corpus'])}: {' + '.join(content['modalities'])}, seed {content['seed']}, parts missing",
@@ -69,7 +78,8 @@ def as_markdown(content: dict[str, Any]) -> str:
         "",
         *markdown_table(
             pd.DataFrame(
-                [[" + ".join(row["present"]), *_cells(row)] for row in content["subsets"]], columns=["given", *columns]
+                [[" + ".join(row["present"]), *_cells(row, *shown)] for row in content["subsets"]],
+                columns=["given", *columns],
             )
         ),
         "",
@@ -78,15 +88,15 @@ def as_markdown(content: dict[str, Any]) -> str:
         "",
         *markdown_table(
             pd.DataFrame(
-                [[f"{row['share']:.0%}", *_cells(row)] for row in content["random"]], columns=["removed", *columns]
+                [[f"{row['share']:.0%}", *_cells(row, *shown)] for row in content["random"]],
+                columns=["removed", *columns],
             )
         ),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
-    f1 = row["test.weighted_f1"]
-    interval = "–" if f1["low"] is None else f"{percent(f1['low'])} to {percent(f1['high'])}"
-    shown = [percent(row["dev.weighted_f1"]["value"]), percent(f1["value"]), interval]
-    return [f"{row['test.missing_share']:.0%}", *shown, percent(row["test.accuracy"]["value"])]
+def _cells(row: dict[str, Any], main: str, second: str) -> list[str]:
+    test = row[f"test.{main}"]
+    scores = [percent(row[f"dev.{main}"]["value"]), percent(test["value"]), bounds(test)]
+    return [f"{row['test.missing_share']:.0%}", *scores, percent(row[f"test.{second}"]["value"])]

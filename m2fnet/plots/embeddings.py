@@ -7,8 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
-from sklearn.decomposition import PCA
-from sklearn.manifold import TSNE
 
 from m2fnet.plots.style import colour, marker, short, styled
 
@@ -66,6 +64,9 @@ def _by_frequency(names: Sequence[str]) -> list[str]:
 
 def _tsne(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     """Places (N, 2); through 50 principal components where there are more, as its authors do."""
+    from sklearn.decomposition import PCA  # takes seconds, which the other plots do not need
+    from sklearn.manifold import TSNE
+
     parts = min(50, *vectors.shape)
     reduced = PCA(parts, random_state=seed).fit_transform(vectors) if parts < vectors.shape[1] else vectors
     perplexity = min(30, (len(vectors) - 1) / 3)

@@ -21,17 +21,19 @@ _CHANCE = "chance that a modality is missing from an utterance (%),\nwhich keeps
 
 @dataclass(frozen=True)
 class MissingScores:
-    """Weighted F1 on test of one run, by the inputs that were given.
+    """The main score of one run on test, by the inputs that were given.
 
     Attributes:
-        by_share: share missing at random -> weighted F1.
-        by_subset: the modalities that were given -> weighted F1.
+        by_share: share missing at random -> score.
+        by_subset: the modalities that were given -> score.
         manifest_sha256: of the corpus that it was tested on.
+        title: name of the score.
     """
 
     by_share: Mapping[float, float]
     by_subset: Mapping[str, float]
     manifest_sha256: str
+    title: str = "weighted F1"
 
     @classmethod
     def read(cls, run: Path) -> "MissingScores":
@@ -40,33 +42,35 @@ class MissingScores:
         Raises:
             RunError: if there is none, or it is damaged.
         """
-        path, advice = run / FILE, f"`m2fnet dialog missing --config {run / 'config.yaml'}` writes it anew."
+        path, advice = run / FILE, f"`m2fnet dialog missing --config {run / 'config.yaml'}` writes it again."
         content = read_json(path, RunError, advice)
+        main, title = {"multi": ("micro_f1", "micro F1")}.get(content.get("kind", ""), ("weighted_f1", "weighted F1"))
         try:
             return cls(
-                {float(row["share"]): _score(row) for row in content["random"]},
-                {" + ".join(row["present"]): _score(row) for row in content["subsets"]},
+                {float(row["share"]): _score(row, main) for row in content["random"]},
+                {" + ".join(row["present"]): _score(row, main) for row in content["subsets"]},
                 str(content["manifest_sha256"]),
+                title,
             )
         except (KeyError, TypeError, ValueError) as problem:
             raise RunError(f"{path} is damaged ({problem!r}). {advice}") from problem
 
 
-def _score(row: Mapping[str, Any]) -> float:
-    score = float(row["test.weighted_f1"]["value"])
+def _score(row: Mapping[str, Any], name: str) -> float:
+    score = float(row[f"test.{name}"]["value"])
     if not math.isfinite(score):
         raise ValueError(f"a score of {score}")
     return score
 
 
 def missing_curves(settings: Mapping[str, Sequence[MissingScores]], majority: float | None = None) -> Figure:
-    """Weighted F1 by the share missing at random, and with each subset of the modalities, several settings in one.
+    """The main score by the share missing at random, and with each subset of the modalities, several settings in one.
 
     Points are means over the runs of a setting, bars their standard deviation.
 
     Args:
         settings: name -> its runs.
-        majority: weighted F1 of always answering the most frequent emotion.
+        majority: the score of always predicting the most frequent emotion.
 
     Example:
         >>> scores = MissingScores({0.0: 0.7, 0.5: 0.6}, {"text + audio": 0.7, "text": 0.6}, "0" * 64)
@@ -74,6 +78,7 @@ def missing_curves(settings: Mapping[str, Sequence[MissingScores]], majority: fl
         >>> [label.get_text() for label in figure.axes[1].get_yticklabels()]
         ['text + audio', 'text']
     """
+    title = next(run.title for runs in settings.values() for run in runs)
     subsets = list(dict.fromkeys(name for runs in settings.values() for run in runs for name in run.by_subset))
     with styled():
         figure = Figure(figsize=(11.5, 4.4 + 0.2 * len(settings)))
@@ -90,10 +95,8 @@ def missing_curves(settings: Mapping[str, Sequence[MissingScores]], majority: fl
         if majority is not None:
             curve.axhline(100 * majority, color=GREY, lw=1.2, ls="--", label="majority class")
             points.axvline(100 * majority, color=GREY, lw=1.2, ls="--")
-        curve.set(xlabel=_CHANCE, ylabel="weighted F1 on test (%)", ylim=(0, 100))
-        points.set(
-            xlabel="weighted F1 on test (%)", ylabel="modalities", xlim=(0, 100), ylim=(len(subsets) - 0.5, -0.5)
-        )
+        curve.set(xlabel=_CHANCE, ylabel=f"{title} on test (%)", ylim=(0, 100))
+        points.set(xlabel=f"{title} on test (%)", ylabel="modalities", xlim=(0, 100), ylim=(len(subsets) - 0.5, -0.5))
         points.set_yticks(np.arange(len(subsets)), subsets, parse_math=False)
         curve.set(title="a growing share of the inputs missing")
         points.set(title="only these modalities given")
