@@ -131,8 +131,8 @@ class DialogueData(pl.LightningDataModule):
         names = list(stores) if streams is None else streams
         if not names or len(set(names)) != len(names) or not set(names) <= stores.keys():
             raise UsageError(
-                f"data.streams is {names}, but data.stores has the streams {', '.join(stores) or 'none'}; expected one or "
-                "more of these, each once."
+                f"data.streams is {names}, but data.stores has the streams {', '.join(stores) or 'none'}; expected one "
+                "or more of these, each once."
             )
         if batch_size < 1:
             raise UsageError(f"data.batch_size is {batch_size}, expected at least 1.")

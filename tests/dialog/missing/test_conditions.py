@@ -55,7 +55,7 @@ def test_the_whole_input_scores_as_in_the_report_and_less_of_it_worse(dialog, tm
     for whole in (content["subsets"][0], content["random"][0]):
         for split in ("dev", "test"):
             score = whole[f"{split}.weighted_f1"]
-            assert score["value"] == pytest.approx(report[f"{split}.weighted_f1"], abs=1e-9)
+            assert score["value"] == pytest.approx(report[split]["weighted_f1"], abs=1e-9)
             assert (score["low"], score["high"]) == (None, None)  # too few dialogues
     missing = [row["test.missing_share"] for row in content["random"]]
     assert missing == sorted(missing)

@@ -111,7 +111,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(uploads, tmp_path):
 
 def test_only_so_many_wait_and_forgotten_ones_make_room(uploads, tmp_path):
     names = [receive(uploads, b"a") for _ in range(2 * SMALL.waiting)]
-    with pytest.raises(UsageError, match="Too many clips wait"):
+    with pytest.raises(UsageError, match="Too many clips are waiting"):
         receive(uploads, b"a")
     os.utime(tmp_path / names[0], (0, 0))
     receive(uploads, b"a")
