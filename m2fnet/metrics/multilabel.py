@@ -89,10 +89,15 @@ def jaccard_carat(answers: Tensor, targets: Tensor) -> Tensor:
 
 
 def choose_thresholds(probabilities: Tensor, targets: Tensor) -> list[float]:
-    """For each label the probability from which it is answered, so that its F1 is highest.
+    """For each label the probability from which it is answered, so that micro F1 over all labels is highest.
 
-    Choose them on dev, use them on test. A threshold is halfway between two probabilities that occur; among equally
-    good ones it is the highest. A label that no utterance has gets 0.5.
+    Choose them on dev, use them on test. A threshold is halfway between two probabilities that occur, or between the
+    highest and 1 for a label that is better never answered; among equally good ones it is the highest. If no utterance
+    has any label, all are 0.5.
+
+    Micro F1 is a ratio of two sums over the labels, so for a given value F of it every label can choose by itself the
+    number of answers k with the highest 2 TP(k) - F k; the result gives the next F, until it rises no more (Dinkelbach,
+    "On nonlinear fractional programming", Management Science 13, 1967). The maximum is exact.
 
     Args:
         probabilities: (N, C).
@@ -110,19 +115,24 @@ def choose_thresholds(probabilities: Tensor, targets: Tensor) -> list[float]:
             f"Expected probabilities and targets of one shape (N, C), but got {tuple(probabilities.shape)} and "
             f"{tuple(targets.shape)}."
         )
-    chosen = []
-    for values, true in zip(probabilities.double().T, targets.double().T, strict=True):
-        if not true.any():
-            chosen.append(0.5)
-            continue
-        values, order = values.sort(descending=True, stable=True)
-        following = torch.cat([values[1:], values.new_zeros(1)])
-        answered = torch.arange(1, len(values) + 1, device=values.device)
-        f1 = 2 * true[order].cumsum(0) / (answered + true.sum())
-        f1[:-1] = f1[:-1].masked_fill(values[:-1] == following[:-1], -1.0)  # equal probabilities cannot be told apart
-        best = int(f1.argmax())
-        chosen.append(float(values[best] + following[best]) / 2)
-    return chosen
+    if not targets.any():
+        return [0.5] * probabilities.shape[1]
+    values, order = probabilities.double().sort(dim=0, descending=True, stable=True)
+    none = values.new_zeros(1, values.shape[1])
+    hits = torch.cat([none, targets.double().gather(0, order).cumsum(0)])  # (N + 1, C), of the first k = 0..N
+    upper, lower = torch.cat([none + 1, values]), torch.cat([values, none])
+    answered = torch.arange(len(hits), device=values.device, dtype=values.dtype)[:, None]
+    can_be_told_apart = upper > lower
+    can_be_told_apart[-1] = True
+    score, support = -1.0, float(targets.sum())
+    while True:
+        gain = (2 * hits - max(score, 0.0) * answered).masked_fill(~can_be_told_apart, -torch.inf)
+        best = gain.argmax(0, keepdim=True)
+        reached = float(2 * hits.gather(0, best).sum() / (best.sum() + support))
+        if reached <= score:
+            break
+        score, chosen = reached, best
+    return ((upper.gather(0, chosen) + lower.gather(0, chosen)) / 2)[0].tolist()
 
 
 def _counts(answers: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
