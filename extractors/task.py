@@ -140,6 +140,7 @@ class ExtractorTask(pl.LightningModule):
                 raise UsageError(f"model.monitor is {self.monitor!r}, which needs data.references above 0.")
             manifest = trainer.datamodule.manifest
             self.build(manifest.label_set.classes)
+            self.problem = trainer.datamodule.problem
             self.manifest_sha256 = manifest.sha256
 
     def build(self, classes: tuple[str, ...]) -> None:

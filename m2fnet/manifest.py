@@ -273,7 +273,7 @@ def _expect_types(meta: dict[str, Any], names: dict[str, Any]) -> None:
 
 def _kind_before(what: str) -> str:
     """The kind of a defect in a manifest that was made before defects had one."""
-    return LEAK if what.startswith(LEAK) else ""
+    return LEAK if what.startswith("leak") else ""
 
 
 def _hash(path: Path) -> str:

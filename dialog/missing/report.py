@@ -70,7 +70,7 @@ def as_markdown(content: dict[str, Any]) -> str:
     columns = ["missing", f"dev {main}", f"test {main}", "95 % interval", f"test {second}"]
     draw = content["bootstrap"]
     lines = [
-        f"# {escaped(content['corpus'])}: {' + '.join(content['modalities'])}, seed {content['seed']}, parts missing",
+        f"# {escaped(content['corpus'])}: {' + '.join(content['streams'])}, seed {content['seed']}, parts missing",
         "",
         "The same weights, predicting every utterance; “missing” is the missing share of all test embeddings. The "
         f"interval holds the middle {100 * draw['level']:g} % of {draw['draws']} bootstrap draws of the test "

@@ -20,11 +20,10 @@ from extractors.runs.settings import NetSettings, build, extractor_class
 from m2fnet.config import resolve_config_arguments
 from m2fnet.errors import M2FNetError, RunError
 from m2fnet.files import read_json, sha256_of
-from m2fnet.runs.folder import CONFIG, FIT, REPRODUCTION, trained_settings
+from m2fnet.runs.folder import CONFIG, FIT, REPORT, REPRODUCTION, trained_settings
 from m2fnet.runs.provenance import Provenance
 
 NET = "net"
-REPORT = "report.json"
 WEIGHTS_SHA256 = "weights_sha256"  # in `fit.json` if the extractor was fitted in closed form
 TRAINING = "train_embeddings.safetensors"
 _ADVICE = "Train it again with `m2fnet extractor fit`."

@@ -14,8 +14,9 @@ from m2fnet.errors import UsageError
 from m2fnet.files import write_json, write_text
 from m2fnet.formatting import is_given
 from m2fnet.records import MODALITIES
+from m2fnet.runs.folder import REPORT
 from m2fnet.sweeps.paper_tables import PAPER_CORPORA, STORE_QUESTIONS, Row, Table, store_table, tables
-from m2fnet.sweeps.plan import REPORT, Sweep, folder_of_all, stage_of
+from m2fnet.sweeps.plan import Sweep, folder_of_all, stage_of
 from m2fnet.sweeps.processes import PlannedRun, PlannedSetting
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _store(text: str) -> tuple[str, str]:
 def _modalities(arguments: argparse.Namespace, data: Mapping[str, Any]) -> list[str]:
     """The modalities to combine."""
     stores = [name for name in MODALITIES if name in data["stores"]]
-    asked = arguments.modalities or data["streams"] or data["modalities"] or stores
+    asked = arguments.modalities or data["streams"] or stores
     if absent := [name for name in asked if name not in stores]:
         raise UsageError(
             f"{absent[0]} is to be combined, but {arguments.config} only has stores of {' and '.join(stores)}. Add "

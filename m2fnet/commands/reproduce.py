@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from m2fnet import cli
 from m2fnet.errors import RunError, UsageError
 from m2fnet.files import read_json, write_json
-from m2fnet.runs.folder import CONFIG, FIT, REPRODUCTION
+from m2fnet.runs.folder import CONFIG, FIT, REPORT, REPRODUCTION
 
 if TYPE_CHECKING:
     from m2fnet.runs.comparison import Comparison
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> None:
 
 def _train_again(run: Path, into: Path) -> "list[Comparison]":
     """Repeat a training, or a fit in one pass."""
-    from m2fnet.runs.comparison import REPORT, compare_runs
+    from m2fnet.runs.comparison import compare_runs
     from m2fnet.runs.provenance import Provenance  # torch takes seconds, which `m2fnet reproduce --help` does not need
 
     before = Provenance.read(run)

@@ -12,8 +12,8 @@ from m2fnet import cli
 from m2fnet.errors import RunError, UsageError
 from m2fnet.files import read_json, write_json
 from m2fnet.formatting import percent, terminal_table
-from m2fnet.runs.folder import FIT
-from m2fnet.sweeps.plan import REPORT, STAGES, Sweep, folder_of_all, stage_of
+from m2fnet.runs.folder import FIT, REPORT
+from m2fnet.sweeps.plan import STAGES, Sweep, folder_of_all, stage_of
 from m2fnet.sweeps.processes import LOG, Outcome, PlannedRun, parse_grid, parse_seeds, refuse_forbidden, run_all
 
 DESCRIPTION = """\

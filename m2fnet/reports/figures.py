@@ -32,7 +32,7 @@ from m2fnet.reports.mistakes import find_mistakes
 from m2fnet.reports.summary import Summary
 from m2fnet.runs.curves import Curves
 from m2fnet.runs.folder import CONFIG
-from m2fnet.runs.tested import TestedRun, TestedSetting, read_predictions
+from m2fnet.runs.tested import TestedRun, TestedSetting, inputs_of, read_predictions
 from m2fnet.store import Store
 
 _RANKS = {"hard": 0.1, "middling": 0.5, "easy": 0.9}  # among the dialogues by accuracy, whose timelines are drawn
@@ -152,7 +152,9 @@ def _calibration(setting: TestedSetting, label: _Label) -> Iterator[Picture]:
     before, after, temperatures = [], [], []
     for run in setting.runs:
         classes = run.report["classes"]
-        temperature = fit_temperature(*_answers(read_predictions(run.folder, "dev", classes), classes))
+        temperature = run.report.get("temperature")
+        if not isinstance(temperature, float):  # an older version wrote the report
+            temperature = fit_temperature(*_answers(read_predictions(run.folder, "dev", classes), classes))
         probabilities, labels = _answers(run.predictions, classes)
         before.append((probabilities, labels))
         after.append((at_temperature(probabilities, temperature), labels))
@@ -182,7 +184,7 @@ def _missing(settings: Sequence[TestedSetting], names: Mapping[str, str]) -> Ite
     """The settings that have been tested with parts of their inputs missing."""
     tested = {names[s.name]: [run for run in s.runs if (run.folder / MISSING).exists()] for s in settings}
     tested = {name: runs for name, runs in tested.items() if runs}
-    several = [run for s in settings for run in s.runs if len(run.report["modalities"]) > 1]
+    several = [run for s in settings for run in s.runs if len(inputs_of(run.report)) > 1]
     if not several:
         raise RunError("Every run reads one modality, so none can be missing.")
     if not tested:
@@ -319,9 +321,7 @@ def _stores(run: TestedRun) -> list[tuple[str, str]]:
     stores = data.get("stores") if isinstance(data, dict) else None
     if not isinstance(stores, dict):
         return []
-    return [
-        (name, place) for name, place in stores.items() if name in run.report["modalities"] and isinstance(place, str)
-    ]
+    return [(name, place) for name, place in stores.items() if name in inputs_of(run.report) and isinstance(place, str)]
 
 
 def _map(folder: Path, manifest: Manifest, title: str, name: str) -> Iterator[Picture]:

@@ -21,7 +21,7 @@ from m2fnet.metrics.counts import Array, Counts, count_dialogues
 from m2fnet.metrics.groups import GROUPINGS, groups
 from m2fnet.metrics.scores import STATISTICS, Statistic, class_f1
 from m2fnet.records import Dialogue, LabelKind
-from m2fnet.runs.tested import TestedRun, TestedSetting, what_differs
+from m2fnet.runs.tested import TestedRun, TestedSetting, inputs_of, what_differs
 
 COLUMNS = (
     *("table", "setting", "minus", "split", "group", "class", "score", "value", "sd", "low", "high"),
@@ -239,7 +239,7 @@ def _facts(setting: TestedSetting, name: str) -> Row:
     return {
         "setting": setting.name,
         "name": name,
-        "modalities": " + ".join(first["modalities"]),
+        "modalities": " + ".join(inputs_of(first)),
         "seeds": setting.seeds,
         "select": first["select"],
         "manifest_sha256": first["manifest_sha256"],

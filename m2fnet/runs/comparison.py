@@ -11,9 +11,8 @@ from torch import Tensor
 from m2fnet.errors import RunError
 from m2fnet.files import read_json
 from m2fnet.runs.checkpoints import refuse_damaged
-from m2fnet.runs.folder import FIT
+from m2fnet.runs.folder import FIT, REPORT
 
-REPORT = "report.json"
 _ADVICE = "Train the run again."
 _OF_A_FIT = ("select", "epoch", "epochs", "utterances")
 _FITTED = "weights_sha256"  # in `fit.json` of an extractor that was fitted in one pass, which has no checkpoint

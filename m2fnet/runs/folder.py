@@ -19,6 +19,9 @@ from m2fnet.runs.renamed import with_current_names
 CONFIG = "config.yaml"
 FIT = "fit.json"
 PROVENANCE = "provenance.json"
+REPORT = "report.json"
+# what `test`, `missing` and `predict` write about the weights of a run
+RESULTS = ("report.*", "predictions*.jsonl", "labels_*.jsonl", "attention.json", "missing.*", "confusion.png")
 REPRODUCTION = "reproduction.json"
 _OTHER_FOLDER = "Delete this folder, or name another one with --run."
 # How a command is run, in contrast to what it makes: these may change from one start of a run to the next.
@@ -27,9 +30,10 @@ _NOT_PART_OF_A_RUN = (
     "run",
     "dry_run",
     "checkpoint",
-    "plan",
     "overwrite",
     "quiet",
+    # in the configurations of older runs
+    "plan",
     "ckpt_path",
     "weights_only",
     "verbose",

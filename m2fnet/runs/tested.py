@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -124,6 +124,16 @@ class TestedSetting:
     def counts(self, ids: Collection[str] | None = None) -> Counts:
         """Counts ``(S, D)`` of its runs and the test dialogues; only of the utterances ``ids`` if given."""
         return Counts.stack([run.counts(ids) for run in self.runs])
+
+
+def inputs_of(report: Mapping[str, Any]) -> list[str]:
+    """Names of the streams that the network read; an older report has only their modalities, which named them.
+
+    Example:
+        >>> inputs_of({"streams": ["text", "clip"], "modalities": ["text", "visual"]})
+        ['text', 'clip']
+    """
+    return list(report.get("streams", report["modalities"]))
 
 
 def collect(folders: Sequence[Path]) -> list[TestedSetting]:

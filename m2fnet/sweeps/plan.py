@@ -9,10 +9,9 @@ import yaml
 
 from m2fnet.config import resolve_config_arguments
 from m2fnet.errors import UsageError
-from m2fnet.runs.folder import CONFIG, FIT
+from m2fnet.runs.folder import CONFIG, FIT, REPORT
 from m2fnet.sweeps.processes import PlannedRun, PlannedSetting
 
-REPORT = "report.json"
 STAGES = ("dialog", "extractor")
 
 

@@ -12,7 +12,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from m2fnet.errors import M2FNetError, RunError, UsageError
 from m2fnet.files import locked, write_json, write_text
 from m2fnet.runs.checkpoints import refuse_damaged
-from m2fnet.runs.folder import CONFIG, FIT, PROVENANCE
+from m2fnet.runs.folder import CONFIG, FIT, PROVENANCE, RESULTS
 from m2fnet.runs.provenance import Environment, Provenance
 from m2fnet.training.callbacks import EpochTimer, print_rank_zero
 
@@ -48,7 +48,8 @@ def fit_in_folder(
     with locked(run, RunError) if trainer.is_global_zero else nullcontext():
         last = run / "checkpoints" / "last.ckpt"
         if overwrite:
-            for path in (run / FIT, run / "report.json", run / "report.md", *last.parent.glob("*.ckpt")):
+            results = (path for pattern in RESULTS for path in run.glob(pattern))
+            for path in (run / FIT, *results, *last.parent.glob("*.ckpt")):
                 path.unlink(missing_ok=True)
         resumes = (run / CONFIG).exists() and last.exists()
         if resumes:

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from m2fnet.metrics.scores import STATISTICS
 from m2fnet.problems import UNLABELLED, MultiLabel, SingleLabel, Stream, make_problem, problem_from_dict
 from m2fnet.records import LabelSet, Utterance
 
@@ -107,3 +108,9 @@ def test_thresholds_of_the_wrong_number_or_size_are_refused():
 def test_a_stream_without_a_modality_is_refused():
     with pytest.raises(ValueError, match="Expected a modality out of text, audio, visual and a width of at least 1"):
         make_problem(ONE, {"clip": 3})
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_the_score_that_selects_epochs_heads_the_reports(kind):
+    problem = make_problem(LabelSet("two", ("anger", "joy"), kind), {"text": 4})
+    assert next(iter(STATISTICS[kind])) == problem.monitor
