@@ -1,9 +1,12 @@
 """``m2fnet dialog {fit,validate,test,missing,predict}``: LightningCLI with this project's Task and Data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
+
+import yaml
+from pytorch_lightning.cli import LightningArgumentParser
 
 from dialog.attention_maps import FILE as ATTENTION
 from dialog.attention_maps import attention_in
@@ -12,6 +15,7 @@ from dialog.missing import report as missing_report
 from dialog.missing.conditions import DialogueTrainer
 from dialog.predictions import predictions
 from dialog.task import SCORED, DialogueTask
+from m2fnet.errors import UsageError
 from m2fnet.files import write_json, write_jsonl, write_text
 from m2fnet.formatting import plain
 from m2fnet.metrics.calibration import temperature_of
@@ -36,6 +40,17 @@ class DialogueCLI(RunCLI):
     def subcommands() -> dict[str, set[str]]:
         """Lightning's, and `missing`: the arguments of each that the command line does not offer."""
         return {**RunCLI.subcommands(), "missing": set(RunCLI.subcommands()["test"])}
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401 - Lightning's own
+        """Parse the command line.
+
+        Raises:
+            UsageError: one sentence that names the key.
+        """
+        for name in _names_of_stores(args):
+            if "." in name:  # the parser would take it for a path of keys, and lose the part before the dot
+                raise UsageError(f"data.stores has a stream named {name!r}; expected a name without a dot.")
+        super().parse_arguments(parser, args)
 
     def stores(self) -> Mapping[str, Store]:
         """The embeddings of each modality."""
@@ -67,12 +82,12 @@ class DialogueCLI(RunCLI):
         page = self._report(data, cast(Problem, task.problem), answers)
         # the trainer has put the network back on the CPU, but leaves it in the precision that it was tested in
         if looked := attention_in(task.float(), data.dialogues("test")):
-            write_json(self.run / ATTENTION, {**self._facts(data), "dialogues": looked})
+            write_json(self.results / ATTENTION, {**self._facts(data), "dialogues": looked})
         if not self.config[self.subcommand].quiet:
             print_rank_zero(page)
         print_rank_zero(
-            f"Report: {self.run / 'report.md'}, {self.run / 'report.json'}; "
-            f"predictions: {self.run / 'predictions.jsonl'}."
+            f"Report: {self.results / 'report.md'}, {self.results / 'report.json'}; "
+            f"predictions: {self.results / 'predictions.jsonl'}."
         )
 
     def _report(
@@ -85,12 +100,12 @@ class DialogueCLI(RunCLI):
             training, thresholds = [u.labels or () for u in train], problem.used_thresholds
             facts = self._facts(data)
             return label_sets_as_markdown(
-                write_label_set_report(self.run, facts, sets, training, problem.classes, thresholds)
+                write_label_set_report(self.results, facts, sets, training, problem.classes, thresholds)
             )
         rows = {split: [one for one in of if isinstance(one, ScoredPrediction)] for split, of in found.items()}
         facts = {**self._facts(data), "temperature": temperature_of(rows["dev"], problem.classes)}
         labels = [u.label for u in train if u.label is not None]
-        return as_markdown(write_report(self.run, facts, rows, labels, problem.classes))
+        return as_markdown(write_report(self.results, facts, rows, labels, problem.classes))
 
     def missing(self, **kwargs: Any) -> None:  # noqa: ANN401
         """Test the selected weights with parts of their inputs missing."""
@@ -103,12 +118,12 @@ class DialogueCLI(RunCLI):
         if not self.trainer.is_global_zero:
             return
         page = missing_report.as_markdown(content)
-        write_json(self.run / missing_report.FILE, content)
-        write_text((self.run / missing_report.FILE).with_suffix(".md"), page)
+        write_json(self.results / missing_report.FILE, content)
+        write_text((self.results / missing_report.FILE).with_suffix(".md"), page)
         if not self.config[self.subcommand].quiet:
             print_rank_zero(page)
         print_rank_zero(
-            f"Wrote {self.run / 'missing.md'}, {self.run / missing_report.FILE}; `m2fnet report --plots` draws it."
+            f"Wrote {self.results / 'missing.md'} and {missing_report.FILE}; `m2fnet report --plots` draws them."
         )
 
     def after_predict(self) -> None:
@@ -137,6 +152,24 @@ class DialogueCLI(RunCLI):
             "select": self.config[self.subcommand].select,
             "fit": self.fitted(),
         }
+
+
+def _names_of_stores(arguments: Sequence[str]) -> Iterator[str]:
+    """The streams that the command line and its files name, as they are written there."""
+    for place, text in enumerate(arguments):
+        option, _, value = text.partition("=")
+        if option == "--data.stores":
+            stores = yaml.safe_load(value or "".join(arguments[place + 1 : place + 2]))
+        elif text.endswith((".yaml", ".yml")):
+            content = yaml.safe_load(Path(value or text).read_text(encoding="utf-8"))
+            data = content.get("data") if isinstance(content, dict) else None
+            if isinstance(data, str):  # a file that this one includes
+                data = yaml.safe_load((Path(value or text).parent / data).read_text(encoding="utf-8"))
+            stores = data.get("stores") if isinstance(data, dict) else None
+        else:
+            continue
+        if isinstance(stores, dict):
+            yield from map(str, stores)
 
 
 def data_of(argv: Sequence[str]) -> dict[str, Any]:

@@ -206,12 +206,13 @@ class Manifest:
         return saved
 
     @classmethod
-    def load(cls, folder: Path) -> "Manifest":
+    def load(cls, folder: str | Path) -> "Manifest":
         """Read the manifest in ``folder``.
 
         Raises:
             ManifestError: if a file is absent or damaged, or the table is not the one its meta file was made for.
         """
+        folder = Path(folder)
         meta = read_json(folder / META, ManifestError, ADVICE)
         found = _hash(folder / TABLE)
         if found != meta.get("sha256"):

@@ -103,6 +103,9 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     given, keys = parser.parse_known_args(argv)
     if given.ckpt is not None and keys:
         raise UsageError(f"{keys[0]!r} is not known; with --ckpt the settings are those of the run.")
+    for key in ("--dry-run", "--checkpoint", "--select"):
+        if any(text.partition("=")[0] == key for text in keys):
+            raise UsageError(f"{key} is an option of `m2fnet extractor`, not of `m2fnet extract`.")
     return given, keys
 
 

@@ -176,8 +176,8 @@ class ExtractorCLI(RunCLI):
         if "dev.majority_weighted_f1" in fitted:
             chosen += f", majority class {100 * fitted['dev.majority_weighted_f1']:.2f}"
         print_rank_zero(
-            f"{chosen}.\nNext: m2fnet extractor test --config {self.run / CONFIG}\n"
-            f"      m2fnet extract --ckpt {self.run} --manifest DIR --out STORE"
+            f"{chosen}.\nNext: m2fnet extract --ckpt {self.run} --manifest DIR --out STORE"
+            + (f"\n      m2fnet extractor test --config {self.run / CONFIG}" if "dev.weighted_f1" in fitted else "")
         )
 
     def after_validate(self) -> None:
@@ -192,16 +192,18 @@ class ExtractorCLI(RunCLI):
             return
         predictions = {name: _predictions(data, cast(Split, name), judged) for name, judged in task.judged.items()}
         training = [str(placed.utterance.label) for placed in data.placed("train")]
-        report = write_report(self.run, self._facts(task, data), predictions, training, task.classes)
+        report = write_report(self.results, self._facts(task, data), predictions, training, task.classes)
         if not self.config[self.subcommand].quiet:
             print_rank_zero(f"{as_markdown(report)}\n{_table(task.scores)}")
         print_rank_zero(
-            f"Report: {self.run / 'report.md'}, {self.run / 'report.json'}; predictions: "
-            f"{self.run / 'predictions.jsonl'}."
+            f"Report: {self.results / 'report.md'}, {self.results / 'report.json'}; predictions: "
+            f"{self.results / 'predictions.jsonl'}."
         )
 
     def _score_run(self, splits: Sequence[Split]) -> None:
         """Score what was fitted in closed form in the run folder."""
+        if self.config[self.subcommand].checkpoint is not None:
+            raise UsageError("--checkpoint names weights of a training; an extractor of closed form has none.")
         data = cast(ExtractorData, self.datamodule)
         found = load_run(self.run)
         is_fitted_on = found.provenance["fitted_on"] == data.manifest.sha256

@@ -83,7 +83,10 @@ def _command(*arguments: str) -> None:
     """
     print(f"\n$ m2fnet {shlex.join(arguments)}", flush=True)
     if cli.run(arguments) != cli.DONE:
-        raise RunError(f"`m2fnet {' '.join(arguments[:2])}` failed, see above; the demo stops here.")
+        raise RunError(
+            f"`m2fnet {' '.join(arguments[:2])}` failed, see above; the demo stops here. If the folder is of an older "
+            "version, name another one with --out."
+        )
 
 
 def _run(out: Path, modalities: tuple[str, ...]) -> Path:

@@ -124,7 +124,12 @@ def _emotions(row: Row) -> tuple[str, ...]:
     """The emotions of a row, each once; none of an unlabelled one."""
     if row["labels"] == _UNLABELLED:
         return ()
-    parts = (part.strip() for part in (row["label"], *row["labels"].split("|")))
+    parts = [part.strip() for part in (row["label"], *row["labels"].split("|"))]
+    if _UNLABELLED in parts:
+        raise CorpusError(
+            f"{row.where}: the labels are {row['labels']!r}; expected names with | between them, or only "
+            f"{_UNLABELLED} for an utterance that is not labelled."
+        )
     return tuple(dict.fromkeys(part for part in parts if part))
 
 

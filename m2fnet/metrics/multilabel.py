@@ -95,7 +95,7 @@ def choose_thresholds(probabilities: Tensor, targets: Tensor) -> list[float]:
     highest and 1 for a label that is better never answered; among equally good ones it is the highest. If no utterance
     has any label, all are 0.5.
 
-    Micro F1 is a ratio of two sums over the labels, so for a given value F of it every label can choose by itself the
+    Micro F1 is a ratio of two sums over the labels, so for a given value F of it every label can choose separately the
     number of answers k with the highest 2 TP(k) - F k; the result gives the next F, until it rises no more (Dinkelbach,
     "On nonlinear fractional programming", Management Science 13, 1967). The maximum is exact.
 

@@ -6,10 +6,12 @@ import torch
 
 from m2fnet.errors import RunError, UsageError
 
+SELECTED = {"dev": "best", "last": "last"}  # what ``--select`` chose -> the checkpoint that holds it
+
 
 def selected_weights(run: Path, asked: object, select: str) -> Path:
     """The checkpoint to evaluate: a file, or ``best`` or ``last`` of the run; by default what ``select`` kept."""
-    name = str(asked) if asked is not None else {"dev": "best", "last": "last"}[select]
+    name = str(asked) if asked is not None else SELECTED[select]
     path = run / "checkpoints" / f"{name}.ckpt" if name in ("best", "last") else Path(name)
     if not path.is_file():
         raise UsageError(f"There are no weights at {path}; train first with `fit`, or name a file with --checkpoint.")

@@ -18,6 +18,7 @@ from m2fnet.metrics.counts import Array, Counts, count_dialogues
 from m2fnet.metrics.scores import STATISTICS
 from m2fnet.records import LabelKind, ScoredLabelSet, ScoredPrediction
 from m2fnet.runs.folder import differences, settings_of_a_run
+from m2fnet.runs.renamed import with_current_names
 
 PREDICTIONS = {"dev": "predictions_dev.jsonl", "test": "predictions.jsonl"}
 _FACTS = ("corpus", "manifest_sha256", "modalities", "select", "seed", "classes", "dev", "test")
@@ -377,7 +378,7 @@ def _config(folder: Path) -> dict[str, Any]:
         raise M2FNetError(f"{folder} is no run folder: cannot read its config.yaml ({problem}).") from problem
     if not isinstance(config, dict):
         raise M2FNetError(f"{folder} is no run folder: its config.yaml holds no settings.")
-    return config
+    return with_current_names(config)
 
 
 def _what_differs(first: TestedRun, second: TestedRun) -> dict[str, tuple[Any, Any]]:

@@ -19,7 +19,7 @@ from m2fnet.config import one_sentence, resolve_config_arguments
 from m2fnet.errors import M2FNetError, UsageError
 from m2fnet.files import read_json
 from m2fnet.problems import Problem
-from m2fnet.runs.checkpoints import refuse_damaged, selected_weights
+from m2fnet.runs.checkpoints import SELECTED, refuse_damaged, selected_weights
 from m2fnet.runs.folder import CONFIG, FIT
 from m2fnet.runs.provenance import Environment, Provenance, manifest_input, refuse_other_data, store_input
 from m2fnet.store import Store
@@ -75,7 +75,7 @@ class RunCLI(LightningCLI):
         super().__init__(
             task,
             data,
-            args=resolve_config_arguments(argv),
+            args=_config_first(resolve_config_arguments(argv)),
             save_config_callback=None,
             trainer_class=self.trained_by,
             seed_everything_default=0,
@@ -134,6 +134,8 @@ class RunCLI(LightningCLI):
             raise UsageError(f"{self.run} is a file, expected the folder of a run; name another with --run.")
         if self.subcommand != "fit":
             self.settings.refuse_others(only="model")
+        elif settings.checkpoint is not None:
+            raise UsageError("--checkpoint names weights to score; `fit` resumes from the last checkpoint of the run.")
         elif not settings.overwrite:
             self.settings.refuse_others()
             refuse_other_data(self.run)
@@ -242,6 +244,13 @@ class RunCLI(LightningCLI):
         """Name of the logged score on dev that selects weights, such as ``dev/weighted_f1``."""
         return f"dev/{self.problem.monitor}"
 
+    @property
+    def results(self) -> Path:
+        """Where results are written: the run folder, or a folder in it for other weights than the selected ones."""
+        given = self.config[self.subcommand]
+        checkpoint = given.checkpoint or SELECTED[given.select]
+        return self.run if checkpoint == SELECTED[given.select] else self.run / f"checkpoint-{Path(checkpoint).stem}"
+
     def fitted(self) -> dict[str, Any]:
         """What ``fit`` wrote about the training; empty for weights from elsewhere."""
         path = self.run / FIT
@@ -264,3 +273,22 @@ class RunCLI(LightningCLI):
             stores={name: store_input(store) for name, store in self.stores().items()},
             environment=environment,
         )
+
+
+def _config_first(arguments: list[str]) -> list[str]:
+    """The same arguments with ``--config FILE`` directly after the subcommand.
+
+    A file would otherwise undo the settings that are typed before it.
+
+    Example:
+        >>> _config_first(["fit", "--seed_everything", "1", "--config", "a.yaml"])
+        ['fit', '--config', 'a.yaml', '--seed_everything', '1']
+    """
+    files: list[str] = []
+    others = list(arguments)
+    for name in ("--config", "-c"):
+        while name in others[:-1]:
+            place = others.index(name)
+            files += others[place : place + 2]
+            del others[place : place + 2]
+    return [*others[:1], *files, *others[1:]]

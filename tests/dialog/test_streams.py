@@ -260,3 +260,10 @@ def test_a_network_that_does_not_fit_is_an_error_of_the_settings(dialog, capsys)
     assert "model.net: This network reads one vector per utterance, but clip has a" in capsys.readouterr().err
     assert dialog("fit", "--model.net", "sequence_network.PlainScores") == WRONG_USE
     assert "The network PlainScores returned a Tensor, expected dialog.batch.Output" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stores", ["{x.text: STORE, y.text: STORE}", "{a.b: STORE}"])
+def test_a_dot_in_the_name_of_a_stream_is_refused(stores, tiny_config, tiny, capsys):
+    given = stores.replace("STORE", str(tiny / "text"))
+    assert run(["dialog", "fit", "--config", str(tiny_config), "--data.stores", given]) == WRONG_USE
+    assert "expected a name without a dot" in capsys.readouterr().err

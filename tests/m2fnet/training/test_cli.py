@@ -237,3 +237,31 @@ def test_peak_memory_is_known_where_the_system_does_not_list_it(tmp_path, monkey
     (tmp_path / "status").write_text("Name:\tpython\nVmRSS:\t7 kB\n", encoding="utf-8")
     monkeypatch.setattr("m2fnet.training.callbacks.Path", lambda _: tmp_path / "status")
     assert EpochTimer().summary()["peak_memory_mib"] > 10
+
+
+def test_scores_of_other_weights_do_not_replace_the_report_of_the_run(dialog):
+    assert dialog("fit") == dialog("test") == DONE
+    before = Path("run/report.json").read_bytes()
+    assert dialog("test", "--checkpoint", "last") == DONE
+    assert Path("run/report.json").read_bytes() == before
+    assert Path("run/checkpoint-last/report.json").is_file()
+
+
+def test_weights_to_score_are_refused_in_a_training(refusal):
+    assert "--checkpoint names weights to score" in refusal("fit", "--checkpoint", "nonsense")
+
+
+def test_settings_before_the_configuration_count_too(content, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["m2fnet"])
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    assert run(["dialog", "fit", "--model.net.hidden", "6", "--config", "tiny.yaml", "--run", "run"]) == DONE
+    settings = yaml.safe_load(Path("run/config.yaml").read_text(encoding="utf-8"))
+    assert settings["model"]["net"]["init_args"]["hidden"] == 6
+
+
+def test_training_again_deletes_every_result_of_the_weights_before(dialog):
+    assert dialog("fit") == dialog("test") == dialog("predict") == DONE
+    assert dialog("fit", "--overwrite") == DONE
+    left = {path.name for path in Path("run").iterdir() if path.is_file()}
+    assert left == {"config.yaml", "provenance.json", "fit.json"}
