@@ -109,7 +109,7 @@ def class_f1(counts: Counts) -> Array:
     return f1
 
 
-# kind of a label set -> its scores; the first is the one that selects weights and heads every table
+# kind of a label set -> its scores; the first heads every table, and `Problem.monitor` says which one selects weights
 STATISTICS: dict[LabelKind, dict[str, Statistic]] = {
     "single": {"weighted_f1": weighted_f1, "accuracy": accuracy, "macro_f1": macro_f1},
     "multi": {
