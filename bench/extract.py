@@ -184,7 +184,7 @@ def stage_rows(ours: dict[str, float], naive: dict[str, float]) -> list[Row]:
 
 
 def padding_row(net: Extractor, wanted: Sequence[PlacedUtterance]) -> Row:
-    """Share of padding in batches of like length, against batches in the manifest's order."""
+    """Share of padding in batches of similar length, against batches in the manifest's order."""
     lengths = [net.length(net.preprocess(placed)) for placed in wanted]
     in_order = [list(range(start, min(len(wanted), start + BATCH))) for start in range(0, len(wanted), BATCH)]
     ours, theirs = (

@@ -35,8 +35,8 @@ class Dialogues(Dataset[DialogueBatch]):
     Attributes:
         utterances: of all dialogues, one dialogue after another; N in all.
         lengths: utterances of each dialogue.
-        sizes: of each dialogue in utterances, by the number of its frames if a stream has sequences; by these dialogues
-            of like size can be batched.
+        sizes: of each dialogue, used to batch similar ones: its number of frames if a stream has sequences, scaled to
+            utterances; else its number of utterances.
         present: stream -> (N,) as bool.
     """
 
@@ -102,8 +102,8 @@ class DialogueData(pl.LightningDataModule):
     The network gets the streams ``text``, ``audio`` and ``visual`` first, in this order, then the others as listed.
 
     A batch holds ``batch_size`` x U x D numbers per stream, and for sequences ``batch_size`` x U x T x D, where U is
-    the longest of its dialogues and T the longest of its utterances in frames. Dialogues of like size go together, so
-    a smaller ``batch_size`` bounds the memory.
+    the longest of its dialogues and T the longest of its utterances in frames. Dialogues of similar size go together,
+    so a smaller ``batch_size`` bounds the memory.
 
     Args:
         manifest: folder that `m2fnet prepare` or `m2fnet import` wrote.
@@ -114,7 +114,7 @@ class DialogueData(pl.LightningDataModule):
         predict_split: the split that `m2fnet dialog predict` labels.
 
     Raises:
-        UsageError: if a setting is out of range, a name is no name of a stream, or a stream has no store.
+        UsageError: if a setting is out of range, a stream name is invalid, or a stream has no store.
         StoreError: if a store belongs to another manifest, or is named after another modality.
     """
 

@@ -52,7 +52,7 @@ def of_run(run: Path) -> SavedNetwork:
         problem = problem_from_dict(checkpoint["problem"])
         weights = {name: v for name, v in checkpoint["state_dict"].items() if name.startswith(_PREFIX)}
     except KeyError as absent:
-        raise RunError(f"{run} is no run of a dialogue network: it lacks {absent}. {_ADVICE}") from absent
+        raise RunError(f"{run} is not a run of a dialogue network: it lacks {absent}. {_ADVICE}") from absent
     except (OSError, RuntimeError, TypeError, AttributeError, ValueError, EOFError, pickle.UnpicklingError) as damage:
         raise RunError(f"Cannot load {path}: {' '.join(str(damage).split())[:300]}. {_ADVICE}") from damage
     network = build(settings, problem, str(run / CONFIG))
@@ -67,7 +67,7 @@ def build(settings: Mapping[str, object], problem: Problem, where: str) -> nn.Mo
     """The untrained network of ``settings`` for ``problem``; errors name ``where`` the settings are from.
 
     Raises:
-        UsageError: if the class is not trusted, cannot be imported, is no network or refuses the settings.
+        UsageError: if the class is not trusted, cannot be imported, is not a network or refuses the settings.
     """
     refuse_untrusted(settings, where)
     resolve_config_arguments([])  # tells the parser below which packages are trusted

@@ -35,10 +35,10 @@ class DialogueTask(pl.LightningModule):
         net: makes the network from the problem, e.g. `dialog.models.m2fnet.M2FNet`.
         optimizer: makes the optimizer from the parameters.
         scheduler: makes the learning-rate schedule, stepped once per epoch; none by default.
-        modality_dropout: leaves modalities out at random while training; none by default.
-        class_weight: how much more rare emotions count in training than their number gives them: 0 not at all, 1 as
-            much as frequent ones, see `m2fnet.losses.class_weights`; for sets of emotions how much more having one
-            counts than not having it, see `m2fnet.losses.multilabel.positive_weights`.
+        modality_dropout: masks modalities at random in training; none by default.
+        class_weight: from 0 (all utterances weigh the same in training) to 1 (all emotions weigh the same), see
+            `m2fnet.losses.class_weights`; for sets of emotions how much more having one counts than not having it, see
+            `m2fnet.losses.multilabel.positive_weights`.
 
     Raises:
         UsageError: if the class weight or the modality dropout's numbers are out of range.

@@ -90,7 +90,7 @@ class Extractor(nn.Module, ABC):
 
     modality: ClassVar[Modality]
     resolution: ClassVar[Resolution] = "utterance"
-    # Settings that name a place of one machine, such as a cache; an extractor that is passed on goes without them.
+    # Settings that name a place of one machine, such as a cache; an exported extractor does not have them.
     local_settings: ClassVar[tuple[str, ...]] = ()
 
     @property

@@ -12,7 +12,7 @@ DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 Main = Callable[[list[str]], None]
 # every command with its line of help, in the order of the work; `_main_of` imports it
 COMMANDS = {
-    "demo": "everything below on a made-up corpus, in minutes",
+    "demo": "the whole workflow on a generated corpus, in minutes",
     "check": "versions, devices, and what is missing",
     "prepare": "raw corpus -> manifest: toy, meld, iemocap, table",
     "import": "published feature pickle -> manifest + stores",
@@ -24,7 +24,7 @@ COMMANDS = {
     "reproduce": "train a run again and compare bit for bit",
     "report": "tables of tested runs: mean ± s.d., intervals, differences, errors",
     "predict": "the emotion of every utterance of your own clips",
-    "export": "tested run + its extractors -> one folder, to use and pass on",
+    "export": "tested run + its extractors -> one folder, to use and share",
     "serve": "a page that shows the emotions of a clip: timeline and transcript",
 }
 

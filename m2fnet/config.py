@@ -66,7 +66,7 @@ def resolve_config_arguments(arguments: Sequence[str]) -> list[str]:
     and where the object of that name was really defined.
 
     Raises:
-        UsageError: if a file is missing, is no YAML, or names a class that is not trusted.
+        UsageError: if a file is missing, is not YAML, or names a class that is not trusted.
     """
     set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=list(_trusted()))
     resolved: list[str] = []

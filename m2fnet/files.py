@@ -100,7 +100,7 @@ def read_json(path: Path, error: type[M2FNetError], advice: str) -> JsonObject:
     """Read a JSON object from ``path``.
 
     Raises:
-        error: if the file is absent, is no JSON or holds something else than an object; ``advice`` says what to do.
+        error: if the file is absent, is not JSON or holds something else than an object; ``advice`` says what to do.
     """
     try:
         content = path.read_bytes()

@@ -82,7 +82,7 @@ class WaveformExtractor(Extractor):
         return min(self.max_seconds, placed.seconds(self.modality) or 0.0)
 
     def length(self, sample: Sample) -> int:
-        """Whole seconds, so that among clips of like length batches are still mixed."""
+        """Whole seconds, so that among clips of similar length batches are still mixed."""
         return len(sample["samples"]) // RATE
 
     def collate(self, samples: Sequence[Sample]) -> Sample:

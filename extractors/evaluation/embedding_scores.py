@@ -37,21 +37,21 @@ def join(parts: Sequence[Embedded]) -> Embedded:
     return Embedded(row[order], label[order], embedding[order], logits[order])
 
 
-def nearest_neighbour(references: Tensor, judged: Tensor) -> Tensor:
+def nearest_neighbour(references: Tensor, scored: Tensor) -> Tensor:
     """For each embedding (N, D) the number (N,) of the reference (M, D) with the most similar direction."""
-    return (F.normalize(judged) @ F.normalize(references).T).argmax(1)
+    return (F.normalize(scored) @ F.normalize(references).T).argmax(1)
 
 
-def evaluate_embeddings(judged: Embedded, references: Embedded | None, classes: Sequence[str]) -> dict[str, float]:
+def evaluate_embeddings(scored: Embedded, references: Embedded | None, classes: Sequence[str]) -> dict[str, float]:
     """Weighted F1 of the head, and by ``references`` of the nearest neighbour and of a linear probe."""
-    scores = {"head": _weighted_f1(judged.label, judged.logits.argmax(1), classes)}
+    scores = {"head": _weighted_f1(scored.label, scored.logits.argmax(1), classes)}
     if references is None:
         return scores
-    nearest = nearest_neighbour(references.embedding, judged.embedding)
-    scores["nearest"] = _weighted_f1(judged.label, references.label[nearest], classes)
+    nearest = nearest_neighbour(references.embedding, scored.embedding)
+    scores["nearest"] = _weighted_f1(scored.label, references.label[nearest], classes)
     if len(torch.unique(references.label)) > 1:
-        names = [[classes[n] for n in side.label.tolist()] for side in (references, judged)]
-        probe = linear_probe(references.embedding, names[0], judged.embedding, names[1])
+        names = [[classes[n] for n in side.label.tolist()] for side in (references, scored)]
+        probe = linear_probe(references.embedding, names[0], scored.embedding, names[1])
         scores["probe"] = float(probe["weighted_f1"])
     return scores
 

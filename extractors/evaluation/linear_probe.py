@@ -56,24 +56,24 @@ class LinearProbe:
 
 
 def linear_probe(
-    train: Tensor, train_labels: Sequence[str], judged: Tensor, judged_labels: Sequence[str]
+    train: Tensor, train_labels: Sequence[str], scored: Tensor, scored_labels: Sequence[str]
 ) -> dict[str, float | int]:
-    """Weighted F1 on ``judged`` (N, D) of a `LinearProbe` on ``train`` (M, D).
+    """Weighted F1 on ``scored`` (N, D) of a `LinearProbe` on ``train`` (M, D).
 
     With it comes the weighted F1 of always predicting the most frequent training label.
 
     Raises:
         RunError: if a side has no labelled embedding, or training has fewer than two labels.
     """
-    if len(judged) == 0 or len(set(train_labels)) < 2:
+    if len(scored) == 0 or len(set(train_labels)) < 2:
         raise RunError(
             f"A linear probe needs labelled embeddings on both sides and two labels in training, but got {len(train)} "
-            f"for training with {len(set(train_labels))} labels and {len(judged)} to judge."
+            f"for training with {len(set(train_labels))} labels and {len(scored)} to score."
         )
-    predicted = LinearProbe(train, train_labels).predict(judged)
-    classes = sorted({*train_labels, *judged_labels})
+    predicted = LinearProbe(train, train_labels).predict(scored)
+    classes = sorted({*train_labels, *scored_labels})
     return {
-        "weighted_f1": score(judged_labels, predicted, classes)["weighted_f1"],
-        "majority_weighted_f1": majority(train_labels, judged_labels, classes)["majority_weighted_f1"],
-        "n": len(judged),
+        "weighted_f1": score(scored_labels, predicted, classes)["weighted_f1"],
+        "majority_weighted_f1": majority(train_labels, scored_labels, classes)["majority_weighted_f1"],
+        "n": len(scored),
     }

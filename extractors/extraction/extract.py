@@ -72,7 +72,7 @@ def extract(
         dtype: number type of the store.
         loading: batch size and worker processes.
         trainer: where it runs; one process on the CPU by default.
-        overwrite: make the store anew, in place of what ``out`` holds.
+        overwrite: make the store again, in place of what ``out`` holds.
         retry_failed: embed only what is missing in the store that ``out`` holds.
         save_every: seconds of work that a kill can cost at most, or one batch if that takes longer.
         progress: report on standard error how far it is.

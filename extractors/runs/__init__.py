@@ -1,1 +1,1 @@
-"""Run folders of extractors: written, read again, passed on."""
+"""Run folders of extractors: written, read again, exported."""

@@ -28,7 +28,7 @@ class NotScoredError(RunError):
 def fit(extractor: FittedExtractor, data: ExtractorData, run: Path, *, seed: int = 0) -> int:
     """Fit ``extractor`` on the training split and write it into the run folder; return the number of utterances.
 
-    Labels are not looked at. What cannot be read is listed in ``data.missing``, what was cut in ``data.cut``.
+    Labels are not used. What cannot be read is listed in ``data.missing``, what was cut in ``data.cut``.
 
     Raises:
         RunError: if nothing in the training split can be read.
@@ -58,8 +58,8 @@ def embedded(
 ) -> dict[str, Embedded]:
     """The labelled utterances of every split as ``extractor`` embeds them, with the logits of a linear probe.
 
-    The probe learns from the whole training split, whose embeddings `fit` left in the folder ``run``; they are made
-    again if ``data`` are not those that it ``is_fitted_on``.
+    The probe learns from the whole training split, whose embeddings `fit` left in the folder ``run``. Without
+    ``is_fitted_on``, which says that it was fitted on ``data``, they are computed again.
 
     Raises:
         NotScoredError: if utterances have several emotions, a split has none that is labelled and can be read, or

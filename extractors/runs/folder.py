@@ -1,4 +1,4 @@
-"""The extractor in a run folder, fitted in closed form or trained: loaded again, ready to embed.
+"""The extractor in a run folder, fitted in closed form or trained, and how to load it.
 
 Besides ``config.yaml``, ``provenance.json``, ``fit.json`` and ``report.json``, which every run has, the folder holds::
 
@@ -31,7 +31,7 @@ _ADVICE = "Train it again with `m2fnet extractor fit`."
 
 @dataclass(frozen=True)
 class ExtractorRun:
-    """An extractor with all that says where it comes from.
+    """An extractor and its provenance.
 
     Attributes:
         extractor: ready to embed.
@@ -84,7 +84,7 @@ def is_run_of(run: Path, made_with: Mapping[str, object]) -> bool:
 
 
 def older_fit(run: Path) -> dict[str, object] | None:
-    """Provenance of a fit in closed form from before runs of both kinds had one layout; None if ``run`` is none."""
+    """Provenance of a fit in closed form from before runs of both kinds had one layout; None if it is not one."""
     if (run / FIT).is_file() or not (run / REPORT).is_file():
         return None
     found = read_json(run / REPORT, RunError, FIT_AGAIN).get("extractor")

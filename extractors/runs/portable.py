@@ -1,4 +1,4 @@
-"""Extractors outside of training: from a run folder, or from a folder that was passed on."""
+"""Extractors outside of training: from a run folder, or from an exported folder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,8 +78,8 @@ def load(settings: Mapping[str, object], folder: Path, where: str) -> Extractor:
     local = _local_settings(cls) & init_args.keys()
     if local:
         raise UsageError(
-            f"{where} sets {', '.join(sorted(local))} of {cls.__name__}, which names files of one machine; a model "
-            "that is passed on goes without."
+            f"{where} sets {', '.join(sorted(local))} of {cls.__name__}, which names files of one machine; an "
+            "exported model must not."
         )
     extractor = build(class_path, {**init_args, **cls.asset_settings(folder)}, where)
     if isinstance(extractor, FittedExtractor):

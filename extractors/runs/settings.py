@@ -32,7 +32,7 @@ def extractor_class(class_path: str, where: str = WHERE) -> type[Extractor]:
         'text'
 
     Raises:
-        UsageError: if it is not trusted, cannot be imported or is no extractor.
+        UsageError: if it is not trusted, cannot be imported or is not an extractor.
     """
     # abstract, which `type[Extractor]` may not be for mypy
     return named_class(class_path, Extractor, f"{where}.class_path")  # type: ignore[type-abstract]

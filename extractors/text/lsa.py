@@ -145,7 +145,7 @@ class LSA(FittedExtractor):
                 vectorizer.set_params(vocabulary=list(content[name]))
                 vectorizer.idf_ = np.array(list(content[name].values()), dtype=np.float32)
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
-            raise RunError(f"{folder / VOCABULARY} is no vocabulary of these settings. {FIT_AGAIN}") from problem
+            raise RunError(f"{folder / VOCABULARY} is not a vocabulary of these settings. {FIT_AGAIN}") from problem
         ngrams = sum(len(vectorizer.idf_) for vectorizer in self.vectorizers.values())
         if len(self.components) != ngrams:
             raise RunError(f"{folder} has {ngrams} n-grams and {len(self.components)} directions for them. {FIT_AGAIN}")

@@ -1,4 +1,4 @@
-"""``m2fnet export``: a dialogue run -> a model as one folder, which can be used and passed on."""
+"""``m2fnet export``: a dialogue run -> a model as one folder, which can be used and shared."""
 
 import argparse
 from pathlib import Path

@@ -170,7 +170,7 @@ def _refuse_used(folder: Path, overwrite: bool) -> None:
 
 def _remove_stores(folder: Path) -> None:
     for store in (folder / name for name in MODALITY_OF):
-        (store / META).unlink(missing_ok=True)  # first: half is no store
+        (store / META).unlink(missing_ok=True)  # first: half of one is not a store
         sweep(store)
         if store.is_dir() and not any(store.iterdir()):
             store.rmdir()

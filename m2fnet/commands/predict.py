@@ -165,7 +165,7 @@ def find_jobs(clip: Path | None, segments: Path | None) -> list[Job]:
     """
     for path in (clip, segments):
         if path is not None and not (path.is_file() or (path.is_dir() and path == clip)):
-            what = "is no regular file" if path.exists() else "does not exist"
+            what = "is not a regular file" if path.exists() else "does not exist"
             raise UsageError(f"{path} {what}; expected a clip, a folder of clips, or a transcript.")
     if clip is None and segments is None:
         raise UsageError("Expected a clip, a folder of clips, or a transcript; see `m2fnet predict --help`.")
@@ -185,7 +185,7 @@ def find_jobs(clip: Path | None, segments: Path | None) -> list[Job]:
     subtitles = {path.with_suffix(suffix) for path in clips for suffix in (".srt", ".vtt")}
     others = [path.name for path in files if path not in clips and path not in subtitles]
     if others:
-        print(f"Skipped, because they are no clips: {plain(', '.join(others))}")
+        print(f"Skipped, because they are not clips: {plain(', '.join(others))}")
     return [Job(path.name, path, None) for path in clips]
 
 
@@ -217,7 +217,7 @@ def _predict_one(job: Job, pipeline: "Pipeline", made_with: dict[str, str], argu
     if found.skipped:
         others = ["…"] if len(found.skipped) > _NAMED else []
         reasons = "; ".join([*found.skipped[:_NAMED], *others])
-        print(plain(f"Skipped {len(found.skipped)} cues or lines that are no utterances: {reasons}"))
+        print(plain(f"Skipped {len(found.skipped)} cues or lines that are not utterances: {reasons}"))
     for line in (*_table(predictions), *_summary(predictions, missing(predictions))):
         print(line)
     print(f"Written to {plain(str(folder))}: {', '.join(files)}", flush=True)

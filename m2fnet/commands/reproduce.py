@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """\
 Train a run again into another folder and compare: selected weights bit for bit, dev score, and the report if it has
-one. First the manifest and the stores are read and compared with the hashes that the run noted. On the machine and CPU
-of the run everything must be equal; elsewhere, and on a GPU, numbers may differ a little. What differs in versions,
+one. First the manifest and the stores are read and compared with the hashes that the run recorded. On the machine and
+CPU of the run everything must be equal; elsewhere, and on a GPU, numbers may differ a little. What differs in versions,
 device and code is listed. Folders that the run names relatively are looked for from where the command is typed.
 """
 
@@ -54,7 +54,7 @@ def main(argv: list[str]) -> None:
 
 
 def _train_again(run: Path, into: Path) -> "list[Comparison]":
-    """Repeat a training, or a fit in one pass."""
+    """Repeat the training of a run, or a fit in one pass."""
     from m2fnet.runs.comparison import compare_runs
     from m2fnet.runs.provenance import Provenance  # torch takes seconds, which `m2fnet reproduce --help` does not need
 

@@ -17,9 +17,9 @@ from m2fnet.sweeps.plan import STAGES, Sweep, folder_of_all, stage_of
 from m2fnet.sweeps.processes import LOG, Outcome, PlannedRun, parse_grid, parse_seeds, refuse_forbidden, run_all
 
 DESCRIPTION = """\
-Train and test every seed of every combination of settings, each in the run folder that `fit` would give it. What is
-done is not done again, so the same command continues a sweep that was interrupted. A run that fails does not stop the
-others. The summary is in a folder next to the run folders, one for each choice of settings; more seeds renew it.
+Train and test every seed of every combination of settings, each in the run folder that `fit` would give it. Runs
+that are finished are skipped, so the same command continues a sweep that was interrupted. A run that fails does not
+stop the others. The summary is in a folder next to the run folders, one folder per grid; more seeds update it.
 """
 EPILOG = """\
 Any other key is a setting of all runs: --data.streams '[text]' --trainer.max_epochs 5 ...
@@ -43,7 +43,7 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--no-test", action="store_true", help="train only, and score nothing on the test split")
     parser.add_argument("--no-report", action="store_true", help="print no table at the end")
-    parser.add_argument("--stage", choices=STAGES, help="what the file configures (default: seen from it)")
+    parser.add_argument("--stage", choices=STAGES, help="what the file configures (default: read from its content)")
     arguments, options = parse_many_runs(parser, argv)
     runs, sweep = _plan(arguments, options)
     out = arguments.out or folder_of_all(arguments.config, runs, "sweep")

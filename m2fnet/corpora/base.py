@@ -42,7 +42,7 @@ class DefectLog:
         Args:
             what: the defect in words; ids of later calls with the same words are appended.
             done: what was done about it.
-            ids: where it was found; nothing is noted if there are none.
+            ids: where it was found; nothing is recorded if there are none.
             kind: a word for programs, such as `m2fnet.records.LEAK` or `MISSING_MEDIA`.
         """
         found = list(ids)

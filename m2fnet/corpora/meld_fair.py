@@ -1,7 +1,7 @@
 """Where MELD's utterances really are: the realignment of MELD-FAIR, Carneiro et al., arXiv:2211.15377.
 
 A quarter of MELD's clips begin or end in another utterance. knowledgetechnologyuhh/MELD-FAIR aligned text and sound
-anew; its folder ``csvs`` gives, for each utterance, the parts of clips that hold it.
+again; its folder ``csvs`` gives, for each utterance, the parts of clips that hold it.
 """
 
 from collections.abc import Mapping

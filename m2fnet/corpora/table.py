@@ -80,7 +80,7 @@ def _table(root: Path) -> Path:
     found = sorted(p for p in root.iterdir() if p.suffix in _SUFFIXES and p.is_file()) if root.is_dir() else []
     found = [path for path in found if not path.name.startswith(".")]
     if len(found) != 1:
-        came = f"holds {len(found)} CSV or JSONL files" if root.is_dir() else "is no CSV or JSONL file"
+        came = f"holds {len(found)} CSV or JSONL files" if root.is_dir() else "is not a CSV or JSONL file"
         raise CorpusError(
             f"{root} {came}. Expected a table, or a folder with one table in it, with these columns:\n{__doc__}"
         )

@@ -72,7 +72,7 @@ def _pairs(labels: Tensor) -> tuple[Tensor, Tensor]:
 def _ranked_negatives(distances: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Every anchor's rows from the nearest negative on (N, N), their distances (N, N), the number of negatives (N,).
 
-    Rows that are no negatives come last, at an infinite distance.
+    Rows that are not negatives come last, at an infinite distance.
     """
     _, is_negative = _relations(labels)
     ranked, order = distances.masked_fill(~is_negative, torch.inf).sort(1)

@@ -1,4 +1,4 @@
-"""The one border to FFmpeg: files are opened here, and whatever is wrong with one leaves as `MediaError`."""
+"""The one border to FFmpeg: files are opened here, and every fault of one is raised as `MediaError`."""
 
 import math
 import re
@@ -145,7 +145,7 @@ def open_audio(path: Path) -> Iterator[Media[AudioStream]]:
 
 @contextmanager
 def open_video(path: Path) -> Iterator[Media[VideoStream]]:
-    """The picture of ``path``; a cover image is no picture.
+    """The picture of ``path``; a cover image is not one.
 
     Raises:
         MediaError: if there is none, or for anything that goes wrong inside the block.

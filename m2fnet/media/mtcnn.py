@@ -1,7 +1,7 @@
 """MTCNN (Zhang et al., arXiv:1604.02878) over a batch of frames, with all boxes of a stage cut out together.
 
-Networks, weights and the arithmetic of boxes are facenet-pytorch's. Its `detect_face` shrinks the full frames anew for
-every size of face and cuts boxes out one by one in Python; here the frames are shrunk as bytes, and `roi_align` with a
+Networks, weights and the arithmetic of boxes are facenet-pytorch's. Its `detect_face` shrinks the full frames for every
+size of face and cuts boxes out one by one in Python; here the frames are shrunk as bytes, and `roi_align` with a
 sample per pixel takes the place of its averages over each box.
 """
 

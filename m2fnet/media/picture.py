@@ -21,7 +21,7 @@ def read_picture(path: Path, max_side: int | None = None) -> np.ndarray:
     """RGB picture (H, W, 3) as uint8, upright, its longer side scaled down to at most ``max_side`` pixels.
 
     Raises:
-        MediaError: if it is no picture, is damaged, or has more pixels than a frame may have.
+        MediaError: if it is not a picture, is damaged, or has more pixels than a frame may have.
     """
     require_file(path)
     try:

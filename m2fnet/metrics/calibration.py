@@ -41,7 +41,7 @@ def reliability(probabilities: Floats, labels: NDArray[np.int64], bins: int = 15
     The confidence of an answer is its probability, the answer the most probable class.
 
     Raises:
-        ValueError: if the shapes do not fit, the rows are no probabilities, or a label is no class number.
+        ValueError: if the shapes do not fit, the rows are not probabilities, or a label is not a class number.
     """
     probabilities, labels = checked(probabilities, labels)
     if bins < 1:
@@ -145,7 +145,7 @@ def checked(probabilities: Floats, labels: NDArray[np.int64]) -> tuple[Floats, N
     """Probabilities ``(N, C)`` and class numbers ``(N,)`` as arrays.
 
     Raises:
-        ValueError: if the shapes do not fit, the rows are no probabilities, or a label is no class number.
+        ValueError: if the shapes do not fit, the rows are not probabilities, or a label is not a class number.
     """
     probabilities, labels = np.asarray(probabilities, dtype=float), np.asarray(labels)
     if probabilities.ndim != 2 or labels.shape != probabilities.shape[:1] or not len(labels):

@@ -40,7 +40,7 @@ def confident_classes(probabilities: Floats, labels: NDArray[np.int64]) -> NDArr
         labels: class numbers ``(N,)``.
 
     Raises:
-        ValueError: if the shapes do not fit, the rows are no probabilities, or a label is no class number.
+        ValueError: if the shapes do not fit, the rows are not probabilities, or a label is not a class number.
     """
     probabilities, labels = checked(probabilities, labels)
     is_label = labels[:, None] == np.arange(probabilities.shape[1])  # (N, C)

@@ -1,4 +1,4 @@
-"""A trained model as one folder: all stages of a run, ready to be used, checked, and passed on."""
+"""A trained model as one folder: all stages of a run, ready to be used, checked and shared."""
 
 from m2fnet.model.assembling import assemble
 from m2fnet.model.folder import save_model

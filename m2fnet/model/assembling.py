@@ -70,11 +70,11 @@ def _store(run: Path, stream: str, provenance: Provenance) -> dict[str, Any]:
     """The content of ``meta.json`` of the stream's store, if it still holds what the run was trained on."""
     noted = provenance.stores.get(stream)
     if noted is None:
-        raise ModelError(f"{run} notes no store of {stream} embeddings; expected the folder of a dialogue run.")
+        raise ModelError(f"{run} names no store of {stream} embeddings; expected the folder of a dialogue run.")
     folder = _found(noted.folder, provenance)
     if store_sha256(folder) != noted.sha256:
         raise ModelError(
-            f"The store {folder} was made anew since {run} was trained on it, so it no longer names the extractor of "
+            f"The store {folder} was made again since {run} was trained on it, so it no longer names the extractor of "
             "those embeddings. Train the run again."
         )
     return read_json(folder / STORE, StoreError, "Make it again with `m2fnet extract`.")

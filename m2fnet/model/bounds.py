@@ -54,7 +54,7 @@ class WithinWeights(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def refuse_absurd(settings: object, where: str) -> None:
-    """Refuse settings with a whole number that is no size of anything; a ``seed`` may be any.
+    """Refuse settings with a whole number that is not a size of anything; a ``seed`` may be any.
 
     Raises:
         ModelError: quoting the number.

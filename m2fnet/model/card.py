@@ -23,7 +23,7 @@ _LIMITS = """\
 - Rare emotions are mostly recognised worst; the table by class shows by how much. Where one class is frequent,
   answering it always already gives the weighted F1 that the table of scores names.
 - Probabilities are calibrated on the dev split of the corpus at best, and on nothing else.
-- An utterance is judged with those around it: who speaks when, and what was said before, changes the answer."""
+- An utterance is predicted from those around it too: who speaks when, and what was said before, changes the result."""
 
 _INTENDED = """\
 Research on emotion recognition in conversation: comparing methods, annotating recordings for a person to check, studies
@@ -45,7 +45,7 @@ def model_card(run: Path, model: Model) -> str:
     """The card of the ``model`` that was assembled from the tested dialogue run ``run``.
 
     Raises:
-        UsageError: if the run was not tested, because a model without scores should not be passed on.
+        UsageError: if the run was not tested, because a model without scores should not be shared.
     """
     tested = TestedRun.read(run)
     scores = _scores(tested)

@@ -43,7 +43,7 @@ def download(name: str) -> Path:
             f"hub gave it ({type(problem).__name__}: {first})."
         ) from problem
     if not (folder / CONFIG).is_file():
-        raise ModelError(f"{name} on the hub is no model of m2fnet: it has no {CONFIG}.")
+        raise ModelError(f"{name} on the hub is not a model of m2fnet: it has no {CONFIG}.")
     return folder
 
 
@@ -51,7 +51,7 @@ def push(folder: Path, name: str) -> str:
     """Upload the model in ``folder`` as ``name``, private if it is new there; its address comes back.
 
     Raises:
-        UsageError: if ``name`` is no ``owner/name``, or nobody is logged in.
+        UsageError: if ``name`` is not ``owner/name``, or nobody is logged in.
         ModelError: if the hub refuses.
     """
     refuse_no_name(name)

@@ -107,7 +107,7 @@ def refuse_used(folder: Path, *, overwrite: bool) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     if not (folder / CONFIG).is_file():
-        raise UsageError(f"{folder} exists and is no model; choose another folder.")
+        raise UsageError(f"{folder} exists and is not a model; choose another folder.")
     if not overwrite:
         raise UsageError(f"{folder} already holds a model; choose another folder, or replace it with --overwrite.")
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}

@@ -29,7 +29,7 @@ def load_model(place: str | Path) -> Model:
         return assemble(folder)
     if folder.exists():
         raise ModelError(
-            f"{folder} is no model: it holds neither {CONFIG}, as `m2fnet export` writes it, nor config.yaml and "
+            f"{folder} is not a model: it holds neither {CONFIG}, as `m2fnet export` writes it, nor config.yaml and "
             "provenance.json, as `m2fnet dialog fit` writes them."
         )
     if not is_name(str(place)):

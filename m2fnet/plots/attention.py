@@ -38,7 +38,7 @@ class DialogueAttention:
         Raises:
             RunError: if there is none, or it is damaged.
         """
-        path, advice = run / FILE, f"`m2fnet dialog test --config {run / 'config.yaml'}` writes it anew."
+        path, advice = run / FILE, f"`m2fnet dialog test --config {run / 'config.yaml'}` writes it again."
         content = read_json(path, RunError, advice)
         try:
             found = [cls._of(dialogue) for dialogue in content["dialogues"]]

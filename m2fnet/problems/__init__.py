@@ -25,7 +25,7 @@ def make_problem(label_set: LabelSet, streams: Mapping[str, Stream | int]) -> Pr
             utterance, of the modality that the name says.
 
     Raises:
-        ValueError: if a stream is none, or its name cannot be that of a part of a network.
+        ValueError: if a value is not a stream, or a name is not usable as a module name.
 
     Example:
         >>> problem = make_problem(LabelSet("two", ("anger", "joy")), {"text": 768, "clip": Stream("visual", 512)})
@@ -35,8 +35,8 @@ def make_problem(label_set: LabelSet, streams: Mapping[str, Stream | int]) -> Pr
     for name in streams:
         if not _NAME.fullmatch(name) or hasattr(nn.ModuleDict(), name):
             raise ValueError(
-                f"Expected names of streams of ASCII letters, digits and underscores that torch has no other use for, "
-                f"such as text or clip_face, but got {name!r}."
+                f"Expected names of streams of ASCII letters, digits and underscores that are not attributes "
+                f"of torch.nn.ModuleDict, such as text or clip_face, but got {name!r}."
             )
     kind = SingleLabel if label_set.kind == "single" else MultiLabel
     return kind(

@@ -19,13 +19,13 @@ def selected_weights(run: Path, asked: object, select: str) -> Path:
 
 
 def refuse_damaged(path: Path) -> None:
-    """Refuse a file that is no whole checkpoint; looking runs no code in it."""
+    """Refuse a file that is not a complete checkpoint; this check runs no code in it."""
     try:
         content = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
     except Exception:  # a damaged file raises anything, and torch's message would ask to trust the file
         content = None
     if not isinstance(content, dict) or not {"state_dict", "pytorch-lightning_version"} <= content.keys():
         raise RunError(
-            f"{path} is damaged or no checkpoint, which holds only tensors and plain values. Train again with "
+            f"{path} is damaged or not a checkpoint, which holds only tensors and plain values. Train again with "
             "`fit --overwrite`, or name another file with --checkpoint."
         )

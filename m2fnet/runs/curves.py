@@ -1,4 +1,4 @@
-"""The course of a training, from the CSV files that every training leaves."""
+"""The course of a training, from the CSV files that every run leaves."""
 
 import csv
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ class Curves:
 
     Attributes:
         values: a name of `COLUMNS` -> epoch -> value.
-        kept: the epoch whose weights were kept, from 0 as in ``values``, or None if the run does not say.
+        kept: the epoch whose weights were selected, from 0 as in ``values``, or None if the run does not say.
     """
 
     values: dict[str, dict[int, float]] = field(default_factory=lambda: {name: {} for name in COLUMNS})
@@ -57,7 +57,7 @@ def _take(row: Mapping[str, str | None], values: dict[str, dict[int, float]], wh
                 values[name][int(row["epoch"] or "")] = float(row[name] or "")
     except (KeyError, ValueError) as problem:
         raise RunError(
-            f"{where} is no line of training curves ({problem}); expected the columns epoch, {', '.join(COLUMNS)} "
+            f"{where} is not a line of training curves ({problem}); expected the columns epoch, {', '.join(COLUMNS)} "
             "with numbers. Train the run again to get its curves."
         ) from problem
 

@@ -29,7 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
 
 @dataclass(frozen=True)
 class Environment:
-    """What a training ran on.
+    """What a run used.
 
     Attributes:
         packages: version of m2fnet and of everything it requires.
@@ -141,7 +141,7 @@ class Provenance:
         return self if environment == last else replace(self, resumed=(*self.resumed, environment))
 
     def changed_inputs(self) -> list[str]:
-        """A sentence for each folder that does not hold any more what the run was made from, by the hashes noted there.
+        """A sentence for each folder whose content has changed since the run, by the hashes that it recorded.
 
         No embedding is read for it; `verify_inputs` does that.
         """
@@ -149,7 +149,7 @@ class Provenance:
         return [sentence for noted, look in now if (sentence := self._changed(noted, look))]
 
     def verify_inputs(self) -> None:
-        """Read all that the run was made from, and compare it with what was noted then.
+        """Read all that the run was made from, and compare it with what was recorded then.
 
         Raises:
             RunError: if it is not the same.
@@ -198,7 +198,7 @@ def store_sha256(folder: Path) -> str:
     """One hash over the hashes of all files with embeddings, as the store notes them; no matter when it was made.
 
     Raises:
-        StoreError: if the folder is no store.
+        StoreError: if the folder is not a store.
     """
     hashes = read_json(folder / STORE, StoreError, EXTRACT).get("sha256")
     if not isinstance(hashes, dict):

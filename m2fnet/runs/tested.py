@@ -50,7 +50,7 @@ class TestedRun:
         Raises:
             UsageError: if it has not been tested, its files are damaged or contradict each other, or it is a folder of
                 runs.
-            M2FNetError: if it is no run folder.
+            M2FNetError: if it is not a run folder.
         """
         config, report = _config(folder), _report(folder)
         run = cls(folder, config, report, read_scored(folder, "test", report["classes"], kind_of(report)))
@@ -329,7 +329,7 @@ def _report(folder: Path) -> dict[str, Any]:
     missing = [key for key in _FACTS if key not in report]
     if missing:
         raise UsageError(
-            f"{folder / 'report.json'} is no report of `m2fnet dialog test` or `m2fnet extractor test`: it lacks "
+            f"{folder / 'report.json'} is not a report of `m2fnet dialog test` or `m2fnet extractor test`: it lacks "
             f"{', '.join(missing)}. {_advice(folder)}"
         )
     classes = report["classes"] if _is_texts(report["classes"]) else []
@@ -371,13 +371,13 @@ def _is_texts(value: object) -> bool:
 
 def _config(folder: Path) -> dict[str, Any]:
     if not (folder / "config.yaml").exists() and any(folder.glob("seed-*/config.yaml")):
-        raise UsageError(f"{folder} is no run, but holds runs; name those: {folder / 'seed-*'}.")
+        raise UsageError(f"{folder} is not a run, but holds runs; name those: {folder / 'seed-*'}.")
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        raise M2FNetError(f"{folder} is no run folder: cannot read its config.yaml ({problem}).") from problem
+        raise M2FNetError(f"{folder} is not a run folder: cannot read its config.yaml ({problem}).") from problem
     if not isinstance(config, dict):
-        raise M2FNetError(f"{folder} is no run folder: its config.yaml holds no settings.")
+        raise M2FNetError(f"{folder} is not a run folder: its config.yaml holds no settings.")
     return with_current_names(config)
 
 

@@ -7,7 +7,7 @@ A store is a folder::
     meta.json                 the extractor and the manifest, every missing utterance with the reason, how much was
                               cut from the others, and the SHA-256 of the files above
 
-A store that is written anew gets files of other names, ``shard-1-00000.safetensors`` and ``index-1.jsonl`` the first
+A store that is rewritten gets files of other names, ``shard-1-00000.safetensors`` and ``index-1.jsonl`` the first
 time: the old one stays valid until its ``meta.json`` is replaced.
 """
 
@@ -136,7 +136,7 @@ class StoreMeta:
 
 
 def index_name(generation: int) -> str:
-    """Name of the index of a store that was written anew ``generation`` times."""
+    """Name of the index of a store that was rewritten ``generation`` times."""
     return f"index-{generation}.jsonl" if generation else "index.jsonl"
 
 
@@ -146,7 +146,7 @@ def shard_name(number: int, generation: int) -> str:
 
 
 def generation_of(names: Iterable[str]) -> int:
-    """How often the store with these files was written anew.
+    """How often the store with these files was rewritten.
 
     Raises:
         ValueError: if they are not those of one store.

@@ -224,7 +224,7 @@ def _other_job(store: Path, found: dict[str, object], job: dict[str, object]) ->
     key = next(key for key in {**now, **before} if before.get(key) != now.get(key))
     return StoreError(
         f"{store} holds the parts of an interrupted run with {key} = {before.get(key)!r}, but now it is "
-        f"{now.get(key)!r}. Repeat that run's command to finish it, name another folder with --out, or start anew "
+        f"{now.get(key)!r}. Repeat that run's command to finish it, name another folder with --out, or start again "
         "with --overwrite."
     )
 

@@ -46,7 +46,7 @@ class Store:
         cut: how much the extractor cut from the utterances, summed by kind; empty where it cuts nothing.
 
     Raises:
-        StoreError: if the folder is no store, is damaged, or was written by a newer format.
+        StoreError: if the folder is not a store, is damaged, or was written by a newer format.
     """
 
     def __init__(self, folder: Path | str) -> None:

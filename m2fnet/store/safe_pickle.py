@@ -195,7 +195,7 @@ class _Machine:
         else:
             module, _, name = argument.partition(" ")
         if not isinstance(module, str) or not isinstance(name, str):
-            self._refuse("a class whose name is no string")
+            self._refuse("a class whose name is not a string")
         named = _Name(module, name)
         if named not in _KNOWN:
             self._refuse(named)

@@ -34,8 +34,8 @@ class StoreWriter:
     """Embeddings in, a store out; use it as a context manager.
 
     Every utterance of ``manifest`` must be given once, to `add` or to `add_missing`, before the block ends.
-    An error inside the block leaves the shards written so far and no ``meta.json``: such a folder is no store. A store
-    that is replaced stays valid until the block ends.
+    An error inside the block leaves the shards written so far and no ``meta.json``: such a folder is not a store. A
+    store that is replaced stays valid until the block ends.
 
     Args:
         folder: where the store goes.

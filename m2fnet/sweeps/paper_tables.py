@@ -105,13 +105,13 @@ m2fnet ablate --config {config} --only visual \\
         """\
 fit="m2fnet extractor fit --config conf/extractors/audio_mel.yaml --data.manifest {manifest}"
 $fit --run runs/audio-detached
-$fit --run runs/audio-literal --model.as_printed true
+$fit --run runs/audio-printed --model.as_printed true
 $fit --run runs/audio-entropy --model.losses '{{cross_entropy: 1, triplet: 0, covariance: 0, variance: 0}}'
-for losses in detached literal entropy; do
+for losses in detached printed entropy; do
   m2fnet extract --ckpt runs/audio-$losses --manifest {manifest} --out embeddings/audio-$losses
 done
 m2fnet ablate --config {config} --only losses \\
-  --losses detached=embeddings/audio-detached literal=embeddings/audio-literal entropy=embeddings/audio-entropy
+  --losses detached=embeddings/audio-detached printed=embeddings/audio-printed entropy=embeddings/audio-entropy
 """,
     ),
 )

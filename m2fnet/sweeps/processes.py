@@ -92,7 +92,7 @@ def parse_grid(texts: Sequence[str]) -> list[PlannedSetting]:
     """Every combination of ``KEY=VALUE,VALUE...``; values are written as in YAML, so lists have brackets.
 
     >>> [str(setting) for setting in parse_grid(["model.net.heads=2,4", "data.streams=[text],[text, audio]"])][1:3]
-    ['heads=2, modalities=["text", "audio"]', 'heads=4, modalities=["text"]']
+    ['heads=2, streams=["text", "audio"]', 'heads=4, streams=["text"]']
 
     Raises:
         UsageError: if a text is not of that form, or a key is not one to vary.

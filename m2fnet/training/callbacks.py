@@ -81,7 +81,7 @@ class RandomState(pl.Callback):
 
 
 class StopOnNonFinite(pl.Callback):
-    """Stops a training whose numbers are not finite any more, before such weights are kept."""
+    """Stops training when its numbers are not finite any more, before such weights are saved."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Check everything that was logged.
@@ -116,10 +116,10 @@ class EpochLines(pl.Callback):
 
 
 def checkpoint_callbacks(run: Path, select: str, monitor: str) -> list[ModelCheckpoint]:
-    """What keeps the weights of a run; the first keeps those that ``select`` wants.
+    """The checkpoint callbacks of a run; the first saves the weights that ``select`` names.
 
     Besides ``best.ckpt``, the weights that are best on dev, the last state has a callback that writes ``last.ckpt``:
-    with ``save_last`` it would only be as new as the best one.
+    ``save_last`` would write it only in epochs that are the best so far.
     """
     folder = run / "checkpoints"
     last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)

@@ -1,4 +1,4 @@
-"""Where the curves of a training go."""
+"""Where the curves of a run are written."""
 
 from collections.abc import Sequence
 from importlib.util import find_spec

@@ -59,7 +59,7 @@ class ShardedBatchSampler(Sampler[list[int]], ABC):
 
 
 class LengthGroupedBatchSampler(ShardedBatchSampler):
-    """Batches of samples of like length, so that little is padding; a plain shuffle where all are alike.
+    """Batches of samples of similar length, so that little is padding; a plain shuffle where all are alike.
 
     With a seed, samples are sorted by length plus a random part, cut into batches, and the batches are shuffled.
 

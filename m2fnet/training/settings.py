@@ -44,13 +44,13 @@ def add_run_options(parser: ArgumentParser) -> None:
         "--select",
         type=Literal["dev", "last"],
         default="dev",
-        help="Weights that are kept: those with the best score on dev, or those of the last epoch.",
+        help="Weights to select: those with the best score on dev, or those of the last epoch.",
     )
     parser.add_argument(
         "--checkpoint",
         type=str | None,
         default=None,
-        help="Weights to score: best, last, or a file (default: those that --select kept).",
+        help="Weights to score: best, last, or a file (default: the selected ones).",
     )
     parser.add_argument("--dry-run", action="store_true", help="Check the settings, name the run folder, stop.")
     parser.add_argument("--overwrite", action="store_true", help="Train a finished run again.")

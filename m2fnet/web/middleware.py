@@ -33,7 +33,7 @@ class AllowedPaths:
         self._app, self._paths, self._below = app, paths | _QUEUE, below
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request; everything that is no request is left to the server."""
+        """One request; everything that is not a request is left to the server."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

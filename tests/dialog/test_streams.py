@@ -22,6 +22,7 @@ from m2fnet.cli import DONE, WRONG_USE, run
 from m2fnet.errors import StoreError, UsageError
 from m2fnet.problems import Stream, make_problem
 from m2fnet.records import LabelSet
+from m2fnet.runs.renamed import with_current_names
 from m2fnet.store import Missing, StoreWriter
 
 LABELS = LabelSet("three", CLASSES)
@@ -92,8 +93,8 @@ def test_a_usual_name_means_its_modality(folder):
 
 
 def test_older_runs_choose_streams_by_modalities(folder):
-    stores = {name: str(folder / name) for name in WIDTHS}
-    data = DialogueData(str(folder / "manifest"), stores, modalities=["visual", "text"])
+    settings = {"data": {"stores": {name: str(folder / name) for name in WIDTHS}, "modalities": ["visual", "text"]}}
+    data = DialogueData(str(folder / "manifest"), **with_current_names(settings)["data"])
     assert data.streams == ["text", "visual"]
 
 
@@ -230,7 +231,7 @@ def test_a_network_of_sequences_trains_and_learns_and_its_terms_are_logged(dialo
     assert dialog("fit", "--data.streams", "[clip]") == DONE, capsys.readouterr().err
     assert dialog("test", "--data.streams", "[clip]") == DONE, capsys.readouterr().err
     report = json.loads((folder / "run" / "report.json").read_text(encoding="utf-8"))
-    assert report["modalities"] == ["clip"]
+    assert (report["streams"], report["modalities"]) == (["clip"], ["visual"])
     has_frames = {u.id for u in data_of(folder, clip="clip").dialogues("test").utterances if u.id in _store(folder)}
     rows = [json.loads(line) for line in (folder / "run" / "predictions.jsonl").read_text().splitlines()]
     seen = [row for row in rows if row["id"] in has_frames]

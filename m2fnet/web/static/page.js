@@ -2,7 +2,7 @@
 
 const ROWS = 500; // utterances in the list; the timeline and the files have all
 const DETAILED = 500; // utterances up to which the timeline shows the weaker emotions too
-const NAMED = 3; // cues that are no utterances; the JSON has all
+const NAMED = 3; // cues that are not utterances; the JSON has all
 const HELD = 0.4; // seconds around a frame in which its faces are framed by full lines
 const LANE = 20; // height in the timeline, as in page.css
 const SUBTITLES = ["srt", "vtt", "rttm", "csv", "txt"];
@@ -215,11 +215,11 @@ function drawFacts(answer) {
   offer($("srt"), `${stem}.emotions.srt`, answer.srt ?? "", "application/x-subrip");
 }
 
-/** How many cues of the subtitles are no utterances, and the first ones. */
+/** How many cues of the subtitles are not utterances, and the first ones. */
 function drawSkipped(sentences) {
   $("skipped").hidden = !sentences.length;
   const first = [...sentences.slice(0, NAMED), ...(sentences.length > NAMED ? ["…"] : [])].join("; ");
-  $("skipped").textContent = `Skipped ${sentences.length.toLocaleString("en")} cues or lines that are no utterances: ${first}`;
+  $("skipped").textContent = `Skipped ${sentences.length.toLocaleString("en")} cues or lines that are not utterances: ${first}`;
 }
 
 /** The sound of the longest utterance; a click goes there. */

@@ -35,9 +35,9 @@ def test_weak_directions_stay_weak():
     assert linear_probe(train[0] * shrink, train[1], judged[0] * shrink, judged[1])["weighted_f1"] > 0.97
 
 
-def test_one_label_or_nothing_to_judge_is_refused():
+def test_one_label_or_nothing_to_score_is_refused():
     embeddings, labels = draw(10, 1.0, 0)
     with pytest.raises(RunError, match="two labels in training"):
         linear_probe(embeddings, ["joy"] * 10, embeddings, labels)
-    with pytest.raises(RunError, match="0 to judge"):
+    with pytest.raises(RunError, match="0 to score"):
         linear_probe(embeddings, labels, embeddings[:0], [])

@@ -111,7 +111,7 @@ def test_cues_that_are_no_utterances_are_counted_and_the_first_named(predict, cl
     skipped = "; ".join(f"{tmp_path}/talk.srt:{line} begins at 2 s and ends at 1 s" for line in (10, 15, 20))
     assert code == cli.DONE
     assert "talk.wav: 2 utterances" in out
-    assert out.count(f"Skipped 4 cues or lines that are no utterances: {skipped}; …\n") == 1
+    assert out.count(f"Skipped 4 cues or lines that are not utterances: {skipped}; …\n") == 1
     about = json.loads((tmp_path / "predictions" / "talk.wav" / "about.json").read_text())
     assert about["skipped"][:3] == skipped.split("; ")
     assert len(about["skipped"]) == 4
@@ -193,7 +193,7 @@ def test_a_folder_is_all_its_clips_and_a_bad_one_stops_none(predict, clip, tmp_p
     (folder / "notes.pdf").write_bytes(b"x")
     code, out, err = predict(folder)
     assert code == cli.FAILED
-    assert "Skipped, because they are no clips: notes.pdf" in out
+    assert "Skipped, because they are not clips: notes.pdf" in out
     assert "b.mp4 failed: " in err
     assert "m2fnet predict: 1 of 3 clips failed, see the messages above: b.mp4. The others are done." in err
     assert sorted(path.name for path in (tmp_path / "predictions").iterdir()) == ["a.wav", "c.WAV"]
@@ -263,7 +263,7 @@ def test_results_of_another_model_or_clip_are_not_replaced_unasked(predict, clip
         (["gone.mp4"], "gone.mp4 does not exist; expected a clip"),
         (["talk.wav", "--segments", "gone.srt"], "gone.srt does not exist"),
         ([".", "--segments", "talk.srt"], "--segments holds the utterances of one conversation, but . is a folder"),
-        (["/dev/zero"], "/dev/zero is no regular file"),
+        (["/dev/zero"], "/dev/zero is not a regular file"),
         (["empty"], "empty holds no clip among 0 files"),
         (["talk.wav", "--device", "toaster"], "The device 'toaster' is not there"),
         (["talk.wav", "--threads", "0"], "argument --threads: expected a whole number from 1, got '0'"),

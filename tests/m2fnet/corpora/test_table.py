@@ -207,7 +207,7 @@ def test_a_folder_must_hold_one_table(tmp_path: Path):
     write_table(tmp_path, SMALL, name="second.csv")
     with pytest.raises(CorpusError, match="holds 2 CSV or JSONL files"):
         read_table(root)
-    with pytest.raises(CorpusError, match="is no CSV or JSONL file"):
+    with pytest.raises(CorpusError, match="is not a CSV or JSONL file"):
         read_table(tmp_path / "absent.csv")
 
 

@@ -45,5 +45,5 @@ def test_a_hub_without_the_model_says_so(tmp_path, monkeypatch):
     with pytest.raises(ModelError, match=r"There is no model 'ann/talk': no folder has that name, .*: no route\)"):
         load_model("ann/talk")
     monkeypatch.setattr("m2fnet.model.hub.snapshot_download", lambda name, **how: str(tmp_path))
-    with pytest.raises(ModelError, match="ann/talk on the hub is no model of m2fnet"):
+    with pytest.raises(ModelError, match="ann/talk on the hub is not a model of m2fnet"):
         load_model("ann/talk")

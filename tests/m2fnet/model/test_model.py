@@ -326,7 +326,7 @@ def test_json_of_another_kind_is_refused(folder):
 
 
 def test_what_is_no_model_is_named(tmp_path):
-    assert f"{tmp_path} is no model: it holds neither model.json" in refused(tmp_path)
+    assert f"{tmp_path} is not a model: it holds neither model.json" in refused(tmp_path)
     assert "There is no model './nowhere'" in refused("./nowhere")
 
 
@@ -353,7 +353,7 @@ def test_a_folder_that_is_in_use_is_not_replaced_unasked(model, folder, tmp_path
 def test_a_folder_of_something_else_is_never_replaced(model, folder, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.tex").write_text("x", encoding="utf-8")
-    with pytest.raises(UsageError, match="exists and is no model"):
+    with pytest.raises(UsageError, match="exists and is not a model"):
         save_model(model, tmp_path / "thesis", "card", overwrite=True)
     (folder / "notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(UsageError, match=r"holds 'notes.txt', which is not of the model"):
@@ -401,7 +401,7 @@ def test_a_run_on_imported_embeddings_makes_no_model(run_folder, trained_root, t
         load_model(run)
 
 
-def test_a_store_that_was_made_anew_tells_nothing(run_folder, trained_root, tmp_path):
+def test_a_store_that_was_made_again_tells_nothing(run_folder, trained_root, tmp_path):
     root = Path(shutil.copytree(trained_root, tmp_path / "copy"))
     run = root / "runs" / "talk" / "seed-2"
     text = (run / "provenance.json").read_text(encoding="utf-8").replace(str(trained_root), str(root))
@@ -409,7 +409,7 @@ def test_a_store_that_was_made_anew_tells_nothing(run_folder, trained_root, tmp_
     meta = json.loads((root / "embeddings" / "text" / "meta.json").read_text(encoding="utf-8"))
     meta["sha256"]["shard-00000.safetensors"] = "0" * 64
     (root / "embeddings" / "text" / "meta.json").write_text(json.dumps(meta), encoding="utf-8")
-    with pytest.raises(ModelError, match="was made anew since"):
+    with pytest.raises(ModelError, match="was made again since"):
         load_model(run)
 
 

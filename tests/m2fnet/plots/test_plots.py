@@ -173,11 +173,11 @@ def test_missing_scores_of_other_data_are_not_drawn(tested, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", ["missing.json", "attention.json"])
 @pytest.mark.parametrize("text", ["{}", "[]", '{"random": 3, "subsets": 3, "dialogues": 3}', "{"])
-def test_a_damaged_file_is_named_with_what_writes_it_anew(tested, name, text):
+def test_a_damaged_file_is_named_with_what_writes_it_again(tested, name, text):
     folder = tested("a/seed-0")
     (folder / name).write_text(text, encoding="utf-8")
     read = {"missing.json": MissingScores.read, "attention.json": DialogueAttention.read}[name]
-    with pytest.raises(RunError, match=rf"{name}.*`m2fnet dialog (missing|test) --config .*` writes it anew"):
+    with pytest.raises(RunError, match=rf"{name}.*`m2fnet dialog (missing|test) --config .*` writes it again"):
         read(folder)
 
 

@@ -137,7 +137,7 @@ def test_a_run_that_was_not_tested_is_refused_with_what_to_do(tested):
 def test_a_report_of_something_else_is_refused(tested):
     folder = tested("a/seed-0")
     (folder / "report.json").write_text('{"seed": 0}', encoding="utf-8")
-    with pytest.raises(UsageError, match=r"is no report of `m2fnet dialog test`.*lacks corpus, .*dev, test"):
+    with pytest.raises(UsageError, match=r"is not a report of `m2fnet dialog test`.*lacks corpus, .*dev, test"):
         collect([folder])
 
 
@@ -219,13 +219,13 @@ def test_a_folder_that_is_no_run_is_refused(tested, content):
     (folder / "config.yaml").unlink()
     if content is not None:
         (folder / "config.yaml").write_text(content, encoding="utf-8")
-    with pytest.raises(M2FNetError, match="is no run folder: "):
+    with pytest.raises(M2FNetError, match="is not a run folder: "):
         collect([folder])
 
 
 def test_a_folder_of_runs_is_refused_with_the_way_to_name_them(tested):
     folder = tested("a/seed-0").parent
-    with pytest.raises(UsageError, match=r"a is no run, but holds runs; name those: .*a/seed-\*\.$"):
+    with pytest.raises(UsageError, match=r"a is not a run, but holds runs; name those: .*a/seed-\*\.$"):
         collect([folder])
 
 

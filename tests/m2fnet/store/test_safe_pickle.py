@@ -145,7 +145,7 @@ HOSTILE = {
     "a call of builtins.list": b"cbuiltins\nlist\n((lt R.".replace(b" ", b""),
     "a call of numpy.ndarray": named("numpy", "ndarray") + b"((I1000000000\nttR.",
     "a call of str": b"S'x'\n)R.",
-    "a class whose name is no string": b"\x80\x04K\x01K\x02\x93.",
+    "a class whose name is not a string": b"\x80\x04K\x01K\x02\x93.",
     "the encoding 'rot13'": named("_codecs", "encode") + b"(S'x'\nS'rot13'\ntR.",
     "changing the attributes of a _Name": named("numpy", "ndarray") + b"}S'x'\nS'y'\nsb.",
     "changing the attributes of a dict": b"}}b.",

@@ -141,7 +141,7 @@ class Opener:
 def test_a_file_that_is_no_checkpoint_is_refused_and_not_run(dialog, refusal, damage):
     assert dialog("fit") == DONE
     damage(Path("run/checkpoints/best.ckpt"))
-    assert "best.ckpt is damaged or no checkpoint" in refusal("test", code=FAILED)
+    assert "best.ckpt is damaged or not a checkpoint" in refusal("test", code=FAILED)
     assert not Path("opened").exists()
 
 
