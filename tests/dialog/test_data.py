@@ -78,7 +78,7 @@ def test_little_is_padding_at_the_lengths_of_a_real_corpus():
 
 
 def test_the_problem_comes_from_manifest_and_stores(tiny):
-    problem = data_of(tiny, modalities=["visual", "text"]).problem
+    problem = data_of(tiny, streams=["visual", "text"]).problem
     assert (problem.label_set.classes, problem.widths) == (CLASSES, {"text": 12, "visual": 10})
 
 
@@ -87,7 +87,7 @@ def test_wrong_modalities_are_refused(tiny, modalities):
     with pytest.raises(
         UsageError, match=r"data\.modalities is .*, but data\.stores has the streams text, audio, visual;"
     ):
-        data_of(tiny, modalities=modalities)
+        data_of(tiny, streams=modalities)
 
 
 def test_a_store_under_the_wrong_modality_is_refused(tiny):

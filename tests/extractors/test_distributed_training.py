@@ -38,7 +38,7 @@ def fit(changed, tmp_path):
                 **os.environ,
                 "OMP_NUM_THREADS": "1",
                 "M2FNET_TRUST": "plain_network",
-                "PYTHONPATH": str(Path(__file__).parent),
+                "PYTHONPATH": str(Path(__file__).parents[1] / "helpers"),
             },
             capture_output=True,
             text=True,

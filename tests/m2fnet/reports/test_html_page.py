@@ -46,13 +46,13 @@ def test_a_wide_table_scrolls_by_itself_and_leaves_the_page_in_its_width(report,
     assert page.evaluate("[...document.querySelectorAll('table')].some(table => table.scrollWidth > table.clientWidth)")
 
 
-def test_the_links_of_the_report_lead_to_its_pictures(report, visit):
+def test_the_links_of_the_report_lead_to_its_pictures_and_tables(report, visit):
     page = visit(report.as_uri()).page
     names = page.eval_on_selector_all("nav a", "all => all.map(link => link.hash.slice(1))")
     assert names
     for name in names:
         page.locator(f'nav a[href="#{name}"]').click()
-        assert page.locator(f"section#{name} img").is_visible()
+        assert page.locator(f"section#{name} :is(img, table)").first.is_visible()
         top = page.locator(f"section#{name}").evaluate("section => section.getBoundingClientRect().top")
         assert -5 <= top < 800
 
