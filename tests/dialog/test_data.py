@@ -84,9 +84,7 @@ def test_the_problem_comes_from_manifest_and_stores(tiny):
 
 @pytest.mark.parametrize("modalities", [[], ["smell"], ["text", "text"]])
 def test_wrong_modalities_are_refused(tiny, modalities):
-    with pytest.raises(
-        UsageError, match=r"data\.streams is .*, but data\.stores has the streams text, audio, visual;"
-    ):
+    with pytest.raises(UsageError, match=r"data\.streams is .*, but data\.stores has the streams text, audio, visual;"):
         data_of(tiny, streams=modalities)
 
 
