@@ -414,4 +414,4 @@ def test_a_store_that_was_made_again_tells_nothing(run_folder, trained_root, tmp
 
 
 def test_a_run_of_an_extractor_is_no_dialogue_run(trained_root):
-    assert "no run of a dialogue network" in refused(trained_root / "runs" / "text" / "seed-1", M2FNetError)
+    assert "is not a run of a dialogue network" in refused(trained_root / "runs" / "text" / "seed-1", M2FNetError)
