@@ -155,7 +155,7 @@ def _read(path: Path, clip: str | None) -> Iterator[Segment | Note | str]:
     if suffix not in SUFFIXES and not lines[0].startswith("WEBVTT"):
         raise ConversationError(f"{path} has the suffix {suffix!r}, expected one of {', '.join(SUFFIXES)}.")
     format_ = _format(lines, suffix)
-    if format_ != suffix and not (suffix in (".ass", ".ssa") and format_ == ".ass"):
+    if format_ != suffix and (suffix, format_) not in ((".ssa", ".ass"), (".sbv", ".srt")):
         yield Note(f"{path} was read as {format_[1:].upper()}, which its content is.")
     match format_:
         case ".srt" | ".vtt":

@@ -6,7 +6,7 @@ import re
 _SQUARE = re.compile(r"\s*(?:\[[^\[\]]*\]|［[^［］]*］|【[^【】]*】)\s*")
 _ROUND = re.compile(r"\s*(?:\(([^()]*)\)|（([^（）]*)）|\*([^*]{1,40})\*)\s*")
 _NOTE = "♪♫♬♩🎵🎶"
-_SUNG = re.compile(rf"\s*(?:[{_NOTE}][^{_NOTE}]*(?:[{_NOTE}]+|$)|^#\s.*(?:\s#)?$|^[^{_NOTE}]*[{_NOTE}]+$)\s*")
+_SUNG = re.compile(rf"\s*(?:[{_NOTE}][^{_NOTE}]*(?:[{_NOTE}]+|$)|^#\s.*(?:\s#)?$)\s*")
 _SOUND = re.compile(
     r"\b(?:laugh|chuckl|giggl|snicker|snort|guffaw|cackl|sigh|gasp|groan|moan|grunt|scoff|sob|cry|cries|weep|cough|sneez|"
     r"sniff|snor[ei]|yawn|hiccup|gulp|belch|pant(?:s|ing)\b|breath|exhal|inhal|whimper|whin(?:es|ing)|wail|scream|shout|"
@@ -46,8 +46,8 @@ def is_sound(words: str) -> bool:
 def without_sounds(text: str, *, is_named: bool) -> tuple[str, list[str]]:
     """``text`` without what was not said, and that, in its order.
 
-    Square brackets never hold spoken words. Round ones and asterisks do, unless `is_sound` of them, or unless they are
-    the only capitals around: ``(LAUGHS) Yes``. Words between music notes are sung in the background, except by a
+    Square brackets never hold spoken words. Round ones and asterisks do, unless `is_sound` of them, or unless they come
+    first and are the only capitals: ``(LAUGHS) Yes``. Words between music notes are sung in the background, except by a
     speaker who is named: then they are words of the conversation.
 
     Example:
@@ -62,8 +62,8 @@ def without_sounds(text: str, *, is_named: bool) -> tuple[str, list[str]]:
 
     def remove_round(match: re.Match[str]) -> str:
         words = next(group for group in match.groups() if group is not None)
-        rest = text.replace(match[0], "")
-        is_capital = words.isupper() and len(words) > 1 and not rest.isupper() and match[3] is None
+        is_first = match.start() == 0 and match[3] is None and words.isupper() and not re.search(r"\d", words)
+        is_capital = is_first and len(words) > 1 and not match.string[match.end() :].isupper()
         return remove(match) if is_capital or is_sound(words) else match[0]
 
     text = _SQUARE.sub(remove, text)

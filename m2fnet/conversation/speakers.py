@@ -148,7 +148,7 @@ def is_header_name(text: str) -> bool:
         >>> is_header_name("Ann Lee"), is_header_name("We meet at"), is_header_name("Yes.")
         (True, False, False)
     """
-    return _is_name(text) and not _is_text(text)
+    return not re.search("[:：]", text) and _is_name(text) and not _is_text(text)
 
 
 def _is_name(name: str) -> bool:

@@ -73,7 +73,7 @@ def spoken_events(cues: Sequence[tuple[Cue, Mapping[str, str]]]) -> Iterator[Seg
     spoken = [cue for cue, event in cues if not _is_unspoken(event)] or [cue for cue, _ in cues]
     for cue, event in cues:
         if cue not in spoken:
-            text = " ".join(lines_of(cue.payload))
+            text = " ".join(lines_of(cue.payload)) or cue.payload
             yield f"{cue.where} is not said, by its style {event.get('style', '')!r}: {text[:80]!r}"
     yield from utterances_of(spoken)
 

@@ -13,10 +13,11 @@ import html
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from m2fnet.conversation.cues import Cue, utterances_of
 from m2fnet.conversation.reading import Note, clock
+from m2fnet.conversation.speakers import is_header_name
 from m2fnet.errors import ConversationError
 from m2fnet.records import Segment
 
@@ -25,11 +26,12 @@ Line = tuple[int, str]  # its number in the file, from 1
 
 _TIME = r"-?[0-9]{1,6}(?::[0-9]{1,3}){0,3}(?:[.,][0-9]{1,9})?"
 _TIMING = re.compile(rf"\s*(?:[0-9]+\s+)?[\[(]?\s*({_TIME})\s*-->\s*({_TIME})\s*(?:[\])]|(?=\s)|$)(.*)")
-_EXACT = r"[0-9]{1,3}:[0-9]{2}(?::[0-9]{2})?[.,][0-9]{1,3}"  # where a dash or a comma between them is to mean anything
-_DASHED = re.compile(rf"\s*[\[(]?({_EXACT})\s*(?:[-–—]{{1,2}}|,)\s*({_EXACT})[\])]?(?:\s|$)")
+_EXACT = r"[0-9]{1,3}:[0-9]{2}(?::[0-9]{2})?[.,][0-9]{1,3}"  # two of them are times whatever is between them
+_OTHER = re.compile(rf"\s*(?:[0-9]+\s+)?[\[(]?({_EXACT})(?:\s*(?:[^\w\s:.]{{1,4}}|to)\s*|\s+)({_EXACT})[\])]?(?=\s|$)")
 _ARROW = re.compile(r"\s*(?:[-–—―−‒‑=]{1,3}\s?>{1,2}|[→⟶➔➡⇒])\s*")
 _TRIED = re.compile(r"\s*-?[0-9]\S*\s*-->|[^>]*-->\s*-?[0-9]+[:.,]")  # meant as times, an arrow in a text is not
 _LOOSE = re.compile(r"(?<=[0-9])\s*([:.,])\s*(?=[0-9])")  # translators by machine write "00: 00: 01, 500"
+_TEAMS_TIME = re.compile(r"\s*[0-9]:[0-9]{1,2}:[0-9]{1,2}\.[0-9]+\s*-->")
 _SETTINGS = re.compile(r"\s*(?:[A-Za-z][A-Za-z0-9]*:\S+\s*)*")  # of WebVTT (align:start) and SubRip (X1:40)
 _NUMBER = re.compile(r"\s*[0-9]+\s*")
 _MAP = re.compile(r"X-TIMESTAMP-MAP\s*=\s*(?=.*MPEGTS:([0-9]{1,12}))(?=.*LOCAL:([0-9:.]{1,20}))")
@@ -60,6 +62,7 @@ def read_subtitles(lines: Sequence[str], name: str, *, is_vtt: bool) -> Iterator
         ConversationError: if there are more than `MAX_CUES`.
     """
     cues: list[Cue] = []
+    has_teams_times = False
     for item in (_vtt_blocks if is_vtt else _srt_blocks)(_single_spaced(lines), name):
         if not isinstance(item, _Block):
             yield item
@@ -73,13 +76,14 @@ def read_subtitles(lines: Sequence[str], name: str, *, is_vtt: bool) -> Iterator
                 + (f"; its text is {text[:80]!r}" if text else "")
             )
         else:
+            has_teams_times |= _TEAMS_TIME.match(item.line) is not None
             cues.append(Cue(where, *item.times, payload))
         if len(cues) > MAX_CUES:
             raise ConversationError(
                 f"{name}:{item.number}: there are more than {MAX_CUES:,} cues, expected those of one conversation. "
                 "Split them, and the clip."
             )
-    yield from utterances_of(cues)
+    yield from utterances_of(_with_names_above(cues) if has_teams_times else cues)
 
 
 def timing(line: str) -> tuple[tuple[float, float] | None, str] | None:
@@ -98,7 +102,7 @@ def timing(line: str) -> tuple[tuple[float, float] | None, str] | None:
     text = html.unescape(line) if "&gt;" in line else line
     normal = _LOOSE.sub(r"\1", unicodedata.normalize("NFKC", text[:400]))
     is_arrow = "-->" in normal
-    if (exact := _DASHED.match(normal)) is not None and not is_arrow:
+    if (exact := _OTHER.match(normal)) is not None and not is_arrow:
         normal = f"{exact[1]} --> {exact[2]} {normal[exact.end() :]}"
     else:
         normal = _ARROW.sub(" --> ", normal, count=1)
@@ -114,6 +118,14 @@ def timing(line: str) -> tuple[tuple[float, float] | None, str] | None:
     if _TRIED.match(normal) and (is_arrow or re.match(r"\s*-?[0-9]+:[0-9]", normal)):
         return None, ""
     return None
+
+
+def _with_names_above(cues: Sequence[Cue]) -> list[Cue]:
+    """The cues with their first lines as speakers if all are names, as in transcripts that Teams saves as documents."""
+    parts = [(first.strip(), rest.strip()) for first, _, rest in (cue.payload.partition("\n") for cue in cues)]
+    if not all(rest and is_header_name(first) for first, rest in parts):
+        return list(cues)
+    return [replace(cue, speaker=first, payload=rest) for cue, (first, rest) in zip(cues, parts, strict=True)]
 
 
 def _seconds(time: str) -> float | None:
@@ -186,7 +198,7 @@ def _vtt_blocks(lines: Sequence[Line], name: str) -> Iterator[_Block | Note | st
                     shift = here - first_map
         times = [place for place, (_, line) in enumerate(group) if timing(line) is not None]
         begin = times[0] if times else len(group)
-        is_comment = re.match(r"(?:NOTE|STYLE|REGION)(?:\s|$)", head) is not None and begin != 1
+        is_comment = re.match(r"(?:NOTE|STYLE|REGION)(?:\s|$)", head) is not None and times[:1] != [1]
         for number, line in group[: max(0, begin - 1) if times else begin]:
             is_unseen = is_comment or is_header or _NUMBER.fullmatch(line)
             if line.strip() and not is_unseen:

@@ -15,7 +15,7 @@ _RANGE = rf"({_CLOCK})(?:\s*[-–—]\s*({_CLOCK}))?"
 _BEFORE = re.compile(rf"(?:[\[(]\s*{_RANGE}\s*[\])]|{_RANGE}(?=\s|$))\s*(?:[-–—|:]\s+)?(.*)")  # [00:12] Ann: Hello
 _BEHIND = re.compile(rf"(.{{1,60}}?)(\s*[\[(]\s*|,\s*|\s+[-–—|]?\s*)({_CLOCK})\s*[\])]?\s*:?$")  # Ann Lee  0:03
 _AMID = re.compile(rf"([^:\[(]{{1,60}}?)\s*(:?)\s*[\[(]\s*({_CLOCK})\s*[\])]\s*(:?)\s+(.+)")  # Ann (0:03): Hello
-_FROM = re.compile(r"From\s+(.{1,60}?)(?:\s+to\s+.{1,60}?)?\s*:\s+(.*)", re.IGNORECASE)  # in saved chats of Zoom
+_FROM = re.compile(r"From\s+(.{1,60}?)(?:\s+to\s+.{1,60}?)?\s*:\s*(.*)", re.IGNORECASE)  # in saved chats of Zoom
 _DATE = re.compile(
     r"\[?(?:[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}\.?),?\s+[0-9]{1,2}[:.][0-9]{2}(?:[:.][0-9]{2})?"
     r"(?:\s?[ap]\.?\s?m\.?)?(?:\]|\s[-–—])\s*(.*)",
@@ -23,7 +23,7 @@ _DATE = re.compile(
 )  # WhatsApp on Android and on iPhones, in the order of dates of any country
 _NOT_SAID = re.compile(
     r"<[^<>]+>|.{0,40} omitted|.{0,40} weggelassen|.*\(file attached\)|(?:this message was|you) deleted.*|"
-    r"missed (?:voice|video|group).*|null",
+    r".*end-to-end encrypted.*|missed (?:voice|video|group).*|null",
     re.IGNORECASE,
 )
 _FRAME = re.compile(
@@ -72,7 +72,7 @@ def read_transcript(lines: Sequence[str], name: str) -> Iterator[Segment | Note 
     plain = [_INVISIBLE.sub("", line).replace("\u202f", " ").replace("\xa0", " ") for line in lines]
     dated = [_DATE.fullmatch(line.strip()) is not None for line in plain]
     if sum(dated) > 1 or (any(dated) and dated[next(n for n, line in enumerate(plain) if line.strip())]):
-        yield from _chat(plain, name)
+        yield from _chat(lines, name)
         return
     read = [_timed(line, f"{name}:{number}") for number, line in enumerate(plain, start=1) if line.strip()]
     stamps = [line for line in read if line.start_s is not None]
@@ -97,10 +97,12 @@ def _timed(line: str, where: str) -> _Line:
         if start_s is not None:
             sender = _FROM.fullmatch(match[5])
             speaker, rest = (sender[1], sender[2]) if sender is not None else (None, match[5])
-            return _Line(where, rest, start_s, clock(end) if end else None, speaker, is_certain=match[1] is not None)
+            is_certain = match[1] is not None or re.fullmatch(r"[0-9]+:[0-9]{2}:[0-9]{2}", text) is not None
+            return _Line(where, rest, start_s, clock(end) if end else None, speaker, is_certain)
     if (match := _BEHIND.fullmatch(text)) is not None:
         who = match[1].strip("[]*: ")
-        is_certain = re.search(rf"(?:\s{{2,}}|\t|[\[(]\s*){_CLOCK}\s*[\])]?\s*:?\s*$", line) is not None
+        is_apart = re.search(rf"(?:\s{{2,}}|\t|[\[(]\s*){_CLOCK}\s*[\])]?\s*:?\s*$", line) is not None
+        is_certain = is_apart or match[1].startswith("[")
         if clock(match[3]) is not None and (is_header_name(who) or (is_certain and mostly_named([f"{who}: x"] * 2))):
             return _Line(where, "", clock(match[3]), None, who, is_certain)
     if (match := _AMID.fullmatch(text)) is not None and (match[2] or match[4] or is_header_name(match[1].strip("* "))):
@@ -167,7 +169,7 @@ def _with_names_above(read: Sequence[_Line]) -> list[_Line]:
     """The lines with each name that is in the line above its time joined to it, where most times have one."""
     places = [n for n, line in enumerate(read) if line.start_s is not None and not line.text and line.speaker is None]
     above = [n for n in places if n > 0 and read[n - 1].start_s is None and is_header_name(read[n - 1].text)]
-    if not above or 2 * len(above) < len(places) or above[0] != places[0]:
+    if not above or 4 * len(above) < 3 * len(places):
         return list(read)
     joined = [replace(line, speaker=read[n - 1].text) if n in above else line for n, line in enumerate(read)]
     return [line for n, line in enumerate(joined) if n + 1 not in above]
@@ -177,42 +179,49 @@ def _chat(lines: Sequence[str], name: str) -> Iterator[Segment | str]:
     """Segments of an exported chat; lines without a date continue the message before."""
     messages: list[tuple[str, list[str]]] = []
     for number, line in enumerate(lines, start=1):
-        match = _DATE.fullmatch(line.strip())
+        line = line.replace("\u202f", " ").replace("\xa0", " ").strip()
+        match = _DATE.fullmatch(line.lstrip("\u200e\u200f"))
         if match is not None:
             messages.append((f"{name}:{number}", [match[1]]))
-        elif messages and line.strip():
+        elif messages and line:
             messages[-1][1].append(line)
-        elif line.strip():
-            yield f"{name}:{number} comes before the first message: {line.strip()[:80]!r}"
+        elif line:
+            yield f"{name}:{number} comes before the first message: {line[:80]!r}"
     for where, parts in messages:
         sender, colon, text = cleaned(" ".join(parts)).partition(": ")
         text = re.sub(r"\s*<This message was edited>$", "", text)
         if not colon or len(sender) > 60:
             yield f"{where} is a message of the program: {(sender + colon + text)[:80]!r}"
-        elif not text.strip() or _NOT_SAID.fullmatch(text):
-            yield f"{where} says nothing but shows {text[:80]!r}"
+        elif text.startswith("\u200e") or _NOT_SAID.fullmatch(text):  # the mark is before words of the program
+            yield f"{where} says nothing but shows {_INVISIBLE.sub('', text)[:80]!r}"
         else:
-            yield Segment(None, None, sender.strip("~ "), text, where)
+            yield Segment(None, None, _INVISIBLE.sub("", sender).strip("~ ") or None, _INVISIBLE.sub("", text), where)
 
 
 def _untimed(lines: Sequence[str], name: str) -> Iterator[Segment | str]:
     """Segments of a text with one utterance per line; a name on a line of its own belongs to the lines under it."""
     is_mostly_named = mostly_named(cleaned(line) for line in lines if line.strip())
-    above: tuple[str, str] | None = None  # the speaker of the next line, and where they are named
+    above: str | None = None  # the speaker of the lines up to the next name or empty line
+    silent: str | None = None  # where they are named, until they say something
     for number, line in enumerate(lines, start=1):
         where = f"{name}:{number}"
         if not line.strip():
+            above = above if silent is not None else None
             continue
         heard = spoken(line, is_mostly_named=is_mostly_named)
-        if above is not None and heard.utterances and heard.utterances[0][0] is None:
-            heard = replace(heard, utterances=((above[0], heard.utterances[0][1]), *heard.utterances[1:]))
-        elif above is not None:
-            yield f"{above[1]} says nothing"
-        is_header = bool(heard.silent) and not (heard.utterances or heard.unspoken)
-        above = (heard.silent[-1], where) if is_header else None
-        if not is_header:
-            yield from not_said(heard, where)
+        is_continued = bool(heard.utterances) and heard.utterances[0][0] is None and above is not None
+        if silent is not None and not is_continued:
+            yield f"{silent} says nothing"
+        silent = None
+        if is_continued:
+            heard = replace(heard, utterances=((above, heard.utterances[0][1]), *heard.utterances[1:]))
+        elif heard.silent and not (heard.utterances or heard.unspoken):
+            above, silent = heard.silent[-1], where
+            continue
+        else:
+            above = None
+        yield from not_said(heard, where)
         for speaker, text in heard.utterances:
             yield Segment(None, None, speaker, text, where)
-    if above is not None:
-        yield f"{above[1]} says nothing"
+    if silent is not None:
+        yield f"{silent} says nothing"
