@@ -131,7 +131,10 @@ def test_rttm_of_several_files(read, refusal):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("SPEAKER talk 1 0 1", "x.rttm:5 is 'SPEAKER talk 1 0 1', expected fields as in `SPEAKER clip 1 12.50 1.75 <NA>"),
+        (
+            "SPEAKER talk 1 0 1",
+            "x.rttm:5 is 'SPEAKER talk 1 0 1', expected fields as in `SPEAKER clip 1 12.50 1.75 <NA>",
+        ),
         ("SPEAKER talk 1 0 1 a b c d e f", "x.rttm:5 is 'SPEAKER talk 1 0 1 a b c d e f', expected fields as in"),
         ("SPEAKER talk 1 nan 1 <NA> <NA> ann", "x.rttm:5 begins at 'nan' and lasts '1', expected seconds like 12.50"),
         ("SPEAKER talk 1 0 inf <NA> <NA> ann", "x.rttm:5 begins at '0' and lasts 'inf', expected seconds like 12.50"),
@@ -178,7 +181,9 @@ def test_rttm_of_names_with_blanks(read, blank):
 
 def test_rttm_that_begins_before_the_clip(read, tmp_path):
     assert read("SPEAKER talk 1 -0.5 2 <NA> <NA> ann <NA> <NA>", "x.rttm") == [(0.0, 1.5, "ann", None)]
-    assert segments_in(tmp_path / "x.rttm").notes == (f"{tmp_path}/x.rttm:1 begins at -0.5 s and was read from 0 s on.",)
+    assert segments_in(tmp_path / "x.rttm").notes == (
+        f"{tmp_path}/x.rttm:1 begins at -0.5 s and was read from 0 s on.",
+    )
 
 
 @pytest.mark.parametrize("name", ["walk", "walk.wav", "/data/Walk.WAV", "WALK"])
@@ -194,7 +199,9 @@ def test_rttm_about_another_name_is_noted(read, tmp_path):
 
 
 def test_other_formats_are_refused_by_suffix(refusal):
-    assert "has the suffix '.docx', expected one of .srt, .vtt, .ass, .ssa, .sbv, .rttm, .csv, .txt" in refusal("Ann: Hi", "talk.docx")
+    assert "has the suffix '.docx', expected one of .srt, .vtt, .ass, .ssa, .sbv, .rttm, .csv, .txt" in refusal(
+        "Ann: Hi", "talk.docx"
+    )
 
 
 def test_what_is_no_small_file_is_refused(tmp_path):
