@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from m2fnet.errors import UsageError
 from m2fnet.records import Utterance
 
-
 UNKNOWN_SPEAKER = -1
 
 
