@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from dialog.batch import DialogueBatch, Output, output_of
 from dialog.missing.modality_dropout import ModalityDropout
 from m2fnet.errors import UsageError
-from m2fnet.problems import MultiLabel, Problem, problem_from_dict
+from m2fnet.problems import Problem, problem_from_dict
 
 NetworkFactory = Callable[[Problem], nn.Module]
 SCORED = ("dev", "test")  # the order of `DialogueData.test_dataloader`
@@ -167,8 +167,8 @@ class DialogueTask(pl.LightningModule):
         saved = problem_from_dict(checkpoint["problem"])
         if self.net is None:
             self.build(saved)
-        elif isinstance(saved, MultiLabel):
-            self.problem = saved  # with its thresholds
+        elif self.problem is not None:
+            self.problem = self.problem.with_decisions_of(saved)
 
     def collect(self, name: str, batch: DialogueBatch, logits: Tensor) -> None:
         """Collect the probabilities of a batch for `probabilities` under ``name``."""
