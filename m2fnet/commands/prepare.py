@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from m2fnet.corpora import table
+from m2fnet.corpora.goemotions import goemotions, goemotions_ekman, read_goemotions
 from m2fnet.corpora.iemocap import read_iemocap
 from m2fnet.corpora.iemocap_protocols import SESSION_DIALOGUES, iemocap4, iemocap6, iemocap6_erc, iemocap_multilabel
 from m2fnet.corpora.meld import read_meld, read_toy
@@ -64,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Reads a raw corpus and writes a folder with its manifest: one utterance per line, checked. "
         "Each corpus has its own --help.",
     )
-    corpora = parser.add_subparsers(required=True, metavar="{toy,meld,iemocap,table}")
+    corpora = parser.add_subparsers(required=True, metavar="CORPUS")
 
     toy = corpora.add_parser(
         "toy",
@@ -116,6 +117,22 @@ def _parser() -> argparse.ArgumentParser:
     _add_partial(iemocap)
     _add_common(iemocap)
     iemocap.set_defaults(read=_iemocap)
+
+    comments = corpora.add_parser("goemotions", help="GoEmotions: Reddit comments with a set of emotions each")
+    comments.add_argument("--root", type=Path, required=True, help="folder with train.tsv, dev.tsv and test.tsv")
+    comments.add_argument(
+        "--protocol",
+        choices=("goemotions", "goemotions-ekman"),
+        default="goemotions",
+        help="all 28 labels, or Ekman's six with the empty set for neutral (default: %(default)s)",
+    )
+    _add_partial(comments)
+    _add_common(comments)
+    comments.set_defaults(
+        read=lambda o: read_goemotions(
+            o.root, goemotions() if o.protocol == "goemotions" else goemotions_ekman(), partial=o.partial
+        )
+    )
 
     own = corpora.add_parser(
         "table",

@@ -16,6 +16,18 @@ IEMOCAP_MULTI = LabelSet(
     ("happy", "sad", "neutral", "angry", "excited", "frustrated", "surprised", "fearful", "disgusted"),
     "multi",
 )
+# the order of the numbers in GoEmotions' files; neutral has the last
+GOEMOTIONS = LabelSet(
+    "goemotions",
+    (
+        "admiration", "amusement", "anger", "annoyance", "approval", "caring", "confusion", "curiosity", "desire",
+        "disappointment", "disapproval", "disgust", "embarrassment", "excitement", "fear", "gratitude", "grief", "joy",
+        "love", "nervousness", "optimism", "pride", "realization", "relief", "remorse", "sadness", "surprise",
+        "neutral",
+    ),
+    "multi",
+)  # fmt: skip
+EKMAN = LabelSet("goemotions-ekman", ("anger", "disgust", "fear", "joy", "sadness", "surprise"), "multi")
 
 # IEMOCAP's evaluation files write the emotions in three letters
 IEMOCAP_NAMES = {
