@@ -9,6 +9,8 @@ from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from dialog.batch import DialogueBatch, Output, output_of
+from dialog.data import Dialogues
+from dialog.fusion.streams import fit_standardisation
 from dialog.missing.modality_dropout import ModalityDropout
 from m2fnet.errors import UsageError
 from m2fnet.problems import Problem, problem_from_dict
@@ -97,11 +99,13 @@ class DialogueTask(pl.LightningModule):
         return output_of(self.net, batch)
 
     def on_fit_start(self) -> None:
-        """Weigh the emotions by their number in the training split, if asked to."""
+        """Take from the training split the scale of the inputs and, if asked to, the weights of the emotions."""
+        assert self.net is not None, "the network is built by `configure_model`"
+        trainer: Any = self.trainer
+        training: Dialogues = trainer.datamodule.dialogues("train")
+        fit_standardisation(self.net, training)
         if self.class_weight and self.problem is not None:
-            trainer: Any = self.trainer
-            train = trainer.datamodule.dialogues("train").utterances
-            self.class_weights = self.problem.class_weights(train, self.class_weight)
+            self.class_weights = self.problem.class_weights(training.utterances, self.class_weight)
 
     def training_step(self, batch: DialogueBatch, batch_idx: int) -> Tensor:
         """Mean loss over the labelled utterances of the batch, plus the terms of the network."""
