@@ -18,11 +18,9 @@ from dialog.task import SCORED, DialogueTask
 from m2fnet.errors import UsageError
 from m2fnet.files import write_json, write_jsonl, write_text
 from m2fnet.formatting import plain
-from m2fnet.metrics.calibration import temperature_of
-from m2fnet.problems import MultiLabel, Problem
-from m2fnet.records import LEAK, ScoredLabelSet, ScoredPrediction
-from m2fnet.reports.label_set_report import label_sets_as_markdown, write_label_set_report
-from m2fnet.reports.run_report import as_markdown, write_report
+from m2fnet.problems import Problem
+from m2fnet.records import LEAK
+from m2fnet.reports.run_report import write_report
 from m2fnet.store import Store
 from m2fnet.training.callbacks import print_rank_zero
 from m2fnet.training.cli import DryRun, RunCLI
@@ -79,7 +77,8 @@ class DialogueCLI(RunCLI):
         answers = {split: predictions(task, data, split, split) for split in SCORED}
         if not self.trainer.is_global_zero:
             return
-        page = self._report(data, cast(Problem, task.problem), answers)
+        training = [u.labels for u in data.manifest.utterances if u.split == "train" and u.labels is not None]
+        page = write_report(self.results, self._facts(data), answers, training, cast(Problem, task.problem))
         # the trainer has put the network back on the CPU, but leaves it in the precision that it was tested in
         if looked := attention_in(task.float(), data.dialogues("test")):
             write_json(self.results / ATTENTION, {**self._facts(data), "dialogues": looked})
@@ -89,23 +88,6 @@ class DialogueCLI(RunCLI):
             f"Report: {self.results / 'report.md'}, {self.results / 'report.json'}; "
             f"predictions: {self.results / 'predictions.jsonl'}."
         )
-
-    def _report(
-        self, data: DialogueData, problem: Problem, found: Mapping[str, Sequence[ScoredPrediction | ScoredLabelSet]]
-    ) -> str:
-        """Write the report into the run folder and return its page."""
-        train = [u for u in data.manifest.utterances if u.split == "train" and u.labels is not None]
-        if isinstance(problem, MultiLabel):
-            sets = {split: [one for one in rows if isinstance(one, ScoredLabelSet)] for split, rows in found.items()}
-            training, thresholds = [u.labels or () for u in train], problem.used_thresholds
-            facts = self._facts(data)
-            return label_sets_as_markdown(
-                write_label_set_report(self.results, facts, sets, training, problem.classes, thresholds)
-            )
-        rows = {split: [one for one in of if isinstance(one, ScoredPrediction)] for split, of in found.items()}
-        facts = {**self._facts(data), "temperature": temperature_of(rows["dev"], problem.classes)}
-        labels = [u.label for u in train if u.label is not None]
-        return as_markdown(write_report(self.results, facts, rows, labels, problem.classes))
 
     def missing(self, **kwargs: Any) -> None:  # noqa: ANN401
         """Test the selected weights with parts of their inputs missing."""

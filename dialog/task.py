@@ -10,9 +10,11 @@ from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from dialog.batch import DialogueBatch, Output, output_of
+from dialog.data import Dialogues
+from dialog.fusion.streams import fit_standardisation
 from dialog.missing.modality_dropout import ModalityDropout
 from m2fnet.errors import UsageError
-from m2fnet.problems import MultiLabel, Problem, problem_from_dict
+from m2fnet.problems import Problem, problem_from_dict
 from m2fnet.training.schedules import Decay, refuse_wrong_schedule, scheduled
 
 NetworkFactory = Callable[[Problem], nn.Module]
@@ -108,11 +110,13 @@ class DialogueTask(pl.LightningModule):
         return output_of(self.net, batch)
 
     def on_fit_start(self) -> None:
-        """Weigh the emotions by their number in the training split, if asked to."""
+        """Take from the training split the scale of the inputs and, if asked to, the weights of the emotions."""
+        assert self.net is not None, "the network is built by `configure_model`"
+        trainer: Any = self.trainer
+        training: Dialogues = trainer.datamodule.dialogues("train")
+        fit_standardisation(self.net, training)
         if self.class_weight and self.problem is not None:
-            trainer: Any = self.trainer
-            train = trainer.datamodule.dialogues("train").utterances
-            self.class_weights = self.problem.class_weights(train, self.class_weight)
+            self.class_weights = self.problem.class_weights(training.utterances, self.class_weight)
 
     def training_step(self, batch: DialogueBatch, batch_idx: int) -> Tensor:
         """Mean loss over the labelled utterances of the batch, plus the terms of the network."""
@@ -180,8 +184,8 @@ class DialogueTask(pl.LightningModule):
         saved = problem_from_dict(checkpoint["problem"])
         if self.net is None:
             self.build(saved)
-        elif isinstance(saved, MultiLabel):
-            self.problem = saved  # with its thresholds
+        elif self.problem is not None:
+            self.problem = self.problem.with_decisions_of(saved)
 
     def collect(self, name: str, batch: DialogueBatch, logits: Tensor) -> None:
         """Collect the probabilities of a batch for `probabilities` under ``name``."""

@@ -16,7 +16,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from extractors.base import FittedExtractor
 from extractors.data import ExtractorData
-from extractors.evaluation.embedding_scores import Embedded, evaluate_embeddings
+from extractors.evaluation.embedding_scores import evaluate_embeddings
 from extractors.extraction.embedding import as_words, names_dead_workers
 from extractors.runs import closed_form
 from extractors.runs.folder import NET, WEIGHTS_SHA256, fitted_sha256, older_fit
@@ -26,8 +26,8 @@ from extractors.task import ExtractorTask, of_all_processes
 from m2fnet.errors import UsageError
 from m2fnet.files import write_json
 from m2fnet.metrics.scores import majority
-from m2fnet.records import ScoredPrediction, Split
-from m2fnet.reports.run_report import as_markdown, write_report
+from m2fnet.records import Split
+from m2fnet.reports.run_report import write_report
 from m2fnet.runs.folder import CONFIG, FIT, differences, settings_of_a_run, trained_settings
 from m2fnet.runs.provenance import Provenance
 from m2fnet.training.callbacks import EpochTimer, print_rank_zero
@@ -190,11 +190,17 @@ class ExtractorCLI(RunCLI):
         self._report_missing()
         if not self.trainer.is_global_zero:
             return
-        predictions = {name: _predictions(data, cast(Split, name), judged) for name, judged in task.judged.items()}
-        training = [str(placed.utterance.label) for placed in data.placed("train")]
-        report = write_report(self.results, self._facts(task, data), predictions, training, task.classes)
+        answers = {
+            name: self.problem.answers(
+                (data.placed(cast(Split, name))[row].utterance for row in judged.row.tolist()),
+                self.problem.probabilities(judged.logits),
+            )
+            for name, judged in task.judged.items()
+        }
+        training = [placed.utterance.labels or () for placed in data.placed("train")]
+        page = write_report(self.results, self._facts(task, data), answers, training, self.problem)
         if not self.config[self.subcommand].quiet:
-            print_rank_zero(f"{as_markdown(report)}\n{_table(task.scores)}")
+            print_rank_zero(f"{page}\n{_table(task.scores)}")
         print_rank_zero(
             f"Report: {self.results / 'report.md'}, {self.results / 'report.json'}; predictions: "
             f"{self.results / 'predictions.jsonl'}."
@@ -332,17 +338,3 @@ def _table(scores: Mapping[str, Mapping[str, float]]) -> str:
     for split, row in scores.items():
         lines.append(f"{split:<14}" + "".join(f"{100 * row[kind]:>14.2f}" for kind in kinds))
     return "\n".join(lines)
-
-
-def _predictions(data: ExtractorData, split: Split, judged: Embedded) -> list[ScoredPrediction]:
-    classes, placed = data.manifest.label_set.classes, data.placed(split)
-    return [
-        ScoredPrediction(
-            placed[row].utterance.id,
-            placed[row].dialogue.id,
-            placed[row].utterance.label,
-            classes[max(range(len(classes)), key=values.__getitem__)],
-            dict(zip(classes, values, strict=True)),
-        )
-        for row, values in zip(judged.row.tolist(), judged.logits.softmax(1).tolist(), strict=True)
-    ]

@@ -40,9 +40,6 @@ Any other key is a setting of all runs: --trainer.max_epochs 5 ...
 """
 NAMES = ("modalities", "fusion", "encoders", "fusion_layers", "visual", "losses")
 
-# the scores of the tables, where an utterance has one emotion and where it has a set of them
-_SHOWN: dict[str, tuple[str, str]] = {"single": ("weighted_f1", "accuracy"), "multi": ("micro_f1", "exact_match")}
-
 
 @dataclass(frozen=True)
 class Line:
@@ -212,6 +209,7 @@ def _plan(sweep: Sweep, chosen: Sequence[Table], options: Sequence[str]) -> Plan
 
 def _summary(asked: Table, parts: Sequence[Sequence[Line]]) -> "AblationTable":
     """The scores of a table's rows, as `m2fnet report` gives them, with the paper's."""
+    from m2fnet.metrics.scores import TWO_SCORES
     from m2fnet.reports.summary import summarise_settings
     from m2fnet.reports.summary_page import how_drawn
     from m2fnet.runs.tested import collect
@@ -220,7 +218,7 @@ def _summary(asked: Table, parts: Sequence[Sequence[Line]]) -> "AblationTable":
     found: AblationTable = {
         "name": asked.name,
         "title": asked.title,
-        "shown": _SHOWN["single"],
+        "shown": TWO_SCORES["single"],
         "rows": [_row(line) for line in lines],
         "majority": {},
         "differences": [],
@@ -233,7 +231,7 @@ def _summary(asked: Table, parts: Sequence[Sequence[Line]]) -> "AblationTable":
     pairs = zip(*parts, strict=True) if asked.is_paired else []
     compare = [(of[a.tested[0]], of[b.tested[0]]) for a, b in pairs if a.tested and b.tested]
     summary = summarise_settings(settings, compare=compare)
-    found["shown"] = _SHOWN[summary.kind]
+    found["shown"] = TWO_SCORES[summary.kind]
     scores: dict[str, dict[str, Score]] = {}
     overall = summary.table("overall")
     for setting, split, score, found_score in zip(

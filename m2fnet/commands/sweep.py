@@ -162,15 +162,15 @@ def _line(outcome: Outcome) -> str:
         return f"{name}: FAILED, {_last_line(run.folder / LOG)}"
     files = {"dev": run.folder / FIT, "test": run.folder / REPORT}
     found = {split: read_json(path, RunError, "Train it again.") for split, path in files.items() if path.exists()}
-    from m2fnet.metrics.scores import STATISTICS  # scikit-learn takes a second to import
+    from m2fnet.metrics.scores import main_score, score_title
     from m2fnet.runs.tested import kind_of
 
     scores = [f"dev {percent(score)}" for key, score in found.get("dev", {}).items() if key.startswith("dev.")]
     title = "dev score"
     if "test" in found:
-        main = next(iter(STATISTICS[kind_of(found["test"])]))
+        main = main_score(kind_of(found["test"]))
         scores.append(f"test {percent(found['test']['test'][main])}")
-        title = main.replace("_f1", " F1")
+        title = score_title(main)
     return f"{name}: {title} {', '.join(scores)}, {outcome.seconds:.0f} s"
 
 

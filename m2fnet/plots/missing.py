@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from m2fnet.errors import RunError
 from m2fnet.files import read_json
+from m2fnet.metrics.scores import main_score, score_title
 from m2fnet.plots.style import GREY, colour, marker, short, styled
 
 FILE = "missing.json"
@@ -44,13 +45,13 @@ class MissingScores:
         """
         path, advice = run / FILE, f"`m2fnet dialog missing --config {run / 'config.yaml'}` writes it again."
         content = read_json(path, RunError, advice)
-        main, title = {"multi": ("micro_f1", "micro F1")}.get(content.get("kind", ""), ("weighted_f1", "weighted F1"))
+        main = main_score("multi" if content.get("kind") == "multi" else "single")
         try:
             return cls(
                 {float(row["share"]): _score(row, main) for row in content["random"]},
                 {" + ".join(row["present"]): _score(row, main) for row in content["subsets"]},
                 str(content["manifest_sha256"]),
-                title,
+                score_title(main),
             )
         except (KeyError, TypeError, ValueError) as problem:
             raise RunError(f"{path} is damaged ({problem!r}). {advice}") from problem

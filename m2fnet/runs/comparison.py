@@ -10,6 +10,7 @@ from torch import Tensor
 
 from m2fnet.errors import RunError
 from m2fnet.files import read_json
+from m2fnet.metrics.scores import STATISTICS, main_score
 from m2fnet.runs.checkpoints import refuse_damaged
 from m2fnet.runs.folder import FIT, REPORT
 
@@ -101,9 +102,8 @@ def compare_values(what: str, before: Mapping[str, Any], after: Mapping[str, Any
     """
     differ = [key for key in before if before[key] != after.get(key)]
     if not differ:
-        names = (
-            f"{key} {100 * before[key]:.2f}" if key.endswith((".weighted_f1", ".micro_f1")) else key for key in before
-        )
+        main = tuple(f".{main_score(kind)}" for kind in STATISTICS)
+        names = (f"{key} {100 * before[key]:.2f}" if key.endswith(main) else key for key in before)
         return Comparison(what, True, ", ".join(names))
     first = f"{differ[0]}: {before[differ[0]]} and {after.get(differ[0])}"
     return Comparison(what, False, f"{len(differ)} of {len(before)} values differ, the first is {first}")

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from m2fnet.errors import RunError
 from m2fnet.files import read_json
+from m2fnet.metrics.scores import STATISTICS, main_score
 from m2fnet.runs.folder import FIT
 
-SCORES = ("dev/weighted_f1", "dev/micro_f1")  # of one emotion per utterance, or of sets
+SCORES = tuple(f"dev/{main_score(kind)}" for kind in STATISTICS)
 COLUMNS = ("train/loss", "dev/loss", *SCORES)
 
 

@@ -15,16 +15,14 @@ from m2fnet.files import read_json, read_jsonl
 from m2fnet.formatting import percent
 from m2fnet.manifest import Manifest
 from m2fnet.metrics.counts import Array, Counts, count_dialogues
-from m2fnet.metrics.scores import STATISTICS
-from m2fnet.records import LabelKind, ScoredLabelSet, ScoredPrediction
+from m2fnet.metrics.scores import STATISTICS, main_score, score_title
+from m2fnet.records import LabelKind, Scored, ScoredLabelSet, ScoredPrediction
 from m2fnet.runs.folder import differences, settings_of_a_run
 from m2fnet.runs.renamed import with_current_names
 
 PREDICTIONS = {"dev": "predictions_dev.jsonl", "test": "predictions.jsonl"}
 _FACTS = ("corpus", "manifest_sha256", "modalities", "select", "seed", "classes", "dev", "test")
 _HAS_SETS = "The utterances of {} have sets of emotions; this needs one emotion per utterance."
-
-Scored = ScoredPrediction | ScoredLabelSet
 
 
 @dataclass(frozen=True)
@@ -54,13 +52,12 @@ class TestedRun:
         """
         config, report = _config(folder), _report(folder)
         run = cls(folder, config, report, read_scored(folder, "test", report["classes"], kind_of(report)))
-        name, statistic = next(iter(STATISTICS[run.kind].items()))
-        found, said = float(statistic(run.counts().sum(0))), report["test"][name]
+        name = main_score(run.kind)
+        found, said = float(STATISTICS[run.kind][name](run.counts().sum(0))), report["test"][name]
         if abs(found - said) > 1e-6:
-            title = name.replace("_f1", " F1")
             raise UsageError(
-                f"{folder / 'report.json'} says a {title} of {percent(said)}, but its {PREDICTIONS['test']} gives "
-                f"{percent(found)}: they do not come from one test. {_advice(folder)}"
+                f"{folder / 'report.json'} says a {score_title(name)} of {percent(said)}, but its "
+                f"{PREDICTIONS['test']} gives {percent(found)}: they do not come from one test. {_advice(folder)}"
             )
         return run
 
@@ -243,7 +240,7 @@ def read_scored(folder: Path, split: str, classes: Sequence[str], kind: LabelKin
     return tuple(sorted(found, key=lambda p: p.id))
 
 
-def kind_of(report: dict[str, Any]) -> LabelKind:
+def kind_of(report: Mapping[str, Any]) -> LabelKind:
     """Whether a report is about one emotion per utterance, as all were before they said so, or sets of them."""
     return "multi" if report.get("kind") == "multi" else "single"
 
