@@ -69,6 +69,12 @@ class Dialogues(Dataset[DialogueBatch]):
     def __len__(self) -> int:
         return len(self.lengths)
 
+    def embeddings(self, stream: str) -> Tensor:
+        """All vectors (N, D) of ``stream`` that are present; for sequences those of every frame."""
+        if stream in self._sequences:
+            return self._sequences[stream].values
+        return self._vectors[stream][self.present[stream]]
+
     def __getitem__(self, number: int) -> DialogueBatch:
         """A batch of one dialogue."""
         return self.__getitems__([number])

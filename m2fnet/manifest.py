@@ -1,6 +1,7 @@
 """A corpus as the rest of the system sees it: ``manifest.jsonl`` and ``manifest.meta.json`` in one folder.
 
-One utterance per line, typed and greppable. `Manifest.to_pandas` shows it as a table.
+One utterance per line, typed and greppable. `Manifest.to_pandas` shows it as a table. Where the corpus has votes of
+single raters or ratings on scales, ``annotations.jsonl`` in the same folder holds them, one utterance per line.
 """
 
 import dataclasses
@@ -15,13 +16,25 @@ from typing import TYPE_CHECKING, Any, TypedDict, get_args
 from m2fnet import __version__
 from m2fnet.errors import ManifestError, MediaError
 from m2fnet.files import read_json, read_jsonl, sha256_of, write_json, write_jsonl
-from m2fnet.records import LEAK, SPLITS, Crop, Defect, Dialogue, LabelSet, Split, Utterance, group_dialogues
+from m2fnet.records import (
+    LEAK,
+    SPLITS,
+    Annotation,
+    Crop,
+    Defect,
+    Dialogue,
+    LabelSet,
+    Split,
+    Utterance,
+    group_dialogues,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TABLE = "manifest.jsonl"
 META = "manifest.meta.json"
+ANNOTATIONS = "annotations.jsonl"
 ADVICE = "Make it again with `m2fnet prepare` (or `m2fnet import` for a feature pickle)."
 
 FORMAT = 2  # of the meta file; in format 1 an empty list of labels meant an unlabelled utterance
@@ -50,6 +63,7 @@ class Manifest:
         defects: what was found wrong in the raw corpus and what was done.
         provenance: how the manifest came to be (adapter and its settings).
         sha256: of the ``manifest.jsonl`` it was read from or written to; empty before it is saved.
+        annotations: utterance id -> votes of raters and ratings on scales; empty where the corpus has none.
 
     Example:
         >>> said = (
@@ -72,9 +86,12 @@ class Manifest:
     defects: tuple[Defect, ...] = ()
     provenance: dict[str, object] = field(default_factory=dict)
     sha256: str = ""
+    annotations: Mapping[str, Annotation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check(self.utterances, self.label_set)
+        if self.annotations and (unknown := set(self.annotations) - {u.id for u in self.utterances}):
+            raise ManifestError(f"There is an annotation of {min(unknown)!r}; expected utterances of the manifest.")
 
     def dialogues(self, split: Split | None = None) -> list[Dialogue]:
         """Dialogues of ``split`` (of all splits when None), utterances in speaking order."""
@@ -209,7 +226,7 @@ class Manifest:
         )
 
     def save(self, folder: Path) -> "Manifest":
-        """Write both files into ``folder`` and return the manifest with its ``sha256``.
+        """Write its files into ``folder`` and return the manifest with its ``sha256``.
 
         Example:
             >>> import tempfile
@@ -224,7 +241,13 @@ class Manifest:
         write_jsonl(folder / TABLE, rows)
         made_with = {**self.provenance, "m2fnet": __version__}
         saved = dataclasses.replace(self, sha256=sha256_of(folder / TABLE), provenance=made_with)
-        write_json(folder / META, saved._meta())
+        notes = folder / ANNOTATIONS
+        if self.annotations:
+            write_jsonl(notes, ({"id": name, **vars(note)} for name, note in self.annotations.items()))
+            write_json(folder / META, {**saved._meta(), "annotations_sha256": sha256_of(notes)})
+        else:
+            write_json(folder / META, saved._meta())
+            notes.unlink(missing_ok=True)  # of a manifest that was here before
         return saved
 
     @classmethod
@@ -269,6 +292,7 @@ class Manifest:
                 ),
                 provenance=meta["provenance"],
                 sha256=found,
+                annotations=_annotations(folder / ANNOTATIONS, meta.get("annotations_sha256")),
             )
         except ManifestError:
             raise
@@ -286,6 +310,16 @@ class Manifest:
             "defects": [defect.as_dict() for defect in self.defects],
             "provenance": self.provenance,
         }
+
+
+def _annotations(path: Path, sha256: object) -> dict[str, Annotation]:
+    """The annotations in ``path``; none where the meta file names no hash of them."""
+    if sha256 is None:
+        return {}
+    if _hash(path) != sha256:
+        raise ManifestError(f"{path} was changed after the corpus was prepared: its SHA-256 is another. {ADVICE}")
+    rows = read_jsonl(path, ManifestError, ADVICE)
+    return {row["id"]: Annotation(row["votes"], row["raters"], row["values"]) for row in rows}
 
 
 def _expect_types(meta: dict[str, Any], names: dict[str, Any]) -> None:

@@ -28,6 +28,7 @@ from m2fnet.training.callbacks import (
     EpochLines,
     EpochTimer,
     RandomState,
+    ScoreLastStep,
     StopOnNonFinite,
     checkpoint_callbacks,
     print_rank_zero,
@@ -152,7 +153,8 @@ class RunCLI(LightningCLI):
         given, trainer = self.config_init[self.subcommand], self.config_init[self.subcommand].trainer
         self.timer = EpochTimer()
         self.checkpoint, *others = checkpoint_callbacks(self.run, given.select, self.monitor)
-        own: list[pl.Callback] = [StopOnNonFinite(), self.checkpoint, *others, self.timer, RandomState()]
+        own: list[pl.Callback] = [StopOnNonFinite(), ScoreLastStep(), self.checkpoint, *others, self.timer]
+        own.append(RandomState())
         kwargs["logger"] = run_loggers(self.run, trainer.logger, is_fit=self.subcommand == "fit")
         kwargs["enable_model_summary"] = bool(trainer.enable_model_summary)
         if given.quiet or trainer.enable_progress_bar is None:
