@@ -9,10 +9,10 @@ import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.cli import OptimizerCallable
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from extractors.base import Extractor
 from extractors.data import REFERENCES, TESTED, VALIDATED, ExtractorBatch
@@ -24,12 +24,12 @@ from m2fnet.losses.triplet import TripletLoss
 from m2fnet.losses.variance import variance_penalty
 from m2fnet.problems import Problem, make_problem
 from m2fnet.records import LabelSet
+from m2fnet.training.schedules import Decay, refuse_wrong_schedule, scheduled
 
 T = TypeVar("T")
 NetworkFactory = Callable[[], Extractor]
 Scorer = Literal["head", "nearest", "probe"]
 Printed = Literal["triplet", "covariance", "variance"]
-Decay = Literal["none", "linear", "cosine"]
 _SETS = 3  # M2FNet sums variance and covariance over anchors, positives and negatives: mined online, each is the batch
 
 
@@ -72,8 +72,8 @@ class ExtractorTask(pl.LightningModule):
         monitor: which of the three scores selects the epoch.
         backbone_lr: learning rate of the network's pretrained parts; by default that of the rest.
         freeze_epochs: epochs at the beginning in which the pretrained parts do not learn.
-        warmup: share of all steps over which the learning rate rises to its value.
-        decay: how it falls to 0 over the rest.
+        warmup: share of all optimizer steps over which the learning rate rises to its value.
+        decay: how it falls to 0 over the rest, see `m2fnet.training.schedules`.
         head_dropout: share of the embedding that the head does not see in training.
         class_weight: how much more rare emotions count in the cross-entropy than their number gives them: 0 not at all,
             1 as much as frequent ones, see `m2fnet.losses.class_weights`. Not for batches of ``data.per_class``, which
@@ -100,8 +100,9 @@ class ExtractorTask(pl.LightningModule):
         super().__init__()
         if not all(0 <= weight < math.inf for weight in astuple(losses)) or not any(astuple(losses)):
             raise UsageError(f"Expected weights in model.losses of at least 0, one of them above 0, but got {losses}.")
-        if not 0 <= warmup < 1 or not 0 <= head_dropout < 1:
-            raise UsageError(f"Expected model.warmup and model.head_dropout in [0, 1), got {warmup}, {head_dropout}.")
+        refuse_wrong_schedule(warmup, decay)
+        if not 0 <= head_dropout < 1:
+            raise UsageError(f"Expected model.head_dropout in [0, 1), but got {head_dropout}.")
         if not 0 <= class_weight <= 1:
             raise UsageError(f"model.class_weight is {class_weight}, expected 0 to 1.")
         self.save_hyperparameters(logger=False)
@@ -242,7 +243,7 @@ class ExtractorTask(pl.LightningModule):
         """Score the embeddings of dev and test."""
         self._evaluate()
 
-    def configure_optimizers(self) -> Any:  # noqa: ANN401
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimizer with the pretrained parts as a separate group, and the schedule, stepped with the optimizer."""
         assert self.net is not None, "the network is built by `build`"
         pretrained = {p for part in self.net.backbones() for p in part.parameters()}
@@ -250,14 +251,7 @@ class ExtractorTask(pl.LightningModule):
         if pretrained:
             rate = {} if self.backbone_lr is None else {"lr": self.backbone_lr}
             groups.append({"params": [p for p in self.parameters() if p in pretrained], **rate})
-        optimizer = self.make_optimizer(groups)
-        if not self.warmup and self.decay == "none":
-            return optimizer
-        steps = self.trainer.estimated_stepping_batches
-        if not math.isfinite(steps):
-            raise UsageError("model.warmup and model.decay need to know the end: set trainer.max_epochs or max_steps.")
-        schedule = LambdaLR(optimizer, lambda step: _rate(step, int(steps), self.warmup, self.decay))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return scheduled(self.make_optimizer(groups), self.trainer, self.warmup, self.decay)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write classes and manifest into the checkpoint, and nothing that would have to be pickled."""
@@ -340,15 +334,6 @@ class ExtractorTask(pl.LightningModule):
                 "is compared with, but got fewer; raise data.references or set model.monitor: head."
             )
         self.log(f"dev/{self._problem().monitor}", self.scores["dev"][self.monitor], prog_bar=True)
-
-
-def _rate(step: int, steps: int, warmup: float, decay: Decay) -> float:
-    """Share of the learning rate at ``step`` of ``steps``."""
-    rising = math.ceil(warmup * steps)
-    if step < rising:
-        return (step + 1) / rising
-    passed = min(1.0, (step - rising) / max(1, steps - rising))
-    return {"none": 1.0, "linear": 1 - passed, "cosine": (1 + math.cos(math.pi * passed)) / 2}[decay]
 
 
 def of_all_processes(mine: T) -> list[T]:

@@ -27,6 +27,7 @@ from m2fnet.training.callbacks import (
     EpochLines,
     EpochTimer,
     RandomState,
+    ScoreLastStep,
     StopOnNonFinite,
     checkpoint_callbacks,
     print_rank_zero,
@@ -171,7 +172,14 @@ class RunCLI(LightningCLI):
         settings = self.config_init[self.subcommand]
         self.timer = EpochTimer()
         self.checkpoint, *others = checkpoint_callbacks(self.run, settings.select, self.monitor)
-        own: list[pl.Callback] = [StopOnNonFinite(), self.checkpoint, *others, self.timer, RandomState()]
+        own: list[pl.Callback] = [
+            StopOnNonFinite(),
+            ScoreLastStep(),
+            self.checkpoint,
+            *others,
+            self.timer,
+            RandomState(),
+        ]
         kwargs["logger"] = run_loggers(self.run, settings.trainer.logger, is_fit=self.subcommand == "fit")
         kwargs["enable_model_summary"] = bool(settings.trainer.enable_model_summary)
         if settings.trainer.enable_progress_bar is None:
