@@ -36,7 +36,7 @@ from m2fnet.training.callbacks import (
 from m2fnet.training.fitting import evaluate, facts_of_training, fit_in_folder
 from m2fnet.training.lightning_output import keep_lightning_to_the_point
 from m2fnet.training.loggers import run_loggers
-from m2fnet.training.settings import PARSER_MODE, RunSettings, add_run_options, read_renamed_settings
+from m2fnet.training.settings import PARSER_MODE, RunSettings, add_run_options, read_renamed_settings, refuse_wrong_seed
 
 _COMMANDS = {
     "fit": "Train on the training split; dev chooses the weights that are kept. The same command resumes.",
@@ -133,6 +133,7 @@ class RunCLI(LightningCLI):
             self.config = parser.parse_args(args)
         except ArgumentError as error:
             raise UsageError(one_sentence(str(error))) from error
+        refuse_wrong_seed(self.config[self.config.subcommand].seed_everything)
 
     def before_instantiate_classes(self) -> None:
         """Settle the run folder, which must hold no run of other settings or data, and where the trainer writes."""
