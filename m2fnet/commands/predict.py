@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from m2fnet.commands.arguments import make_parser, positive_float, positive_int
+from m2fnet.conversation.sidecars import sidecars_of
 from m2fnet.errors import ConversationError, M2FNetError, PredictionError, UsageError
 from m2fnet.files import locked, sha256_of
 from m2fnet.formatting import plain
@@ -89,8 +90,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         type=Path,
         metavar="CLIP|FOLDER",
-        help="a clip; a transcript (.txt with `Ann: Hello!` on each line, .csv, .srt, .vtt); or a folder, in which "
-        "every clip is a conversation",
+        help="a clip; a transcript (.txt with `Ann: Hello!` on each line, .csv, .srt, .vtt, .ass); or a folder, in "
+        "which every clip is a conversation",
     )
     what = parser.add_argument_group("model and conversation")
     what.add_argument("--model", required=True, help="what `m2fnet export` wrote, a dialogue run, or a name on the hub")
@@ -98,8 +99,8 @@ def _parser() -> argparse.ArgumentParser:
         "--segments",
         type=Path,
         metavar="FILE",
-        help="who speaks when, and what: .srt, .vtt, .rttm, or .csv with start,end,speaker,text; without CLIP it is "
-        "the whole conversation",
+        help="who speaks when, and what: .srt, .vtt, .ass, .rttm, .txt, or .csv with start,end,speaker,text; without "
+        "CLIP it is the whole conversation",
     )
     what.add_argument("--causal", action="store_true", help="no utterance sees a later one, as in a live conversation")
     what.add_argument(
@@ -182,7 +183,7 @@ def find_jobs(clip: Path | None, segments: Path | None) -> list[Job]:
     clips = [path for path in files if path.suffix.lower() in CLIPS]
     if not clips:
         raise UsageError(f"{clip} holds no clip among {len(files)} files; expected names such as a.mp4 or a.wav.")
-    subtitles = {path.with_suffix(suffix) for path in clips for suffix in (".srt", ".vtt")}
+    subtitles = {file for path in clips for file in sidecars_of(path)}
     others = [path.name for path in files if path not in clips and path not in subtitles]
     if others:
         print(f"Skipped, because they are not clips: {plain(', '.join(others))}")
@@ -217,7 +218,9 @@ def _predict_one(job: Job, pipeline: "Pipeline", made_with: dict[str, str], argu
     if found.skipped:
         others = ["…"] if len(found.skipped) > _NAMED else []
         reasons = "; ".join([*found.skipped[:_NAMED], *others])
-        print(plain(f"Skipped {len(found.skipped)} cues or lines that are not utterances: {reasons}"))
+        print(plain(f"Skipped {len(found.skipped)} cues, lines or sounds that are not utterances: {reasons}"))
+    for note in found.notes:
+        print(plain(note))
     for line in (*_table(predictions), *_summary(predictions, missing(predictions))):
         print(line)
     print(f"Written to {plain(str(folder))}: {', '.join(files)}", flush=True)

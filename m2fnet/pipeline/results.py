@@ -64,6 +64,7 @@ def write_results(
         "segments": found.source,
         "utterances": len(predictions),
         "skipped": list(found.skipped),
+        "notes": list(found.notes),
         "missing": {name: dict(reasons) for name, reasons in missing(predictions).items()},
     }
     write_json(folder / ABOUT, about)
