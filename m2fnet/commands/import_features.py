@@ -10,7 +10,8 @@ from pathlib import Path
 
 import torch
 
-from m2fnet.corpora.label_sets import MELD, published_label_sets
+from m2fnet.corpora.label_sets import M3ED_DIALOGUES, M3ED_MAIN, MELD, published_label_sets
+from m2fnet.corpora.m3ed import one_sample_per_dialogue
 from m2fnet.corpora.meld import COUNTS as MELD_COUNTS
 from m2fnet.corpora.summary import counts_text
 from m2fnet.errors import UsageError
@@ -57,11 +58,14 @@ def make_manifest(
     Args:
         published: the checked content of the pickle.
         pickle: its file.
-        label_set: the emotions; a label number of the pickle is the place of its emotion.
+        label_set: the emotions; a label number of the pickle is the place of its emotion. `M3ED_DIALOGUES` makes one
+            sample of each dialogue.
         dev_share: share of the training dialogues that becomes dev. None: MELD's own dev dialogues where ``label_set``
             is MELD's and they are recognised, otherwise 0.1.
         seed: of the draw of dev dialogues.
     """
+    if label_set == M3ED_DIALOGUES:
+        return one_sample_per_dialogue(make_manifest(published, pickle, M3ED_MAIN, dev_share=dev_share, seed=seed))
     splits, how = _with_dev(published, label_set, dev_share, seed)
     names = [said.id for utterances in published.utterances.values() for said in utterances]
     has_names = None not in names and len(set(names)) == len(names)
@@ -98,7 +102,10 @@ def make_manifest(
 
 
 def write_stores(published: Published, manifest: Manifest, folder: Path) -> dict[str, int]:
-    """Write one store per modality or text view into ``folder`` and return its width by its name."""
+    """Write one store per modality or text view into ``folder`` and return its width by its name.
+
+    Where a sample is a whole dialogue, its sequence has one vector per utterance.
+    """
     origin = {name: manifest.provenance[name] for name in ("imported", "sha256", "layout")}
     widths = {}
     for store, matrices in published.features.items():
@@ -109,9 +116,12 @@ def write_stores(published: Published, manifest: Manifest, folder: Path) -> dict
             modality=MODALITY_OF[store],
             width=widths[store],
             extractor={**origin, "table": store},
+            resolution="frame" if manifest.label_set == M3ED_DIALOGUES else "utterance",
         ) as writer:
             for utterance in manifest.utterances:
-                writer.add(utterance.id, torch.from_numpy(matrices[utterance.dialogue][utterance.index]))
+                rows = matrices[utterance.dialogue]
+                frames = rows if manifest.label_set == M3ED_DIALOGUES else rows[utterance.index]
+                writer.add(utterance.id, torch.from_numpy(frames))
     return widths
 
 
@@ -180,7 +190,7 @@ def _report(published: Published, manifest: Manifest, folder: Path, stores: dict
     if not quiet:
         print(f"layout: {published.layout}; dev: {manifest.provenance['dev']}")
         print(counts_text(manifest))
-        seen = {utterance.label for utterance in manifest.utterances}
+        seen = {label for utterance in manifest.utterances for label in utterance.labels or ()}
         if absent := [name for name in manifest.label_set.classes if name not in seen]:
             print(f"never in it: {', '.join(absent)}; are these the labels of the pickle?")
         for store, reason in published.empty.items():

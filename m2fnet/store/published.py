@@ -54,6 +54,8 @@ LAYOUTS = (
     _layout("9-tuple", "ids speakers labels text audio visual sentences train test"),
     # declare-lab/conv-emotion COSMIC/erc-training/dataloader.py: IEMOCAP, EmoryNLP
     _layout("10-tuple with four text views", "speakers labels text* sentences train test dev"),
+    # AIM3-RUC M3ED as chengzju/CARAT utils/m3ed_reader.py reads it, though that exchanges audio and visual
+    _layout("10-tuple with dev", "ids speakers labels text audio visual sentences train dev test"),
     # hujingwen6666/MMGCN dataloader.py: MELD; the last part is a dict that no loader uses
     _layout("10-tuple", "ids speakers labels text audio visual sentences train test -"),
     # declare-lab/conv-emotion COSMIC/erc-training/dataloader.py: MELD; the third part holds sentiments
