@@ -117,10 +117,12 @@ def one_sample_per_dialogue(manifest: Manifest) -> Manifest:
                 source=first.source,
             )
         )
+    spoken = {utterance.id for utterance in manifest.utterances}
     return Manifest(
         corpus=M3ED_DIALOGUES.name,
         label_set=M3ED_DIALOGUES,
         utterances=tuple(samples),
+        defects=tuple(defect for defect in manifest.defects if not spoken.intersection(defect.ids)),
         provenance=manifest.provenance,
     )
 

@@ -1,7 +1,10 @@
 """Tiny raw trees of the corpora other than MELD, IEMOCAP and an own table, in their true formats."""
 
 import argparse
+import itertools
+import json
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -103,3 +106,113 @@ def write_mosei_mmsa(folder: Path, *, name: str = "unaligned_50.pkl") -> Path:
     (folder / "Processed" / name).write_bytes(pickle.dumps(content))
     (folder / "label.csv").write_text("\n".join(lines) + "\n")
     return folder
+
+
+def m3ed_entry(speaker: str, *answers: str, start: str = "00:00:01:05", end: str = "00:00:02:10") -> dict[str, object]:
+    """An utterance of M3ED: what three annotators said, then what they agreed on, and the main emotion of it."""
+    keys = ("EmoAnnotator1", "EmoAnnotator2", "EmoAnnotator3", "final_mul_emo")
+    emotions: dict[str, str] = dict(zip(keys, answers, strict=True)) | {"final_main_emo": answers[-1].split(",")[0]}
+    return {"StartTime": start, "EndTime": end, "Text": f"你 {speaker}", "Speaker": speaker, "EmoAnnotation": emotions}
+
+
+def write_m3ed(folder: Path) -> Path:
+    """Three series, one in each split; the annotation is an object of series, dialogues, utterances."""
+    root = folder / "M3ED"
+    (root / "splitInfo").mkdir(parents=True)
+    content: dict[str, dict[str, dict[str, object]]] = {}
+    for split, series in (("train", "anjia"), ("val", "humamaoba"), ("test", "shaonianpai")):
+        (root / f"splitInfo/movie_list_{split}.txt").write_text(f"{series}\n")
+        dialog = {
+            f"{series}_1_1": m3ed_entry("A", "Neutral", "Neutral", "Sad", "Neutral"),
+            f"{series}_1_2": m3ed_entry("B", "Anger,Disgust", "Anger", "Sad", "Anger,Sad"),
+        }
+        speakers = {"A": {"Name": "房似锦", "Age": "mid", "Gender": "female", "OtherName": []}}
+        content[series] = {f"{series}_1": {"SpeakerInfo": speakers, "Dialog": dialog}}
+    (root / "M3ED_annotation.json").write_text(json.dumps(content, ensure_ascii=False))
+    return root
+
+
+def write_ravdess(folder: Path, actors: Sequence[int] = (1, 18, 24), *, films: bool = False) -> Path:
+    """All 60 utterances of each actor by the official names, in the official folders."""
+    root = folder / "RAVDESS"
+    for actor in actors:
+        place = root / f"Actor_{actor:02}"
+        place.mkdir(parents=True)
+        for emotion, intensity, sentence, repetition in itertools.product(range(1, 9), (1, 2), (1, 2), (1, 2)):
+            if emotion > 1 or intensity == 1:
+                name = f"01-{emotion:02}-{intensity:02}-{sentence:02}-{repetition:02}-{actor:02}"
+                (place / f"03-{name}.wav").write_bytes(b"sound")
+                for kind in ("01", "02") if films else ():
+                    (place / f"{kind}-{name}.mp4").write_bytes(b"film")
+    return root
+
+
+CREMAD_VOTES_HEADER = '"","A","D","F","H","N","S","fileName","numResponses","agreement","emoVote"\n'
+
+
+def write_cremad(folder: Path) -> Path:
+    """Three clips of three actors, and the votes on two of them."""
+    root = folder / "CREMA-D"
+    for name in ("AudioWAV", "VideoFlash", "processedResults"):
+        (root / name).mkdir(parents=True)
+    for clip in ("1001_DFA_ANG_XX", "1070_IEO_NEU_XX", "1091_WSI_HAP_HI"):
+        (root / f"AudioWAV/{clip}.wav").write_bytes(b"sound")
+        (root / f"VideoFlash/{clip}.flv").write_bytes(b"film")
+    votes = [
+        '"100001",6,2,0,0,1,0,"1001_DFA_ANG_XX",9,0.67,"A"',
+        '"200001",2,2,0,0,4,0,"1001_DFA_ANG_XX",8,0.5,"N"',
+        '"300001",5,4,0,0,1,0,"1001_DFA_ANG_XX",10,0.5,"A"',
+        '"300002",0,0,0,2,8,0,"1070_IEO_NEU_XX",10,0.8,"N"',
+    ]
+    (root / "processedResults/tabulatedVotes.csv").write_text(CREMAD_VOTES_HEADER + "\n".join(votes) + "\n")
+    return root
+
+
+def write_emorynlp(folder: Path) -> Path:
+    """One scene in each split, with a gap in its numbers and a line that two people say."""
+    root = folder / "emorynlp"
+    root.mkdir()
+    header = "Utterance,Speaker,Emotion,Scene_ID,Utterance_ID,Season,Episode,Start_Time,End_Time\n"
+    for number, split in enumerate(("train", "dev", "test"), start=1):
+        rows = [
+            f"\"Oh, no!\",['Monica Geller'],Scared,{number},1,1,2,00:00:02.877,00:00:07.548",
+            f"Hi.,\"['Bonnie', 'Rachel Green']\",Joyful,{number},3,1,2,00:00:07.924,00:00:09.508",
+            f"Bye.,['#ALL#'],Peaceful,{number},4,1,2,00:00:11.970,00:00:17.683",
+        ]
+        (root / f"emorynlp_{split}_final.csv").write_text(header + "\n".join(rows) + "\n")
+    return root
+
+
+def write_dailydialog(folder: Path) -> Path:
+    """Two dialogues in train, one of them again in test."""
+    root = folder / "dailydialog"
+    said = {"train": ["Hi , Bob . __eou__ Hello . __eou__", "No . __eou__"], "validation": ["So ? __eou__"]}
+    felt = {"train": ["4 0", "1"], "validation": ["6"]}
+    for name in ("train", "validation", "test"):
+        (root / name).mkdir(parents=True)
+        (root / f"{name}/dialogues_{name}.txt").write_text("\n".join(said.get(name, said["train"][:1])) + "\n")
+        emotions = "\n".join(f"{line} " for line in felt.get(name, felt["train"][:1]))
+        (root / f"{name}/dialogues_emotion_{name}.txt").write_text(emotions + "\n")
+    return root
+
+
+def write_mer2024(folder: Path, *, clips: int = 12) -> Path:
+    """Labelled clips, five without a label of which two are candidates, and subtitles in two languages."""
+    root = folder / "mer2024-dataset"
+    for name in ("video-labeled", "video-unlabeled", "audio"):
+        (root / name).mkdir(parents=True)
+    emotions = ("neutral", "angry", "happy", "sad", "worried", "surprise")
+    lines, subtitles = ["name,discrete,valence"], ["name,chinese,english"]
+    for number in range(clips):
+        lines.append(f"sample_{number:08},{emotions[number % 6]},{number / 4 - 2}")
+        (root / f"video-labeled/sample_{number:08}.mp4").write_bytes(b"film")
+    for number in range(clips, clips + 5):
+        (root / f"video-unlabeled/sample_{number:08}.mp4").write_bytes(b"film")
+    for number in range(clips + 5):
+        subtitles.append(f"sample_{number:08},你好,Hello {number}")
+        (root / f"audio/sample_{number:08}.wav").write_bytes(b"sound")
+    (root / "label-disdim.csv").write_text("\n".join(lines) + "\n")
+    (root / "subtitle_chieng.csv").write_text("\n".join(subtitles) + "\n")
+    names = "\n".join(f"sample_{number:08}" for number in range(clips, clips + 2))
+    (root / "candidate_20000.csv").write_text(f"name\n{names}\n")
+    return root
