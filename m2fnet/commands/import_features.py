@@ -25,7 +25,9 @@ from m2fnet.store.writer import StoreWriter, sweep
 
 DEV_SHARE = 0.1
 
-_EPILOG = """Stores: DIR/text, DIR/audio, DIR/visual; DIR/text_1 to DIR/text_4 where the pickle has four text views."""
+_EPILOG = """Stores: DIR/text, DIR/audio, DIR/visual; DIR/text_1 to DIR/text_4 where the pickle has four text views. With
+--labels m3ed-dialogues a sample is a whole dialogue, a sequence of its utterances' vectors with the union of their
+emotions."""
 
 
 def main(argv: list[str]) -> None:
@@ -166,10 +168,15 @@ def _label_set(names: str, stem: str) -> LabelSet:
     classes = tuple(name.strip() for name in names.split(","))
     if len(classes) < 2 or not all(classes) or len(set(classes)) < len(classes):
         raise UsageError(
-            f"--labels is {names!r}; expected {' or '.join(known)}, or at least two different names in the "
+            f"--labels is {names!r}; expected {_one_of(known)}, or at least two different names in the "
             "order of their numbers in the pickle, separated by commas: negative,positive."
         )
     return LabelSet(stem, classes)
+
+
+def _one_of(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}"
 
 
 def _refuse_used(folder: Path, overwrite: bool) -> None:
@@ -228,7 +235,7 @@ def _parser() -> argparse.ArgumentParser:
         "--labels",
         required=True,
         help="a known label set, "
-        + " or ".join(f"`{name}` ({', '.join(label_set.classes)})" for name, label_set in known.items())
+        + _one_of([f"`{name}` ({', '.join(label_set.classes)})" for name, label_set in known.items()])
         + ", or names in the order of their numbers in the pickle: negative,positive",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the manifest and the stores")
