@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 import yaml
 from pytorch_lightning.cli import LightningArgumentParser
 
@@ -19,10 +20,11 @@ from m2fnet.errors import UsageError
 from m2fnet.files import write_json, write_jsonl, write_text
 from m2fnet.formatting import plain
 from m2fnet.metrics.calibration import temperature_of
-from m2fnet.problems import MultiLabel, Problem
-from m2fnet.records import LEAK, ScoredLabelSet, ScoredPrediction
+from m2fnet.problems import MultiLabel, Problem, problem_from_dict
+from m2fnet.records import LEAK, LabelSet, ScoredLabelSet, ScoredPrediction
 from m2fnet.reports.label_set_report import label_sets_as_markdown, write_label_set_report
 from m2fnet.reports.run_report import as_markdown, write_report
+from m2fnet.runs.checkpoints import refuse_damaged, selected_weights
 from m2fnet.store import Store
 from m2fnet.training.callbacks import print_rank_zero
 from m2fnet.training.cli import DryRun, RunCLI
@@ -55,6 +57,13 @@ class DialogueCLI(RunCLI):
     def stores(self) -> Mapping[str, Store]:
         """The embeddings of each modality."""
         return cast(DialogueData, self.datamodule).stores
+
+    def trained_labels(self) -> LabelSet:
+        """The emotions that the weights answer."""
+        given = self.config[self.subcommand]
+        path = selected_weights(self.run, given.checkpoint, given.select)
+        refuse_damaged(path)
+        return problem_from_dict(torch.load(path, weights_only=True, map_location="cpu")["problem"]).label_set
 
     def before_fit(self) -> None:
         """Name the utterances that training and scores have in common."""
@@ -94,7 +103,8 @@ class DialogueCLI(RunCLI):
         self, data: DialogueData, problem: Problem, found: Mapping[str, Sequence[ScoredPrediction | ScoredLabelSet]]
     ) -> str:
         """Write the report into the run folder and return its page."""
-        train = [u for u in data.manifest.utterances if u.split == "train" and u.labels is not None]
+        labelled = [u for u in data.manifest.utterances if u.labels is not None]
+        train = [u for u in labelled if u.split == "train"] or [u for u in labelled if u.split == "dev"]
         if isinstance(problem, MultiLabel):
             sets = {split: [one for one in rows if isinstance(one, ScoredLabelSet)] for split, rows in found.items()}
             training, thresholds = [u.labels or () for u in train], problem.used_thresholds
@@ -130,7 +140,7 @@ class DialogueCLI(RunCLI):
         """Write the labels of every utterance of the chosen split, context utterances included."""
         task, data = cast(DialogueTask, self.model), cast(DialogueData, self.datamodule)
         rows = predictions(task, data, "predict", data.predict_split)
-        path = self.run / f"labels_{data.predict_split}.jsonl"
+        path = self.results / f"labels_{data.predict_split}.jsonl"
         if self.trainer.is_global_zero:
             write_jsonl(path, [asdict(row) for row in rows])
             print_rank_zero(f"Labelled {len(rows)} utterances: {path}")
@@ -151,6 +161,7 @@ class DialogueCLI(RunCLI):
             "stores": {name: str(folder) for name, folder in data.store_folders.items()},
             "select": self.config[self.subcommand].select,
             "fit": self.fitted(),
+            **self.facts_of_other_data(),
         }
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytorch_lightning as pl
+import torch
 import yaml
 from pytorch_lightning.cli import LightningArgumentParser
 
@@ -26,8 +27,9 @@ from extractors.task import ExtractorTask, of_all_processes
 from m2fnet.errors import UsageError
 from m2fnet.files import write_json
 from m2fnet.metrics.scores import majority
-from m2fnet.records import ScoredPrediction, Split
+from m2fnet.records import LabelSet, ScoredPrediction, Split
 from m2fnet.reports.run_report import as_markdown, write_report
+from m2fnet.runs.checkpoints import refuse_damaged, selected_weights
 from m2fnet.runs.folder import CONFIG, FIT, differences, settings_of_a_run, trained_settings
 from m2fnet.runs.provenance import Provenance
 from m2fnet.training.callbacks import EpochTimer, print_rank_zero
@@ -98,6 +100,16 @@ class ExtractorCLI(RunCLI):
         return super().instantiate_trainer(
             **({"accelerator": "cpu", "devices": 1} if self.is_closed_form else {}), **kwargs
         )
+
+    def trained_labels(self) -> LabelSet | None:
+        """The emotions that the head answers; an extractor of closed form has none."""
+        if self.is_closed_form:
+            return None
+        given = self.config[self.subcommand]
+        path = selected_weights(self.run, given.checkpoint, given.select)
+        refuse_damaged(path)
+        classes = torch.load(path, weights_only=True, map_location="cpu")["classes"]
+        return LabelSet("emotions", tuple(classes))
 
     def before_fit(self) -> None:
         """Have the run keep what building its network takes, and use it if the run has weights to resume from."""
@@ -231,6 +243,7 @@ class ExtractorCLI(RunCLI):
             "embeddings": task.scores,
             "missing": len(data.missing),
             "cut": _sums(data.cut),
+            **self.facts_of_other_data(),
         }
 
     def _build_from_assets(self) -> None:
@@ -248,13 +261,12 @@ class ExtractorCLI(RunCLI):
             print_rank_zero(f"In {len(data.cut)} utterances: {as_words(_sums(data.cut))}.")
         if not self.trainer.is_global_zero:
             return
+        path = (self.run if self.other is None else self.results) / MISSING
         if not missing:
-            (self.run / MISSING).unlink(missing_ok=True)  # of a training before this one
+            path.unlink(missing_ok=True)  # of a training before this one
             return
-        write_json(self.run / MISSING, {name: asdict(why) for name, why in sorted(missing.items())})
-        print_rank_zero(
-            f"{len(missing)} utterances could not be read and were skipped; {self.run / MISSING} names them."
-        )
+        write_json(path, {name: asdict(why) for name, why in sorted(missing.items())})
+        print_rank_zero(f"{len(missing)} utterances could not be read and were skipped; {path} names them.")
         for why, count in Counter(missing.values()).most_common():
             print_rank_zero(f"  {count:6d}  {why.stage}: {why.reason}")
 

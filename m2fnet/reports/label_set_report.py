@@ -14,7 +14,7 @@ from m2fnet.metrics.counts import Counts, count_dialogues
 from m2fnet.metrics.scores import STATISTICS, class_f1
 from m2fnet.records import ScoredLabelSet
 from m2fnet.reports.predictions_file import write_predictions
-from m2fnet.runs.tested import inputs_of
+from m2fnet.runs.tested import inputs_of, name_of_data
 
 SCORES = STATISTICS["multi"]
 TITLES = {
@@ -132,7 +132,7 @@ def label_sets_as_markdown(report: dict[str, Any]) -> str:
     ]
     return "\n".join(
         [
-            f"# {escaped(report['corpus'])}: {' + '.join(inputs_of(report))}, seed {report['seed']}",
+            f"# {escaped(name_of_data(report))}: {' + '.join(inputs_of(report))}, seed {report['seed']}",
             "",
             f"Micro F1 on test **{percent(test['micro_f1'])}** ({interval}), macro F1 {percent(test['macro_f1'])}. "
             f"{chosen}; dev {percent(dev['micro_f1'])}. The thresholds were chosen on dev.",

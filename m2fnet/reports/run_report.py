@@ -14,7 +14,7 @@ from m2fnet.metrics.counts import count_dialogues
 from m2fnet.metrics.scores import majority, score
 from m2fnet.records import ScoredPrediction
 from m2fnet.reports.predictions_file import write_predictions
-from m2fnet.runs.tested import inputs_of
+from m2fnet.runs.tested import inputs_of, name_of_data
 
 PICTURE = "confusion.png"
 _SCORES = ("weighted_f1", "accuracy", "macro_f1", "majority_weighted_f1")
@@ -85,7 +85,7 @@ def as_markdown(report: dict[str, Any]) -> str:
     quartiles = ", ".join(percent(value) for value in np.quantile(per, [0.25, 0.5, 0.75]))
     chosen = "The last epoch was kept" if report.get("select") == "last" else "The epoch was chosen on dev"
     head = [
-        f"# {escaped(report['corpus'])}: {' + '.join(inputs_of(report))}, seed {report['seed']}",
+        f"# {escaped(name_of_data(report))}: {' + '.join(inputs_of(report))}, seed {report['seed']}",
         "",
         f"Weighted F1 on test **{percent(test['weighted_f1'])}** ({interval}), "
         f"majority class {percent(test['majority_weighted_f1'])}. "

@@ -52,6 +52,13 @@ def add_run_options(parser: ArgumentParser) -> None:
         default=None,
         help="Weights to score: best, last, or a file (default: the selected ones).",
     )
+    parser.add_argument(
+        "--label-map",
+        type=str | None,
+        default=None,
+        help="For a test on another corpus: their label=ours,... for the names that differ (nothing after = for a "
+        "label without a counterpart), or a file with them.",
+    )
     parser.add_argument("--dry-run", action="store_true", help="Check the settings, name the run folder, stop.")
     parser.add_argument("--overwrite", action="store_true", help="Train a finished run again.")
     parser.add_argument("--quiet", action="store_true", help="Print no report and no line per epoch.")
