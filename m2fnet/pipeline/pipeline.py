@@ -120,7 +120,7 @@ class Pipeline:
             wanted = range(len(embedded), min(len(embedded) + TOGETHER, len(utterances)))
             embedded += self._stages.embed(manifest, utterances, wanted)
             progress(len(embedded), len(utterances))
-        rows = zip(utterances, embedded, self._stages.probabilities(embedded), strict=True)
+        rows = zip(utterances, embedded, self._stages.probabilities(utterances, embedded), strict=True)
         return [_prediction(self.model, *row) for row in rows]
 
     def _predict_causally(self, manifest: Manifest, progress: Progress) -> Iterator[Prediction]:
@@ -165,7 +165,7 @@ class LiveConversation:
         self._spoken += 1
         self._utterances.append(utterance)
         self._embedded.append(embedded)
-        probabilities = self._stages.probabilities(list(self._embedded))[-1]
+        probabilities = self._stages.probabilities(list(self._utterances), list(self._embedded))[-1]
         return _prediction(self._model, utterance, embedded, probabilities)
 
 
