@@ -16,7 +16,7 @@ from m2fnet.errors import ConversationError, MediaError
 from m2fnet.records import Segment
 
 MAX_SEGMENTS = 10_000
-SUFFIXES = (".srt", ".vtt", ".rttm", ".csv", ".txt")
+SUFFIXES = (".srt", ".vtt", ".rttm", ".csv", ".tsv", ".txt")
 MAX_TEXT = 10_000  # characters of an utterance; a quarter of an hour of speech
 _SIDECARS = (".srt", ".vtt")  # the suffixes under which players look for subtitles
 
@@ -120,7 +120,7 @@ def _read(path: Path, clip: str | None) -> Iterator[Segment | str]:
             return read_subtitles(lines, name, is_vtt=suffix == ".vtt")
         case ".rttm":
             return read_rttm(lines, name, clip)
-        case ".csv":
+        case ".csv" | ".tsv":
             return read_table(lines, name)
         case ".txt":
             return read_transcript(lines, name)

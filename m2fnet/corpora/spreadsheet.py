@@ -1,9 +1,9 @@
 """Tables as spreadsheets, statistics programs and other projects write them; `prepare table` and `--segments` share it.
 
-What is read: commas, semicolons, tabs or bars between cells, Excel's ``sep=;`` line, blank rows, columns without a name,
-rows whose last empty cells are not written (Excel, KB77295), and the headings of other projects in any case, such as
-``Start Time`` or ``emotion``. The standard library's `csv` reads the records, not pandas: after a text with line breaks
-pandas no longer knows the line of a row.
+What is read: commas, semicolons, tabs or bars between cells, Excel's ``sep=;`` line, blank rows, columns without a
+name, rows whose last empty cells are not written (Excel, KB77295), and the headings of other projects in any case, such
+as ``Start Time`` or ``emotion``. The standard library's `csv` reads the records, not pandas: after a text with line
+breaks pandas no longer knows the line of a row.
 """
 
 import csv
@@ -24,7 +24,18 @@ HEADINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "labels": (("labels",), ("emotions",)),
     "start_s": (
         ("start", "starts"),
-        ("starttime", "starttimes", "startseconds", "startsec", "begin", "begins", "begintime", "onset", "from", "tmin"),
+        (
+            "starttime",
+            "starttimes",
+            "startseconds",
+            "startsec",
+            "begin",
+            "begins",
+            "begintime",
+            "onset",
+            "from",
+            "tmin",
+        ),
     ),
     "end_s": (
         ("end", "ends"),
@@ -40,8 +51,9 @@ HEADINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 # what programs write for nothing: the default `na_values` of pandas.read_csv, which R and Excel share
 _NOTHING = frozenset(
-    "#n/a|#n/a n/a|#na|-1.#ind|-1.#qnan|-nan|1.#ind|1.#qnan|<na>|n/a|na|null|nan|none|nat|nil".split("|")
+    ["#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "<na>", "n/a", "na", "null"]
 )
+_NOTHING |= {"nan", "none", "nat", "nil", "<nan>", "<none>"}
 _SEPARATORS = ",;\t|"
 _SEP_LINE = re.compile(r"\"?sep=(.)\1*\"?\s*", re.IGNORECASE)
 _NOT_PLAIN = re.compile(r"[\W_]+")
@@ -92,7 +104,8 @@ def read_table(lines: Iterable[str], name: str, known: Collection[str]) -> Table
             close; for rows once they are read.
 
     Example:
-        >>> table = read_table(["sep=;\n", "Start Time;Emotion;;\n", "1,5;joy;;\n", ";;;\n"], "a.csv", ["start_s", "label"])
+        >>> lines = ["sep=;\n", "Start Time;Emotion;;\n", "1,5;joy;;\n", ";;;\n"]
+        >>> table = read_table(lines, "a.csv", ["start_s", "label"])
         >>> table.columns
         ('start_s', 'label', '', '')
         >>> [(record.where, record.cells) for record in table.records]
@@ -197,4 +210,5 @@ def _read(records: Iterator[tuple[str, list[str]]], columns: Sequence[str]) -> I
         is_short = len(cells) < len(columns)
         padded = [*cells, *[""] * (len(columns) - len(cells))]
         named = {column: cell for column, cell in zip(columns, padded, strict=False) if column}
+        named |= {f"column {n + 1}": cell for n, cell in enumerate(padded[: len(columns)]) if cell and not columns[n]}
         yield Record(where, named, is_short)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
 import av
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
@@ -23,6 +24,8 @@ DEMUXERS = (
 )
 MAX_PIXELS = 7680 * 4320  # a frame of more is an attack on the memory, no recording of a conversation
 RAW = frozenset({"aac", "h264", "m4v", "mp3", "mpegvideo"})  # streams without a clock: FFmpeg guesses their length
+_BY_A_RATE = frozenset({"wav", "w64", "aiff", "au", "caf"})
+_PCM = re.compile(r"pcm_[suf]([0-9]+)(?:be|le)?")
 _UNKNOWN_SIZE = 0x7FFF0000  # written by programs that did not know yet how long the file would be
 _TAG = re.compile(r"([0-9]{2,}):([0-5][0-9]):([0-5][0-9](?:\.[0-9]+)?)")  # of Matroska, hours:minutes:seconds
 
@@ -51,7 +54,7 @@ class Media(Generic[S]):
     @property
     def end(self) -> float | None:
         """Second at which the stream ends, as the file declares it; None where it does not, or where FFmpeg guesses."""
-        if self.container.format.name in RAW:
+        if self.container.format.name in RAW or self.is_timed_by_a_rate:
             return None
         if self.stream.duration is not None:
             return self.seconds((self.stream.start_time or 0) + self.stream.duration)
@@ -59,6 +62,20 @@ class Media(Generic[S]):
         if tag is None:
             return None
         return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) - self.origin  # FFmpeg writes the last time stamp
+
+    @property
+    def is_timed_by_a_rate(self) -> bool:
+        """Whether FFmpeg computes places and length from a byte rate in the header that may be wrong.
+
+        Files such as WAV have no time stamps. FFmpeg itself writes a wrong rate for ADPCM, and jumps by it: only PCM
+        whose rate is that of its samples can be searched by time.
+        """
+        context = self.stream.codec_context
+        if self.container.format.name not in _BY_A_RATE or not isinstance(context, AudioCodecContext):
+            return False
+        bits = _PCM.fullmatch(context.name)
+        depth = 8 if context.name in ("pcm_alaw", "pcm_mulaw") else int(bits[1]) if bits else 0
+        return depth == 0 or context.bit_rate != depth * context.sample_rate * context.channels
 
     @property
     def likely_end(self) -> float:

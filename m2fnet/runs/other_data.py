@@ -18,6 +18,7 @@ from m2fnet.runs.provenance import Input, Provenance, store_sha256
 from m2fnet.store.layout import ADVICE as EXTRACT
 from m2fnet.store.layout import META as STORE
 
+_KINDS = {"single": "one emotion", "multi": "a set of emotions"}
 _FORM = "Expected a=b,c=d, or a file with one a=b per line or a YAML mapping: their label, then the run's."
 
 
@@ -118,9 +119,8 @@ def relabelled(
     if theirs.kind != label_set.kind:
         if needs_labels:
             raise UsageError(
-                f"The run answers {'one emotion' if label_set.kind == 'single' else 'a set of emotions'} per utterance, "
-                f"but {manifest.corpus} is labelled with {'one' if theirs.kind == 'single' else 'sets'}; expected the "
-                "same kind."
+                f"The run answers {_KINDS[label_set.kind]} per utterance, but {manifest.corpus} is labelled with "
+                f"{_KINDS[theirs.kind]}; expected the same kind."
             )
         label_map = dict.fromkeys(theirs.classes)
     if unknown := [name for name in label_map if name not in theirs.classes]:
