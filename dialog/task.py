@@ -149,7 +149,33 @@ class DialogueTask(pl.LightningModule):
             scheduler = self.make_scheduler(optimizer) if self.make_scheduler is not None else None
         except ValueError as error:
             raise UsageError(f"model.optimizer or model.scheduler: {error}.") from error
-        return optimizer if scheduler is None else {"optimizer": optimizer, "lr_scheduler": scheduler}
+        if scheduler is None:
+            return optimizer
+        if not isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            return {"optimizer": optimizer, "lr_scheduler": scheduler}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": self._plateau(scheduler)}}
+
+    def _plateau(self, scheduler: torch.optim.lr_scheduler.ReduceLROnPlateau) -> str:
+        """The score whose plateau lowers the learning rate: the one it names, or else the one that its mode suits.
+
+        Raises:
+            UsageError: if it names a score that is never logged.
+        """
+        assert self.problem is not None, "the network is built by `build`"
+        usual = "loss" if scheduler.mode == "min" else self.problem.monitor
+        monitor = str(getattr(scheduler, "monitor", f"dev/{usual}"))  # Lightning's has one, torch's has not
+        known = [f"dev/{name}" for name in ("loss", *self.problem.score_names)]
+        if monitor not in known and not monitor.startswith("train/"):
+            raise UsageError(
+                f"model.scheduler monitors {monitor!r}, which is never logged; expected one of {', '.join(known)}, or "
+                "train/loss."
+            )
+        if monitor.endswith("/loss") != (scheduler.mode == "min"):
+            raise UsageError(
+                f"model.scheduler monitors {monitor} with mode {scheduler.mode!r}, so it would lower the learning rate "
+                f"while that score improves. Set mode: {'min' if monitor.endswith('/loss') else 'max'}."
+            )
+        return monitor
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the problem into the checkpoint, as plain data.

@@ -101,6 +101,10 @@ class ExtractorCLI(RunCLI):
             **({"accelerator": "cpu", "devices": 1} if self.is_closed_form else {}), **kwargs
         )
 
+    def logged_on_dev(self) -> tuple[str, ...]:
+        """Names of the scores on dev that are logged after every epoch."""
+        return (self.problem.monitor, "cross_entropy", *(f"{name}_f1" for name in _NAMES))
+
     def trained_labels(self) -> LabelSet | None:
         """The emotions that the head answers; an extractor of closed form has none."""
         if self.is_closed_form:

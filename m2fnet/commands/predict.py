@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from m2fnet.pipeline import Pipeline
 
 CLIPS = (
-    ".3gp", ".aac", ".aif", ".aiff", ".asf", ".au", ".avi", ".caf", ".flac", ".flv", ".m4a", ".m4v", ".mka", ".mkv",
-    ".mov", ".mp3", ".mp4", ".mpeg", ".mpg", ".mts", ".oga", ".ogg", ".ogv", ".opus", ".ts", ".w64", ".wav", ".webm",
-    ".wma", ".wmv", ".wv",
+    ".3g2", ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".asf", ".au", ".avi", ".awb", ".caf", ".eac3",
+    ".flac", ".flv", ".gif", ".m2ts", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".mpeg",
+    ".mpg", ".mpga", ".mts", ".oga", ".ogg", ".ogv", ".opus", ".qt", ".ts", ".vob", ".w64", ".wav", ".webm", ".wma",
+    ".wmv", ".wv",
 )  # fmt: skip
 SUBTITLES = (".srt", ".vtt", ".ass", ".ssa", ".rttm", ".csv", ".tsv", ".txt")
 _SHOWN = 40  # utterances that are printed
@@ -190,7 +191,7 @@ def find_jobs(clip: Path | None, segments: Path | None) -> list[Job]:
             f"--segments holds the utterances of one conversation, but {clip} is a folder. Put subtitles into it "
             "instead, with the name of each clip."
         )
-    files = sorted(path for path in clip.iterdir() if path.is_file())
+    files = sorted(path for path in clip.iterdir() if path.is_file() and not path.name.startswith("."))
     clips = [path for path in files if path.suffix.lower() in CLIPS]
     if not clips:
         raise UsageError(f"{clip} holds no clip among {len(files)} files; expected names such as a.mp4 or a.wav.")

@@ -7,7 +7,7 @@ A run folder holds ``config.yaml``, ``provenance.json``, ``checkpoints/{best,las
 import shlex
 import sys
 from argparse import ArgumentError
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -234,11 +234,32 @@ class RunCLI(LightningCLI):
         if settings.trainer.enable_progress_bar is None:
             kwargs["enable_progress_bar"] = sys.stdout.isatty() and not settings.quiet
             own += [] if sys.stdout.isatty() or settings.quiet else [EpochLines(self.monitor)]
-        settings.trainer.callbacks = [*(settings.trainer.callbacks or []), *own]
+        given = settings.trainer.callbacks or []
+        given = list(given) if isinstance(given, list | tuple) else [given]  # Lightning takes a single one too
+        for callback in given:
+            self.refuse_unknown_monitor(type(callback).__name__, getattr(callback, "monitor", None))
+        settings.trainer.callbacks = [*given, *own]
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ValueError) as error:
             raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
+
+    def refuse_unknown_monitor(self, what: str, monitor: object) -> None:
+        """Do nothing if ``what`` looks at a score that is logged, or at none.
+
+        Raises:
+            UsageError: naming the scores that are logged; Lightning would stop at the end of the first epoch.
+        """
+        known = sorted(f"dev/{name}" for name in self.logged_on_dev())
+        is_known = monitor is None or monitor in known or (isinstance(monitor, str) and monitor.startswith("train/"))
+        if not is_known and self.subcommand == "fit":
+            raise UsageError(
+                f"{what} monitors {monitor!r}, which is never logged; expected one of {', '.join(known)}, or train/loss."
+            )
+
+    def logged_on_dev(self) -> Iterable[str]:
+        """Names of the scores on dev that are logged after every epoch."""
+        return ("loss", *self.problem.score_names)
 
     def fit(self, model: pl.LightningModule, datamodule: pl.LightningDataModule) -> None:
         """Train, resume, or print that there is nothing to do."""
