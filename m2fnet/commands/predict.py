@@ -28,7 +28,6 @@ CLIPS = (
     ".mpg", ".mpga", ".mts", ".oga", ".ogg", ".ogv", ".opus", ".qt", ".ts", ".vob", ".w64", ".wav", ".webm", ".wma",
     ".wmv", ".wv",
 )  # fmt: skip
-SUBTITLES = (".srt", ".vtt", ".ass", ".ssa", ".rttm", ".csv", ".tsv", ".txt")
 _SHOWN = 40  # utterances that are printed
 _TEXT = 60  # characters of an utterance that are printed
 _NAMED = 3  # skipped cues that are printed
@@ -57,12 +56,11 @@ class Job:
 
 
 def _hash_of_subtitles(clip: Path) -> str | None:
-    """One SHA-256 over all files next to the clip that may be its subtitles; None if there are none."""
-    names = {path.name: path for path in clip.parent.iterdir() if path.name.startswith(f"{clip.stem}.")}
-    files = [names[name] for name in sorted(names) if names[name].suffix.lower() in SUBTITLES and names[name].is_file()]
-    if not files:
-        return None
-    return hashlib.sha256("\n".join(f"{path.name} {sha256_of(path)}" for path in files).encode()).hexdigest()
+    """SHA-256 of the name and the content of the subtitles next to the clip that are read; None without any."""
+    from m2fnet.conversation.segments import subtitles_of
+
+    file = subtitles_of(clip)
+    return hashlib.sha256(f"{file.name} {sha256_of(file)}".encode()).hexdigest() if file is not None else None
 
 
 def main(argv: list[str]) -> None:

@@ -24,7 +24,9 @@ DEMUXERS = (
     "ogg,w64,wav,webm,wv"
 )
 MAX_PIXELS = 7680 * 4320  # a frame of more is an attack on the memory, no recording of a conversation
-RAW = frozenset({"aac", "ac3", "amr", "amrnb", "amrwb", "eac3", "h264", "m4v", "mp3", "mpegvideo"})  # streams without a clock: FFmpeg guesses their length
+RAW = frozenset(
+    {"aac", "ac3", "amr", "amrnb", "amrwb", "eac3", "h264", "m4v", "mp3", "mpegvideo"}
+)  # streams without a clock: FFmpeg guesses their length
 _BY_A_RATE = frozenset({"wav", "w64", "aiff", "au", "caf"})
 _PCM = re.compile(r"pcm_[suf]([0-9]+)(?:be|le)?")
 _UNKNOWN_SIZE = 0x7FFF0000  # written by programs that did not know yet how long the file would be
