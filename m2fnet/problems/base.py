@@ -59,6 +59,7 @@ class Problem(ABC):
     label_set: LabelSet
     streams: dict[str, Stream] = field(default_factory=dict)
 
+    score_names: ClassVar[tuple[str, ...]]  # of `scores`
     monitor: ClassVar[str]  # name of the score on dev that selects weights
 
     @property

@@ -13,7 +13,7 @@ from m2fnet.metrics.scores import STATISTICS, main_score, score_title
 from m2fnet.problems import Problem
 from m2fnet.records import Scored
 from m2fnet.reports.predictions_file import write_predictions
-from m2fnet.runs.tested import inputs_of, kind_of
+from m2fnet.runs.tested import inputs_of, kind_of, name_of_data
 
 PICTURE = "confusion.png"
 
@@ -60,7 +60,7 @@ def as_markdown(report: Mapping[str, Any]) -> str:
     title = score_title(main)
     return "\n".join(
         [
-            f"# {escaped(report['corpus'])}: {' + '.join(inputs_of(report))}, seed {report['seed']}",
+            f"# {escaped(name_of_data(report))}: {' + '.join(inputs_of(report))}, seed {report['seed']}",
             "",
             f"{title[0].upper()}{title[1:]} on test **{percent(test[main])}** ({sure}), {other}. "
             f"{chosen}; dev {percent(report['dev'][main])}."

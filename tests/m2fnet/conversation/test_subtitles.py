@@ -259,7 +259,9 @@ def test_text_behind_the_times_is_text(read):
 
 
 def test_a_line_with_a_blank_does_not_end_a_cue_of_webvtt_and_an_empty_one_does(read, tmp_path):
-    text = "WEBVTT\n\n00:01.000 --> 00:02.000\nI am fine\n \n(but not really)\n\n00:03.000 --> 00:04.000\n \nYes\n\nLost\n"
+    text = (
+        "WEBVTT\n\n00:01.000 --> 00:02.000\nI am fine\n \n(but not really)\n\n00:03.000 --> 00:04.000\n \nYes\n\nLost\n"
+    )
     assert read(text, "talk.vtt") == [(1.0, 2.0, None, "I am fine (but not really)"), (3.0, 4.0, None, "Yes")]
     lost = f"{tmp_path}/talk.vtt:12 is in no cue, because an empty line ends one: 'Lost'"
     assert segments_in(tmp_path / "talk.vtt").skipped == (lost,)
@@ -301,7 +303,9 @@ def test_subviewer(read, tmp_path):
 @pytest.mark.parametrize("first", ["", "\n"])
 def test_double_spacing(read, first):
     assert read(first + SRT.replace("\n", "\n\n")) == PLAIN
-    assert [said[:2] for said in read(VTT.replace("\n", "\n\n"), "talk.vtt")] == [said[:2] for said in read(VTT, "b.vtt")]
+    assert [said[:2] for said in read(VTT.replace("\n", "\n\n"), "talk.vtt")] == [
+        said[:2] for said in read(VTT, "b.vtt")
+    ]
 
 
 def test_numbers_are_text_where_cues_have_none(read):

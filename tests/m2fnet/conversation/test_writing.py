@@ -134,7 +134,9 @@ def test_srt(tmp_path):
 
 def test_srt_is_never_read_as_what_was_said(tmp_path):
     write_srt(SEGMENTS, tmp_path / "p.srt")
-    with pytest.raises(ConversationError, match=r"p\.srt holds predictions of m2fnet\. Expected what they were made from"):
+    with pytest.raises(
+        ConversationError, match=r"p\.srt holds predictions of m2fnet\. Expected what they were made from"
+    ):
         read_segments(tmp_path / "p.srt")
 
 
