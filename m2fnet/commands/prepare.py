@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from m2fnet.corpora import table
+from m2fnet.corpora.dev_dialogues import HELP, with_dev
 from m2fnet.corpora.goemotions import goemotions, goemotions_ekman, read_goemotions
 from m2fnet.corpora.iemocap import read_iemocap
 from m2fnet.corpora.iemocap_protocols import SESSION_DIALOGUES, iemocap4, iemocap6, iemocap6_erc, iemocap_multilabel
@@ -25,6 +26,8 @@ def main(argv: list[str]) -> None:
     manifest = options.read(options)
     if manifest is None:
         return
+    if options.dev_dialogues is not None:
+        manifest = with_dev(manifest, options.dev_dialogues)
     saved = store_manifest(manifest, options.out, overwrite=options.overwrite)
     if not options.quiet:
         media = f"media under {saved.root}" if saved.root is not None else "no media (text only)"
@@ -156,6 +159,7 @@ def _add_partial(parser: argparse.ArgumentParser) -> None:
 
 def _add_common(parser: argparse.ArgumentParser, *, out_is_required: bool = True) -> None:
     parser.add_argument("--out", type=Path, required=out_is_required, help="folder for the manifest")
+    parser.add_argument("--dev-dialogues", metavar="WHICH", help=f"{HELP} (default: those of the corpus)")
     parser.add_argument("--overwrite", action="store_true", help="replace another manifest in --out")
     parser.add_argument("--quiet", action="store_true", help="print only what was written")
 
