@@ -64,15 +64,16 @@ class MultiLabel(Problem):
         """Weights (C,) of having an emotion against not having it, see `m2fnet.losses.multilabel.positive_weights`."""
         return positive_weights(torch.stack([self.target(u) for u in utterances if u.labels is not None]), power)
 
-    def loss(self, scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def loss(self, scores: Tensor, target: Tensor, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
         """Binary cross-entropy, mean over the emotions, summed over the labelled utterances.
 
         Args:
             scores: logits (N, C).
             target: 0 or 1, or `UNLABELLED` throughout a row, (N, C).
             weight: of having each emotion against not having it, (C,).
+            smoothing: how far targets move from 0 and 1 towards one half: by half of it.
         """
-        return binary_cross_entropy(scores, target, weight, ignored=UNLABELLED)
+        return binary_cross_entropy(scores, target, weight, ignored=UNLABELLED, smoothing=smoothing)
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Sigmoid of the logits (..., C)."""
