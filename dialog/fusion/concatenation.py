@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from dialog.batch import DialogueBatch
-from dialog.fusion.streams import vector_widths
+from dialog.fusion.frames import FramePooling, Pooling
 from m2fnet.problems import Problem
 
 
@@ -14,9 +14,10 @@ class EarlyFusion(nn.Module):
     Args:
         problem: names and widths of the streams.
         normalise: layer norm on every embedding, for stores whose vectors come in any scale.
+        pooling: of the frames of streams of sequences, see `FramePooling`.
 
     Raises:
-        ValueError: if a stream has sequences.
+        ValueError: if a stream has sequences and ``pooling`` is None.
 
     Example:
         >>> from m2fnet.problems import make_problem
@@ -26,9 +27,10 @@ class EarlyFusion(nn.Module):
         7
     """
 
-    def __init__(self, problem: Problem, *, normalise: bool) -> None:
+    def __init__(self, problem: Problem, *, normalise: bool, pooling: Pooling | None = None) -> None:
         super().__init__()
-        widths = vector_widths(problem)
+        self.pooling = FramePooling(problem, pooling)
+        widths = self.pooling.widths
         self.norms = nn.ModuleDict(
             {name: nn.LayerNorm(width) if normalise else nn.Identity() for name, width in widths.items()}
         )
@@ -36,5 +38,6 @@ class EarlyFusion(nn.Module):
 
     def forward(self, batch: DialogueBatch) -> Tensor:
         """The embeddings of ``batch``."""
+        batch = self.pooling(batch)
         parts = [norm(batch["inputs"][name]) * batch["present"][name][..., None] for name, norm in self.norms.items()]
         return torch.cat(parts, dim=-1)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from dialog.batch import DialogueBatch, Output
 from dialog.fusion.attention import allowed_pairs, blocked_for_heads
 from dialog.fusion.encoder import Norm, Position, sinusoidal_positions
-from dialog.fusion.streams import vector_widths
+from dialog.fusion.frames import FramePooling, Pooling
 from m2fnet.problems import Problem
 
 
@@ -26,9 +26,10 @@ class LateFusion(nn.Module):
         norm: place of the layer norm in the encoders.
         position: position encoding added to every stream.
         causal: no utterance sees a later one.
+        pooling: of the frames of streams of sequences, ``mean`` or ``attention``; None to read vectors only.
 
     Raises:
-        ValueError: if a size does not fit, or a stream has sequences.
+        ValueError: if a size does not fit, or a stream has sequences and ``pooling`` is None.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class LateFusion(nn.Module):
         norm: Norm = "post",
         position: Position = "sinusoidal",
         causal: bool = False,
+        pooling: Pooling | None = None,
     ) -> None:
         super().__init__()
         if min(width, layers, heads) < 1 or width % heads:
@@ -51,7 +53,8 @@ class LateFusion(nn.Module):
                 "Expected `width`, `layers` and `heads` to be at least 1 and `heads` to divide `width`, "
                 f"but got {width}, {layers} and {heads}."
             )
-        widths = vector_widths(problem)
+        self.pooling = FramePooling(problem, pooling)
+        widths = self.pooling.widths
         self.heads, self.position, self.causal = heads, position, causal
         self.project = nn.ModuleDict(
             {
@@ -77,6 +80,7 @@ class LateFusion(nn.Module):
 
     def forward(self, batch: DialogueBatch) -> Output:
         """Scores (B, U, C); zero where nothing is present."""
+        batch = self.pooling(batch)
         present = torch.stack([batch["present"][name] for name in self.encoders])[..., None]  # (S, B, U, 1)
         scores = torch.stack([self._scores(name, batch) for name in self.encoders])
         return Output((scores * present).sum(0) / present.sum(0).clamp(min=1))

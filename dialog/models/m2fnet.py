@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dialog.batch import DialogueBatch, Output
 from dialog.fusion.attention import CrossAttention, allowed_pairs
 from dialog.fusion.encoder import Norm, Position, SkipEncoder, sinusoidal_positions
-from dialog.fusion.streams import vector_widths
+from dialog.fusion.frames import FramePooling, Pooling
 from m2fnet.problems import Problem
 
 
@@ -80,10 +80,11 @@ class M2FNet(nn.Module):
         norm: place of the layer norm in the encoders.
         position: position encoding added to every stream.
         causal: no utterance sees a later one.
+        pooling: of the frames of streams of sequences, ``mean`` or ``attention``; None to read vectors only.
 
     Raises:
-        ValueError: if a size is too small, ``heads`` does not divide the width of a stream, a stream has sequences, or
-            several streams of text could lead the fusion.
+        ValueError: if a size is too small, ``heads`` does not divide the width of a stream, a stream has sequences and
+            ``pooling`` is None, or several streams of text could lead the fusion.
 
     Example:
         >>> import torch
@@ -118,6 +119,7 @@ class M2FNet(nn.Module):
         norm: Norm = "post",
         position: Position = "none",
         causal: bool = False,
+        pooling: Pooling | None = None,
     ) -> None:
         super().__init__()
         sizes = {"width": width, "heads": heads, "hidden": hidden, "encoders": encoders, "fusion_layers": fusion_layers}
@@ -125,7 +127,8 @@ class M2FNet(nn.Module):
             least = 0 if name in ("encoders", "fusion_layers") else 1
             if size is not None and size < least:
                 raise ValueError(f"Expected `{name}` to be at least {least}, but got {size}.")
-        own_widths = vector_widths(problem)
+        self.pooling = FramePooling(problem, pooling)
+        own_widths = self.pooling.widths
         widths = {name: width or own for name, own in own_widths.items()}
         for name, stream in widths.items():
             if stream % heads:
@@ -173,6 +176,7 @@ class M2FNet(nn.Module):
 
     def forward(self, batch: DialogueBatch) -> Output:
         """Scores (B, U, C)."""
+        batch = self.pooling(batch)
         streams = {name: self._encode(name, batch) for name in self.encoders}
         if self.fusion and self.leader is not None:
             streams[self.leader] = self._fuse(self.leader, streams, batch["present"])

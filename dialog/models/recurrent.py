@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dialog.batch import DialogueBatch, Output
 from dialog.fusion.concatenation import EarlyFusion
+from dialog.fusion.frames import Pooling
 from m2fnet.problems import Problem
 
 _CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -27,9 +28,10 @@ class Recurrent(nn.Module):
         dropout: on the embeddings, between layers and before the classifier.
         input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
         causal: forwards only, so that no utterance sees a later one.
+        pooling: of the frames of streams of sequences, ``mean`` or ``attention``; None to read vectors only.
 
     Raises:
-        ValueError: if a size is below 1, or a stream has sequences.
+        ValueError: if a size is below 1, or a stream has sequences and ``pooling`` is None.
     """
 
     def __init__(
@@ -42,11 +44,12 @@ class Recurrent(nn.Module):
         dropout: float = 0.4,
         input_norm: bool = True,
         causal: bool = False,
+        pooling: Pooling | None = None,
     ) -> None:
         super().__init__()
         if min(width, layers) < 1:
             raise ValueError(f"Expected `width` and `layers` to be at least 1, but got {width} and {layers}.")
-        self.inputs = EarlyFusion(problem, normalise=input_norm)
+        self.inputs = EarlyFusion(problem, normalise=input_norm, pooling=pooling)
         self.dropout = nn.Dropout(dropout)
         self.recurrent = _CELLS[cell](
             self.inputs.width,
