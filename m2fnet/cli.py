@@ -28,6 +28,17 @@ COMMANDS = {
     "serve": "a page that shows the emotions of a clip: timeline and transcript",
 }
 
+FLAGS = ("--dry-run", "--overwrite", "--quiet")
+# options of older versions -> what they are now
+RENAMED_OPTIONS = {
+    "--plan": "the flag --dry-run, without a value",
+    "--by": "--group-by",
+    "--ckpt_path": "--checkpoint",
+    "--model.literal": "--model.as_printed",
+    "--model.monitor": "--model.scorer",
+    "--data.modalities": "--data.streams",
+}
+
 USAGE = """usage: m2fnet COMMAND ...
 
 Emotion recognition in conversation: raw media to one emotion per utterance.
@@ -77,7 +88,23 @@ def run(argv: Sequence[str]) -> int:
         expected = f"expected one of {', '.join(COMMANDS)}"
         print(f"m2fnet: unknown command {argv[0]!r}; {expected}.{hint}", file=sys.stderr)
         return WRONG_USE
+    if hint := _older_spelling(argv[1:]):
+        print(f"m2fnet {argv[0]}: {hint}", file=sys.stderr)
+        return WRONG_USE
     return _run_command(argv[0], list(argv[1:]))
+
+
+def _older_spelling(arguments: Sequence[str]) -> str:
+    """What to write in place of an option that had another name or a value before; empty if there is none."""
+    for place, argument in enumerate(arguments):
+        option, has_value, value = argument.partition("=")
+        if option in RENAMED_OPTIONS:
+            return f"{option} is now {RENAMED_OPTIONS[option]}."
+        following = value if has_value else "".join(arguments[place + 1 : place + 2])
+        if option in FLAGS and following.lower() in ("true", "false"):
+            what = "write it without a value" if following.lower() == "true" else "omit it"
+            return f"{option} is a flag: {what}, but got {following!r}."
+    return ""
 
 
 def _run_command(name: str, arguments: list[str]) -> int:

@@ -33,7 +33,7 @@ CORE = {
     "runs": {"metrics", "store"},
     "training": {"losses", "metrics", "problems", "runs", "store"},
     "plots": {"metrics", "runs"},
-    "reports": {"media", "metrics", "plots", "runs", "store"},
+    "reports": {"media", "metrics", "plots", "problems", "runs", "store"},
 }
 APPLICATION = {"model", "sweeps", "pipeline", "web", "commands", "cli"}
 MOST_ANY = 8.0  # uses of `Any` per 1,000 lines

@@ -113,7 +113,7 @@ class Dropout(nn.Dropout):
         1.0
     """
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 the name that torch gave it
+    def forward(self, input: Tensor) -> Tensor:
         """``input`` with zeros at random places while training."""
         dropped = round(256 * self.p)
         if not self.training or input.device.type != "cpu" or not 0 < dropped < 256:
@@ -151,13 +151,8 @@ class EncoderLayer(nn.Module):
         rate = self.attention_dropout if self.training else 0.0
         read = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=rate)
         h = self.attention_norm(h + self.dropout(self.output(read.transpose(1, 2).flatten(2))))
-        if self.training and torch.is_grad_enabled():  # a third of the memory for a tenth of the time
-            fed: Tensor = checkpoint(self._fed, h, use_reentrant=False)
-            return fed
-        return self._fed(h)
-
-    def _fed(self, h: Tensor) -> Tensor:
-        return self.feedforward_norm(h + self.dropout(self.feedforward(h)))
+        fed: Tensor = self.feedforward_norm(h + self.dropout(self.feedforward(h)))
+        return fed
 
 
 class FrameEncoder(nn.Module):
@@ -176,6 +171,8 @@ class FrameEncoder(nn.Module):
         positions: learned positions; frames beyond the last have its position.
         align_to: bring the frames softly to this number first, see `SoftAlignment`; None to keep them.
         attention_dropout: of the attention weights.
+        recompute: keep only the input of each layer for the backward pass, which computes the rest again: a fraction of
+            the memory for a third more time.
     """
 
     def __init__(
@@ -189,8 +186,10 @@ class FrameEncoder(nn.Module):
         positions: int,
         align_to: int | None = None,
         attention_dropout: float = 0.0,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
+        self.recompute = recompute
         self.norm = nn.LayerNorm(inputs, eps=EPSILON)
         self.align = SoftAlignment(inputs, align_to) if align_to is not None else None
         self.project = nn.Linear(inputs, width)
@@ -215,7 +214,8 @@ class FrameEncoder(nn.Module):
         # without a mask the attention is faster
         allowed = None if not torch.compiler.is_exporting() and bool(mask.all()) else some_frame(mask)
         for layer in self.layers:
-            h = layer(h, allowed)
+            again = self.recompute and self.training and torch.is_grad_enabled()
+            h = checkpoint(layer, h, allowed, use_reentrant=False) if again else layer(h, allowed)
         return h, mask
 
 

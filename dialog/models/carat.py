@@ -87,6 +87,7 @@ class CARAT(nn.Module):
         dropout: in the encoders.
         positions: learned positions of frames; frames beyond the last share its position.
         align_to: bring streams of sequences other than text softly to this number of frames; None to keep them.
+        recompute: spare the memory of the encoders in training, see `FrameEncoder`.
         context: layers of a transformer over the utterances of the dialogue, on U; ours.
         causal: in the context no utterance sees a later one.
         levels: 2; 1 classifies aug, and 0 classifies U, without reconstruction by the other modalities.
@@ -135,6 +136,7 @@ class CARAT(nn.Module):
         dropout: float = 0.3,
         positions: int = 512,
         align_to: int | None = None,
+        recompute: bool = True,
         context: int = 0,
         causal: bool = False,
         levels: int = 2,
@@ -179,7 +181,16 @@ class CARAT(nn.Module):
         for name, stream in problem.streams.items():
             aligned = align_to if stream.is_sequence and stream.modality != "text" else None
             self.encoders[name] = FrameEncoder(
-                stream.width, width, depth[name], heads, feedforward, dropout, positions, aligned, of_attention
+                stream.width,
+                width,
+                depth[name],
+                heads,
+                feedforward,
+                dropout,
+                positions,
+                aligned,
+                of_attention,
+                recompute,
             )
             self.attention[name] = LabelAttention(width, labels)
             self.latents[name] = Latent(width, latent)

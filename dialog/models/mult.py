@@ -1,118 +1,149 @@
-"""A baseline that reads sequences: cross-modal transformers between every two streams, after MulT.
+"""MulT over utterances: crossmodal transformers, in which each stream reads each other one.
 
-Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences", ACL 2019, arXiv:1906.00295. Ours
-pools the frames by attention instead of taking the last one, and has no convolution.
+Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences", ACL 2019, arXiv:1906.00295, section
+3. Authors' code: yaohungt/Multimodal-Transformer, src/models.py, `MULTModel`, and modules/transformer.py.
+
+There a sequence is the frames of one utterance, and the last frame is classified. Here a sequence is the utterances of
+a dialogue, and each of them is classified. The temporal convolution has a kernel of 1, as in the authors' code.
 """
+
+import math
 
 import torch
 from torch import Tensor, nn
 
 from dialog.batch import DialogueBatch, Output
+from dialog.fusion.attention import CrossAttention, allowed_pairs
 from dialog.fusion.encoder import sinusoidal_positions
-from dialog.fusion.frames import LabelAttention, frames_of, in_dialogues, some_frame, valid_rows
+from dialog.fusion.projection import ProjectedStreams
+from dialog.fusion.streams import InputNorm
 from m2fnet.problems import Problem
 
 
-class CrossModalLayer(nn.Module):
-    """``z = h + Attention(Q = LN(h), K = V = LN(other))``, then ``z + FFN(LN(z))``; arXiv:1906.00295, eq 4.
+class CrossmodalTransformer(nn.Module):
+    """A stream (B, U, D) that reads another one, always as it was before any layer, or itself (equations 4 to 7).
 
     Args:
-        width: of both sequences.
+        width: D.
         heads: attention heads.
-        dropout: of the attention weights and in the feed-forward block.
+        layers: of the transformer.
+        dropout: of the attention weights, the hidden layers and the residuals.
+        embed_dropout: on the streams.
     """
 
-    def __init__(self, width: int, heads: int, dropout: float) -> None:
+    def __init__(self, width: int, heads: int, layers: int, dropout: float, embed_dropout: float) -> None:
         super().__init__()
-        self.norm, self.other_norm, self.forward_norm = (nn.LayerNorm(width) for _ in range(3))
-        self.attention = nn.MultiheadAttention(width, heads, dropout=dropout, batch_first=True)
-        self.feedforward = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.ReLU(), nn.Dropout(dropout), nn.Linear(4 * width, width)
+        self.embed_dropout = nn.Dropout(embed_dropout)
+        self.dropout = nn.Dropout(dropout)
+        self.attentions = nn.ModuleList(CrossAttention(width, width, width, heads, dropout) for _ in range(layers))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(layers))
+        self.feedforwards = nn.ModuleList(
+            nn.Sequential(
+                nn.LayerNorm(width),
+                nn.Linear(width, 4 * width),
+                nn.ReLU(),
+                nn.Dropout(dropout),
+                nn.Linear(4 * width, width),
+                nn.Dropout(dropout),
+            )
+            for _ in range(layers)
         )
+        self.norm = nn.LayerNorm(width)
 
-    def forward(self, h: Tensor, other: Tensor, mask: Tensor) -> Tensor:
-        """Frames (N, T, D) that have read the ``other`` ones (N, S, D), as far as ``mask`` (N, S) allows.
+    def forward(self, h: Tensor, read: Tensor | None, allowed: Tensor) -> Tensor:
+        """The stream ``h`` after reading ``read``, or itself if that is None; zero where it may read nothing."""
+        h = self._embed(h)
+        source = None if read is None else self._embed(read)
+        for attention, norm, feedforward in zip(self.attentions, self.norms, self.feedforwards, strict=True):
+            query = norm(h)
+            keys = query if source is None else norm(source)
+            h = h + self.dropout(attention(query, keys, keys, allowed))
+            h = h + feedforward(h)
+        return torch.where(allowed.any(-1, keepdim=True), self.norm(h), 0.0)
 
-        An utterance without any other frame reads nothing.
-        """
-        keys = self.other_norm(other)
-        read, _ = self.attention(self.norm(h), keys, keys, key_padding_mask=~some_frame(mask), need_weights=False)
-        z = h + read * mask.any(1)[:, None, None]
-        changed: Tensor = z + self.feedforward(self.forward_norm(z))
-        return changed
+    def _embed(self, stream: Tensor) -> Tensor:
+        utterances, width = stream.shape[1:]
+        placed = math.sqrt(width) * stream + sinusoidal_positions(utterances, width, stream)
+        embedded: Tensor = self.embed_dropout(placed)
+        return embedded
 
 
 class MulT(nn.Module):
-    """Scores (B, U, C) of each utterance without its context, from streams of sequences or vectors.
+    """Scores (B, U, C) from every stream after it has read each other one, then itself.
 
-    Every stream is projected to one width and gets positions. For every two streams, the first reads the second through
-    `CrossModalLayer`; what it read from all others, concatenated, goes through a transformer over its frames and is
-    pooled; all streams together are classified.
+    With one stream there is nothing to read but itself.
 
     Args:
         problem: emotions and streams.
-        width: of every stream.
-        layers: cross-modal layers of a pair, and layers of the transformers after them.
+        width: every stream is projected to it.
         heads: attention heads; must divide ``width``.
-        dropout: in the layers and before the classifier.
+        layers: of each transformer; those in which a stream reads itself have at least three.
+        dropout: see `CrossmodalTransformer`.
+        embed_dropout: see there.
+        output_dropout: in the block before the classifier.
+        input_norm: scale of the embeddings, see `dialog.fusion.streams.input_normalisation`.
+        causal: no utterance sees a later one.
 
     Raises:
-        ValueError: if a size does not fit.
+        ValueError: if a size does not fit, or a stream has sequences.
     """
 
     def __init__(
-        self, problem: Problem, *, width: int = 40, layers: int = 2, heads: int = 5, dropout: float = 0.2
+        self,
+        problem: Problem,
+        *,
+        width: int = 30,
+        heads: int = 5,
+        layers: int = 5,
+        dropout: float = 0.1,
+        embed_dropout: float = 0.2,
+        output_dropout: float = 0.0,
+        input_norm: InputNorm | bool = True,
+        causal: bool = False,
     ) -> None:
         super().__init__()
-        if min(width, layers, heads) < 1 or width % heads:
+        if min(width, heads, layers) < 1 or width % heads:
             raise ValueError(
-                "Expected `width`, `layers` and `heads` to be at least 1 and `heads` to divide `width`, "
-                f"but got {width}, {layers} and {heads}."
+                "Expected `width`, `heads` and `layers` to be at least 1 and `heads` to divide `width`, "
+                f"but got {width}, {heads} and {layers}."
             )
-        names = tuple(problem.widths)
-        self.project = nn.ModuleDict(
-            {name: nn.Sequential(nn.LayerNorm(own), nn.Linear(own, width)) for name, own in problem.widths.items()}
+        self.causal = causal
+        names = list(problem.streams)
+        self.project = ProjectedStreams(problem, width, normalise=input_norm, bias=False)
+        self.crossmodal = nn.ModuleDict(
+            {
+                name: nn.ModuleDict(
+                    {
+                        read: CrossmodalTransformer(width, heads, layers, dropout, embed_dropout)
+                        for read in names
+                        if read != name
+                    }
+                )
+                for name in names
+            }
         )
-        self.pairs, self.memory, self.pool = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
-        whole = width * max(len(names) - 1, 1)
-        for name in names:
-            others = [other for other in names if other != name] or [name]
-            self.pairs[name] = nn.ModuleDict(
-                {
-                    other: nn.ModuleList(CrossModalLayer(width, heads, dropout) for _ in range(layers))
-                    for other in others
-                }
-            )
-            self.memory[name] = nn.ModuleList(
-                nn.TransformerEncoderLayer(whole, heads, 4 * whole, dropout, batch_first=True, norm_first=True)
-                for _ in range(layers)
-            )
-            self.pool[name] = LabelAttention(whole, 1)
-        self.classify = nn.Sequential(
-            nn.Linear(whole * len(names), whole), nn.ReLU(), nn.Dropout(dropout), nn.Linear(whole, len(problem.classes))
+        joined = width * max(len(names) - 1, 1)
+        self.memory = nn.ModuleDict(
+            {name: CrossmodalTransformer(joined, heads, max(layers, 3), dropout, embed_dropout) for name in names}
         )
+        total = joined * len(names)
+        self.block = nn.Sequential(
+            nn.Linear(total, total), nn.ReLU(), nn.Dropout(output_dropout), nn.Linear(total, total)
+        )
+        self.classify = nn.Linear(total, len(problem.label_set.classes))
 
     def forward(self, batch: DialogueBatch) -> Output:
         """Scores (B, U, C)."""
-        rows = valid_rows(batch["valid"])
-        streams, masks = {}, {}
-        for name, project in self.project.items():
-            frames, masks[name] = (part.flatten(0, 1)[rows] for part in frames_of(batch, name))
-            h = project(frames.masked_fill(~masks[name][..., None], 0))
-            streams[name] = h + sinusoidal_positions(h.shape[1], h.shape[2], h)
-        pooled = [self._read(name, streams, masks) for name in streams]
-        return Output(in_dialogues(self.classify(torch.cat(pooled, -1)), rows, batch["valid"]))
-
-    def _read(self, name: str, streams: dict[str, Tensor], masks: dict[str, Tensor]) -> Tensor:
-        """One vector of each utterance from its stream ``name`` that read the others; zero where it has no frame."""
-        read = []
-        for other, layers in self.pairs[name].items():  # type: ignore[operator]
-            h = streams[name]
-            for layer in layers:
-                h = layer(h, streams[other], masks[other])
-            read.append(h)
-        h = torch.cat(read, -1)
-        for layer in self.memory[name]:  # type: ignore[union-attr]
-            h = layer(h, src_key_padding_mask=~some_frame(masks[name]))
-        pooled: Tensor = self.pool[name](h, masks[name])[:, 0]
-        return pooled * masks[name].any(1, keepdim=True)
+        present, streams = batch["present"], self.project(batch)
+        allowed = {name: allowed_pairs(present[name], causal=self.causal) for name in streams}
+        parts = []
+        for name, own in streams.items():
+            read_by_it = [
+                transformer(own, streams[read], allowed[read])
+                for read, transformer in self.crossmodal[name].items()  # type: ignore[operator, union-attr]
+            ]
+            here = present[name][..., None]
+            h = torch.cat(read_by_it, dim=-1) * here if read_by_it else own
+            parts.append(self.memory[name](h, None, allowed[name]) * here)
+        h = torch.cat(parts, dim=-1)
+        return Output(self.classify(h + self.block(h)))

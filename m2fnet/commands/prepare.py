@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 
 from m2fnet.corpora import table
+from m2fnet.corpora.goemotions import goemotions, goemotions_ekman, read_goemotions
 from m2fnet.corpora.iemocap import read_iemocap
-from m2fnet.corpora.iemocap_protocols import SESSION_DIALOGUES, iemocap4, iemocap6, iemocap6_erc
+from m2fnet.corpora.iemocap_protocols import SESSION_DIALOGUES, iemocap4, iemocap6, iemocap6_erc, iemocap_multilabel
 from m2fnet.corpora.meld import read_meld, read_toy
 from m2fnet.corpora.summary import DEFECTS, counts_text, defects_markdown, defects_text
 from m2fnet.errors import ManifestError, UsageError
@@ -64,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Reads a raw corpus and writes a folder with its manifest: one utterance per line, checked. "
         "Each corpus has its own --help.",
     )
-    corpora = parser.add_subparsers(required=True, metavar="{toy,meld,iemocap,table}")
+    corpora = parser.add_subparsers(required=True, metavar="CORPUS")
 
     toy = corpora.add_parser(
         "toy",
@@ -102,17 +103,36 @@ def _parser() -> argparse.ArgumentParser:
     iemocap.add_argument("--root", type=Path, required=True, help="folder with Session1 to Session5")
     iemocap.add_argument(
         "--protocol",
-        choices=("iemocap6", "iemocap6-erc", "iemocap4"),
+        choices=("iemocap6", "iemocap6-erc", "iemocap4", "iemocap-multilabel"),
         default="iemocap6",
         help="labels and split (default: %(default)s)",
     )
     iemocap.add_argument(
-        "--fold", type=int, choices=tuple(SESSION_DIALOGUES), help="test session of iemocap4 (default: 5)"
+        "--fold",
+        type=int,
+        choices=tuple(SESSION_DIALOGUES),
+        help="test session of iemocap4 and iemocap-multilabel (default: 5)",
     )
     iemocap.add_argument("--drop-unlabelled", action="store_true", help="drop the utterances without a label")
     _add_partial(iemocap)
     _add_common(iemocap)
     iemocap.set_defaults(read=_iemocap)
+
+    comments = corpora.add_parser("goemotions", help="GoEmotions: Reddit comments with a set of emotions each")
+    comments.add_argument("--root", type=Path, required=True, help="folder with train.tsv, dev.tsv and test.tsv")
+    comments.add_argument(
+        "--protocol",
+        choices=("goemotions", "goemotions-ekman"),
+        default="goemotions",
+        help="all 28 labels, or Ekman's six with the empty set for neutral (default: %(default)s)",
+    )
+    _add_partial(comments)
+    _add_common(comments)
+    comments.set_defaults(
+        read=lambda o: read_goemotions(
+            o.root, goemotions() if o.protocol == "goemotions" else goemotions_ekman(), partial=o.partial
+        )
+    )
 
     own = corpora.add_parser(
         "table",
@@ -145,9 +165,13 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _iemocap(options: argparse.Namespace) -> Manifest:
-    if options.protocol != "iemocap4" and options.fold is not None:
-        raise UsageError(f"--fold chooses the test session of iemocap4; {options.protocol} has one fixed split.")
-    protocols = {p.name: p for p in (iemocap6(), iemocap6_erc(), iemocap4(options.fold or 5))}
+    if options.protocol in ("iemocap6", "iemocap6-erc") and options.fold is not None:
+        raise UsageError(
+            f"--fold chooses the test session of iemocap4 and iemocap-multilabel; {options.protocol} has one fixed "
+            "split."
+        )
+    fold = options.fold or 5
+    protocols = {p.name: p for p in (iemocap6(), iemocap6_erc(), iemocap4(fold), iemocap_multilabel(fold))}
     return read_iemocap(
         options.root,
         protocols[options.protocol],

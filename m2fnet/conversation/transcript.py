@@ -1,9 +1,8 @@
-"""Segments from a table, and transcripts without times."""
+"""Segments from a table."""
 
 import csv
 from collections.abc import Iterator, Sequence
 
-from m2fnet.conversation.cue_text import named
 from m2fnet.conversation.reading import cleaned, clock
 from m2fnet.errors import ConversationError
 from m2fnet.records import Segment
@@ -39,23 +38,6 @@ def read_table(lines: Sequence[str], name: str) -> Iterator[Segment]:
         if start_s is None and text is None:
             raise ConversationError(f"{where}, column text: it is empty, expected what was said.")
         yield Segment(start_s, end_s, cleaned(row.get("speaker", "")) or None, text, where)
-
-
-def read_transcript(lines: Sequence[str], name: str) -> Iterator[Segment | str]:
-    """Segments of a text without times, one per line, ``Speaker: text`` or only a text; blank lines are skipped.
-
-    A line that names a speaker who says nothing gives a sentence that says so.
-
-    Example:
-        >>> [(s.speaker, s.text) for s in read_transcript(["Ann: You came!", "", "Of course."], "talk.txt")]
-        [('Ann', 'You came!'), (None, 'Of course.')]
-    """
-    for number, line in enumerate(lines, start=1):
-        speaker, text = named(cleaned(line), is_capital=False)
-        if speaker is not None and not text:
-            yield f"{name}:{number} says nothing"
-        if text:
-            yield Segment(None, None, speaker, text, f"{name}:{number}")
 
 
 def _records(lines: Sequence[str], name: str, delimiter: str) -> Iterator[tuple[str, list[str]]]:

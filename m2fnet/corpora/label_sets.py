@@ -11,10 +11,33 @@ TOY = LabelSet("toy", ("neutral", "joy", "anger", "sadness", "surprise"))
 TOY_SETS = LabelSet("toy-sets", ("joy", "anger", "sadness", "surprise"), "multi")  # () is neutral
 IEMOCAP6 = LabelSet("iemocap6", ("happy", "sad", "neutral", "angry", "excited", "frustrated"))
 IEMOCAP4 = LabelSet("iemocap4", ("neutral", "happy", "angry", "sad"))
+IEMOCAP_MULTI = LabelSet(
+    "iemocap-multilabel",
+    ("happy", "sad", "neutral", "angry", "excited", "frustrated", "surprised", "fearful", "disgusted"),
+    "multi",
+)
+# the order of the numbers in GoEmotions' files; neutral has the last
+GOEMOTIONS = LabelSet(
+    "goemotions",
+    (
+        "admiration", "amusement", "anger", "annoyance", "approval", "caring", "confusion", "curiosity", "desire",
+        "disappointment", "disapproval", "disgust", "embarrassment", "excitement", "fear", "gratitude", "grief", "joy",
+        "love", "nervousness", "optimism", "pride", "realization", "relief", "remorse", "sadness", "surprise",
+        "neutral",
+    ),
+    "multi",
+)  # fmt: skip
+EKMAN = LabelSet("goemotions-ekman", ("anger", "disgust", "fear", "joy", "sadness", "surprise"), "multi")
 
 # IEMOCAP's evaluation files write the emotions in three letters
 IEMOCAP_NAMES = {
     "hap": "happy", "sad": "sad", "neu": "neutral", "ang": "angry", "exc": "excited", "fru": "frustrated",
+}  # fmt: skip
+# and the categories that a rater ticks in words; "Other" is none of the emotions
+IEMOCAP_CATEGORIES = {
+    "Happiness": "happy", "Sadness": "sad", "Neutral": "neutral", "Neutral state": "neutral", "Anger": "angry",
+    "Excited": "excited", "Excitement": "excited", "Frustration": "frustrated", "Surprise": "surprised",
+    "Fear": "fearful", "Disgust": "disgusted", "Other": "other",
 }  # fmt: skip
 
 

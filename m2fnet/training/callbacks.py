@@ -15,6 +15,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from m2fnet.errors import RunError
+from m2fnet.runs.checkpoints import BEST, LAST, checkpoint_file
 
 
 class EpochTimer(pl.Callback):
@@ -97,6 +98,15 @@ class StopOnNonFinite(pl.Callback):
                 )
 
 
+class ScoreLastStep(pl.Callback):
+    """Ends a training at ``trainer.max_steps`` as one that is stopped: dev is scored, within an epoch too."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: object) -> None:
+        """Ask the trainer to stop after the last step."""
+        if trainer.global_step == trainer.max_steps:
+            trainer.should_stop = True
+
+
 class EpochLines(pl.Callback):
     """A line per epoch, where no terminal could show a bar.
 
@@ -112,7 +122,12 @@ class EpochLines(pl.Callback):
         if not trainer.sanity_checking and trainer.state.fn == "fit":
             score = 100 * float(trainer.callback_metrics[self.monitor])
             name = self.monitor.replace("/", " ").replace("_", " ").replace("f1", "F1")
-            print_rank_zero(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {name} {score:.2f}")
+            epoch = f"epoch {trainer.current_epoch + 1}"
+            if trainer.max_epochs is not None and trainer.max_epochs > 0:
+                epoch += f"/{trainer.max_epochs}"
+            if trainer.max_steps > 0:
+                epoch += f", step {trainer.global_step}/{trainer.max_steps}"
+            print_rank_zero(f"{epoch}: {name} {score:.2f}")
 
 
 def checkpoint_callbacks(run: Path, select: str, monitor: str) -> list[ModelCheckpoint]:
@@ -121,12 +136,12 @@ def checkpoint_callbacks(run: Path, select: str, monitor: str) -> list[ModelChec
     Besides ``best.ckpt``, the weights that are best on dev, the last state has a callback that writes ``last.ckpt``:
     ``save_last`` would write it only in epochs that are the best so far.
     """
-    folder = run / "checkpoints"
-    last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
+    folder = checkpoint_file(run, LAST).parent
+    last = ModelCheckpoint(folder, filename=LAST, enable_version_counter=False)
     if select == "last":
         return [last]
     best = ModelCheckpoint(
-        folder, filename="best", monitor=monitor, mode="max", save_weights_only=True, enable_version_counter=False
+        folder, filename=BEST, monitor=monitor, mode="max", save_weights_only=True, enable_version_counter=False
     )
     return [best, last]
 

@@ -7,9 +7,9 @@ from torch.testing import assert_close
 
 from dialog.models.frame_late_fusion import FrameLateFusion
 from dialog.models.frame_lstm import FrameLSTM
+from dialog.models.frame_mult import FrameMulT
 from dialog.models.late_fusion import LateFusion
 from dialog.models.m2fnet import M2FNet
-from dialog.models.mult import MulT
 from dialog.models.per_utterance import PerUtterance
 from dialog.models.recurrent import Recurrent
 from m2fnet.problems import Stream, make_problem
@@ -27,7 +27,7 @@ POOLED = {
 READING = {
     "lstm": lambda problem: FrameLSTM(problem, width=4, hidden=6),
     "late fusion": lambda problem: FrameLateFusion(problem, width=8, heads=2, feedforward=8, layers=1),
-    "mult": lambda problem: MulT(problem, width=6, heads=2, layers=1),
+    "mult": lambda problem: FrameMulT(problem, width=6, heads=2, layers=1),
 }
 NETWORKS = {
     **READING,
@@ -105,7 +105,7 @@ def test_the_mean_is_over_the_real_frames():
     [
         (FrameLSTM, {"width": 0}, "`width`, `layers` and `hidden` to be at least 1"),
         (FrameLateFusion, {"width": 9, "heads": 2}, "`heads` to divide `width`"),
-        (MulT, {"width": 9, "heads": 2}, "`heads` to divide `width`"),
+        (FrameMulT, {"width": 9, "heads": 2}, "`heads` to divide `width`"),
     ],
 )
 def test_sizes_that_make_no_sense_are_named(make, settings, message):

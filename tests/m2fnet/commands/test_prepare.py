@@ -128,7 +128,7 @@ def test_wrong_use_and_failure_have_their_exit_codes(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("corpus", ["toy", "meld", "iemocap", "table"])
+@pytest.mark.parametrize("corpus", ["toy", "meld", "iemocap", "goemotions", "table"])
 def test_every_corpus_explains_itself(corpus: str, capsys: pytest.CaptureFixture[str]):
     assert run(["prepare", corpus, "--help"]) == 0
     assert "--root" in capsys.readouterr().out

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 from fake_corpora import CLIPS, meld_row, small_iemocap, write_meld, write_table
+from fake_other_corpora import write_goemotions
 
 from m2fnet.corpora.base import MISSING_MEDIA
+from m2fnet.corpora.goemotions import goemotions, read_goemotions
 from m2fnet.corpora.iemocap import read_iemocap
-from m2fnet.corpora.iemocap_protocols import iemocap4, iemocap6, iemocap6_erc
+from m2fnet.corpora.iemocap_protocols import iemocap4, iemocap6, iemocap6_erc, iemocap_multilabel
 from m2fnet.corpora.meld import read_meld, read_toy
 from m2fnet.corpora.table import read_table
 from m2fnet.manifest import Manifest
@@ -54,6 +56,8 @@ MADE_BY: dict[str, Callable[[Path], Manifest]] = {
     "iemocap4": lambda folder: read_iemocap(
         small_iemocap(folder), iemocap4(fold=2), partial=True, drop_unlabelled=True
     ),
+    "iemocap-multilabel": lambda folder: read_iemocap(small_iemocap(folder), iemocap_multilabel(), partial=True),
+    "goemotions": lambda folder: read_goemotions(write_goemotions(folder), goemotions(), partial=True),
     "table": table,
     "toy": toy,
     "toy-label-sets": toy_label_sets,
