@@ -1,6 +1,7 @@
 """Training and scoring a dialogue network: one LightningModule for all of them."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,7 +15,7 @@ from dialog.data import Dialogues
 from dialog.fusion.streams import fit_standardisation
 from dialog.missing.modality_dropout import ModalityDropout
 from m2fnet.errors import UsageError
-from m2fnet.problems import Problem, problem_from_dict
+from m2fnet.problems import MultiLabel, Problem, Thresholds, problem_from_dict
 from m2fnet.training.schedules import Decay, refuse_wrong_schedule, scheduled
 
 NetworkFactory = Callable[[Problem], nn.Module]
@@ -30,7 +31,7 @@ class DialogueTask(pl.LightningModule):
     """Trains a dialogue network by the loss of its problem and scores it by the metrics of its problem.
 
     One emotion per utterance: cross-entropy (arXiv:2206.02187, eq 14) and weighted F1. Sets of emotions: binary
-    cross-entropy and micro F1, with a threshold per emotion that is chosen on dev after every epoch.
+    cross-entropy and micro F1, with thresholds that are chosen on dev after every epoch.
 
     The network is built when the data are known, from their `Problem`; a checkpoint carries that problem, thresholds
     included, so it can be loaded without the data.
@@ -47,9 +48,11 @@ class DialogueTask(pl.LightningModule):
             `m2fnet.losses.multilabel.positive_weights`.
         warmup: share of all optimizer steps over which the learning rate rises to its value.
         decay: how it falls to 0 over the rest, see `m2fnet.training.schedules`.
+        thresholds: for sets of emotions, from which probability an emotion is in the answer: ``each`` has a threshold
+            that is chosen on dev, ``one`` is chosen for all, or a number is it (CARAT's code: 0.25).
 
     Raises:
-        UsageError: if the schedule, the class weight or the modality dropout's numbers are out of range.
+        UsageError: if the schedule, the class weight, the thresholds or the modality dropout's numbers are out of range.
     """
 
     def __init__(
@@ -61,6 +64,7 @@ class DialogueTask(pl.LightningModule):
         class_weight: float = 0.0,
         warmup: float = 0.0,
         decay: Decay = "none",
+        thresholds: Thresholds = "each",
     ) -> None:
         super().__init__()
         refuse_wrong_schedule(warmup, decay, has_scheduler=scheduler is not None)
@@ -68,6 +72,8 @@ class DialogueTask(pl.LightningModule):
             raise UsageError(f"model.class_weight is {class_weight}, expected 0 to 1.")
         if modality_dropout is not None:
             modality_dropout.check()
+        if isinstance(thresholds, float) and not 0 <= thresholds <= 1:
+            raise UsageError(f"model.thresholds is {thresholds}, expected each, one, or a number from 0 to 1.")
         self.save_hyperparameters(logger=False)
         self.make_net = net
         self.make_optimizer = optimizer
@@ -76,6 +82,7 @@ class DialogueTask(pl.LightningModule):
         self.class_weight = class_weight
         self.warmup = warmup
         self.decay: Decay = decay
+        self.thresholds: Thresholds = thresholds
         self.class_weights: Tensor | None = None
         self.problem: Problem | None = None
         self.net: nn.Module | None = None
@@ -97,7 +104,7 @@ class DialogueTask(pl.LightningModule):
             self.net = self.make_net(problem)
         except ValueError as error:
             raise UsageError(f"model.net: {error}") from error
-        self.problem = problem
+        self.problem = replace(problem, chosen=self.thresholds) if isinstance(problem, MultiLabel) else problem
         self.scores = nn.ModuleDict({split: problem.metrics() for split in SCORED})
 
     def forward(self, batch: DialogueBatch) -> Output:

@@ -188,9 +188,9 @@ class CARAT(nn.Module):
                 feedforward,
                 dropout,
                 positions,
-                aligned,
-                of_attention,
-                recompute,
+                align_to=aligned,
+                attention_dropout=of_attention,
+                recompute=recompute,
             )
             self.attention[name] = LabelAttention(width, labels)
             self.latents[name] = Latent(width, latent)

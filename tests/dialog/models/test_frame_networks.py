@@ -29,10 +29,14 @@ READING = {
     "late fusion": lambda problem: FrameLateFusion(problem, width=8, heads=2, feedforward=8, layers=1),
     "mult": lambda problem: FrameMulT(problem, width=6, heads=2, layers=1),
 }
-NETWORKS = {
-    **READING,
-    **{f"{name}, {of}": (lambda problem, m=make, p=of: m(problem, p)) for name, make in POOLED.items() for of in ("mean", "attention")},
-}  # fmt: skip
+
+
+def pooling_by(make, pooling):
+    return lambda problem: make(problem, pooling)
+
+
+POOLING = {f"{name}, {of}": pooling_by(make, of) for name, make in POOLED.items() for of in ("mean", "attention")}
+NETWORKS = {**READING, **POOLING}
 
 
 def made(name, streams=tuple(WIDTHS)):
