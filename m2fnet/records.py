@@ -1,6 +1,6 @@
 """The records that travel between stages. Times are in seconds, rates in Hz."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -63,6 +63,31 @@ class Utterance:
     def __post_init__(self) -> None:
         if self.label is not None:
             object.__setattr__(self, "labels", (self.label,))
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What people noted of one utterance besides its labels.
+
+    Attributes:
+        votes: group of raters -> emotion -> how many of them chose it; a rater may choose several or none.
+        raters: group of raters -> how many they were.
+        values: name of a rating on a scale, such as ``"valence"`` -> its value.
+
+    Example:
+        >>> said = Annotation(votes={"raters": {"angry": 2, "sad": 1}}, raters={"raters": 3}, values={"valence": 1.5})
+        >>> said.share("raters", "angry")
+        0.6666666666666666
+    """
+
+    votes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    raters: Mapping[str, int] = field(default_factory=dict)
+    values: Mapping[str, float] = field(default_factory=dict)
+
+    def share(self, group: str, emotion: str) -> float:
+        """Share of the raters of ``group`` who chose ``emotion``, 0 to 1; 0 where there are none."""
+        raters = self.raters.get(group, 0)
+        return self.votes.get(group, {}).get(emotion, 0) / raters if raters else 0.0
 
 
 @dataclass(frozen=True)
@@ -210,6 +235,9 @@ class ScoredLabelSet:
     def label_sets(self) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
         """The true set (None for a context utterance) and the predicted set."""
         return self.labels, self.predicted
+
+
+Scored = ScoredPrediction | ScoredLabelSet
 
 
 @dataclass(frozen=True)
