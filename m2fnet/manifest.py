@@ -1,6 +1,7 @@
 """A corpus as the rest of the system sees it: ``manifest.jsonl`` and ``manifest.meta.json`` in one folder.
 
-One utterance per line, typed and greppable. `Manifest.to_pandas` shows it as a table.
+One utterance per line, typed and greppable. `Manifest.to_pandas` shows it as a table. Where the corpus has votes of
+single raters or ratings on scales, ``annotations.jsonl`` in the same folder holds them, one utterance per line.
 """
 
 import dataclasses
@@ -15,13 +16,25 @@ from typing import TYPE_CHECKING, Any, TypedDict, get_args
 from m2fnet import __version__
 from m2fnet.errors import ManifestError, MediaError
 from m2fnet.files import read_json, read_jsonl, sha256_of, write_json, write_jsonl
-from m2fnet.records import LEAK, SPLITS, Crop, Defect, Dialogue, LabelSet, Split, Utterance, group_dialogues
+from m2fnet.records import (
+    LEAK,
+    SPLITS,
+    Annotation,
+    Crop,
+    Defect,
+    Dialogue,
+    LabelSet,
+    Split,
+    Utterance,
+    group_dialogues,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 TABLE = "manifest.jsonl"
 META = "manifest.meta.json"
+ANNOTATIONS = "annotations.jsonl"
 ADVICE = "Make it again with `m2fnet prepare` (or `m2fnet import` for a feature pickle)."
 
 FORMAT = 2  # of the meta file; in format 1 an empty list of labels meant an unlabelled utterance
@@ -50,6 +63,20 @@ class Manifest:
         defects: what was found wrong in the raw corpus and what was done.
         provenance: how the manifest came to be (adapter and its settings).
         sha256: of the ``manifest.jsonl`` it was read from or written to; empty before it is saved.
+        annotations: utterance id -> votes of raters and ratings on scales; empty where the corpus has none.
+
+    Example:
+        >>> said = (
+        ...     Utterance("a_0", "own", "train", "a", 0, speaker="Ann", text="None!", label="joy", audio="a_0.wav"),
+        ...     Utterance("a_1", "own", "train", "a", 1, speaker="Bob", text="Oh."),
+        ... )
+        >>> manifest = Manifest("own", LabelSet("own", ("joy", "anger")), said, root=Path("raw"))
+        >>> [len(dialogue) for dialogue in manifest.dialogues("train")]
+        [2]
+        >>> manifest.counts()["train"]
+        {'dialogues': 1, 'utterances': 2, 'labelled': 1, 'labels': {'joy': 1, 'anger': 0}}
+        >>> manifest.media_path("a_0.wav").relative_to(Path.cwd()).as_posix()
+        'raw/a_0.wav'
     """
 
     corpus: str
@@ -59,9 +86,12 @@ class Manifest:
     defects: tuple[Defect, ...] = ()
     provenance: dict[str, object] = field(default_factory=dict)
     sha256: str = ""
+    annotations: Mapping[str, Annotation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check(self.utterances, self.label_set)
+        if self.annotations and (unknown := set(self.annotations) - {u.id for u in self.utterances}):
+            raise ManifestError(f"There is an annotation of {min(unknown)!r}; expected utterances of the manifest.")
 
     def dialogues(self, split: Split | None = None) -> list[Dialogue]:
         """Dialogues of ``split`` (of all splits when None), utterances in speaking order."""
@@ -196,13 +226,28 @@ class Manifest:
         )
 
     def save(self, folder: Path) -> "Manifest":
-        """Write both files into ``folder`` and return the manifest with its ``sha256``."""
+        """Write its files into ``folder`` and return the manifest with its ``sha256``.
+
+        Example:
+            >>> import tempfile
+            >>> said = (Utterance("a_0", "own", "train", "a", 0, label="joy"),)
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     saved = Manifest("own", LabelSet("own", ("joy", "anger")), said).save(Path(folder))
+            ...     sorted(path.name for path in Path(folder).iterdir()), len(saved.sha256)
+            (['manifest.jsonl', 'manifest.meta.json'], 64)
+        """
         is_single = self.label_set.kind == "single"  # there the labels follow from the label
         rows = [{**vars(u), "labels": ()} if is_single else vars(u) for u in self.utterances]
         write_jsonl(folder / TABLE, rows)
         made_with = {**self.provenance, "m2fnet": __version__}
         saved = dataclasses.replace(self, sha256=sha256_of(folder / TABLE), provenance=made_with)
-        write_json(folder / META, saved._meta())
+        notes = folder / ANNOTATIONS
+        if self.annotations:
+            write_jsonl(notes, ({"id": name, **vars(note)} for name, note in self.annotations.items()))
+            write_json(folder / META, {**saved._meta(), "annotations_sha256": sha256_of(notes)})
+        else:
+            write_json(folder / META, saved._meta())
+            notes.unlink(missing_ok=True)  # of a manifest that was here before
         return saved
 
     @classmethod
@@ -211,6 +256,14 @@ class Manifest:
 
         Raises:
             ManifestError: if a file is absent or damaged, or the table is not the one its meta file was made for.
+
+        Example:
+            >>> import tempfile
+            >>> said = (Utterance("a_0", "own", "train", "a", 0, label="joy"),)
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     saved = Manifest("own", LabelSet("own", ("joy", "anger")), said).save(Path(folder))
+            ...     Manifest.load(folder) == saved
+            True
         """
         folder = Path(folder)
         meta = read_json(folder / META, ManifestError, ADVICE)
@@ -239,6 +292,7 @@ class Manifest:
                 ),
                 provenance=meta["provenance"],
                 sha256=found,
+                annotations=_annotations(folder / ANNOTATIONS, meta.get("annotations_sha256")),
             )
         except ManifestError:
             raise
@@ -256,6 +310,16 @@ class Manifest:
             "defects": [defect.as_dict() for defect in self.defects],
             "provenance": self.provenance,
         }
+
+
+def _annotations(path: Path, sha256: object) -> dict[str, Annotation]:
+    """The annotations in ``path``; none where the meta file names no hash of them."""
+    if sha256 is None:
+        return {}
+    if _hash(path) != sha256:
+        raise ManifestError(f"{path} was changed after the corpus was prepared: its SHA-256 is another. {ADVICE}")
+    rows = read_jsonl(path, ManifestError, ADVICE)
+    return {row["id"]: Annotation(row["votes"], row["raters"], row["values"]) for row in rows}
 
 
 def _expect_types(meta: dict[str, Any], names: dict[str, Any]) -> None:
@@ -326,7 +390,10 @@ def _check(utterances: Sequence[Utterance], label_set: LabelSet) -> None:
                     f"Utterance {u.id!r} names the media file {path!r}; expected a path inside the corpus folder, "
                     "relative to it."
                 )
-        for label in u.labels or ():
+        labels = u.labels or ()
+        if len(set(labels)) < len(labels):
+            raise ManifestError(f"Utterance {u.id!r} has the labels {list(labels)}; expected each emotion once.")
+        for label in labels:
             if label not in label_set.classes:
                 raise ManifestError(
                     f"Utterance {u.id!r} has the label {label!r}; expected one of {', '.join(label_set.classes)}."

@@ -1,6 +1,6 @@
 """The records that travel between stages. Times are in seconds, rates in Hz."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -63,6 +63,31 @@ class Utterance:
     def __post_init__(self) -> None:
         if self.label is not None:
             object.__setattr__(self, "labels", (self.label,))
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """What people noted of one utterance besides its labels.
+
+    Attributes:
+        votes: group of raters -> emotion -> how many of them chose it; a rater may choose several or none.
+        raters: group of raters -> how many they were.
+        values: name of a rating on a scale, such as ``"valence"`` -> its value.
+
+    Example:
+        >>> said = Annotation(votes={"raters": {"angry": 2, "sad": 1}}, raters={"raters": 3}, values={"valence": 1.5})
+        >>> said.share("raters", "angry")
+        0.6666666666666666
+    """
+
+    votes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    raters: Mapping[str, int] = field(default_factory=dict)
+    values: Mapping[str, float] = field(default_factory=dict)
+
+    def share(self, group: str, emotion: str) -> float:
+        """Share of the raters of ``group`` who chose ``emotion``, 0 to 1; 0 where there are none."""
+        raters = self.raters.get(group, 0)
+        return self.votes.get(group, {}).get(emotion, 0) / raters if raters else 0.0
 
 
 @dataclass(frozen=True)
@@ -141,11 +166,15 @@ class Prediction:
         end_s: end in seconds on the same clock; None where ``start_s`` is.
         speaker: name of the speaker, or None when unknown.
         text: what was said, or None when there is no transcript; escaped by whoever shows it.
-        emotion: the answer, one of the keys of ``probabilities``.
-        probabilities: emotion -> probability, all emotions in class order; they sum to 1.
+        emotion: the most probable emotion, one of the keys of ``probabilities``.
+        probabilities: emotion -> probability, all emotions in class order; they sum to 1, but of a model of sets of
+            emotions each is separate.
         modalities: what the model saw of the utterance.
         missing: modality -> why the model did not see it, e.g. ``"no face"``.
         frames: in which the model looked for faces, by time; empty where it did not.
+        labels: the answer of a model of sets of emotions, possibly empty: those that reach their threshold; None where
+            the answer is ``emotion``.
+        thresholds: emotion -> the probability from which it is in ``labels``; empty where that is None.
     """
 
     start_s: float | None
@@ -157,6 +186,26 @@ class Prediction:
     modalities: tuple[str, ...]
     missing: dict[str, str] = field(default_factory=dict)
     frames: tuple[SeenFrame, ...] = ()
+    labels: tuple[str, ...] | None = None
+    thresholds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The emotions that are the answer: one, or of a set any number."""
+        return (self.emotion,) if self.labels is None else self.labels
+
+    @property
+    def as_words(self) -> str:
+        """The answer with its probabilities.
+
+        Example:
+            >>> chances = {"joy": 0.9, "fear": 0.6}
+            >>> Prediction(0, 1, None, "Hi!", "joy", chances, ("text",), labels=("joy", "fear")).as_words
+            'joy 90 %, fear 60 %'
+            >>> Prediction(0, 1, None, "Hi!", "joy", chances, ("text",), labels=()).as_words
+            'none'
+        """
+        return ", ".join(f"{name} {100 * self.probabilities[name]:.0f} %" for name in self.answers) or "none"
 
     @property
     def confidence(self) -> float:
@@ -210,6 +259,9 @@ class ScoredLabelSet:
     def label_sets(self) -> tuple[tuple[str, ...] | None, tuple[str, ...]]:
         """The true set (None for a context utterance) and the predicted set."""
         return self.labels, self.predicted
+
+
+Scored = ScoredPrediction | ScoredLabelSet
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from m2fnet.errors import ConversationError, MediaError
 from m2fnet.records import Segment
 
 MAX_SEGMENTS = 10_000
-SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".sbv", ".rttm", ".csv", ".txt")
+SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".sbv", ".rttm", ".csv", ".tsv", ".txt")
 MAX_TEXT = 10_000  # characters of an utterance; a quarter of an hour of speech
 
 

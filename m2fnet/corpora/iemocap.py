@@ -5,18 +5,20 @@ other.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from m2fnet.corpora.base import MISSING_MEDIA, DefectLog, expect_counts, media_file, not_the_corpus
 from m2fnet.corpora.iemocap_protocols import FILE_LABELS, SESSION_DIALOGUES, Protocol
+from m2fnet.corpora.label_sets import IEMOCAP_CATEGORIES
 from m2fnet.corpora.reading import read_lines, shown
 from m2fnet.errors import CorpusError
 from m2fnet.manifest import Manifest
-from m2fnet.records import Utterance
+from m2fnet.records import Annotation, Utterance
 
 TREE = """IEMOCAP_full_release/
   Session1/ ... Session5/
@@ -27,8 +29,10 @@ TREE = """IEMOCAP_full_release/
 
 _DIALOGUE = re.compile(r"Ses0([1-5])[FM]_[A-Za-z0-9_]+")
 _TIME = r"([0-9]{1,6}(?:\.[0-9]{1,9})?)"
-_LABEL_LINE = re.compile(rf"\[{_TIME} - {_TIME}\]\t(\S+)\t(\S+)\t\[.*\]\s*")
+_LABEL_LINE = re.compile(rf"\[{_TIME} - {_TIME}\]\t(\S+)\t(\S+)\t\[(.*)\]\s*")
+_RATER_LINE = re.compile(r"C-([EFM])[0-9]*:([^(]*)(?:\(.*)?")  # C-E2 is an evaluator, C-F1 or C-M1 an actor
 _OTHER_LINE = re.compile(r"\s*|%.*|[AC]-[A-Z]+[0-9]*:.*")  # header and the lines of the single raters
+_SCALES = ("valence", "activation", "dominance")
 _TRANSCRIPT_LINE = re.compile(rf"(\S+) \[{_TIME}-{_TIME}\]:?(.*)")
 
 
@@ -42,6 +46,21 @@ class _Line:
     end_s: float
     label: str
     where: str
+    scales: str = ""  # as written
+    ticked: list[tuple[str, frozenset[str]]] = field(default_factory=list)  # group and emotions of each rater
+
+    @property
+    def annotation(self) -> Annotation:
+        """The votes of the evaluators (``raters``) and of the actors (``self``), and the three scales."""
+        votes: dict[str, Counter[str]] = {}
+        for group, emotions in self.ticked:
+            votes.setdefault(group, Counter()).update(sorted(emotions))
+        numbers = re.findall(r"[0-9]+\.?[0-9]*", self.scales)
+        return Annotation(
+            votes={group: dict(sorted(counts.items())) for group, counts in votes.items()},
+            raters=dict(Counter(group for group, _ in self.ticked)),
+            values=dict(zip(_SCALES, map(float, numbers), strict=True)) if len(numbers) == len(_SCALES) else {},
+        )
 
     @property
     def session(self) -> int:
@@ -88,8 +107,10 @@ def read_iemocap(root: Path, protocol: Protocol, *, partial: bool = False, drop_
     log.add("span of zero length or negative", "kept without video", no_time)
 
     lines.sort(key=lambda line: (line.dialogue, line.start_s, line.end_s, line.id))
+    sets = _label_sets(lines, protocol, log) if protocol.label_set.kind == "multi" else {}
+    is_labelled = {line.id: line.id in sets or _emotion(line, protocol) is not None for line in lines}
     if drop_unlabelled:
-        lines = [line for line in lines if protocol.emotion(line.id, line.label) is not None]
+        lines = [line for line in lines if is_labelled[line.id]]
     splits = protocol.splits(films.keys())
     utterances = []
     dialogues = pd.Series([line.dialogue for line in lines], dtype="str")
@@ -105,7 +126,8 @@ def read_iemocap(root: Path, protocol: Protocol, *, partial: bool = False, drop_
                 index=index,
                 speaker=f"{line.dialogue[:5]}_{line.sex}",
                 text=texts.get(line.id),
-                label=protocol.emotion(line.id, line.label),
+                label=_emotion(line, protocol),
+                labels=sets.get(line.id),
                 start_s=line.start_s,
                 end_s=line.end_s,
                 audio=sounds.get(line.id),
@@ -128,10 +150,32 @@ def read_iemocap(root: Path, protocol: Protocol, *, partial: bool = False, drop_
             "partial": partial,
             "drop_unlabelled": drop_unlabelled,
         },
+        annotations={line.id: line.annotation for line in lines},
     )
     if not partial:
         expect_counts(manifest, protocol.counts)
     return manifest
+
+
+def _emotion(line: _Line, protocol: Protocol) -> str | None:
+    """The one emotion of an utterance; None for context, and for all utterances of a multi-label protocol."""
+    return protocol.emotion(line.id, line.label) if protocol.label_set.kind == "single" else None
+
+
+def _label_sets(lines: Sequence[_Line], protocol: Protocol, log: DefectLog) -> dict[str, tuple[str, ...]]:
+    """The emotions that at least one evaluator ticked, by utterance id; none for an utterance without evaluators."""
+    sets = {}
+    for line in lines:
+        ticked = [emotions for group, emotions in line.ticked if group == "raters"]
+        if not ticked:
+            log.add("utterance without a line of an evaluator (C-E)", "unlabelled, kept as context", [line.id])
+            continue
+        union = frozenset[str]().union(*ticked)
+        sets[line.id] = tuple(emotion for emotion in protocol.label_set.classes if emotion in union)
+        emotion = protocol.emotion(line.id, line.label)
+        if emotion is not None and emotion not in union:
+            log.add("the file's label is an emotion that no evaluator ticked", "what they ticked counts", [line.id])
+    return sets
 
 
 def _sessions(root: Path, partial: bool) -> list[Path]:
@@ -156,9 +200,17 @@ def _read_session(session: Path, log: DefectLog) -> list[_Line]:
 def _read_evaluation(path: Path, log: DefectLog) -> list[_Line]:
     """The utterances of one dialogue, in the order of its evaluation file."""
     lines: dict[str, _Line] = {}
+    current: _Line | None = None
     for read in read_lines(path):
         match = _LABEL_LINE.fullmatch(read.text)
         if match is None:
+            rater = _RATER_LINE.fullmatch(read.text)
+            if rater is not None and current is not None:
+                names = [name.strip() for name in rater[2].split(";") if name.strip()]
+                unknown = [name for name in names if name not in IEMOCAP_CATEGORIES]
+                log.add("rater's category of no known name", "ignored", [_short(read.where, path)] if unknown else [])
+                emotions = frozenset(IEMOCAP_CATEGORIES[name] for name in names if name not in unknown)
+                current.ticked.append(("raters" if rater[1] == "E" else "self", emotions))
             if read.text.startswith("["):
                 raise CorpusError(
                     f"{read.where} is {shown(read.text)}, expected an utterance as "
@@ -167,7 +219,8 @@ def _read_evaluation(path: Path, log: DefectLog) -> list[_Line]:
             if not _OTHER_LINE.fullmatch(read.text):
                 log.add("evaluation line of no known kind", "ignored", [_short(read.where, path)])
             continue
-        start_s, end_s, name, label = match.groups()
+        start_s, end_s, name, label, scales = match.groups()
+        current = None
         if "XX" in name.rsplit("_", 1)[-1]:
             log.add("label line of an utterance without a number (XX)", "skipped", [_short(read.where, path)])
             continue
@@ -180,7 +233,7 @@ def _read_evaluation(path: Path, log: DefectLog) -> list[_Line]:
             raise CorpusError(f"{read.where}: the label is {shown(label)}, expected one of {', '.join(FILE_LABELS)}.")
         if name in lines:
             raise CorpusError(f"{read.where} gives the utterance {name} again, first in {lines[name].where}.")
-        lines[name] = _Line(name, path.stem, float(start_s), float(end_s), label, read.where)
+        current = lines[name] = _Line(name, path.stem, float(start_s), float(end_s), label, read.where, scales)
     return list(lines.values())
 
 

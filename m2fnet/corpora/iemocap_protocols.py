@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from m2fnet.corpora.base import Counts
-from m2fnet.corpora.label_sets import IEMOCAP4, IEMOCAP6, IEMOCAP_NAMES
+from m2fnet.corpora.label_sets import IEMOCAP4, IEMOCAP6, IEMOCAP_MULTI, IEMOCAP_NAMES
 from m2fnet.records import LabelSet, Split
 
 # all labels of the evaluation files with their counts over the whole corpus, and the dialogues of each session
@@ -51,10 +51,12 @@ class Protocol:
     Attributes:
         name: the corpus name of its manifests.
         label_set: its emotions.
-        classes: label in the evaluation files -> emotion; an utterance with another label is context.
+        classes: label in the evaluation files -> emotion; an utterance with another label is context. In a multi-label
+            protocol the raters' categories count, and this maps the emotion that the files give for comparison.
         relabelled: utterances that count as happy although the files give them no label.
         test_session: the session that is the test split.
         fixed_dev: dev is the published list; otherwise every tenth remaining dialogue in order of name.
+        dev_session: the session that is the dev split, in place of both.
         counts: published counts per split, as `m2fnet.manifest.Manifest.counts` gives them.
     """
 
@@ -64,6 +66,7 @@ class Protocol:
     relabelled: frozenset[str] = frozenset()
     test_session: int = 5
     fixed_dev: bool = False
+    dev_session: int | None = None
     counts: Mapping[Split, Counts] = field(default_factory=dict)
 
     def emotion(self, utterance_id: str, file_label: str) -> str | None:
@@ -85,6 +88,8 @@ class Protocol:
         rest = sorted(name for name in dialogues if not name.startswith(f"Ses{self.test_session:02}"))
         if self.fixed_dev:
             dev = {name for name in rest if name.startswith("Ses04M") or name in _DEV_OF_SES04F}
+        elif self.dev_session is not None:
+            dev = {name for name in rest if name.startswith(f"Ses{self.dev_session:02}")}
         else:
             dev = set(rest[9::10])
         return {name: "test" if name not in rest else "dev" if name in dev else "train" for name in dialogues}
@@ -103,7 +108,8 @@ def iemocap6() -> Protocol:
 def iemocap6_erc() -> Protocol:
     """Six emotions with the 53 further happy utterances of DialogueRNN's features: sessions 1-4 against 5.
 
-    Published work draws dev at random from the 120 training dialogues; here it is every tenth of them.
+    Published work draws dev at random from the 120 training dialogues; here it is every tenth of them, for feature
+    pickles too.
     """
     counts: dict[Split, Counts] = {
         "train": {"dialogues": 108},
@@ -118,6 +124,24 @@ def iemocap4(fold: int = 5) -> Protocol:
     classes = {"neu": "neutral", "hap": "happy", "exc": "happy", "ang": "angry", "sad": "sad"}
     counts: dict[Split, Counts] = {"test": {"dialogues": SESSION_DIALOGUES[fold]}}
     return Protocol("iemocap4", IEMOCAP4, classes, test_session=fold, counts=counts)
+
+
+def iemocap_multilabel(fold: int = 5) -> Protocol:
+    """All emotions that at least one rater ticked; session ``fold`` is test, the session before it dev, the rest train.
+
+    No actor occurs in two splits.
+
+    Example:
+        >>> iemocap_multilabel().splits(["Ses03F_impro01", "Ses04M_impro01", "Ses05F_impro01"])
+        {'Ses03F_impro01': 'train', 'Ses04M_impro01': 'dev', 'Ses05F_impro01': 'test'}
+    """
+    classes = IEMOCAP_NAMES | {"sur": "surprised", "fea": "fearful", "dis": "disgusted"}
+    dev = fold - 1 or max(SESSION_DIALOGUES)
+    counts: dict[Split, Counts] = {
+        "dev": {"dialogues": SESSION_DIALOGUES[dev]},
+        "test": {"dialogues": SESSION_DIALOGUES[fold]},
+    }
+    return Protocol("iemocap-multilabel", IEMOCAP_MULTI, classes, test_session=fold, dev_session=dev, counts=counts)
 
 
 def _counts(dialogues: int, labelled: int, labels: tuple[int, ...]) -> Counts:

@@ -49,6 +49,26 @@ def test_other_delimiters(read, delimiter):
     assert read(delimiter.join(["start", "end"]) + "\n" + delimiter.join(["0", "1,5"])) == [(0.0, 1.5, None, None)]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b"Start Time,End Time,Speaker,Text\n0,1,Ann,Hi\n"),
+        ("a.csv", b"sep=;\r\nBegin;End;Who;Utterance\r\n0,0;1,0;Ann;Hi\r\n"),
+        ("a.CSV", "start,end,speaker,text,,\n0,1,Ann,Hi,,\n,,,,,\n".encode("utf-16")),
+        ("a.tsv", b"\n\nonset\toffset\tspeaker_id\ttranscript\n00:00:00,000\t00:00:01,000\tAnn\tHi\n"),
+    ],
+)
+def test_tables_of_spreadsheets_and_other_projects_are_read_as_prepare_reads_them(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    (segment,) = read_segments(tmp_path / name)
+    assert (segment.start_s, segment.end_s, segment.speaker, segment.text) == (0.0, 1.0, "Ann", "Hi")
+
+
+@pytest.mark.parametrize("word", ["NaN", "None", "<NA>"])
+def test_a_word_for_nothing_is_no_speaker(read, word):
+    assert read(f"start,end,speaker,text\n0,1,{word},{word}\n") == [(0.0, 1.0, None, word)]
+
+
 def test_a_table_without_times_is_a_transcript_in_its_own_order(read):
     assert read("text,speaker\nHi,Bob\nHi,Ann\n") == [(None, None, "Bob", "Hi"), (None, None, "Ann", "Hi")]
 
@@ -95,8 +115,8 @@ def test_segments_say_where_they_come_from(read, tmp_path):
         ("start,text\n0,Hi\n", "talk.csv:1 has the columns 'start,text'. Expected a first line like start,end,speaker"),
         ("speaker\nAnn\n", "talk.csv:1 has the columns 'speaker'."),
         ("0,1,Ann,Hi\n", "talk.csv:1 has the columns '0, 1, Ann, Hi'."),
-        ("text,Text\nHi,Hi\n", "talk.csv:1 names the column text twice."),
-        ("start,start_s,end\n0,0,1\n", "talk.csv:1 names the column start twice."),
+        ("text,Text\nHi,Hi\n", "talk.csv:1 names the column text twice ('text' and 'Text');"),
+        ("start,start_s,end\n0,0,1\n", "talk.csv:1 names the column start twice ('start' and 'start_s');"),
         ("speaker,text\nAnn,\n", "talk.csv:2, column text: it is empty, expected what was said."),
         ("start,end,text\n0,1,Well, no\n", "talk.csv:2 has 4 cells, expected 3 as in the first line."),
         ('text\n"Hi\n', "talk.csv:2 is not valid CSV: unexpected end of data."),
@@ -199,7 +219,7 @@ def test_rttm_about_another_name_is_noted(read, tmp_path):
 
 
 def test_other_formats_are_refused_by_suffix(refusal):
-    assert "has the suffix '.docx', expected one of .srt, .vtt, .ass, .ssa, .sbv, .rttm, .csv, .txt" in refusal(
+    assert "has the suffix '.docx', expected one of .srt, .vtt, .ass, .ssa, .sbv, .rttm, .csv, .tsv, .txt" in refusal(
         "Ann: Hi", "talk.docx"
     )
 
