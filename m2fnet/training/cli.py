@@ -7,7 +7,7 @@ A run folder holds ``config.yaml``, ``provenance.json``, ``checkpoints/{best,las
 import shlex
 import sys
 from argparse import ArgumentError
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,13 +17,11 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from m2fnet.config import one_sentence, refused_if_not_installed, resolve_config_arguments
-from m2fnet.errors import M2FNetError, UsageError
-from m2fnet.files import read_json
+from m2fnet.errors import UsageError
 from m2fnet.problems import Problem
 from m2fnet.runs.checkpoints import SELECTED, asked_weights
 from m2fnet.runs.folder import FIT
 from m2fnet.runs.provenance import Environment, Input, Provenance, store_input
-from m2fnet.store import Store
 from m2fnet.training.callbacks import (
     EpochLines,
     EpochTimer,
@@ -68,17 +66,19 @@ class RunCLI(LightningCLI):
     """
 
     prog: ClassVar[str]
+    task: ClassVar[type[pl.LightningModule]]
+    data: ClassVar[type[pl.LightningDataModule]]
     trained_by: ClassVar[type[pl.Trainer]] = pl.Trainer
 
-    def __init__(self, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]) -> None:
+    def __init__(self, argv: Sequence[str]) -> None:
         keep_lightning_to_the_point()
         read_renamed_settings()
         self.typed = shlex.join([*self.prog.split(), *argv])
         texts = {name: {"description": text} for name, text in _COMMANDS.items() if name in self.subcommands()}
         parser = {"exit_on_error": False, "parser_mode": PARSER_MODE, "prog": self.prog, "description": self.__doc__}
         super().__init__(
-            task,
-            data,
+            self.task,
+            self.data,
             args=_config_first(resolve_config_arguments(argv)),
             save_config_callback=None,
             trainer_class=self.trained_by,
@@ -89,31 +89,14 @@ class RunCLI(LightningCLI):
         )
 
     @classmethod
-    def start(cls, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]) -> Path:
-        """Run one command and return the run folder; nothing is made with ``--dry-run``."""
+    def start(cls, argv: Sequence[str], *, prints_plan: bool = False) -> RunSettings:
+        """Run one command and return the settings of the run; with ``--dry-run`` nothing is made."""
         try:
-            return cls(task, data, argv).run
+            return cls(argv).settings
         except DryRun as planned:
-            return planned.settings.folder
-
-    @classmethod
-    def plan(
-        cls, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]
-    ) -> RunSettings:
-        """The checked settings of a command, which is not run."""
-        try:
-            cls(task, data, [*argv, "--dry-run"])
-        except DryRun as planned:
+            if prints_plan:
+                print_rank_zero(str(planned))
             return planned.settings
-        raise AssertionError("a dry run ends early")
-
-    @classmethod
-    def main(cls, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]) -> None:
-        """Run one command for a person; ``--dry-run`` prints the run folder."""
-        try:
-            cls(task, data, argv)
-        except DryRun as planned:
-            print_rank_zero(str(planned))
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -217,31 +200,17 @@ class RunCLI(LightningCLI):
         checkpoint = given.checkpoint or SELECTED[given.select]
         return self.run if checkpoint == SELECTED[given.select] else self.run / f"checkpoint-{Path(checkpoint).stem}"
 
-    def fitted(self) -> dict[str, Any]:
-        """What ``fit`` wrote about the training; empty for weights from elsewhere."""
-        path = self.run / FIT
-        return read_json(path, M2FNetError, "Train the run again.") if path.exists() else {}
-
-    def facts_of_fit(self) -> dict[str, Any]:
-        """`fitted` without the scores on dev, which every report has."""
-        return {name: value for name, value in self.fitted().items() if not name.startswith("dev.")}
-
-    def stores(self) -> Mapping[str, Store]:
-        """The embeddings that the data are made of, by stream; none unless a subclass says so."""
-        return {}
-
     def provenance(self, environment: Environment) -> Provenance:
         """What this run is made from, in ``environment``."""
-        data: Any = self.datamodule  # it has a manifest, which its class does not declare
-        manifest = Input(self.config[self.subcommand].data.manifest, data.manifest.sha256)
+        given, data = self.config[self.subcommand], self.datamodule
         return Provenance(
             command=self.typed,
             directory=str(Path.cwd()),
             repeat=shlex.join(["m2fnet", "reproduce", str(self.run)]),
-            seed=self.config[self.subcommand].seed_everything,
+            seed=given.seed_everything,
             overrides=self.settings.overrides,
-            manifest=manifest,
-            stores={name: store_input(store) for name, store in self.stores().items()},
+            manifest=Input(given.data.manifest, data.manifest.sha256),
+            stores={name: store_input(store) for name, store in getattr(data, "stores", {}).items()},
             environment=environment,
         )
 
