@@ -13,10 +13,11 @@ from dialog.predictions import predictions
 from dialog.task import SCORED, DialogueTask
 from m2fnet.files import write_json, write_jsonl, write_text
 from m2fnet.formatting import plain
-from m2fnet.problems import Problem
-from m2fnet.records import LEAK
+from m2fnet.problems import Problem, problem_from_dict
+from m2fnet.records import LEAK, LabelSet
 from m2fnet.reports.run_report import write_report
 from m2fnet.runs.attention import ATTENTION
+from m2fnet.runs.checkpoints import asked_weights, read_checkpoint
 from m2fnet.runs.folder import facts_of_fit, fit_of
 from m2fnet.runs.missing_scores import MISSING
 from m2fnet.training.callbacks import print_rank_zero
@@ -36,6 +37,12 @@ class DialogueCLI(RunCLI):
     def subcommands() -> dict[str, set[str]]:
         """Lightning's, and `missing`: the arguments of each that the command line does not offer."""
         return {**RunCLI.subcommands(), "missing": set(RunCLI.subcommands()["test"])}
+
+    def trained_labels(self) -> LabelSet:
+        """The emotions that the weights answer."""
+        given = self.config[self.subcommand]
+        checkpoint = read_checkpoint(asked_weights(self.run, given.checkpoint, given.select), mmap=True)
+        return problem_from_dict(checkpoint["problem"]).label_set
 
     def before_fit(self) -> None:
         """Name the utterances that training and scores have in common."""
@@ -60,7 +67,9 @@ class DialogueCLI(RunCLI):
         answers = {split: predictions(task, data, split, split) for split in SCORED}
         if not self.trainer.is_global_zero:
             return
-        training = [u.labels for u in data.manifest.utterances if u.split == "train" and u.labels is not None]
+        labels = {split: [u.labels for u in data.manifest.utterances if u.split == split] for split in ("train", "dev")}
+        # another corpus may have no training split
+        training = [one for one in labels["train"] if one is not None] or [o for o in labels["dev"] if o is not None]
         page = write_report(self.results, self._facts(data), answers, training, cast(Problem, task.problem))
         # the trainer has put the network back on the CPU, but leaves it in the precision that it was tested in
         if looked := attention_in(task.float(), data.dialogues("test")):
@@ -93,7 +102,7 @@ class DialogueCLI(RunCLI):
         """Write the labels of every utterance of the chosen split, context utterances included."""
         task, data = cast(DialogueTask, self.model), cast(DialogueData, self.datamodule)
         rows = predictions(task, data, "predict", data.predict_split)
-        path = self.run / f"labels_{data.predict_split}.jsonl"
+        path = self.results / f"labels_{data.predict_split}.jsonl"
         if self.trainer.is_global_zero:
             write_jsonl(path, [asdict(row) for row in rows])
             print_rank_zero(f"Labelled {len(rows)} utterances: {path}")
@@ -114,6 +123,7 @@ class DialogueCLI(RunCLI):
             "stores": {name: str(folder) for name, folder in data.store_folders.items()},
             "select": self.config[self.subcommand].select,
             "fit": facts_of_fit(self.run),
+            **self.facts_of_other_data(),
         }
 
 

@@ -1,5 +1,6 @@
 """The command line. Only the standard library is imported here, so that ``m2fnet --help`` is instant."""
 
+import io
 import signal
 import sys
 import threading
@@ -118,6 +119,11 @@ def _run_command(name: str, arguments: list[str]) -> int:
             name, f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error)
         )
         return FAILED
+    except UnicodeEncodeError as error:  # names of files from old archives and disks
+        if not any("\udc80" <= character <= "\udcff" for character in str(error.object)):
+            raise
+        _print_error(name, f"A name is not valid UTF-8: {str(error.object)[-120:]!r}. Rename the file or folder.")
+        return FAILED
     except KeyboardInterrupt:
         print(f"\nm2fnet {name}: interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -182,6 +188,9 @@ def _main_of(name: str) -> Main:
 
 def main() -> None:
     """Entry point of the ``m2fnet`` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # Docker, pipes on Windows: what it cannot show must not stop the work
+            stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
     code = run(sys.argv[1:])
     if code == DONE:  # after a failure other processes may wait for this one, and closing would wait for them
         _leave_other_processes()

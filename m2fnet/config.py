@@ -22,6 +22,7 @@ TRUSTED = (
     "m2fnet",
     "torch.optim",
     "pytorch_lightning.callbacks",
+    "pytorch_lightning.cli.ReduceLROnPlateau",
     "pytorch_lightning.loggers",
     "pytorch_lightning.profilers",
     "pytorch_lightning.strategies",

@@ -27,9 +27,9 @@ from extractors.task import ExtractorTask, of_all_processes
 from m2fnet.errors import LabelSetsError, StoreError, UsageError
 from m2fnet.files import write_json
 from m2fnet.metrics.scores import majority
-from m2fnet.records import Split
+from m2fnet.records import LabelSet, Split
 from m2fnet.reports.run_report import write_report
-from m2fnet.runs.checkpoints import LAST, checkpoint_file
+from m2fnet.runs.checkpoints import LAST, asked_weights, checkpoint_file, read_checkpoint
 from m2fnet.runs.folder import CONFIG, FIT, differences, facts_of_fit, fit_of, settings_of_a_run, trained_settings
 from m2fnet.runs.provenance import Provenance
 from m2fnet.store import Store
@@ -103,6 +103,18 @@ class ExtractorCLI(RunCLI):
         return super().instantiate_trainer(
             **({"accelerator": "cpu", "devices": 1} if self.is_closed_form else {}), **kwargs
         )
+
+    def logged_on_dev(self) -> tuple[str, ...]:
+        """Names of the scores on dev that are logged after every epoch."""
+        return (self.problem.monitor, "cross_entropy", "head_f1", "nearest_f1", "probe_f1")
+
+    def trained_labels(self) -> LabelSet | None:
+        """The emotions that the head answers; an extractor of closed form has none."""
+        if self.is_closed_form:
+            return None
+        given = self.config[self.subcommand]
+        checkpoint = read_checkpoint(asked_weights(self.run, given.checkpoint, given.select), mmap=True)
+        return LabelSet("emotions", tuple(checkpoint["classes"]))
 
     def before_fit(self) -> None:
         """Have the run keep what building its network takes, and use it if the run has weights to resume from."""
@@ -247,6 +259,7 @@ class ExtractorCLI(RunCLI):
             **({} if self.is_closed_form else {"embeddings": task.scores}),  # the probe's is the score of the report
             "missing": len(data.missing),
             "cut": _sums(data.cut),
+            **self.facts_of_other_data(),
         }
 
     def _refuse_label_sets(self) -> None:
@@ -269,13 +282,14 @@ class ExtractorCLI(RunCLI):
             print_rank_zero(f"In {len(data.cut)} utterances: {as_words(_sums(data.cut))}.")
         if not self.trainer.is_global_zero:
             return
+        folder = self.run if self.other is None else self.results
         for name in (UNREADABLE, "missing.json"):  # of a training before this one, perhaps of an older version
-            (self.run / name).unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)
         if not missing:
             return
-        write_json(self.run / UNREADABLE, {name: asdict(why) for name, why in sorted(missing.items())})
+        write_json(folder / UNREADABLE, {name: asdict(why) for name, why in sorted(missing.items())})
         print_rank_zero(
-            f"{len(missing)} utterances could not be read and were skipped; {self.run / UNREADABLE} names them."
+            f"{len(missing)} utterances could not be read and were skipped; {folder / UNREADABLE} names them."
         )
         for why, count in Counter(missing.values()).most_common():
             print_rank_zero(f"  {count:6d}  {why.stage}: {why.reason}")

@@ -59,6 +59,7 @@ class Problem(ABC):
     label_set: LabelSet
     streams: dict[str, Stream] = field(default_factory=dict)
 
+    score_names: ClassVar[tuple[str, ...]]  # of `scores`
     monitor: ClassVar[str]  # name of the score on dev that selects weights
 
     @property
@@ -90,8 +91,11 @@ class Problem(ABC):
         """Weights (C,) for `loss` by how often each emotion occurs in ``utterances``; ``power`` 0 weighs none."""
 
     @abstractmethod
-    def loss(self, scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Loss of logits (N, C), summed over the labelled utterances; targets as of `target`."""
+    def loss(self, scores: Tensor, target: Tensor, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
+        """Loss of logits (N, C), summed over the labelled utterances; targets as of `target`.
+
+        ``smoothing`` is the share of each target that is spread over all its possible values.
+        """
 
     @abstractmethod
     def probabilities(self, scores: Tensor) -> Tensor:

@@ -150,6 +150,16 @@ def inputs_of(report: Mapping[str, Any]) -> list[str]:
     return list(report.get("streams", report["modalities"]))
 
 
+def name_of_data(report: Mapping[str, Any]) -> str:
+    """Name of the corpus that was tested, and of the one that the run was trained on if that is another.
+
+    Example:
+        >>> name_of_data({"corpus": "iemocap6", "trained_on": "meld"})
+        'iemocap6 (trained on meld)'
+    """
+    return f"{report['corpus']} (trained on {report['trained_on']})" if "trained_on" in report else report["corpus"]
+
+
 def collect(folders: Sequence[Path]) -> list[TestedSetting]:
     """Settings in the order of their first run, all tested on the same utterances.
 

@@ -12,10 +12,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_utilities.core.rank_zero import rank_zero_only
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
-from m2fnet.errors import RunError
+from m2fnet.errors import RunError, UsageError
 from m2fnet.runs.checkpoints import BEST, LAST, checkpoint_file
+from m2fnet.training.averaging import AverageWeights, Averaging
 
 
 class EpochTimer(pl.Callback):
@@ -144,6 +145,23 @@ def checkpoint_callbacks(run: Path, select: str, monitor: str) -> list[ModelChec
         folder, filename=BEST, monitor=monitor, mode="max", save_weights_only=True, enable_version_counter=False
     )
     return [best, last]
+
+
+def callbacks_of_settings(monitor: str, patience: int | None, averaging: Averaging | None) -> list[pl.Callback]:
+    """The callbacks that a task's settings ask for while it is trained.
+
+    Args:
+        monitor: name of the score on dev that selects weights.
+        patience: epochs without a better score after which training stops.
+        averaging: which average of the weights is scored and saved.
+
+    Raises:
+        UsageError: if the patience is no number of epochs.
+    """
+    if patience is not None and patience < 1:
+        raise UsageError(f"model.patience is {patience}, expected at least 1 epoch.")
+    stops = [] if patience is None else [EarlyStopping(monitor, mode="max", patience=patience)]
+    return [*stops, *([] if averaging is None else [AverageWeights(averaging)])]
 
 
 @rank_zero_only

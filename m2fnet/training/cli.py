@@ -7,7 +7,8 @@ A run folder holds ``config.yaml``, ``provenance.json``, ``checkpoints/{best,las
 import shlex
 import sys
 from argparse import ArgumentError
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,9 +19,12 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from m2fnet.config import one_sentence, refused_if_not_installed, resolve_config_arguments
 from m2fnet.errors import UsageError
+from m2fnet.formatting import plain
 from m2fnet.problems import Problem
+from m2fnet.records import LabelSet
 from m2fnet.runs.checkpoints import SELECTED, asked_weights
-from m2fnet.runs.folder import FIT
+from m2fnet.runs.folder import CONFIG, FIT
+from m2fnet.runs.other_data import OtherData, other_data, parse_label_map, relabelled
 from m2fnet.runs.provenance import Environment, Input, Provenance, store_input
 from m2fnet.training.callbacks import (
     EpochLines,
@@ -74,6 +78,8 @@ class RunCLI(LightningCLI):
         keep_lightning_to_the_point()
         read_renamed_settings()
         self.typed = shlex.join([*self.prog.split(), *argv])
+        self.other: OtherData | None = None
+        self.lost_labels: dict[str, int] = {}
         texts = {name: {"description": text} for name, text in _COMMANDS.items() if name in self.subcommands()}
         parser = {"exit_on_error": False, "parser_mode": PARSER_MODE, "prog": self.prog, "description": self.__doc__}
         super().__init__(
@@ -131,6 +137,54 @@ class RunCLI(LightningCLI):
         """Make data, task and trainer."""
         with refused_if_not_installed():
             super().instantiate_classes()
+        if self.subcommand != "fit":
+            self.settle_data()
+
+    def settle_data(self) -> None:
+        """Find out whether the run is scored on its own data; others get a folder for their results in the run.
+
+        Raises:
+            UsageError: if the data of the run have been replaced, or other data do not fit it.
+        """
+        settings, manifest = self.config[self.subcommand], self.datamodule.manifest
+        advice = (
+            f"To score the run on other data, put them into other folders and name those; to train it again, run "
+            f"`{self.prog} fit --config {self.run / CONFIG} --overwrite`."
+        )
+        self.other = other_data(self.run, manifest, settings.data.manifest, self.stores, retrain=advice)
+        if self.other is None:
+            if settings.label_map is not None:
+                raise UsageError(
+                    "--label-map is for scoring a run on another corpus, but these are the run's own data."
+                )
+            return
+        print_rank_zero(plain(self.other.sentence(self.run)))
+        label_map = parse_label_map(settings.label_map) if settings.label_map is not None else {}
+        trained = self.trained_labels()
+        if trained is not None:
+            needs_labels = self.subcommand != "predict"
+            manifest, self.lost_labels = relabelled(manifest, trained, label_map, needs_labels=needs_labels)
+            self.datamodule.manifest = manifest
+            self.datamodule.problem = replace(self.datamodule.problem, label_set=trained)
+        for label, count in self.lost_labels.items():
+            print_rank_zero(
+                plain(f"{label}: {count} utterances are context only, because the run has no such emotion.")
+            )
+
+    def trained_labels(self) -> LabelSet | None:
+        """The emotions that the weights answer; None if they have no fixed ones."""
+        return None
+
+    def facts_of_other_data(self) -> dict[str, object]:
+        """What a report on other data says about the run; empty for the run's own data."""
+        if self.other is None:
+            return {}
+        inputs = {name: noted.folder for name, noted in self.other.inputs.items()}
+        label_map = self.config[self.subcommand].label_map
+        return {
+            "trained_on": self.other.trained_on,
+            "other_data": {"inputs": inputs, "label_map": label_map, "context_only": self.lost_labels},
+        }
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:  # noqa: ANN401 - Lightning's own
         """The trainer with this run's checkpoints, logs and timer; a `UsageError` says what Lightning refuses."""
@@ -144,11 +198,33 @@ class RunCLI(LightningCLI):
         if given.quiet or trainer.enable_progress_bar is None:
             kwargs["enable_progress_bar"] = sys.stdout.isatty() and not given.quiet
             own += [] if sys.stdout.isatty() or given.quiet else [EpochLines(self.monitor)]
-        trainer.callbacks = [*(trainer.callbacks or []), *own]
+        callbacks = trainer.callbacks or []
+        callbacks = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]  # one is accepted too
+        for callback in callbacks:
+            self.refuse_unknown_monitor(type(callback).__name__, getattr(callback, "monitor", None))
+        trainer.callbacks = [*callbacks, *own]
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ValueError) as error:
             raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
+
+    def refuse_unknown_monitor(self, what: str, monitor: object) -> None:
+        """Do nothing if ``what`` looks at a score that is logged, or at none.
+
+        Raises:
+            UsageError: naming the scores that are logged; Lightning would stop at the end of the first epoch.
+        """
+        known = sorted(f"dev/{name}" for name in self.logged_on_dev())
+        is_known = monitor is None or monitor in known or (isinstance(monitor, str) and monitor.startswith("train/"))
+        if not is_known and self.subcommand == "fit":
+            raise UsageError(
+                f"{what} monitors {monitor!r}, which is never logged; expected one of {', '.join(known)}, or "
+                "train/loss."
+            )
+
+    def logged_on_dev(self) -> Iterable[str]:
+        """Names of the scores on dev that are logged after every epoch."""
+        return ("loss", *self.problem.score_names)
 
     def fit(self, model: pl.LightningModule, datamodule: pl.LightningDataModule) -> None:
         """Train, resume, or print that there is nothing to do."""
@@ -195,10 +271,17 @@ class RunCLI(LightningCLI):
 
     @property
     def results(self) -> Path:
-        """Where results are written: the run folder, or a folder in it for other weights than the selected ones."""
+        """Where results are written: the run folder, or a folder in it for other data or other weights."""
         given = self.config[self.subcommand]
         checkpoint = given.checkpoint or SELECTED[given.select]
-        return self.run if checkpoint == SELECTED[given.select] else self.run / f"checkpoint-{Path(checkpoint).stem}"
+        parts = [self.other.folder] if self.other is not None else []
+        parts += [f"checkpoint-{Path(checkpoint).stem}"] if checkpoint != SELECTED[given.select] else []
+        return self.run.joinpath(*parts)
+
+    @property
+    def stores(self) -> dict[str, Input]:
+        """The stores that the data are made of, by stream."""
+        return {name: store_input(store) for name, store in getattr(self.datamodule, "stores", {}).items()}
 
     def provenance(self, environment: Environment) -> Provenance:
         """What this run is made from, in ``environment``."""
@@ -210,7 +293,7 @@ class RunCLI(LightningCLI):
             seed=given.seed_everything,
             overrides=self.settings.overrides,
             manifest=Input(given.data.manifest, data.manifest.sha256),
-            stores={name: store_input(store) for name, store in getattr(data, "stores", {}).items()},
+            stores=self.stores,
             environment=environment,
         )
 

@@ -54,6 +54,13 @@ def add_run_options(parser: ArgumentParser) -> None:
         default=None,
         help="Weights to score: best, last, or a file (default: the selected ones).",
     )
+    parser.add_argument(
+        "--label-map",
+        type=str | None,
+        default=None,
+        help="For a test on another corpus: their label=ours,... for the names that differ (nothing after = for a "
+        "label without a counterpart), or a file with them.",
+    )
     parser.add_argument("--dry-run", action="store_true", help="Check the settings, name the run folder, stop.")
     parser.add_argument("--overwrite", action="store_true", help="Train a finished run again.")
     parser.add_argument("--quiet", action="store_true", help="Print no report, no line per epoch and no progress bar.")
@@ -110,6 +117,8 @@ class RunSettings:
             self.refuse_others(only="model")
         elif self._given.checkpoint is not None:
             raise UsageError("--checkpoint names weights to score; `fit` resumes from the last checkpoint of the run.")
+        elif self._given.label_map is not None:
+            raise UsageError("--label-map is for scoring a run on another corpus; `fit` learns the labels as they are.")
         elif not self._given.overwrite:
             self.refuse_others()
             refuse_other_data(self.folder)

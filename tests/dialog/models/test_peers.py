@@ -73,9 +73,8 @@ def test_padding_and_the_other_dialogues_change_no_logit(name):
     for b, length in enumerate(lengths):
         assert_close(net(part_of(together, slice(b, b + 1), length)).scores[0], scores[b, :length], atol=1e-5, rtol=0)
     order = [2, 0, 1]
-    assert_close(
-        net(part_of(together, order, 9)).scores[together["valid"][order]], scores[order][together["valid"][order]]
-    )
+    valid = together["valid"][order]
+    assert_close(net(part_of(together, order, 9)).scores[valid], scores[order][valid])
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -150,12 +149,12 @@ def test_every_weight_gets_a_gradient(name, streams):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_settings_that_make_no_sense_are_named(name):
-    with pytest.raises(ValueError, match="to be at least 1.* but got"):
+    with pytest.raises(ValueError, match=r"to be at least 1.* but got"):
         network(name, **{next(iter(SMALL[name][1])): 0})
 
 
 def test_weights_of_sdt_that_make_no_sense_are_named():
-    with pytest.raises(ValueError, match="`temperature` to be above 0, but got 1.0, 1.0 and 0"):
+    with pytest.raises(ValueError, match=r"`temperature` to be above 0, but got 1\.0, 1\.0 and 0"):
         network("sdt", temperature=0)
 
 
