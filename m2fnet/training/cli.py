@@ -8,7 +8,6 @@ import shlex
 import sys
 from argparse import ArgumentError
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,12 +18,11 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from m2fnet.config import one_sentence, refused_if_not_installed, resolve_config_arguments
 from m2fnet.errors import UsageError
-from m2fnet.formatting import plain
 from m2fnet.problems import Problem
 from m2fnet.records import LabelSet
 from m2fnet.runs.checkpoints import SELECTED, asked_weights
-from m2fnet.runs.folder import CONFIG, FIT
-from m2fnet.runs.other_data import OtherData, other_data, parse_label_map, relabelled
+from m2fnet.runs.folder import FIT
+from m2fnet.runs.other_data import OtherData
 from m2fnet.runs.provenance import Environment, Input, Provenance, store_input
 from m2fnet.training.callbacks import (
     EpochLines,
@@ -34,10 +32,12 @@ from m2fnet.training.callbacks import (
     StopOnNonFinite,
     checkpoint_callbacks,
     print_rank_zero,
+    refuse_unknown_monitors,
 )
 from m2fnet.training.fitting import evaluate, facts_of_training, fit_in_folder
 from m2fnet.training.lightning_output import keep_lightning_to_the_point
 from m2fnet.training.loggers import run_loggers
+from m2fnet.training.scored_data import Scoring, settle_data
 from m2fnet.training.settings import PARSER_MODE, RunSettings, add_run_options, read_renamed_settings, refuse_wrong_seed
 
 _COMMANDS = {
@@ -141,35 +141,15 @@ class RunCLI(LightningCLI):
             self.settle_data()
 
     def settle_data(self) -> None:
-        """Find out whether the run is scored on its own data; others get a folder for their results in the run.
-
-        Raises:
-            UsageError: if the data of the run have been replaced, or other data do not fit it.
-        """
-        settings, manifest = self.config[self.subcommand], self.datamodule.manifest
-        advice = (
-            f"To score the run on other data, put them into other folders and name those; to train it again, run "
-            f"`{self.prog} fit --config {self.run / CONFIG} --overwrite`."
+        """Find out whether the run is scored on its own data; others get a folder for their results in the run."""
+        given = self.config[self.subcommand]
+        self.other, self.lost_labels = settle_data(
+            self.run,
+            self.datamodule,
+            Scoring(given.data.manifest, self.stores, given.label_map, needs_labels=self.subcommand != "predict"),
+            self.trained_labels,
+            retrain=f"{self.prog} fit",
         )
-        self.other = other_data(self.run, manifest, settings.data.manifest, self.stores, retrain=advice)
-        if self.other is None:
-            if settings.label_map is not None:
-                raise UsageError(
-                    "--label-map is for scoring a run on another corpus, but these are the run's own data."
-                )
-            return
-        print_rank_zero(plain(self.other.sentence(self.run)))
-        label_map = parse_label_map(settings.label_map) if settings.label_map is not None else {}
-        trained = self.trained_labels()
-        if trained is not None:
-            needs_labels = self.subcommand != "predict"
-            manifest, self.lost_labels = relabelled(manifest, trained, label_map, needs_labels=needs_labels)
-            self.datamodule.manifest = manifest
-            self.datamodule.problem = replace(self.datamodule.problem, label_set=trained)
-        for label, count in self.lost_labels.items():
-            print_rank_zero(
-                plain(f"{label}: {count} utterances are context only, because the run has no such emotion.")
-            )
 
     def trained_labels(self) -> LabelSet | None:
         """The emotions that the weights answer; None if they have no fixed ones."""
@@ -200,27 +180,13 @@ class RunCLI(LightningCLI):
             own += [] if sys.stdout.isatty() or given.quiet else [EpochLines(self.monitor)]
         callbacks = trainer.callbacks or []
         callbacks = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]  # one is accepted too
-        for callback in callbacks:
-            self.refuse_unknown_monitor(type(callback).__name__, getattr(callback, "monitor", None))
+        if self.subcommand == "fit":
+            refuse_unknown_monitors(callbacks, self.logged_on_dev())
         trainer.callbacks = [*callbacks, *own]
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ValueError) as error:
             raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
-
-    def refuse_unknown_monitor(self, what: str, monitor: object) -> None:
-        """Do nothing if ``what`` looks at a score that is logged, or at none.
-
-        Raises:
-            UsageError: naming the scores that are logged; Lightning would stop at the end of the first epoch.
-        """
-        known = sorted(f"dev/{name}" for name in self.logged_on_dev())
-        is_known = monitor is None or monitor in known or (isinstance(monitor, str) and monitor.startswith("train/"))
-        if not is_known and self.subcommand == "fit":
-            raise UsageError(
-                f"{what} monitors {monitor!r}, which is never logged; expected one of {', '.join(known)}, or "
-                "train/loss."
-            )
 
     def logged_on_dev(self) -> Iterable[str]:
         """Names of the scores on dev that are logged after every epoch."""
