@@ -23,7 +23,7 @@ from extractors.runs import closed_form
 from extractors.runs.folder import NET, WEIGHTS_SHA256, fitted_sha256, older_fit
 from extractors.runs.folder import load as load_run
 from extractors.runs.settings import extractor_class
-from extractors.task import ExtractorTask, of_all_processes
+from extractors.task import ExtractorTask, of_all_processes, problem_of
 from m2fnet.errors import LabelSetsError, StoreError, UsageError
 from m2fnet.files import write_json
 from m2fnet.metrics.scores import majority
@@ -114,7 +114,7 @@ class ExtractorCLI(RunCLI):
             return None
         given = self.config[self.subcommand]
         checkpoint = read_checkpoint(asked_weights(self.run, given.checkpoint, given.select), mmap=True)
-        return LabelSet("emotions", tuple(checkpoint["classes"]))
+        return problem_of(checkpoint).label_set
 
     def before_fit(self) -> None:
         """Have the run keep what building its network takes, and use it if the run has weights to resume from."""
