@@ -6,6 +6,7 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,22 @@ class EpochLines(pl.Callback):
             if trainer.max_steps > 0:
                 epoch += f", step {trainer.global_step}/{trainer.max_steps}"
             print_rank_zero(f"{epoch}: {name} {score:.2f}")
+
+
+def refuse_unknown_monitors(callbacks: Iterable[pl.Callback], logged: Iterable[str]) -> None:
+    """Do nothing if the configured ``callbacks`` look at scores that are ``logged`` on dev, or at none.
+
+    Raises:
+        UsageError: naming the scores that are logged; Lightning would stop at the end of the first epoch.
+    """
+    known = sorted(f"dev/{name}" for name in logged)
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        if monitor is not None and monitor not in known and not str(monitor).startswith("train/"):
+            raise UsageError(
+                f"{type(callback).__name__} monitors {monitor!r}, which is never logged; expected one of "
+                f"{', '.join(known)}, or train/loss."
+            )
 
 
 def checkpoint_callbacks(run: Path, select: str, monitor: str) -> list[ModelCheckpoint]:
