@@ -27,7 +27,7 @@ CORE = {
     "problems": {"losses", "metrics"},
     "media": set(),
     "metrics": set(),
-    "corpora": {"media"},
+    "corpora": {"media", "store"},  # some corpora are published as features
     "conversation": {"media"},
     "store": set(),
     "runs": {"metrics", "store"},

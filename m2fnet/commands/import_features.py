@@ -25,9 +25,9 @@ from m2fnet.store.writer import StoreWriter, sweep
 
 DEV_SHARE = 0.1
 
-_EPILOG = """Stores: DIR/text, DIR/audio, DIR/visual; DIR/text_1 to DIR/text_4 where the pickle has four text views. With
---labels m3ed-dialogues a sample is a whole dialogue, a sequence of its utterances' vectors with the union of their
-emotions."""
+_EPILOG = """Stores: DIR/text, DIR/audio, DIR/visual; DIR/text_1 to DIR/text_4 where the pickle has four text views.
+With --labels m3ed-dialogues a sample is a whole dialogue: the sequence of its utterances' vectors, and the union of
+their emotions."""
 
 
 def main(argv: list[str]) -> None:
