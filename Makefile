@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 UV := $(BIN)/uv
 
-.PHONY: demo test lint fast slow docs lock clean
+.PHONY: demo test lint fast slow bench docs lock clean
 
 demo: .venv/ready
 	$(BIN)/m2fnet demo --out runs/demo
@@ -20,10 +20,14 @@ lint: .venv/ready
 	$(BIN)/mypy
 
 fast: .venv/ready
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 -m "not slow and not bench" --durations 15
 
 slow: .venv/ready
-	$(BIN)/pytest -n 2 -m slow
+	$(BIN)/pytest -n 2 -m slow --dist worksteal --durations 40
+
+# The scripts of bench/ in their small form; their figures mean nothing on a busy machine.
+bench: .venv/ready
+	$(BIN)/pytest -m bench --durations 0
 
 # Reads the sources without running them and needs no network.
 docs: .venv/ready

@@ -204,6 +204,8 @@ def padded(items: list[dict[str, Tensor]]) -> DialogueBatch:
         "inputs": inputs,
         "present": dict.fromkeys(WIDTHS, valid),
         "valid": valid,
+        "speaker": torch.where(valid, 0, -1),
+        "gap_s": torch.full(valid.shape, float("nan")),
         "label": label,
         "row": torch.where(valid, 0, -1),
         "labelled": int(valid.sum()),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from dialog.batch import DialogueBatch
+from dialog.batch import UNKNOWN_SPEAKER, DialogueBatch, gaps_s, speaker_numbers
 from m2fnet.errors import StoreError, UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.problems import UNLABELLED, Problem, Stream, make_problem
@@ -38,6 +38,8 @@ class Dialogues(Dataset[DialogueBatch]):
         sizes: of each dialogue, used to batch similar ones: its number of frames if a stream has sequences, scaled to
             utterances; else its number of utterances.
         present: stream -> (N,) as bool.
+        speakers: (N,), numbers within the dialogue, see `DialogueBatch`.
+        gaps_s: (N,), silence before each utterance, see `DialogueBatch`.
     """
 
     def __init__(self, dialogues: Sequence[Dialogue], stores: Mapping[str, Store], problem: Problem) -> None:
@@ -45,6 +47,8 @@ class Dialogues(Dataset[DialogueBatch]):
         self.lengths = torch.tensor([len(dialogue) for dialogue in dialogues], dtype=torch.long)
         self.starts = self.lengths.cumsum(0) - self.lengths
         self.labels = torch.stack([problem.target(utterance) for utterance in self.utterances])
+        self.speakers = torch.cat([speaker_numbers(dialogue.utterances) for dialogue in dialogues])
+        self.gaps_s = torch.cat([gaps_s(dialogue.utterances) for dialogue in dialogues])
         ids = [u.id for u in self.utterances]
         self.present: dict[str, Tensor] = {}
         self._vectors: dict[str, Tensor] = {}
@@ -64,6 +68,12 @@ class Dialogues(Dataset[DialogueBatch]):
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    def embeddings(self, stream: str) -> Tensor:
+        """All vectors (N, D) of ``stream`` that are present; for sequences those of every frame."""
+        if stream in self._sequences:
+            return self._sequences[stream].values
+        return self._vectors[stream][self.present[stream]]
 
     def __getitem__(self, number: int) -> DialogueBatch:
         """A batch of one dialogue."""
@@ -89,6 +99,8 @@ class Dialogues(Dataset[DialogueBatch]):
             "frames": frames,
             "present": present,
             "valid": valid,
+            "speaker": self.speakers[rows].masked_fill(~valid, UNKNOWN_SPEAKER),
+            "gap_s": self.gaps_s[rows].masked_fill(~valid, float("nan")),
             "label": label,
             "row": rows.masked_fill(~valid, -1),
             "labelled": int(is_labelled.sum()),
@@ -116,6 +128,20 @@ class DialogueData(pl.LightningDataModule):
     Raises:
         UsageError: if a setting is out of range, a stream name is invalid, or a stream has no store.
         StoreError: if a store belongs to another manifest, or is named after another modality.
+
+    Example:
+        >>> import tempfile
+        >>> from m2fnet.records import LabelSet, Utterance
+        >>> from m2fnet.store import StoreWriter
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> said = tuple(Utterance(f"a_{n}", "own", "train", "a", n, label="joy") for n in range(2))
+        >>> manifest = Manifest("own", LabelSet("own", ("joy", "anger")), said).save(folder / "data")
+        >>> with StoreWriter(folder / "text", manifest, modality="text", width=2, extractor={}) as writer:
+        ...     for utterance in said:
+        ...         writer.add(utterance.id, torch.ones(2))
+        >>> data = DialogueData(str(folder / "data"), {"text": str(folder / "text")})
+        >>> data.problem.widths, len(data.dialogues("train"))
+        ({'text': 2}, 1)
     """
 
     def __init__(

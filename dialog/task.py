@@ -6,12 +6,18 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from dialog.batch import DialogueBatch, Output, output_of
+from dialog.data import Dialogues
+from dialog.fusion.streams import fit_standardisation
 from dialog.missing.modality_dropout import ModalityDropout
 from m2fnet.errors import UsageError
-from m2fnet.problems import MultiLabel, Problem, problem_from_dict
+from m2fnet.problems import Problem, problem_from_dict
+from m2fnet.training.averaging import Averaging
+from m2fnet.training.callbacks import callbacks_of_settings
+from m2fnet.training.schedules import Decay, refuse_unlogged, refuse_wrong_schedule, scheduled
 
 NetworkFactory = Callable[[Problem], nn.Module]
 SCORED = ("dev", "test")  # the order of `DialogueData.test_dataloader`
@@ -34,14 +40,23 @@ class DialogueTask(pl.LightningModule):
     Args:
         net: makes the network from the problem, e.g. `dialog.models.m2fnet.M2FNet`.
         optimizer: makes the optimizer from the parameters.
-        scheduler: makes the learning-rate schedule, stepped once per epoch; none by default.
+        scheduler: makes a learning-rate schedule that is stepped once per epoch, instead of ``warmup`` and ``decay``;
+            none by default. With ``ReduceLROnPlateau`` in ``mode: max`` it follows the score on dev that selects
+            weights, in ``mode: min`` the loss on dev.
         modality_dropout: masks modalities at random in training; none by default.
         class_weight: from 0 (all utterances weigh the same in training) to 1 (all emotions weigh the same), see
             `m2fnet.losses.class_weights`; for sets of emotions how much more having one counts than not having it, see
             `m2fnet.losses.multilabel.positive_weights`.
+        warmup: share of all optimizer steps over which the learning rate rises to its value.
+        decay: how it falls to 0 over the rest, see `m2fnet.training.schedules`.
+        label_smoothing: share of the target that is spread evenly over all emotions in training (arXiv:1512.00567,
+            section 7); for sets of emotions targets move from 0 and 1 towards one half.
+        patience: epochs without a better score on dev after which training stops; never by default.
+        averaging: lets an average of the weights over the steps be scored and saved, see
+            `m2fnet.training.averaging`; none by default.
 
     Raises:
-        UsageError: if the class weight or the modality dropout's numbers are out of range.
+        UsageError: if the schedule, the class weight or the modality dropout's numbers are out of range.
     """
 
     def __init__(
@@ -51,10 +66,18 @@ class DialogueTask(pl.LightningModule):
         scheduler: LRSchedulerCallable | None = None,
         modality_dropout: ModalityDropout | None = None,
         class_weight: float = 0.0,
+        warmup: float = 0.0,
+        decay: Decay = "none",
+        label_smoothing: float = 0.0,
+        patience: int | None = None,
+        averaging: Averaging | None = None,
     ) -> None:
         super().__init__()
+        refuse_wrong_schedule(warmup, decay, has_scheduler=scheduler is not None)
         if not 0 <= class_weight <= 1:
             raise UsageError(f"model.class_weight is {class_weight}, expected 0 to 1.")
+        if not 0 <= label_smoothing < 1:
+            raise UsageError(f"Expected model.label_smoothing in [0, 1), but got {label_smoothing}.")
         if modality_dropout is not None:
             modality_dropout.check()
         self.save_hyperparameters(logger=False)
@@ -63,6 +86,11 @@ class DialogueTask(pl.LightningModule):
         self.make_scheduler = scheduler
         self.modality_dropout = modality_dropout
         self.class_weight = class_weight
+        self.warmup = warmup
+        self.decay: Decay = decay
+        self.label_smoothing = label_smoothing
+        self.patience = patience
+        self.averaging = averaging
         self.class_weights: Tensor | None = None
         self.problem: Problem | None = None
         self.net: nn.Module | None = None
@@ -96,19 +124,28 @@ class DialogueTask(pl.LightningModule):
         assert self.net is not None, "the network is built by `build`"
         return output_of(self.net, batch)
 
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Early stopping and averaging of weights, if they are set, while training."""
+        if self.trainer.state.fn != "fit":
+            return []
+        trainer: Any = self.trainer
+        return callbacks_of_settings(f"dev/{trainer.datamodule.problem.monitor}", self.patience, self.averaging)
+
     def on_fit_start(self) -> None:
-        """Weigh the emotions by their number in the training split, if asked to."""
+        """Take from the training split the scale of the inputs and, if asked to, the weights of the emotions."""
+        assert self.net is not None, "the network is built by `configure_model`"
+        trainer: Any = self.trainer
+        training: Dialogues = trainer.datamodule.dialogues("train")
+        fit_standardisation(self.net, training)
         if self.class_weight and self.problem is not None:
-            trainer: Any = self.trainer
-            train = trainer.datamodule.dialogues("train").utterances
-            self.class_weights = self.problem.class_weights(train, self.class_weight)
+            self.class_weights = self.problem.class_weights(training.utterances, self.class_weight)
 
     def training_step(self, batch: DialogueBatch, batch_idx: int) -> Tensor:
         """Mean loss over the labelled utterances of the batch, plus the terms of the network."""
         if self.modality_dropout is not None:
             batch = self.modality_dropout(batch, self.current_epoch)
         output: Output = self(batch)
-        loss = self._loss(output.scores, batch, self.class_weights)
+        loss = self._loss(output.scores, batch, self.class_weights, self.label_smoothing)
         weight = max(batch["labelled"], 1)
         for name, term in output.terms.items():
             self.log(f"train/{name}", term, on_step=False, on_epoch=True, batch_size=weight)
@@ -138,7 +175,7 @@ class DialogueTask(pl.LightningModule):
         """Collect the probabilities of every utterance, context utterances included."""
         self.collect("predict", batch, self(batch).scores)
 
-    def configure_optimizers(self) -> Any:  # noqa: ANN401
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Optimizer, and schedule if there is one.
 
         Raises:
@@ -149,7 +186,10 @@ class DialogueTask(pl.LightningModule):
             scheduler = self.make_scheduler(optimizer) if self.make_scheduler is not None else None
         except ValueError as error:
             raise UsageError(f"model.optimizer or model.scheduler: {error}.") from error
-        return optimizer if scheduler is None else {"optimizer": optimizer, "lr_scheduler": scheduler}
+        assert self.problem is not None, "the network is built by `build`"
+        monitor = f"dev/{self.problem.monitor}"
+        refuse_unlogged(scheduler, [f"dev/{name}" for name in ("loss", *self.problem.score_names)])
+        return scheduled(optimizer, self.trainer, self.warmup, self.decay, scheduler, monitor)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the problem into the checkpoint, as plain data.
@@ -167,8 +207,8 @@ class DialogueTask(pl.LightningModule):
         saved = problem_from_dict(checkpoint["problem"])
         if self.net is None:
             self.build(saved)
-        elif isinstance(saved, MultiLabel):
-            self.problem = saved  # with its thresholds
+        elif self.problem is not None:
+            self.problem = self.problem.with_decisions_of(saved)
 
     def collect(self, name: str, batch: DialogueBatch, logits: Tensor) -> None:
         """Collect the probabilities of a batch for `probabilities` under ``name``."""
@@ -191,9 +231,11 @@ class DialogueTask(pl.LightningModule):
         order = rows.argsort()
         return rows[order], torch.cat([values for _, values in parts])[order]
 
-    def _loss(self, logits: Tensor, batch: DialogueBatch, weights: Tensor | None = None) -> Tensor:
+    def _loss(
+        self, logits: Tensor, batch: DialogueBatch, weights: Tensor | None = None, smoothing: float = 0.0
+    ) -> Tensor:
         assert self.problem is not None, "the network is built by `build`"
-        total = self.problem.loss(logits.flatten(0, 1), batch["label"].flatten(0, 1), weights)
+        total = self.problem.loss(logits.flatten(0, 1), batch["label"].flatten(0, 1), weights, smoothing)
         return total / max(batch["labelled"], 1)  # a batch with nothing but context utterances has loss 0, not NaN
 
     def _score(self, batch: DialogueBatch, split: str) -> Tensor:

@@ -237,6 +237,9 @@ class ScoredLabelSet:
         return self.labels, self.predicted
 
 
+Scored = ScoredPrediction | ScoredLabelSet
+
+
 @dataclass(frozen=True)
 class Defect:
     """Something wrong in a raw corpus.

@@ -28,12 +28,12 @@ CORE = {
     "media": set(),
     "metrics": set(),
     "corpora": {"media", "store"},  # some corpora are published as features
-    "conversation": {"media"},
+    "conversation": {"corpora", "media"},  # a table of segments is read as `prepare table` reads one
     "store": set(),
     "runs": {"metrics", "store"},
     "training": {"losses", "metrics", "problems", "runs", "store"},
     "plots": {"metrics", "runs"},
-    "reports": {"media", "metrics", "plots", "runs", "store"},
+    "reports": {"media", "metrics", "plots", "problems", "runs", "store"},
 }
 APPLICATION = {"model", "sweeps", "pipeline", "web", "commands", "cli"}
 MOST_ANY = 8.0  # uses of `Any` per 1,000 lines

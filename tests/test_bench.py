@@ -38,7 +38,7 @@ def quick_rows(script, folder):
     return rows
 
 
-@pytest.mark.slow
+@pytest.mark.bench
 @pytest.mark.parametrize(
     "script",
     [path for path in SCRIPTS if path.stem not in ("dialog", "extract", "kill_extract")],
@@ -48,7 +48,7 @@ def test_a_benchmark_writes_its_figures(script, tmp_path):
     quick_rows(script, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.bench
 def test_the_dialogue_level_pads_little_and_adds_little_to_its_network(tmp_path):
     rows = quick_rows(BENCH / "dialog.py", tmp_path)
     for corpus in ("meld", "iemocap6"):
@@ -57,7 +57,7 @@ def test_the_dialogue_level_pads_little_and_adds_little_to_its_network(tmp_path)
         assert rows[f"{corpus}, cpu: training"]["ratio"] > 1
 
 
-@pytest.mark.slow
+@pytest.mark.bench
 def test_extractions_that_are_killed_lose_nothing_and_end_like_others(tmp_path):
     rows = quick_rows(BENCH / "kill_extract.py", tmp_path)
     for kind in ("statistics", "network"):
@@ -73,7 +73,7 @@ def test_extractions_that_are_killed_lose_nothing_and_end_like_others(tmp_path):
             assert rows[f"{kind}: {what}"]["ours"] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.bench
 def test_an_extraction_costs_less_than_the_naive_way_and_its_parts_add_up(tmp_path):
     rows = quick_rows(BENCH / "extract.py", tmp_path)
     for modality in ("text", "audio", "visual"):

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from dialog.batch import DialogueBatch
-from dialog.fusion.streams import vector_widths
+from dialog.fusion.relations import SpeakerEmbedding
+from dialog.fusion.streams import InputNorm, input_normalisation, vector_widths
 from m2fnet.problems import Problem
 
 
@@ -13,7 +14,8 @@ class EarlyFusion(nn.Module):
 
     Args:
         problem: names and widths of the streams.
-        normalise: layer norm on every embedding, for stores whose vectors come in any scale.
+        normalise: see `dialog.fusion.streams.input_normalisation`.
+        speaker_width: width of an embedding of the speaker, which is appended; 0 for none.
 
     Raises:
         ValueError: if a stream has sequences.
@@ -26,15 +28,20 @@ class EarlyFusion(nn.Module):
         7
     """
 
-    def __init__(self, problem: Problem, *, normalise: bool) -> None:
+    def __init__(self, problem: Problem, *, normalise: InputNorm | bool, speaker_width: int = 0) -> None:
         super().__init__()
+        if speaker_width < 0:
+            raise ValueError(f"Expected `speaker_width` to be at least 0, but got {speaker_width}.")
         widths = vector_widths(problem)
         self.norms = nn.ModuleDict(
-            {name: nn.LayerNorm(width) if normalise else nn.Identity() for name, width in widths.items()}
+            {name: input_normalisation(name, width, normalise) for name, width in widths.items()}
         )
-        self.width = sum(widths.values())
+        self.speakers = SpeakerEmbedding(speaker_width) if speaker_width else None
+        self.width = sum(widths.values()) + speaker_width
 
     def forward(self, batch: DialogueBatch) -> Tensor:
         """The embeddings of ``batch``."""
         parts = [norm(batch["inputs"][name]) * batch["present"][name][..., None] for name, norm in self.norms.items()]
+        if self.speakers is not None:
+            parts.append(self.speakers(batch["speaker"]))
         return torch.cat(parts, dim=-1)

@@ -1,6 +1,13 @@
-"""The streams that a network reads, checked when it is built."""
+"""The streams that a network reads, checked when it is built, and the scale that their embeddings are brought to."""
+
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
 
 from m2fnet.problems import Problem
+
+InputNorm = Literal["standard", "layer", "none"]
 
 
 def vector_widths(problem: Problem) -> dict[str, int]:
@@ -29,3 +36,76 @@ def vector_widths(problem: Problem) -> dict[str, int]:
             "the frames, choose other streams with data.streams, or use a network that reads sequences."
         )
     return problem.widths
+
+
+class Standardise(nn.Module):
+    """Embeddings (..., D) of a stream minus their mean, divided by their standard deviation, per dimension.
+
+    Both are of the training split: `fit_standardisation` sets them when training starts. They are buffers, so that
+    checkpoints and exported models carry them. Until then nothing is changed.
+
+    Args:
+        stream: name of the stream.
+        width: D.
+
+    Example:
+        >>> standardise = Standardise("text", 2)
+        >>> standardise.fit(torch.tensor([[1.0, 10.0], [3.0, 10.0]]))
+        >>> standardise(torch.tensor([[2.0, 11.0]]))  # a dimension that is constant in training is only centred
+        tensor([[0., 1.]])
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, stream: str, width: int) -> None:
+        super().__init__()
+        self.stream = stream
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("deviation", torch.ones(width))
+
+    def fit(self, embeddings: Tensor) -> None:
+        """Take mean and standard deviation from ``embeddings`` (N, D); nothing changes if there are none."""
+        if not len(embeddings):
+            return
+        deviation, mean = torch.std_mean(embeddings.double(), dim=0, correction=0)
+        is_constant = deviation <= 1e-6 * deviation.amax().clamp(min=1e-6)
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation.masked_fill(is_constant, 1.0))
+
+    def forward(self, embeddings: Tensor) -> Tensor:
+        """Standardised embeddings (..., D)."""
+        return (embeddings - self.mean) / self.deviation
+
+
+class TrainingEmbeddings(Protocol):
+    """The training split, as far as `fit_standardisation` reads it; `dialog.data.Dialogues` is one."""
+
+    def embeddings(self, stream: str) -> Tensor:
+        """All vectors (N, D) of ``stream`` that are present, for sequences those of every frame."""
+
+
+def fit_standardisation(network: nn.Module, training: TrainingEmbeddings) -> None:
+    """Set every `Standardise` inside ``network`` to the mean and standard deviation of its stream in ``training``."""
+    for module in network.modules():
+        if isinstance(module, Standardise):
+            module.fit(training.embeddings(module.stream))
+
+
+def input_normalisation(stream: str, width: int, kind: InputNorm | bool) -> nn.Module:
+    """What brings the embeddings (..., D) of a stream to a common scale before a network reads them.
+
+    Args:
+        stream: its name.
+        width: D.
+        kind: ``standard`` is `Standardise`, fitted on the training split; ``layer`` is layer norm over the dimensions
+            of each vector; ``none`` takes the embeddings as they come. Older configurations have True for ``layer``
+            and False for ``none``.
+
+    Example:
+        >>> input_normalisation("text", 4, "layer")
+        LayerNorm((4,), eps=1e-05, elementwise_affine=True)
+    """
+    if kind == "standard":
+        return Standardise(stream, width)
+    return nn.LayerNorm(width) if kind in ("layer", True) else nn.Identity()

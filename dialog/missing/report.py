@@ -14,15 +14,8 @@ from dialog.task import SCORED, DialogueTask
 from m2fnet.formatting import bounds, escaped, markdown_table, percent
 from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, Resampling, bootstrap_intervals
 from m2fnet.metrics.counts import Counts, count_dialogues
-from m2fnet.metrics.scores import STATISTICS
+from m2fnet.metrics.scores import STATISTICS, TWO_SCORES, score_title
 from m2fnet.records import Split
-
-FILE = "missing.json"
-# kind of the label set -> the scores that are shown, with their titles
-_SHOWN = {
-    "single": {"weighted_f1": "weighted F1", "accuracy": "accuracy"},
-    "multi": {"micro_f1": "micro F1", "exact_match": "exact match"},
-}
 
 
 def scores(task: DialogueTask, data: DialogueData) -> dict[str, Any]:
@@ -42,7 +35,7 @@ def _scores(task: DialogueTask, data: DialogueData, draws: Sequence[Condition]) 
     """Scores averaged over ``draws``, and the share of all embeddings that is not there."""
     found: dict[str, Any] = {}
     kind = data.problem.label_set.kind
-    statistics = {name: STATISTICS[kind][name] for name in _SHOWN[kind]}
+    statistics = {name: STATISTICS[kind][name] for name in TWO_SCORES[kind]}
     for split in SCORED:
         masks = [mask for one in draws for mask in one.masks(data.dialogues(cast(Split, split))).values()]
         found[f"{split}.missing_share"] = 1 - float(np.mean([mask.float().mean() for mask in masks]))
@@ -65,8 +58,8 @@ def _counts(task: DialogueTask, data: DialogueData, split: str, condition: Condi
 
 def as_markdown(content: dict[str, Any]) -> str:
     """The scores as a page of two tables, in per cent."""
-    shown = _SHOWN[content["kind"]]
-    main, second = shown.values()
+    shown = TWO_SCORES[content["kind"]]
+    main, second = map(score_title, shown)
     columns = ["missing", f"dev {main}", f"test {main}", "95 % interval", f"test {second}"]
     draw = content["bootstrap"]
     lines = [

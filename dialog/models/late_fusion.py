@@ -6,10 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from dialog.batch import DialogueBatch, Output
-from dialog.fusion.attention import allowed_pairs, blocked_for_heads
-from dialog.fusion.encoder import Norm, Position, sinusoidal_positions
-from dialog.fusion.streams import vector_widths
+from dialog.fusion.attention import allowed_pairs, attention_mask
+from dialog.fusion.encoder import Norm, Position, encoder_layer, sinusoidal_positions
+from dialog.fusion.relations import AttentionBias, Relations, SpeakerEmbedding
+from dialog.fusion.streams import InputNorm, input_normalisation, vector_widths
 from m2fnet.problems import Problem
+
+NO_RELATIONS = Relations()
 
 
 class LateFusion(nn.Module):
@@ -22,9 +25,11 @@ class LateFusion(nn.Module):
         heads: attention heads; must divide ``width``.
         feedforward: inner width of the encoders as a multiple of ``width``.
         dropout: in the encoders and before the classifiers.
-        input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
+        input_norm: scale of the embeddings, see `dialog.fusion.streams.input_normalisation`.
         norm: place of the layer norm in the encoders.
-        position: position encoding added to every stream.
+        position: ``sinusoidal`` adds a position encoding to every stream, ``rotary`` rotates queries and keys.
+        relations: what attention knows about distance and speakers.
+        speaker_embedding: add a vector for the speaker of each utterance to every stream.
         causal: no utterance sees a later one.
 
     Raises:
@@ -40,9 +45,11 @@ class LateFusion(nn.Module):
         heads: int = 4,
         feedforward: float = 4.0,
         dropout: float = 0.4,
-        input_norm: bool = True,
+        input_norm: InputNorm | bool = True,
         norm: Norm = "post",
         position: Position = "sinusoidal",
+        relations: Relations = NO_RELATIONS,
+        speaker_embedding: bool = False,
         causal: bool = False,
     ) -> None:
         super().__init__()
@@ -51,19 +58,23 @@ class LateFusion(nn.Module):
                 "Expected `width`, `layers` and `heads` to be at least 1 and `heads` to divide `width`, "
                 f"but got {width}, {layers} and {heads}."
             )
+        if position == "rotary" and width // heads % 2:
+            raise ValueError(f"Expected heads of even width for `position: rotary`, but got {width // heads}.")
         widths = vector_widths(problem)
-        self.heads, self.position, self.causal = heads, position, causal
+        self.heads, self.position, self.causal, self.window = heads, position, causal, relations.window
+        self.bias = AttentionBias(relations, heads)
         self.project = nn.ModuleDict(
             {
-                name: nn.Sequential(nn.LayerNorm(own) if input_norm else nn.Identity(), nn.Linear(own, width))
+                name: nn.Sequential(input_normalisation(name, own, input_norm), nn.Linear(own, width))
                 for name, own in widths.items()
             }
         )
+        biased, rotary = self.bias.is_used, position == "rotary"
         self.encoders = nn.ModuleDict(
             {
                 name: nn.ModuleList(
-                    nn.TransformerEncoderLayer(
-                        width, heads, round(feedforward * width), dropout, batch_first=True, norm_first=norm == "pre"
+                    encoder_layer(
+                        width, heads, round(feedforward * width), dropout, norm, "relu", biased=biased, rotary=rotary
                     )
                     for _ in range(layers)
                 )
@@ -74,19 +85,24 @@ class LateFusion(nn.Module):
         self.classify = nn.ModuleDict(
             {name: nn.Sequential(nn.Dropout(dropout), nn.Linear(width, classes)) for name in widths}
         )
+        self.speakers = nn.ModuleDict({name: SpeakerEmbedding(width) for name in widths}) if speaker_embedding else None
 
     def forward(self, batch: DialogueBatch) -> Output:
         """Scores (B, U, C); zero where nothing is present."""
         present = torch.stack([batch["present"][name] for name in self.encoders])[..., None]  # (S, B, U, 1)
-        scores = torch.stack([self._scores(name, batch) for name in self.encoders])
+        bias = self.bias(batch)
+        scores = torch.stack([self._scores(name, batch, bias) for name in self.encoders])
         return Output((scores * present).sum(0) / present.sum(0).clamp(min=1))
 
-    def _scores(self, name: str, batch: DialogueBatch) -> Tensor:
+    def _scores(self, name: str, batch: DialogueBatch, bias: Tensor | None) -> Tensor:
         h: Tensor = self.project[name](batch["inputs"][name])
         if self.position == "sinusoidal":
             h = h + sinusoidal_positions(h.shape[1], h.shape[2], h)
-        blocked = blocked_for_heads(allowed_pairs(batch["present"][name], causal=self.causal), self.heads)
+        if self.speakers is not None:
+            h = h + self.speakers[name](batch["speaker"])
+        allowed = allowed_pairs(batch["present"][name], causal=self.causal, window=self.window)
+        mask = attention_mask(allowed, self.heads, bias)
         for layer in cast(nn.ModuleList, self.encoders[name]):
-            h = layer(h, src_mask=blocked)
+            h = layer(h, src_mask=mask)
         scores: Tensor = self.classify[name](h)
         return scores

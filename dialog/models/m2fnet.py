@@ -11,9 +11,12 @@ from torch import Tensor, nn
 
 from dialog.batch import DialogueBatch, Output
 from dialog.fusion.attention import CrossAttention, allowed_pairs
-from dialog.fusion.encoder import Norm, Position, SkipEncoder, sinusoidal_positions
-from dialog.fusion.streams import vector_widths
+from dialog.fusion.encoder import Norm, Position, Skip, SkipEncoder, sinusoidal_positions
+from dialog.fusion.relations import AttentionBias, Relations, SpeakerEmbedding
+from dialog.fusion.streams import InputNorm, input_normalisation, vector_widths
 from m2fnet.problems import Problem
+
+AS_PRINTED = Relations()  # the paper's attention knows neither distance nor speakers
 
 
 class FusionLayer(nn.Module):
@@ -21,16 +24,26 @@ class FusionLayer(nn.Module):
 
     ``V`` is the leading text stream ``F_{j-1}`` as printed, or with ``values="other"`` the stream the keys come from.
 
+    With ``residual``, which the paper does not have, ``F_j = LayerNorm(F_{j-1} + Dropout(FC([...])))``.
+
     Args:
         widths: stream -> its width.
         leader: the stream whose utterances ask.
         heads: attention heads; must divide the width of each stream.
-        dropout: of the attention weights.
+        dropout: of the attention weights, and before the residual.
         values: see above.
+        residual: see above.
     """
 
     def __init__(
-        self, widths: dict[str, int], leader: str, heads: int, dropout: float, values: Literal["leader", "other"]
+        self,
+        widths: dict[str, int],
+        leader: str,
+        heads: int,
+        dropout: float,
+        values: Literal["leader", "other"],
+        *,
+        residual: bool = False,
     ) -> None:
         super().__init__()
         width = widths[leader]
@@ -43,14 +56,24 @@ class FusionLayer(nn.Module):
             }
         )
         self.mix = nn.Linear(width * (1 + len(self.attentions)), width)
+        self.dropout = nn.Dropout(dropout) if residual else None
+        self.norm = nn.LayerNorm(width) if residual else None
 
-    def forward(self, leader: Tensor, streams: dict[str, Tensor], allowed: dict[str, Tensor]) -> Tensor:
-        """The next leading stream (B, U, D)."""
+    def forward(
+        self,
+        leader: Tensor,
+        streams: dict[str, Tensor],
+        allowed: dict[str, Tensor],
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        """The next leading stream (B, U, D); ``bias`` (B, H, U, U) is added to the logits of every attention."""
         attended = [
-            attention(leader, streams[name], leader if self.values == "leader" else streams[name], allowed[name])
+            attention(leader, streams[name], leader if self.values == "leader" else streams[name], allowed[name], bias)
             for name, attention in self.attentions.items()
         ]
         mixed: Tensor = self.mix(torch.cat([leader, *attended], dim=-1))
+        if self.norm is not None and self.dropout is not None:
+            mixed = self.norm(leader + self.dropout(mixed))
         return mixed
 
 
@@ -75,10 +98,16 @@ class M2FNet(nn.Module):
         feedforward: inner width of the encoders as a multiple of the stream's width.
         hidden: width between the two final fully connected layers.
         dropout: in encoders, attention and head.
-        input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
+        input_norm: scale of the embeddings, see `dialog.fusion.streams.input_normalisation`.
         input_dropout: on the embeddings.
         norm: place of the layer norm in the encoders.
-        position: position encoding added to every stream.
+        skip: around each encoder, see `dialog.fusion.encoder.SkipEncoder`; ``outer`` is as printed.
+        final_norm: layer norm on every stream after its last encoder, which the paper does not have.
+        fusion_residual: see `FusionLayer`; False is as printed.
+        position: ``sinusoidal`` adds a position encoding to every stream, ``rotary`` rotates queries and keys in the
+            encoders.
+        relations: what attention, in encoders and fusion layers, knows about distance and speakers.
+        speaker_embedding: add a vector for the speaker of each utterance to every stream.
         causal: no utterance sees a later one.
 
     Raises:
@@ -113,10 +142,15 @@ class M2FNet(nn.Module):
         feedforward: float = 4.0,
         hidden: int = 256,
         dropout: float = 0.4,
-        input_norm: bool = True,
+        input_norm: InputNorm | bool = True,
         input_dropout: float = 0.0,
         norm: Norm = "post",
+        skip: Skip = "outer",
+        final_norm: bool = False,
+        fusion_residual: bool = False,
         position: Position = "none",
+        relations: Relations = AS_PRINTED,
+        speaker_embedding: bool = False,
         causal: bool = False,
     ) -> None:
         super().__init__()
@@ -133,6 +167,11 @@ class M2FNet(nn.Module):
                     f"Expected `heads` to divide the width of every stream, but {heads} heads do not divide {stream} "
                     f"({name}); set `width` to project all streams to one width."
                 )
+            if position == "rotary" and stream // heads % 2:
+                raise ValueError(
+                    f"Expected heads of even width for `position: rotary`, but {heads} heads divide {stream} ({name}) "
+                    f"into {stream // heads} each; set another `width` or number of `heads`."
+                )
         texts = [name for name, modality in problem.modalities.items() if modality == "text"]
         if fusion == "attention" and len(texts) > 1:
             raise ValueError(
@@ -141,10 +180,12 @@ class M2FNet(nn.Module):
             )
         self.causal = causal
         self.position = position
+        self.window = relations.window
+        self.bias = AttentionBias(relations, heads)
         self.project = nn.ModuleDict(
             {
                 name: nn.Sequential(
-                    nn.LayerNorm(own) if input_norm else nn.Identity(),
+                    input_normalisation(name, own, input_norm),
                     nn.Dropout(input_dropout),
                     nn.Linear(own, widths[name]) if width else nn.Identity(),
                 )
@@ -153,13 +194,24 @@ class M2FNet(nn.Module):
         )
         self.encoders = nn.ModuleDict(
             {
-                name: SkipEncoder(stream, encoders, heads, round(feedforward * stream), dropout, norm)
+                name: SkipEncoder(
+                    stream,
+                    encoders,
+                    heads,
+                    round(feedforward * stream),
+                    dropout,
+                    norm,
+                    skip=skip,
+                    final_norm=final_norm,
+                    biased=self.bias.is_used,
+                    rotary=position == "rotary",
+                )
                 for name, stream in widths.items()
             }
         )
         self.leader = texts[0] if fusion == "attention" and texts and len(widths) > 1 else None
         self.fusion = nn.ModuleList(
-            FusionLayer(widths, self.leader, heads, dropout, values)
+            FusionLayer(widths, self.leader, heads, dropout, values, residual=fusion_residual)
             for _ in range(fusion_layers)
             if self.leader is not None
         )
@@ -170,33 +222,42 @@ class M2FNet(nn.Module):
             nn.Dropout(dropout),
             nn.Linear(hidden, len(problem.label_set.classes)),
         )
+        self.speakers = (
+            nn.ModuleDict({name: SpeakerEmbedding(stream) for name, stream in widths.items()})
+            if speaker_embedding
+            else None
+        )
 
     def forward(self, batch: DialogueBatch) -> Output:
         """Scores (B, U, C)."""
-        streams = {name: self._encode(name, batch) for name in self.encoders}
+        bias = self.bias(batch)
+        streams = {name: self._encode(name, batch, bias) for name in self.encoders}
         if self.fusion and self.leader is not None:
-            streams[self.leader] = self._fuse(self.leader, streams, batch["present"])
+            streams[self.leader] = self._fuse(self.leader, streams, batch["present"], bias)
         return Output(self.classify(torch.cat(list(streams.values()), dim=-1)))  # eq 7, 8
 
-    def _encode(self, name: str, batch: DialogueBatch) -> Tensor:
+    def _encode(self, name: str, batch: DialogueBatch, bias: Tensor | None) -> Tensor:
         present = batch["present"][name]
         h: Tensor = self.project[name](batch["inputs"][name])
         if self.position == "sinusoidal":
             h = h + sinusoidal_positions(h.shape[1], h.shape[2], h)
-        encoded: Tensor = self.encoders[name](h * present[..., None], present, causal=self.causal)
+        if self.speakers is not None:
+            h = h + self.speakers[name](batch["speaker"])
+        h = h * present[..., None]
+        encoded: Tensor = self.encoders[name](h, present, causal=self.causal, window=self.window, bias=bias)
         return encoded
 
-    def _fuse(self, leader: str, streams: dict[str, Tensor], present: dict[str, Tensor]) -> Tensor:
+    def _fuse(self, leader: str, streams: dict[str, Tensor], present: dict[str, Tensor], bias: Tensor | None) -> Tensor:
         """The leading stream after all fusion layers; untouched in dialogues that have nothing to fuse."""
         others = {name: present[name] for name in streams if name != leader}
         readable = {
             name: present[leader] & other if self.values == "leader" else other for name, other in others.items()
         }
-        allowed = {name: allowed_pairs(keys, causal=self.causal) for name, keys in readable.items()}
+        allowed = {name: allowed_pairs(keys, causal=self.causal, window=self.window) for name, keys in readable.items()}
         something = present[leader] & torch.stack(list(others.values())).any(0)
         h = streams[leader]
         seen = something.cumsum(1) if self.causal else something.sum(1, keepdim=True)
         fuses = (seen > 0)[..., None]
         for layer in self.fusion:
-            h = torch.where(fuses, layer(h, streams, allowed), h)
+            h = torch.where(fuses, layer(h, streams, allowed, bias), h)
         return h

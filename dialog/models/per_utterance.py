@@ -4,6 +4,7 @@ from torch import nn
 
 from dialog.batch import DialogueBatch, Output
 from dialog.fusion.concatenation import EarlyFusion
+from dialog.fusion.streams import InputNorm
 from m2fnet.problems import Problem
 
 
@@ -14,19 +15,26 @@ class PerUtterance(nn.Module):
         problem: emotions and streams.
         hidden: width of a hidden layer; None for a linear classifier.
         dropout: on the embeddings, and on the hidden layer.
-        input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
+        input_norm: scale of the embeddings, see `dialog.fusion.streams.input_normalisation`.
+        speaker_width: width of an embedding of the speaker; 0 for none.
 
     Raises:
         ValueError: if ``hidden`` is below 1, or a stream has sequences.
     """
 
     def __init__(
-        self, problem: Problem, *, hidden: int | None = None, dropout: float = 0.4, input_norm: bool = True
+        self,
+        problem: Problem,
+        *,
+        hidden: int | None = None,
+        dropout: float = 0.4,
+        input_norm: InputNorm | bool = True,
+        speaker_width: int = 0,
     ) -> None:
         super().__init__()
         if hidden is not None and hidden < 1:
             raise ValueError(f"Expected `hidden` to be at least 1, or None for a linear classifier, but got {hidden}.")
-        self.inputs = EarlyFusion(problem, normalise=input_norm)
+        self.inputs = EarlyFusion(problem, normalise=input_norm, speaker_width=speaker_width)
         width, classes = self.inputs.width, len(problem.label_set.classes)
         layers: list[nn.Module] = [nn.Dropout(dropout)]
         if hidden is not None:

@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dialog.batch import DialogueBatch, Output
 from dialog.fusion.concatenation import EarlyFusion
+from dialog.fusion.streams import InputNorm
 from m2fnet.problems import Problem
 
 _CELLS = {"lstm": nn.LSTM, "gru": nn.GRU}
@@ -25,7 +26,8 @@ class Recurrent(nn.Module):
         width: of the hidden state, per direction.
         layers: number of recurrent layers.
         dropout: on the embeddings, between layers and before the classifier.
-        input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
+        input_norm: scale of the embeddings, see `dialog.fusion.streams.input_normalisation`.
+        speaker_width: width of an embedding of the speaker; 0 for none.
         causal: forwards only, so that no utterance sees a later one.
 
     Raises:
@@ -40,13 +42,14 @@ class Recurrent(nn.Module):
         width: int = 128,
         layers: int = 1,
         dropout: float = 0.4,
-        input_norm: bool = True,
+        input_norm: InputNorm | bool = True,
+        speaker_width: int = 0,
         causal: bool = False,
     ) -> None:
         super().__init__()
         if min(width, layers) < 1:
             raise ValueError(f"Expected `width` and `layers` to be at least 1, but got {width} and {layers}.")
-        self.inputs = EarlyFusion(problem, normalise=input_norm)
+        self.inputs = EarlyFusion(problem, normalise=input_norm, speaker_width=speaker_width)
         self.dropout = nn.Dropout(dropout)
         self.recurrent = _CELLS[cell](
             self.inputs.width,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from m2fnet.corpora import table
 from m2fnet.corpora.cremad import read_cremad
 from m2fnet.corpora.dailydialog import read_dailydialog
+from m2fnet.corpora.dev_dialogues import HELP, with_dev
 from m2fnet.corpora.emorynlp import read_emorynlp
 from m2fnet.corpora.goemotions import goemotions, goemotions_ekman, read_goemotions
 from m2fnet.corpora.iemocap import read_iemocap
@@ -36,13 +37,17 @@ def main(argv: list[str]) -> None:
     if read is None:
         return
     if isinstance(read, Manifest):
-        saved = store_manifest(read, options.out, overwrite=options.overwrite)
-        stores: list[Path] = []
+        manifest, features = read, None
     else:
+        manifest, features = read.manifest, read
+    if options.dev_dialogues is not None:
+        manifest = with_dev(manifest, options.dev_dialogues)
+    saved = store_manifest(manifest, options.out, overwrite=options.overwrite)
+    stores: list[Path] = []
+    if features is not None:
         from m2fnet.corpora.streams import write_streams  # here, because a corpus without features needs no PyTorch
 
-        saved = store_manifest(read.manifest, options.out, overwrite=options.overwrite)
-        stores = write_streams(read, saved, options.out, overwrite=options.overwrite)
+        stores = write_streams(features, saved, options.out, overwrite=options.overwrite)
     if not options.quiet:
         media = f"media under {saved.root}" if saved.root is not None else "no media (text only)"
         print(f"{saved.corpus}: {len(saved.utterances)} utterances in {len(saved.dialogues())} dialogues, {media}")
@@ -264,6 +269,7 @@ def _add_partial(parser: argparse.ArgumentParser) -> None:
 
 def _add_common(parser: argparse.ArgumentParser, *, out_is_required: bool = True) -> None:
     parser.add_argument("--out", type=Path, required=out_is_required, help="folder for the manifest")
+    parser.add_argument("--dev-dialogues", metavar="WHICH", help=f"{HELP} (default: those of the corpus)")
     parser.add_argument("--overwrite", action="store_true", help="replace another manifest in --out")
     parser.add_argument("--quiet", action="store_true", help="print only what was written")
 

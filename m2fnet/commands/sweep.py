@@ -17,16 +17,20 @@ from m2fnet.sweeps.plan import STAGES, Sweep, folder_of_all, stage_of
 from m2fnet.sweeps.processes import LOG, Outcome, PlannedRun, parse_grid, parse_seeds, refuse_forbidden, run_all
 
 DESCRIPTION = """\
-Train and test every seed of every combination of settings, each in the run folder that `fit` would give it. Runs
-that are finished are skipped, so the same command continues a sweep that was interrupted. A run that fails does not
-stop the others. The summary is in a folder next to the run folders, one folder per grid; more seeds update it.
+Train and test every seed of every combination of settings, each in the run
+folder that `fit` would give it. Runs that are finished are skipped, so the
+same command continues a sweep that was interrupted. A run that fails does not
+stop the others. The summary is in a folder next to the run folders, one
+folder per grid; more seeds update it.
 """
 EPILOG = """\
-Any other key is a setting of all runs: --data.streams '[text]' --trainer.max_epochs 5 ...
+Any other key is a setting of all runs:
+--data.streams '[text]' --trainer.max_epochs 5 ...
 
   m2fnet sweep --config conf/dialog/m2fnet_meld.yaml --seeds 0-4
   m2fnet sweep --config conf/dialog/m2fnet_meld.yaml --seeds 0-4 --jobs 2 \\
-    --grid model.net.fusion_layers=1,3,5 --grid 'data.streams=[text],[text,audio]'
+    --grid model.net.fusion_layers=1,3,5 \\
+    --grid 'data.streams=[text],[text,audio]'
 """
 
 
@@ -162,15 +166,15 @@ def _line(outcome: Outcome) -> str:
         return f"{name}: FAILED, {_last_line(run.folder / LOG)}"
     files = {"dev": run.folder / FIT, "test": run.folder / REPORT}
     found = {split: read_json(path, RunError, "Train it again.") for split, path in files.items() if path.exists()}
-    from m2fnet.metrics.scores import STATISTICS  # scikit-learn takes a second to import
+    from m2fnet.metrics.scores import main_score, score_title
     from m2fnet.runs.tested import kind_of
 
     scores = [f"dev {percent(score)}" for key, score in found.get("dev", {}).items() if key.startswith("dev.")]
     title = "dev score"
     if "test" in found:
-        main = next(iter(STATISTICS[kind_of(found["test"])]))
+        main = main_score(kind_of(found["test"]))
         scores.append(f"test {percent(found['test']['test'][main])}")
-        title = main.replace("_f1", " F1")
+        title = score_title(main)
     return f"{name}: {title} {', '.join(scores)}, {outcome.seconds:.0f} s"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from m2fnet.records import ScoredPrediction
+from m2fnet.records import Scored
 
 Floats = NDArray[np.float64]
 
@@ -110,17 +110,18 @@ def fit_temperature(probabilities: Floats, labels: NDArray[np.int64]) -> float:
     return float(np.exp(found.x))
 
 
-def temperature_of(predictions: Sequence[ScoredPrediction], classes: Sequence[str]) -> float:
-    """`fit_temperature` of the labelled ``predictions``, which should be those for dev.
+def temperature_of(predictions: Sequence[Scored], classes: Sequence[str]) -> float:
+    """`fit_temperature` of the labelled ``predictions``, of one emotion each, which should be those for dev.
 
     Example:
+        >>> from m2fnet.records import ScoredPrediction
         >>> sure = ScoredPrediction("u", "d", "joy", "joy", {"anger": 0.2, "joy": 0.8})
         >>> round(temperature_of([sure], ["anger", "joy"]), 2)
         0.05
     """
-    labelled = [one for one in predictions if one.label is not None]
-    probabilities = np.array([[one.probabilities[name] for name in classes] for one in labelled])
-    return fit_temperature(probabilities, np.array([classes.index(str(one.label)) for one in labelled]))
+    labelled = [(one.probabilities, true[0]) for one in predictions if (true := one.label_sets[0])]
+    probabilities = np.array([[values[name] for name in classes] for values, _ in labelled])
+    return fit_temperature(probabilities, np.array([classes.index(label) for _, label in labelled]))
 
 
 def at_temperature(probabilities: Floats, temperature: float) -> Floats:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from m2fnet.metrics.counts import Array, Counts
 from m2fnet.records import LabelKind
@@ -28,6 +27,8 @@ def score(labels: Sequence[str], predicted: Sequence[str], classes: Sequence[str
     """
     if len(labels) != len(predicted) or not labels:
         raise ValueError(f"Expected as many predictions as labels, at least one; got {len(predicted)}, {len(labels)}.")
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support  # takes a second to import
+
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, predicted, labels=list(classes), zero_division=0.0
     )
@@ -46,14 +47,26 @@ def score(labels: Sequence[str], predicted: Sequence[str], classes: Sequence[str
 
 
 def majority(training_labels: Sequence[str], labels: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
-    """The most frequent training label, and the weighted F1 on ``labels`` of always answering it."""
+    """The most frequent training label, and the weighted F1 on ``labels`` of always answering it.
+
+    Example:
+        >>> majority(["joy", "joy", "anger"], ["joy", "joy"], ["anger", "joy"])
+        {'majority_class': 'joy', 'majority_weighted_f1': 1.0}
+    """
     most_frequent = Counter(training_labels).most_common(1)[0][0]
     scores = score(labels, [most_frequent] * len(labels), classes)
     return {"majority_class": most_frequent, "majority_weighted_f1": scores["weighted_f1"]}
 
 
 def weighted_f1(counts: Counts) -> Array:
-    """Mean of the labels' F1 weighted by their support, ``(...)``."""
+    """Mean of the labels' F1 weighted by their support, ``(...)``.
+
+    Example:
+        >>> from m2fnet.metrics.counts import count_dialogues
+        >>> counts = count_dialogues([["joy"], ["fear"]], [["joy"], ["joy"]], ["a", "b"], ["fear", "joy"])
+        >>> round(float(weighted_f1(counts.sum(0))), 3)
+        0.333
+    """
     weighted: Array = (class_f1(counts) * counts.support).sum(-1) / counts.support.sum(-1)
     return weighted
 
@@ -109,7 +122,7 @@ def class_f1(counts: Counts) -> Array:
     return f1
 
 
-# kind of a label set -> its scores; the first heads every table and is the `monitor` of its problem
+# kind of a label set -> its scores; the first heads every table and selects weights on dev
 STATISTICS: dict[LabelKind, dict[str, Statistic]] = {
     "single": {"weighted_f1": weighted_f1, "accuracy": accuracy, "macro_f1": macro_f1},
     "multi": {
@@ -121,3 +134,29 @@ STATISTICS: dict[LabelKind, dict[str, Statistic]] = {
         "hamming_loss": hamming_loss,
     },
 }
+# the main score and the share of utterances whose answer is right, where there is no place for more
+TWO_SCORES: dict[LabelKind, tuple[str, str]] = {
+    "single": ("weighted_f1", "accuracy"),
+    "multi": ("micro_f1", "exact_match"),
+}
+
+
+def main_score(kind: LabelKind) -> str:
+    """The score that selects weights on dev and heads every table.
+
+    Example:
+        >>> main_score("single"), main_score("multi")
+        ('weighted_f1', 'micro_f1')
+    """
+    return next(iter(STATISTICS[kind]))
+
+
+def score_title(score: str) -> str:
+    """The name of a score as it is printed.
+
+    Example:
+        >>> score_title("weighted_f1")
+        'weighted F1'
+    """
+    jaccards = {"jaccard": "Jaccard (empty sets agree: 1)", "jaccard_carat": "Jaccard as CARAT (empty sets: 0)"}
+    return jaccards.get(score, score.replace("_", " ").replace("f1", "F1").replace("hamming", "Hamming"))

@@ -9,12 +9,10 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from m2fnet.formatting import escaped, markdown_table, percent, plain
 from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, Interval, bootstrap_intervals
-from m2fnet.metrics.scores import STATISTICS
+from m2fnet.metrics.scores import STATISTICS, score_title
 from m2fnet.model.record import Model
 from m2fnet.records import SPLITS
 from m2fnet.runs.tested import TestedRun
-
-_NAMES = {"weighted_f1": "weighted F1", "accuracy": "accuracy", "macro_f1": "macro F1"}
 
 _LIMITS = """\
 - The labels are what annotators *perceived* in the recordings of one corpus. Nothing here tells what a person feels.
@@ -75,7 +73,7 @@ def _header(title: str, tested: TestedRun, model: Model) -> str:
             dataset_name=corpus,
             dataset_split="test",
             metric_type=kind,
-            metric_name=_NAMES[name],
+            metric_name=score_title(name),
             metric_value=round(tested.report["test"][name], 4),
         )
         for name, kind in (("weighted_f1", "f1"), ("accuracy", "accuracy"))
@@ -152,7 +150,7 @@ def _score_table(tested: TestedRun, scores: dict[str, Interval | None]) -> str:
         *markdown_table(
             pd.DataFrame(
                 [
-                    *((_NAMES[name], percent(test[name]), _bounds(scores[name])) for name in _NAMES),
+                    *((score_title(name), percent(test[name]), _bounds(found)) for name, found in scores.items()),
                     (f"weighted F1 of always {test['majority_class']}", percent(test["majority_weighted_f1"]), "–"),
                 ],
                 columns=["score", "test", "95 % interval"],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dialog.batch import DialogueBatch, output_of
+from dialog.batch import DialogueBatch, gaps_s, output_of, speaker_numbers
 from extractors.base import Extractor, PlacedUtterance
 from extractors.extraction.embedding import Loading, embed
 from m2fnet.errors import UsageError
@@ -82,7 +82,7 @@ class Stages:
         return list(map(Embedded, rows, by_time))
 
     @torch.inference_mode()
-    def probabilities(self, embedded: Sequence[Embedded]) -> Tensor:
+    def probabilities(self, utterances: Sequence[Utterance], embedded: Sequence[Embedded]) -> Tensor:
         """Probabilities (U, C) of the utterances of a conversation.
 
         Up to `WINDOW` utterances are all context of each other. A longer conversation is read in overlapping windows,
@@ -92,7 +92,8 @@ class Stages:
         parts = []
         with self._lock:
             for seen, counted in windows(len(embedded), WINDOW):
-                batch = batch_of(embedded[seen.start : seen.stop], self.model.extractors, self.device)
+                part = slice(seen.start, seen.stop)
+                batch = batch_of(utterances[part], embedded[part], self.model.extractors, self.device)
                 scores = output_of(self._network, batch).scores[0].float().cpu()
                 parts.append(scores[counted.start - seen.start : counted.stop - seen.start])
         return self.model.probabilities(torch.cat(parts))
@@ -113,7 +114,9 @@ def windows(utterances: int, size: int) -> Iterator[tuple[range, range]]:
         first = last
 
 
-def batch_of(embedded: Sequence[Embedded], extractors: Mapping[str, Extractor], device: str) -> DialogueBatch:
+def batch_of(
+    utterances: Sequence[Utterance], embedded: Sequence[Embedded], extractors: Mapping[str, Extractor], device: str
+) -> DialogueBatch:
     """The utterances as a batch of one dialogue, the input of a dialogue network."""
     count = len(embedded)
     inputs: dict[str, Tensor] = {}
@@ -136,6 +139,8 @@ def batch_of(embedded: Sequence[Embedded], extractors: Mapping[str, Extractor], 
         "frames": frames,
         "present": present,
         "valid": torch.ones(1, count, dtype=torch.bool, device=device),
+        "speaker": speaker_numbers(utterances)[None].to(device),
+        "gap_s": gaps_s(utterances)[None].to(device),
         "label": torch.full((1, count), UNLABELLED, device=device),
         "row": torch.arange(count, device=device)[None],
         "labelled": 0,

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
+from m2fnet.metrics.scores import score_title
 from m2fnet.plots.style import colour, marker, short, styled
 from m2fnet.runs.curves import SCORES, Curves
 
 
 def training_curves(settings: Mapping[str, Sequence[Curves]]) -> Figure:
-    """Loss on train and dev, and weighted F1 on dev, by epoch: a line per run, a colour per setting.
+    """Loss on train and dev, and the main score on dev, by epoch: a line per run, a colour per setting.
 
     The marker is at the epoch whose weights were selected.
 
@@ -24,7 +25,6 @@ def training_curves(settings: Mapping[str, Sequence[Curves]]) -> Figure:
     with styled():
         figure = Figure(figsize=(11, 4.2 + 0.2 * len(settings)))
         loss, score = figure.subplots(1, 2)
-        title = "weighted F1"
         for number, (name, runs) in enumerate(settings.items()):
             score.plot([], [], marker=marker(number), color=colour(number), label=short(name, 40))
             for run in runs:
@@ -33,7 +33,7 @@ def training_curves(settings: Mapping[str, Sequence[Curves]]) -> Figure:
                 loss.plot(*_line(run.values["dev/loss"]), **width)
                 scored, values = next(((name, of) for name in SCORES if (of := run.values[name])), (SCORES[0], {}))
                 dev = {epoch: 100 * value for epoch, value in values.items()}
-                title = scored.removeprefix("dev/").replace("_f1", " F1")
+                title = score_title(scored.removeprefix("dev/"))
                 score.plot(*_line(dev), **width)
                 if run.kept in dev:
                     score.plot(run.kept + 1, dev[run.kept], marker(number), color=colour(number), ms=7, mec="black")

@@ -1,13 +1,14 @@
 """A problem as the data side states it and the network, the training and the reports read it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from torch import Tensor
 
-from m2fnet.records import MODALITIES, LabelSet, Modality, Utterance
+from m2fnet.metrics.scores import score_title
+from m2fnet.records import MODALITIES, LabelSet, Modality, Scored, Utterance
 
 if TYPE_CHECKING:
     from torchmetrics import Metric, MetricCollection
@@ -44,13 +45,27 @@ class Problem(ABC):
     Attributes:
         label_set: the emotions, and whether an utterance has one or a set of them.
         streams: name of each input of the network -> what it is, in the order the network gets them.
+
+    Example:
+        >>> import torch
+        >>> from m2fnet.problems import make_problem
+        >>> problem = make_problem(LabelSet("two", ("anger", "joy")), {"text": 768})
+        >>> problem.classes, problem.widths, problem.modalities
+        (('anger', 'joy'), {'text': 768}, {'text': 'text'})
+        >>> problem.probabilities(torch.tensor([[0.0, 0.0]]))
+        tensor([[0.5000, 0.5000]])
     """
 
     label_set: LabelSet
     streams: dict[str, Stream] = field(default_factory=dict)
 
+    score_names: ClassVar[tuple[str, ...]]  # of `scores`
     monitor: ClassVar[str]  # name of the score on dev that selects weights
-    monitor_title: ClassVar[str]  # the same for people
+
+    @property
+    def monitor_title(self) -> str:
+        """The same for people."""
+        return score_title(self.monitor)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -76,8 +91,11 @@ class Problem(ABC):
         """Weights (C,) for `loss` by how often each emotion occurs in ``utterances``; ``power`` 0 weighs none."""
 
     @abstractmethod
-    def loss(self, scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Loss of logits (N, C), summed over the labelled utterances; targets as of `target`."""
+    def loss(self, scores: Tensor, target: Tensor, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
+        """Loss of logits (N, C), summed over the labelled utterances; targets as of `target`.
+
+        ``smoothing`` is the share of each target that is spread over all its possible values.
+        """
 
     @abstractmethod
     def probabilities(self, scores: Tensor) -> Tensor:
@@ -98,6 +116,35 @@ class Problem(ABC):
     def chosen_on_dev(self, metrics: "Metric | MetricCollection") -> Self:
         """The problem with what its decisions need, such as thresholds, chosen on what ``metrics`` has seen of dev."""
         return self
+
+    def with_decisions_of(self, other: "Problem") -> Self:
+        """The problem with what `chosen_on_dev` chose for ``other``, which a checkpoint holds."""
+        return self
+
+    def answers(self, utterances: Iterable[Utterance], probabilities: Tensor) -> list[Scored]:
+        """What was predicted for each of N utterances, as records, by the probabilities (N, C)."""
+        decided = self.decide(probabilities).tolist()
+        return [
+            self._answer(
+                utterance,
+                tuple(name for name, is_in in zip(self.classes, answer, strict=True) if is_in),
+                dict(zip(self.classes, values, strict=True)),
+            )
+            for utterance, answer, values in zip(utterances, decided, probabilities.tolist(), strict=True)
+        ]
+
+    @abstractmethod
+    def _answer(self, utterance: Utterance, predicted: tuple[str, ...], probabilities: dict[str, float]) -> Scored:
+        """The record of one answer."""
+
+    @abstractmethod
+    def report(self, answers: Mapping[str, Sequence[Scored]], training: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+        """What ``report.json`` says about answers: kind, classes, all scores by split, and what was chosen on dev.
+
+        Args:
+            answers: to the utterances of ``"dev"`` and ``"test"``.
+            training: labels of each labelled utterance of the training split, for the baselines.
+        """
 
     def as_dict(self) -> dict[str, object]:
         """Plain data for a checkpoint; `m2fnet.problems.problem_from_dict` reads it."""

@@ -1,8 +1,8 @@
 """A set of emotions per utterance, possibly none: binary cross-entropy, a threshold per emotion, micro F1."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from m2fnet.losses.multilabel import binary_cross_entropy, positive_weights
 from m2fnet.metrics.multilabel import choose_thresholds, exact_match, macro_f1, micro_f1
 from m2fnet.problems.base import UNLABELLED, Problem
-from m2fnet.records import Utterance
+from m2fnet.records import Scored, ScoredLabelSet, Utterance
 
 if TYPE_CHECKING:
     from torchmetrics import Metric, MetricCollection
@@ -36,8 +36,8 @@ class MultiLabel(Problem):
 
     thresholds: tuple[float, ...] | None = None
 
+    score_names: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1", "exact_match")
     monitor: ClassVar[str] = "micro_f1"
-    monitor_title: ClassVar[str] = "micro F1"
 
     def __post_init__(self) -> None:
         given = self.thresholds
@@ -64,15 +64,16 @@ class MultiLabel(Problem):
         """Weights (C,) of having an emotion against not having it, see `m2fnet.losses.multilabel.positive_weights`."""
         return positive_weights(torch.stack([self.target(u) for u in utterances if u.labels is not None]), power)
 
-    def loss(self, scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def loss(self, scores: Tensor, target: Tensor, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
         """Binary cross-entropy, mean over the emotions, summed over the labelled utterances.
 
         Args:
             scores: logits (N, C).
             target: 0 or 1, or `UNLABELLED` throughout a row, (N, C).
             weight: of having each emotion against not having it, (C,).
+            smoothing: how far targets move from 0 and 1 towards one half: by half of it.
         """
-        return binary_cross_entropy(scores, target, weight, ignored=UNLABELLED)
+        return binary_cross_entropy(scores, target, weight, ignored=UNLABELLED, smoothing=smoothing)
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Sigmoid of the logits (..., C)."""
@@ -102,6 +103,25 @@ class MultiLabel(Problem):
     def chosen_on_dev(self, metrics: "Metric | MetricCollection") -> "MultiLabel":
         """The problem with the thresholds that are best on what ``metrics`` has seen, see `choose_thresholds`."""
         return self.with_thresholds(choose_thresholds(*cast(tuple[Tensor, Tensor], metrics.compute())))
+
+    def with_decisions_of(self, other: Problem) -> "MultiLabel":
+        """The problem with the thresholds of ``other``."""
+        return replace(self, thresholds=other.thresholds if isinstance(other, MultiLabel) else None)
+
+    def _answer(self, utterance: Utterance, predicted: tuple[str, ...], probabilities: dict[str, float]) -> Scored:
+        return ScoredLabelSet(utterance.id, utterance.dialogue, utterance.labels, predicted, probabilities)
+
+    def report(self, answers: Mapping[str, Sequence[Scored]], training: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+        """All scores by split with intervals and baselines, and the thresholds."""
+        from m2fnet.metrics.summaries import summarise_label_sets
+
+        used = self.used_thresholds
+        return {
+            "kind": "multi",
+            "classes": list(self.classes),
+            "thresholds": dict(zip(self.classes, used, strict=True)),
+            **{split: summarise_label_sets(rows, training, self.classes, used) for split, rows in answers.items()},
+        }
 
     def as_dict(self) -> dict[str, object]:
         """Plain data for a checkpoint, with the thresholds."""

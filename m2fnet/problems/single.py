@@ -1,8 +1,8 @@
 """One emotion per utterance: cross-entropy, the most probable emotion, weighted F1."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from m2fnet.losses.class_weights import class_weights, weighted_cross_entropy
 from m2fnet.problems.base import UNLABELLED, Problem
-from m2fnet.records import Utterance
+from m2fnet.records import Scored, ScoredPrediction, Utterance
 
 if TYPE_CHECKING:
     from torchmetrics import Metric, MetricCollection
@@ -30,8 +30,8 @@ class SingleLabel(Problem):
         tensor([[False,  True]])
     """
 
+    score_names: ClassVar[tuple[str, ...]] = ("weighted_f1", "accuracy", "macro_f1")
     monitor: ClassVar[str] = "weighted_f1"
-    monitor_title: ClassVar[str] = "weighted F1"
 
     def target(self, utterance: Utterance) -> Tensor:
         """The class number, a tensor without dimensions."""
@@ -41,15 +41,16 @@ class SingleLabel(Problem):
         """Weights (C,) of the emotions, see `m2fnet.losses.class_weights.class_weights`."""
         return class_weights((utterance.label for utterance in utterances), self.classes, power)
 
-    def loss(self, scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def loss(self, scores: Tensor, target: Tensor, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
         """Cross-entropy (arXiv:2206.02187, eq 14), summed over the labelled utterances.
 
         Args:
             scores: logits (N, C).
             target: class numbers (N,).
             weight: of each class, (C,).
+            smoothing: share of the target that is spread evenly over all classes.
         """
-        return weighted_cross_entropy(scores, target, weight, ignored=UNLABELLED)
+        return weighted_cross_entropy(scores, target, weight, ignored=UNLABELLED, smoothing=smoothing)
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Softmax of the logits (..., C)."""
@@ -74,3 +75,19 @@ class SingleLabel(Problem):
         """Weighted F1, accuracy and macro F1 of what ``metrics`` has seen."""
         found: dict[str, Tensor] = metrics.compute()
         return found
+
+    def _answer(self, utterance: Utterance, predicted: tuple[str, ...], probabilities: dict[str, float]) -> Scored:
+        return ScoredPrediction(utterance.id, utterance.dialogue, utterance.label, predicted[0], probabilities)
+
+    def report(self, answers: Mapping[str, Sequence[Scored]], training: Sequence[tuple[str, ...]]) -> dict[str, Any]:
+        """All scores by split, those of each test dialogue, and the temperature that fits dev."""
+        from m2fnet.metrics.calibration import temperature_of
+        from m2fnet.metrics.summaries import per_dialogue, summarise
+
+        return {
+            "temperature": temperature_of(answers["dev"], self.classes),
+            "kind": "single",
+            "classes": list(self.classes),
+            "per_dialogue": per_dialogue(answers["test"], self.classes),
+            **{split: summarise(rows, training, self.classes) for split, rows in answers.items()},
+        }

@@ -9,108 +9,129 @@ import pandas as pd
 
 from m2fnet.files import replaced, write_json, write_text
 from m2fnet.formatting import escaped, markdown_table, percent
-from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, bootstrap_interval
-from m2fnet.metrics.counts import count_dialogues
-from m2fnet.metrics.scores import majority, score
-from m2fnet.records import ScoredPrediction
+from m2fnet.metrics.scores import STATISTICS, main_score, score_title
+from m2fnet.problems import Problem
+from m2fnet.records import Scored
 from m2fnet.reports.predictions_file import write_predictions
-from m2fnet.runs.tested import inputs_of
+from m2fnet.runs.tested import inputs_of, kind_of, name_of_data
 
 PICTURE = "confusion.png"
-_SCORES = ("weighted_f1", "accuracy", "macro_f1", "majority_weighted_f1")
-
-
-def summarise(
-    predictions: Sequence[ScoredPrediction], training_labels: Sequence[str], classes: Sequence[str]
-) -> dict[str, Any]:
-    """All scores of the labelled ``predictions`` and of the majority class; no interval for few dialogues."""
-    labels, predicted, dialogues = _columns(predictions)
-    counts = count_dialogues([[label] for label in labels], [[one] for one in predicted], dialogues, classes)
-    interval = bootstrap_interval(counts) if len(counts) >= FEWEST_DIALOGUES else None
-    return {
-        **score(labels, predicted, classes),
-        "weighted_f1_interval": [interval.low, interval.high] if interval is not None else None,
-        **majority(training_labels, labels, classes),
-    }
-
-
-def per_dialogue(predictions: Sequence[ScoredPrediction], classes: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Weighted F1, accuracy and n of every dialogue that has a labelled utterance."""
-    groups: dict[str, list[ScoredPrediction]] = {}
-    for prediction in predictions:
-        if prediction.label is not None:
-            groups.setdefault(prediction.dialogue, []).append(prediction)
-    scores = {name: score(*_columns(group)[:2], classes) for name, group in groups.items()}
-    return {name: {key: s[key] for key in ("weighted_f1", "accuracy", "n")} for name, s in scores.items()}
 
 
 def write_report(
     run: Path,
-    facts: dict[str, Any],
-    predictions: Mapping[str, Sequence[ScoredPrediction]],
-    training_labels: Sequence[str],
-    classes: Sequence[str],
-) -> dict[str, Any]:
-    """Write all files of the report into ``run`` and return what is in ``report.json``.
+    facts: Mapping[str, object],
+    answers: Mapping[str, Sequence[Scored]],
+    training: Sequence[tuple[str, ...]],
+    problem: Problem,
+) -> str:
+    """Write all files of the report into ``run`` and return the page that is in ``report.md``.
 
     Args:
         run: the run folder.
         facts: seed, corpus, manifest_sha256, modalities and whatever else identifies the run.
-        predictions: those of ``"dev"`` and ``"test"``.
-        training_labels: of the training split, for the majority baseline.
-        classes: the emotions in order.
+        answers: what was predicted for ``"dev"`` and ``"test"``.
+        training: labels of each labelled utterance of the training split, for the baselines.
+        problem: what the network had to solve; it scores the answers.
     """
-    splits = {name: summarise(rows, training_labels, classes) for name, rows in predictions.items()}
-    report = {
-        **facts,
-        "kind": "single",
-        "classes": list(classes),
-        "per_dialogue": per_dialogue(predictions["test"], classes),
-        **splits,
-    }
-    for name, rows in predictions.items():
-        write_predictions(run, name, [row for row in rows if row.label is not None])
-    draw_confusion(run / PICTURE, splits["test"]["confusion"], classes)
-    write_text(run / "report.md", as_markdown(report))
+    report = {**facts, **problem.report(answers, training)}
+    for split, rows in answers.items():
+        write_predictions(run, split, [row for row in rows if row.label_sets[0] is not None])
+    if "confusion" in report["test"]:
+        draw_confusion(run / PICTURE, report["test"]["confusion"], problem.classes)
+    page = as_markdown(report)
+    write_text(run / "report.md", page)
     write_json(run / "report.json", report)
-    return report
+    return page
 
 
-def as_markdown(report: dict[str, Any]) -> str:
-    """The report as a page: headline, table of classes, spread over dialogues, picture."""
-    test, dev = report["test"], report["dev"]
-    ends = " to ".join(percent(bound) for bound in test["weighted_f1_interval"] or ())
-    interval = f"95 % interval over dialogues {ends}" if ends else "too few dialogues for an interval"
-    per = np.array([row["weighted_f1"] for row in report["per_dialogue"].values()])
-    quartiles = ", ".join(percent(value) for value in np.quantile(per, [0.25, 0.5, 0.75]))
+def as_markdown(report: Mapping[str, Any]) -> str:
+    """The report as a page: headline, scores, a table of the emotions, and what else the kind of labels offers."""
+    kind, test = kind_of(report), report["test"]
+    main = main_score(kind)
+    interval = (test.get("intervals") or {}).get(main) or test.get(f"{main}_interval")
+    sure = f"95 % interval over dialogues {_bounds(interval)}" if interval else "too few dialogues for an interval"
+    other = (
+        f"majority class {percent(test['majority_weighted_f1'])}"
+        if kind == "single"
+        else f"macro F1 {percent(test['macro_f1'])}"
+    )
     chosen = "The last epoch was kept" if report.get("select") == "last" else "The epoch was chosen on dev"
-    head = [
-        f"# {escaped(report['corpus'])}: {' + '.join(inputs_of(report))}, seed {report['seed']}",
-        "",
-        f"Weighted F1 on test **{percent(test['weighted_f1'])}** ({interval}), "
-        f"majority class {percent(test['majority_weighted_f1'])}. "
-        f"{chosen}; dev {percent(dev['weighted_f1'])}.",
-        "",
-        *markdown_table(
-            pd.DataFrame(
-                [_row(name, report[name], "n", _SCORES) for name in ("dev", "test")],
-                columns=["split", "n", "weighted F1", "accuracy", "macro F1", "majority class weighted F1"],
-            )
+    title = score_title(main)
+    return "\n".join(
+        [
+            f"# {escaped(name_of_data(report))}: {' + '.join(inputs_of(report))}, seed {report['seed']}",
+            "",
+            f"{title[0].upper()}{title[1:]} on test **{percent(test[main])}** ({sure}), {other}. "
+            f"{chosen}; dev {percent(report['dev'][main])}."
+            f"{'' if kind == 'single' else ' The thresholds were chosen on dev.'}",
+            "",
+            *(_of_one_emotion(report) if kind == "single" else _of_label_sets(report)),
+            "",
+        ]
+    )
+
+
+def _of_one_emotion(report: Mapping[str, Any]) -> list[str]:
+    scores = [*STATISTICS["single"], "majority_weighted_f1"]
+    names = [*map(score_title, STATISTICS["single"]), "majority class weighted F1"]
+    per = np.array([row[main_score("single")] for row in report["per_dialogue"].values()])
+    quartiles = ", ".join(percent(value) for value in np.quantile(per, [0.25, 0.5, 0.75]))
+    return [
+        *_table(
+            ["split", "n", *names],
+            [[split, str(report[split]["n"]), *_cells(report[split], scores)] for split in ("dev", "test")],
         ),
         "",
-        *markdown_table(
-            pd.DataFrame(
-                [_row(name, of, "support", ("f1", "precision", "recall")) for name, of in test["per_class"].items()],
-                columns=["test, per class", "n", "F1", "precision", "recall"],
-            )
+        *_table(
+            ["test, per class", "n", "F1", "precision", "recall"],
+            [
+                [name, str(of["support"]), *_cells(of, ("f1", "precision", "recall"))]
+                for name, of in report["test"]["per_class"].items()
+            ],
         ),
         "",
         f"Weighted F1 per dialogue, quartiles over {len(per)} test dialogues: {quartiles}.",
         "",
         f"![confusion matrix on test]({PICTURE})",
-        "",
     ]
-    return "\n".join(head)
+
+
+def _of_label_sets(report: Mapping[str, Any]) -> list[str]:
+    scores, test = list(STATISTICS["multi"]), report["test"]
+    names, intervals = [score_title(name) for name in scores], test["intervals"]
+    baselines = [
+        [f"{name} ({', '.join(of['labels']) or 'none'})", *_cells(of, scores)] for name, of in test["baselines"].items()
+    ]
+    return [
+        *_table(
+            ["split", "n", "without label", *names],
+            [
+                [split, str(report[split]["n"]), str(report[split]["empty"]), *_cells(report[split], scores)]
+                for split in ("dev", "test")
+            ],
+        ),
+        "",
+        *_table(
+            ["test", *names],
+            [["95 % interval", *(_bounds(intervals[name]) if intervals else "–" for name in scores)], *baselines],
+        ),
+        "",
+        *_table(
+            ["test, per emotion", "n", "predicted", "F1", "precision", "recall", "threshold"],
+            [
+                [
+                    *(name, str(of["support"]), str(of["predicted"])),
+                    *(*_cells(of, ("f1", "precision", "recall")), f"{of['threshold']:.3f}"),
+                ]
+                for name, of in test["per_class"].items()
+            ],
+        ),
+        "",
+        "Jaccard is the mean over utterances of |predicted and true| / |predicted or true|. Where both sets are "
+        "empty the standard counts 1 and CARAT's code 0; compare each with its own kind. Hamming loss is the share "
+        "of wrong pairs of utterance and emotion; lower is better.",
+    ]
 
 
 def draw_confusion(path: Path, table: Sequence[Sequence[int]], classes: Sequence[str]) -> None:
@@ -122,10 +143,13 @@ def draw_confusion(path: Path, table: Sequence[Sequence[int]], classes: Sequence
         temporary.write_bytes(rendered(confusion(table, classes), "png"))
 
 
-def _columns(predictions: Sequence[ScoredPrediction]) -> tuple[list[str], list[str], list[str]]:
-    labelled = [(p.label, p.predicted, p.dialogue) for p in predictions if p.label is not None]
-    return [row[0] for row in labelled], [row[1] for row in labelled], [row[2] for row in labelled]
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return markdown_table(pd.DataFrame(rows, columns=list(columns)))
 
 
-def _row(name: str, scores: Mapping[str, Any], count: str, keys: Sequence[str]) -> list[str]:
-    return [name, str(scores[count]), *(percent(scores[key]) for key in keys)]
+def _cells(scores: Mapping[str, float], names: Sequence[str]) -> list[str]:
+    return [percent(scores[name]) for name in names]
+
+
+def _bounds(interval: Sequence[float]) -> str:
+    return " to ".join(map(percent, interval))

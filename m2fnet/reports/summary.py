@@ -19,7 +19,7 @@ from m2fnet.metrics.bootstrap import (
 )
 from m2fnet.metrics.counts import Array, Counts, count_dialogues
 from m2fnet.metrics.groups import GROUPINGS, groups
-from m2fnet.metrics.scores import STATISTICS, Statistic, class_f1
+from m2fnet.metrics.scores import STATISTICS, TWO_SCORES, Statistic, class_f1, main_score
 from m2fnet.records import Dialogue, LabelKind
 from m2fnet.runs.tested import TestedRun, TestedSetting, inputs_of, what_differs
 
@@ -119,7 +119,7 @@ def summarise_settings(
     resampling = resampling or Resampling()
     first = settings[0].runs[0]
     statistics = STATISTICS[first.kind]
-    main = next(iter(statistics))
+    main = main_score(first.kind)
     counted = {setting.name: setting.counts() for setting in settings}
     one_run = counted[settings[0].name][0]
     classes = {name: partial(_one_class, n) for n, name in enumerate(first.report["classes"])}
@@ -144,7 +144,7 @@ def summarise_settings(
             ]
         for row in _scored({"table": "class", **head}, counts, classes, resampling):
             rows.append({**row, "class": row["score"], "score": "f1"})
-        rows += [{"table": "dialogues", **head, **size, **row} for row in _quartiles(counts, statistics)]
+        rows += [{"table": "dialogues", **head, **size, **row} for row in _quartiles(counts, first.kind)]
     for a, b in compare:
         pair = {"table": "difference", "setting": a.name, "minus": b.name, "split": "test"}
         sides = counted[a.name], counted[b.name]
@@ -235,7 +235,7 @@ def short_names(settings: Sequence[str]) -> list[str]:
 
 
 def _facts(setting: TestedSetting, name: str) -> Row:
-    first, main = setting.runs[0].report, next(iter(STATISTICS[setting.kind]))
+    first, main = setting.runs[0].report, main_score(setting.kind)
     return {
         "setting": setting.name,
         "name": name,
@@ -287,11 +287,10 @@ def _always(run: TestedRun, labels: tuple[str, ...], ids: Collection[str] | None
     return Counts.stack([count_dialogues(true, [labels] * len(rows), dialogues, run.report["classes"])])
 
 
-def _quartiles(counts: Counts, statistics: Mapping[str, Statistic]) -> Iterator[Row]:
+def _quartiles(counts: Counts, kind: LabelKind) -> Iterator[Row]:
     """Quartiles over dialogues of each dialogue's own score, averaged over seeds."""
-    main, exact = next(iter(statistics)), "accuracy" if "accuracy" in statistics else "exact_match"
-    for name in (main, exact):
-        values = np.quantile(statistics[name](counts).mean(0), [0.25, 0.5, 0.75]).tolist()
+    for name in TWO_SCORES[kind]:
+        values = np.quantile(STATISTICS[kind][name](counts).mean(0), [0.25, 0.5, 0.75]).tolist()
         for group, value in zip(("25 %", "median", "75 %"), values, strict=True):
             yield {"group": group, "score": name, "value": value, "seeds": len(counts)}
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from m2fnet.formatting import bounds, escaped, is_given, markdown_table, percent, spread
 from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES
-from m2fnet.metrics.scores import STATISTICS
+from m2fnet.metrics.scores import STATISTICS, main_score, score_title
 from m2fnet.reports.summary import SHORT, Summary
 
 PAIRED = (
@@ -65,16 +65,18 @@ def sections(summary: Summary, *, selected_on_test: bool = False) -> list[Sectio
     table = pd.concat([per_class, in_all.assign(**{"class": "macro F1"})]).rename(columns=names)
     found.append(Section("F1 per class", table))
     found.append(_dialogues(summary, names))
-    main = next(iter(STATISTICS[summary.kind]))
+    main = main_score(summary.kind)
     main_title = score_title(main)
     for title in summary.groupings:
         rows = summary.table(title).query("score == @main")
         table = crossed(rows, "group", "setting", _with_interval)
-        majority = table.columns[1]
+        baseline = table.columns[1]
         sizes = rows.drop_duplicates("group")[["group", "utterances", "dialogues"]]
-        table[majority] = [percent(value) for value in rows[rows["setting"] == majority]["value"]]
-        table = sizes.merge(table, on="group").rename(columns={**names, majority: "majority class"})
-        note = "Groups differ in their mix of emotions: compare each with its own majority class."
+        table[baseline] = [percent(value) for value in rows[rows["setting"] == baseline]["value"]]
+        shown = "majority class" if summary.kind == "single" else baseline  # the most frequent label, with its name
+        table = sizes.merge(table, on="group").rename(columns={**names, baseline: shown})
+        what = "majority class" if summary.kind == "single" else "score of always answering the most frequent label"
+        note = f"Groups differ in their mix of emotions: compare each with its own {what}."
         found.append(Section(f"{main_title[0].upper()}{main_title[1:]} by {title}", table, (note,)))
     return found
 
@@ -108,17 +110,6 @@ def upright(table: pd.DataFrame) -> pd.DataFrame:
         return table
     first = table.columns[0]
     return table.set_index(first).T.rename_axis(index=first, columns=None).reset_index()
-
-
-def score_title(score: str) -> str:
-    """The name of a score as it is printed.
-
-    Example:
-        >>> score_title("weighted_f1")
-        'weighted F1'
-    """
-    jaccards = {"jaccard": "Jaccard (empty = empty: 1)", "jaccard_carat": "Jaccard as CARAT (empty = empty: 0)"}
-    return jaccards.get(score, score.replace("_", " ").replace("f1", "F1"))
 
 
 def how_drawn(summary: Summary) -> str:

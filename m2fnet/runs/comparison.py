@@ -10,7 +10,8 @@ from torch import Tensor
 
 from m2fnet.errors import RunError
 from m2fnet.files import read_json
-from m2fnet.runs.checkpoints import refuse_damaged
+from m2fnet.metrics.scores import STATISTICS, main_score
+from m2fnet.runs.checkpoints import kept_weights, read_checkpoint
 from m2fnet.runs.folder import FIT, REPORT
 
 _ADVICE = "Train the run again."
@@ -45,7 +46,12 @@ def compare_runs(before: Path, after: Path) -> list[Comparison]:
         detail = f"SHA-256 of all fitted files: {' and '.join(f'{one[:12]}…' for one in hashes)}"
         weights = Comparison("weights", len(hashes) == 1, detail)
     else:
-        weights = compare_weights(*(_kept_weights(run, fit) for run, fit in zip((before, after), fits, strict=True)))
+        weights = compare_weights(
+            *(
+                read_checkpoint(kept_weights(run, fit))["state_dict"]
+                for run, fit in zip((before, after), fits, strict=True)
+            )
+        )
     found = [weights, compare_values("training", *map(_of_a_fit, fits))]
     return [*found, compare_reports(before, after)] if (before / REPORT).exists() else found
 
@@ -101,9 +107,8 @@ def compare_values(what: str, before: Mapping[str, Any], after: Mapping[str, Any
     """
     differ = [key for key in before if before[key] != after.get(key)]
     if not differ:
-        names = (
-            f"{key} {100 * before[key]:.2f}" if key.endswith((".weighted_f1", ".micro_f1")) else key for key in before
-        )
+        main = tuple(f".{main_score(kind)}" for kind in STATISTICS)
+        names = (f"{key} {100 * before[key]:.2f}" if key.endswith(main) else key for key in before)
         return Comparison(what, True, ", ".join(names))
     first = f"{differ[0]}: {before[differ[0]]} and {after.get(differ[0])}"
     return Comparison(what, False, f"{len(differ)} of {len(before)} values differ, the first is {first}")
@@ -111,10 +116,3 @@ def compare_values(what: str, before: Mapping[str, Any], after: Mapping[str, Any
 
 def _shape(weights: Mapping[str, Tensor], name: str) -> tuple[torch.Size, torch.dtype] | None:
     return (weights[name].shape, weights[name].dtype) if name in weights else None
-
-
-def _kept_weights(run: Path, fit: Mapping[str, Any]) -> dict[str, Tensor]:
-    path = run / "checkpoints" / ("last.ckpt" if fit.get("select") == "last" else "best.ckpt")
-    refuse_damaged(path)
-    weights: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
-    return weights

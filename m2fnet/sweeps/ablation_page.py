@@ -6,7 +6,8 @@ from typing import TypedDict
 import pandas as pd
 
 from m2fnet.formatting import bounds, escaped, is_given, markdown_table, spread
-from m2fnet.reports.summary_page import PAIRED, score_title
+from m2fnet.metrics.scores import score_title
+from m2fnet.reports.summary_page import PAIRED
 
 Score = Mapping[str, float | None]
 

@@ -6,11 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_corpus import CLASSES, WIDTHS, tiny_manifest, write_stores
 
-from dialog.data import DialogueData
+from dialog.data import DialogueData, Dialogues
 from m2fnet.errors import StoreError, UsageError
-from m2fnet.problems import UNLABELLED
+from m2fnet.problems import UNLABELLED, make_problem
+from m2fnet.records import Dialogue, LabelSet, Utterance
 from m2fnet.store import Store
 from m2fnet.training.samplers import LengthGroupedBatchSampler
+
+PROBLEM = make_problem(LabelSet("two", ("anger", "joy")), {"text": 3})
 
 
 def data_of(folder, **settings):
@@ -37,6 +40,22 @@ def test_a_batch_holds_each_utterance_in_its_place(tiny):
                 expected = store[utterance.id] if utterance.id in store else torch.zeros(WIDTHS[name])
                 assert torch.equal(batch["inputs"][name][b, u], expected)
     assert batch["labelled"] == int((batch["label"] != UNLABELLED).sum())
+
+
+def test_a_batch_tells_who_speaks_and_how_long_nobody_did():
+    def said(dialogue, place, speaker, start_s, end_s):
+        return Utterance(
+            f"{dialogue}{place}", "x", "train", dialogue, place, speaker, "hm", start_s=start_s, end_s=end_s
+        )
+
+    long = (said("a", 0, "Bo", 0, 1), said("a", 1, None, 1.5, 2), said("a", 2, "Al", 1, 4), said("a", 3, "Bo", None, 9))
+    short = (said("b", 0, "Al", 5, 6), said("b", 1, "Al", 6, 7))
+    dialogues = Dialogues([Dialogue("a", "train", long), Dialogue("b", "train", short)], {}, PROBLEM)
+    batch = dialogues.__getitems__([1, 0])
+    assert batch["speaker"].tolist() == [[0, 0, -1, -1], [0, -1, 1, 0]]
+    nan = float("nan")
+    expected = torch.tensor([[nan, 0, nan, nan], [nan, 0.5, -1, nan]])
+    torch.testing.assert_close(batch["gap_s"], expected, equal_nan=True)
 
 
 def test_one_dialogue_is_a_batch_of_one(tiny):

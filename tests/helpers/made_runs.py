@@ -6,7 +6,8 @@ import numpy as np
 import yaml
 
 from m2fnet.manifest import Manifest
-from m2fnet.records import LabelSet, Utterance
+from m2fnet.problems import make_problem
+from m2fnet.records import LabelSet, ScoredPrediction, Utterance
 from m2fnet.reports import run_report as report
 
 CLASSES = ("neutral", "joy", "anger")
@@ -62,7 +63,7 @@ def answers(manifest, split, seed, right):
             probabilities = dict(zip(classes, (scores / scores.sum()).tolist(), strict=True))
             answer = max(probabilities, key=probabilities.get)
             parts = (utterance.id, utterance.dialogue, utterance.label, answer, probabilities)
-            rows.append(report.ScoredPrediction(*parts))
+            rows.append(ScoredPrediction(*parts))
     return rows
 
 
@@ -83,7 +84,7 @@ def made_run(folder, manifest, place, *, seed=0, width=8, right=0.6, modalities=
         "modalities": list(modalities),
         "select": "dev",
     }
-    training = [u.label for u in manifest.utterances if u.split == "train" and u.label is not None]
+    training = [(u.label,) for u in manifest.utterances if u.split == "train" and u.label is not None]
     predictions = {split: answers(manifest, split, seed + 100 * width, right) for split in ("dev", "test")}
-    report.write_report(folder, facts, predictions, training, manifest.label_set.classes)
+    report.write_report(folder, facts, predictions, training, make_problem(manifest.label_set, {}))
     return folder

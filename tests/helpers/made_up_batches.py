@@ -24,6 +24,8 @@ def batch_of(lengths, modalities=("text", "audio", "visual"), padded_to=None, se
         "frames": {},
         "present": {name: valid.clone() for name in modalities},
         "valid": valid,
+        "speaker": (torch.arange(width) % 2).expand(len(lengths), -1).masked_fill(~valid, -1),
+        "gap_s": torch.full(valid.shape, float("nan")),
         "label": torch.zeros(len(lengths), width, dtype=torch.long).masked_fill(~valid, UNLABELLED),
         "row": valid.long(),
         "labelled": int(valid.sum()),

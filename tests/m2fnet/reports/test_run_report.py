@@ -6,12 +6,15 @@ from matplotlib.image import imread
 from sklearn.metrics import accuracy_score, f1_score
 
 from m2fnet.formatting import percent
-from m2fnet.records import ScoredPrediction
-from m2fnet.reports.run_report import draw_confusion, per_dialogue, summarise, write_report
+from m2fnet.metrics.summaries import per_dialogue, summarise
+from m2fnet.problems import make_problem
+from m2fnet.records import LabelSet, ScoredPrediction
+from m2fnet.reports.run_report import draw_confusion, write_report
 
 CLASSES = ("neutral", "joy", "anger")
 FACTS = {"seed": 3, "corpus": "tiny", "manifest_sha256": "ab", "modalities": ["text", "audio"], "select": "dev"}
-TRAINING = ["neutral", "neutral", "joy"]
+TRAINING = [("neutral",), ("neutral",), ("joy",)]
+PROBLEM = make_problem(LabelSet("tiny", CLASSES), {})
 
 
 def predictions(count=40, seed=0):
@@ -29,7 +32,7 @@ def predictions(count=40, seed=0):
 @pytest.fixture
 def written(tmp_path):
     """A run folder with the report of made-up predictions."""
-    write_report(tmp_path, FACTS, {"dev": predictions(20, seed=1), "test": predictions()}, TRAINING, CLASSES)
+    write_report(tmp_path, FACTS, {"dev": predictions(20, seed=1), "test": predictions()}, TRAINING, PROBLEM)
     return tmp_path
 
 
@@ -80,9 +83,11 @@ def test_a_dialogue_without_a_label_has_no_scores():
 
 def test_few_dialogues_have_no_interval(tmp_path):
     few = predictions(20)  # five dialogues
-    report = write_report(tmp_path, FACTS, {"dev": few, "test": few}, TRAINING, CLASSES)
+    page = write_report(tmp_path, FACTS, {"dev": few, "test": few}, TRAINING, PROBLEM)
+    report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert report["test"]["weighted_f1_interval"] is None
-    assert "(too few dialogues for an interval)" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "(too few dialogues for an interval)" in page
+    assert (tmp_path / "report.md").read_text(encoding="utf-8") == page
 
 
 def test_the_page_says_what_the_numbers_say(written):

@@ -13,7 +13,7 @@ from m2fnet.formatting import percent
 from m2fnet.manifest import Manifest
 from m2fnet.metrics.bootstrap import Resampling, bootstrap_interval, paired_difference
 from m2fnet.metrics.scores import macro_f1
-from m2fnet.reports.run_report import per_dialogue
+from m2fnet.metrics.summaries import per_dialogue
 from m2fnet.reports.summary import COLUMNS, majority_name, named, pairs_to_compare, records, summarise_settings
 from m2fnet.reports.summary_page import as_page
 from m2fnet.runs.tested import collect
