@@ -97,7 +97,9 @@ def test_ours_keeps_the_scale_of_the_stream_that_the_printed_skip_doubles():
         network = M2FNet(make_problem(LABELS, WIDTHS), **DEEP | settings).eval()
         fit_standardisation(network, corpus)
         before, after = [], []
-        network.encoders["text"].register_forward_pre_hook(lambda _, inputs, to=before: to.append(inputs[0].detach().std()))
+        network.encoders["text"].register_forward_pre_hook(
+            lambda _, inputs, to=before: to.append(inputs[0].detach().std())
+        )
         network.encoders["text"].register_forward_hook(lambda _, __, output, to=after: to.append(output.detach().std()))
         network(corpus.batch(torch.arange(4)))
         scale[name] = float(after[0] / before[0])
