@@ -1,6 +1,7 @@
 """Training and scoring a dialogue network: one LightningModule for all of them."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,7 +15,7 @@ from dialog.data import Dialogues
 from dialog.fusion.streams import fit_standardisation
 from dialog.missing.modality_dropout import ModalityDropout
 from m2fnet.errors import UsageError
-from m2fnet.problems import Problem, problem_from_dict
+from m2fnet.problems import MultiLabel, Problem, Thresholds, problem_from_dict
 from m2fnet.training.averaging import Averaging
 from m2fnet.training.callbacks import callbacks_of_settings
 from m2fnet.training.schedules import Decay, refuse_unlogged, refuse_wrong_schedule, scheduled
@@ -32,7 +33,7 @@ class DialogueTask(pl.LightningModule):
     """Trains a dialogue network by the loss of its problem and scores it by the metrics of its problem.
 
     One emotion per utterance: cross-entropy (arXiv:2206.02187, eq 14) and weighted F1. Sets of emotions: binary
-    cross-entropy and micro F1, with a threshold per emotion that is chosen on dev after every epoch.
+    cross-entropy and micro F1, with thresholds that are chosen on dev after every epoch.
 
     The network is built when the data are known, from their `Problem`; a checkpoint carries that problem, thresholds
     included, so it can be loaded without the data.
@@ -54,9 +55,12 @@ class DialogueTask(pl.LightningModule):
         patience: epochs without a better score on dev after which training stops; never by default.
         averaging: lets an average of the weights over the steps be scored and saved, see
             `m2fnet.training.averaging`; none by default.
+        thresholds: for sets of emotions, from which probability an emotion is in the answer: ``each`` has a threshold
+            that is chosen on dev, ``one`` is chosen for all, or a number is it (CARAT's code: 0.25).
 
     Raises:
-        UsageError: if the schedule, the class weight or the modality dropout's numbers are out of range.
+        UsageError: if the schedule, the class weight, the thresholds or the modality dropout's numbers are out of
+            range.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class DialogueTask(pl.LightningModule):
         label_smoothing: float = 0.0,
         patience: int | None = None,
         averaging: Averaging | None = None,
+        thresholds: Thresholds = "each",
     ) -> None:
         super().__init__()
         refuse_wrong_schedule(warmup, decay, has_scheduler=scheduler is not None)
@@ -80,6 +85,8 @@ class DialogueTask(pl.LightningModule):
             raise UsageError(f"Expected model.label_smoothing in [0, 1), but got {label_smoothing}.")
         if modality_dropout is not None:
             modality_dropout.check()
+        if isinstance(thresholds, float) and not 0 <= thresholds <= 1:
+            raise UsageError(f"model.thresholds is {thresholds}, expected each, one, or a number from 0 to 1.")
         self.save_hyperparameters(logger=False)
         self.make_net = net
         self.make_optimizer = optimizer
@@ -91,6 +98,7 @@ class DialogueTask(pl.LightningModule):
         self.label_smoothing = label_smoothing
         self.patience = patience
         self.averaging = averaging
+        self.thresholds: Thresholds = thresholds
         self.class_weights: Tensor | None = None
         self.problem: Problem | None = None
         self.net: nn.Module | None = None
@@ -112,7 +120,7 @@ class DialogueTask(pl.LightningModule):
             self.net = self.make_net(problem)
         except ValueError as error:
             raise UsageError(f"model.net: {error}") from error
-        self.problem = problem
+        self.problem = replace(problem, chosen=self.thresholds) if isinstance(problem, MultiLabel) else problem
         self.scores = nn.ModuleDict({split: problem.metrics() for split in SCORED})
 
     def forward(self, batch: DialogueBatch) -> Output:

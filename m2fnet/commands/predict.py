@@ -272,12 +272,14 @@ def _table(predictions: Sequence[Prediction]) -> Iterator[str]:
     """The first utterances, one per line."""
     shown = predictions[:_SHOWN]
     who = min(16, max(len(plain(p.speaker or "")) for p in shown))
-    emotion = max(len(name) for name in shown[0].probabilities)
+    is_single = shown[0].labels is None
+    emotion = max(len(name) for name in (*shown[0].probabilities, *(p.as_words for p in shown if not is_single)))
     for p in shown:
         when = f"{clock(p.start_s)} – {clock(p.end_s)}  " if p.start_s is not None and p.end_s is not None else ""
         speaker = plain(p.speaker or "")[:who]
         text = textwrap.shorten(plain(p.text or "(no transcript)"), _TEXT, placeholder="…")
-        yield f"  {when}{speaker:<{who}}  {p.emotion:<{emotion}} {100 * p.confidence:3.0f} %  {text}"
+        answer = f"{p.emotion:<{emotion}} {100 * p.confidence:3.0f} %" if is_single else f"{p.as_words:<{emotion}}"
+        yield f"  {when}{speaker:<{who}}  {answer}  {text}"
     if len(predictions) > len(shown):
         yield f"  … and {_count(len(predictions) - len(shown))} more, in the files"
 

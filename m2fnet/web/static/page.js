@@ -30,6 +30,8 @@ function makeSvg(tag, attributes) {
   return element;
 }
 
+/** The emotions that are the answer: one, or of a model of sets any number. */
+const answers = (utterance) => utterance.labels ?? [utterance.emotion];
 const percent = (share) => `${Math.round(100 * share)} %`;
 const count = (number, what) => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
 const suffix = (name) => name.slice(name.lastIndexOf(".") + 1).toLowerCase();
@@ -262,7 +264,7 @@ function drawTimeline() {
     const x = (1000 * spans[i][0]) / length;
     const width = Math.max(1.5, (1000 * (spans[i][1] - spans[i][0])) / length - 1);
     model.classes.forEach((emotion, lane) => {
-      const isTop = emotion === utterance.emotion;
+      const isTop = answers(utterance).includes(emotion);
       const share = utterance.probabilities[emotion];
       if (!isTop && (utterances.length > DETAILED || share < 0.05)) return;
       const bar = makeSvg("rect", { x, y: LANE * lane + 3, width, height: LANE - 6, fill: model.colours[lane] });
@@ -316,11 +318,12 @@ function makeRow(utterance, i) {
   if (utterance.speaker) words.append(make("span", { className: "speaker", textContent: utterance.speaker }), " ");
   words.append(utterance.text ?? make("span", { className: "none", textContent: "no transcript" }));
   const emotion = make("span", { className: "emotion" }, make("i"));
-  emotion.append(`${utterance.emotion} ${percent(utterance.probabilities[utterance.emotion])}`);
+  emotion.append(answers(utterance).map((name) => `${name} ${percent(utterance.probabilities[name])}`).join(", ") || "none");
   const mix = make("span", { className: "mix", title: odds(utterance) });
+  const whole = Math.max(1, model.classes.reduce((sum, name) => sum + utterance.probabilities[name], 0));
   for (const name of model.classes) {
     const part = make("i");
-    part.style.width = `${100 * utterance.probabilities[name]}%`;
+    part.style.width = `${(100 * utterance.probabilities[name]) / whole}%`;
     part.style.background = tone(name);
     mix.append(part);
   }
@@ -422,7 +425,8 @@ function showUtterance(utterance) {
   $("odds").querySelectorAll(".gauge i").forEach((gauge, lane) => {
     const share = utterance.probabilities[model.classes[lane]];
     gauge.style.width = `${100 * share}%`;
-    values[lane].textContent = percent(share);
-    names[lane].className = model.classes[lane] === utterance.emotion ? "top" : "";
+    const threshold = utterance.thresholds?.[model.classes[lane]];
+    values[lane].textContent = threshold === undefined ? percent(share) : `${percent(share)} of ${percent(threshold)}`;
+    names[lane].className = answers(utterance).includes(model.classes[lane]) ? "top" : "";
   });
 }
