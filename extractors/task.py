@@ -22,8 +22,10 @@ from m2fnet.losses.covariance import covariance_penalty
 from m2fnet.losses.mining import Mining
 from m2fnet.losses.triplet import TripletLoss
 from m2fnet.losses.variance import variance_penalty
-from m2fnet.problems import Problem, make_problem
+from m2fnet.problems import Problem, make_problem, problem_from_dict
 from m2fnet.records import LabelSet
+from m2fnet.training.averaging import Averaging
+from m2fnet.training.callbacks import callbacks_of_settings
 from m2fnet.training.schedules import Decay, refuse_wrong_schedule, scheduled
 
 T = TypeVar("T")
@@ -60,7 +62,7 @@ class ExtractorTask(pl.LightningModule):
 
     ``dev/head_f1`` is the weighted F1 of a linear head trained along, ``dev/nearest_f1`` and ``dev/probe_f1`` are
     those of 1-NN and of a linear probe that learn from the embeddings of training utterances. ``dev/weighted_f1``,
-    which selects the epoch, is the one that ``monitor`` names.
+    which selects the epoch, is the one that ``scorer`` names.
 
     Args:
         net: makes the network, e.g. `extractors.audio.mel_resnet.MelResNet`.
@@ -69,7 +71,7 @@ class ExtractorTask(pl.LightningModule):
         mining: which triplets of a batch count, see `m2fnet.losses.mining`.
         as_printed: the terms taken as printed in the paper instead of as they work, some of ``[triplet, covariance,
             variance]``; ``true`` is all three.
-        monitor: which of the three scores selects the epoch.
+        scorer: which of the three scores selects the epoch.
         backbone_lr: learning rate of the network's pretrained parts; by default that of the rest.
         freeze_epochs: epochs at the beginning in which the pretrained parts do not learn.
         warmup: share of all optimizer steps over which the learning rate rises to its value.
@@ -78,6 +80,11 @@ class ExtractorTask(pl.LightningModule):
         class_weight: how much more rare emotions count in the cross-entropy than their number gives them: 0 not at all,
             1 as much as frequent ones, see `m2fnet.losses.class_weights`. Not for batches of ``data.per_class``, which
             have every emotion equally often.
+        label_smoothing: share of the target that is spread evenly over all emotions in training (arXiv:1512.00567,
+            section 7).
+        patience: epochs without a better score on dev after which training stops; never by default.
+        averaging: lets an average of the weights over the steps be scored and saved, see
+            `m2fnet.training.averaging`; none by default.
         compiled: let ``torch.compile`` translate the network.
     """
 
@@ -88,21 +95,25 @@ class ExtractorTask(pl.LightningModule):
         losses: LossWeights = LossWeights(),
         mining: Mining = "semi-hard",
         as_printed: bool | list[Printed] = False,
-        monitor: Scorer = "head",
+        scorer: Scorer = "head",
         backbone_lr: float | None = None,
         freeze_epochs: int = 0,
         warmup: float = 0.0,
         decay: Decay = "none",
         head_dropout: float = 0.0,
         class_weight: float = 0.0,
+        label_smoothing: float = 0.0,
+        patience: int | None = None,
+        averaging: Averaging | None = None,
         compiled: bool = False,
     ) -> None:
         super().__init__()
         if not all(0 <= weight < math.inf for weight in astuple(losses)) or not any(astuple(losses)):
             raise UsageError(f"Expected weights in model.losses of at least 0, one of them above 0, but got {losses}.")
         refuse_wrong_schedule(warmup, decay)
-        if not 0 <= head_dropout < 1:
-            raise UsageError(f"Expected model.head_dropout in [0, 1), but got {head_dropout}.")
+        for name, share in (("head_dropout", head_dropout), ("label_smoothing", label_smoothing)):
+            if not 0 <= share < 1:
+                raise UsageError(f"Expected model.{name} in [0, 1), but got {share}.")
         if not 0 <= class_weight <= 1:
             raise UsageError(f"model.class_weight is {class_weight}, expected 0 to 1.")
         self.save_hyperparameters(logger=False)
@@ -114,7 +125,7 @@ class ExtractorTask(pl.LightningModule):
         self.as_printed = tuple(as_printed)
 
         self.triplet = TripletLoss(mining, as_printed="triplet" in self.as_printed)
-        self.monitor: Scorer = monitor
+        self.scorer: Scorer = scorer
         self.backbone_lr = backbone_lr
         self.freeze_epochs = freeze_epochs
         self.warmup = warmup
@@ -122,10 +133,12 @@ class ExtractorTask(pl.LightningModule):
         self.head_dropout = head_dropout
         self.class_weight = class_weight
         self.class_weights: Tensor | None = None
+        self.label_smoothing = label_smoothing
+        self.patience = patience
+        self.averaging = averaging
         self.compiled = compiled
         self.net: Extractor | None = None
         self.kept: dict[str, Any] = {}  # settings in place of the given ones, see `Extractor.asset_settings`
-        self.classes: tuple[str, ...] = ()
         self.problem: Problem | None = None
         self.manifest_sha256 = ""
         self.judged: dict[str, Embedded] = {}
@@ -137,15 +150,13 @@ class ExtractorTask(pl.LightningModule):
         """Build network and head for the data at hand; called by the trainer, and before a checkpoint is loaded."""
         if self.net is None and self._trainer is not None:
             trainer: Any = self.trainer  # it has a `datamodule`, which its class does not declare
-            if self.monitor != "head" and trainer.datamodule.references == 0:
-                raise UsageError(f"model.monitor is {self.monitor!r}, which needs data.references above 0.")
-            manifest = trainer.datamodule.manifest
-            self.build(manifest.label_set.classes)
-            self.problem = trainer.datamodule.problem
-            self.manifest_sha256 = manifest.sha256
+            if self.scorer != "head" and trainer.datamodule.references == 0:
+                raise UsageError(f"model.scorer is {self.scorer!r}, which needs data.references above 0.")
+            self.build(trainer.datamodule.problem)
+            self.manifest_sha256 = trainer.datamodule.manifest.sha256
 
-    def build(self, classes: tuple[str, ...]) -> None:
-        """Build the network and a head for ``classes``.
+    def build(self, problem: Problem) -> None:
+        """Build the network and a head for the classes of ``problem``.
 
         Raises:
             UsageError: if the network's settings do not fit together or it offers what this task cannot train.
@@ -165,9 +176,8 @@ class ExtractorTask(pl.LightningModule):
         if self.compiled:
             net.compile(dynamic=True)
         self.net = net
-        self.classes = tuple(classes)
-        self.problem = make_problem(LabelSet("emotions", self.classes), {})
-        self.head = nn.Linear(net.width, len(classes))
+        self.problem = problem
+        self.head = nn.Linear(net.width, len(problem.classes))
         self._thaws = [p for part in net.backbones() for p in part.parameters() if p.requires_grad]
 
     def forward(self, inputs: dict[str, Any]) -> Tensor:
@@ -175,6 +185,13 @@ class ExtractorTask(pl.LightningModule):
         assert self.net is not None, "the network is built by `build`"
         embeddings: Tensor = self.net(inputs)
         return embeddings
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Early stopping and averaging of weights, if they are set, while training."""
+        if self.trainer.state.fn != "fit":
+            return []
+        trainer: Any = self.trainer
+        return callbacks_of_settings(f"dev/{trainer.datamodule.problem.monitor}", self.patience, self.averaging)
 
     def on_fit_start(self) -> None:
         """Weigh the emotions by their number in the training split, if asked to.
@@ -254,16 +271,21 @@ class ExtractorTask(pl.LightningModule):
         return scheduled(self.make_optimizer(groups), self.trainer, self.warmup, self.decay)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write classes and manifest into the checkpoint, and nothing that would have to be pickled."""
-        checkpoint["classes"] = list(self.classes)
+        """Write problem and manifest into the checkpoint, and nothing that would have to be pickled."""
+        checkpoint["problem"] = self._problem().as_dict()
         checkpoint["manifest_sha256"] = self.manifest_sha256
         if "_instantiator" not in checkpoint.get("hyper_parameters", {}):  # objects from a script
             checkpoint.pop("hyper_parameters", None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Build the network that the weights belong to."""
+        """Build the network that the weights belong to; older checkpoints name only the classes."""
         if self.net is None:
-            self.build(tuple(checkpoint["classes"]))
+            older = "problem" not in checkpoint
+            self.build(
+                make_problem(LabelSet("emotions", tuple(checkpoint["classes"])), {})
+                if older
+                else problem_from_dict(checkpoint["problem"])
+            )
 
     def _problem(self) -> Problem:
         assert self.problem is not None, "the problem is known after `build`"
@@ -274,7 +296,8 @@ class ExtractorTask(pl.LightningModule):
         weights = self.weights
         heard = z if weights.cross_entropy else z.detach()
         logits = self.head(F.dropout(heard, self.head_dropout, self.training))
-        terms = {"cross_entropy": self._problem().loss(logits, label, self.class_weights) / len(z)}
+        total = self._problem().loss(logits, label, self.class_weights, self.label_smoothing)
+        terms = {"cross_entropy": total / len(z)}
         if weights.triplet:
             terms["triplet"], found = self.triplet(z, label)
             self._log("triplets", float(found), len(z))
@@ -324,16 +347,16 @@ class ExtractorTask(pl.LightningModule):
             raise RunError("No utterance of the dev split can be read, so no epoch can be selected; check its media.")
         references = embedded.pop(REFERENCES, None)
         for name, judged in embedded.items():
-            scores = evaluate_embeddings(judged, references, self.classes)
+            scores = evaluate_embeddings(judged, references, self._problem().classes)
             self.judged[name], self.scores[name] = judged, scores
             self.log_dict({f"{name}/{kind}_f1": value for kind, value in scores.items()})
             self.log(f"{name}/cross_entropy", F.cross_entropy(judged.logits, judged.label))
-        if self.monitor not in self.scores["dev"]:
+        if self.scorer not in self.scores["dev"]:
             raise RunError(
-                f"model.monitor is {self.monitor!r}, which needs two emotions among the training utterances that dev "
-                "is compared with, but got fewer; raise data.references or set model.monitor: head."
+                f"model.scorer is {self.scorer!r}, which needs two emotions among the training utterances that dev "
+                "is compared with, but got fewer; raise data.references or set model.scorer: head."
             )
-        self.log(f"dev/{self._problem().monitor}", self.scores["dev"][self.monitor], prog_bar=True)
+        self.log(f"dev/{self._problem().monitor}", self.scores["dev"][self.scorer], prog_bar=True)
 
 
 def of_all_processes(mine: T) -> list[T]:

@@ -10,7 +10,7 @@ from m2fnet.conversation.clip import Streams, streams_of
 from m2fnet.conversation.embedded import read_embedded
 from m2fnet.conversation.reading import Note, read_lines
 from m2fnet.conversation.rttm import read_rttm
-from m2fnet.conversation.sidecars import is_forced, is_own_output, sidecars_of
+from m2fnet.conversation.sidecars import is_forced, is_own_output, sidecars_of, similar_to
 from m2fnet.conversation.substation import is_substation, read_substation
 from m2fnet.conversation.subtitles import read_subtitles, timing
 from m2fnet.conversation.transcript import read_table
@@ -20,7 +20,7 @@ from m2fnet.errors import ConversationError, MediaError
 from m2fnet.records import Segment
 
 MAX_SEGMENTS = 10_000
-SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".sbv", ".rttm", ".csv", ".txt")
+SUFFIXES = (".srt", ".vtt", ".ass", ".ssa", ".sbv", ".rttm", ".csv", ".tsv", ".txt")
 MAX_TEXT = 10_000  # characters of an utterance; a quarter of an hour of speech
 
 
@@ -126,6 +126,8 @@ def _sidecar(clip: Path) -> tuple[Path | None, tuple[str, ...]]:
     if len(good) > 1:
         others = ", ".join(path.name for path in good[1:])
         notes.insert(0, f"{good[0].name} was read, not {others}. Choose another one with --segments.")
+    if not good and not notes and (others := ", ".join(path.name for path in similar_to(clip))):
+        notes.append(f"{others} was not read, because its name is not that of the clip. Choose it with --segments.")
     return next(iter(good), None), tuple(notes)
 
 
@@ -169,7 +171,7 @@ def _read(path: Path, clip: str | None) -> Iterator[Segment | Note | str]:
             yield from read_substation(lines, name)
         case ".rttm":
             yield from read_rttm(lines, name, clip)
-        case ".csv":
+        case ".csv" | ".tsv":
             yield from read_table(lines, name)
         case _:
             yield from read_transcript(lines, name)
@@ -182,7 +184,7 @@ def _format(lines: Sequence[str], suffix: str) -> str:
         return ".vtt"
     if is_substation(lines):
         return ".ass"
-    if suffix == ".csv":
+    if suffix in (".csv", ".tsv"):
         return suffix
     if first.startswith("SPEAKER ") and len(first.split()) >= 8 and suffix == ".txt":
         return ".rttm"

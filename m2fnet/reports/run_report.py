@@ -13,9 +13,10 @@ from m2fnet.metrics.scores import STATISTICS, main_score, score_title
 from m2fnet.problems import Problem
 from m2fnet.records import Scored
 from m2fnet.reports.predictions_file import write_predictions
-from m2fnet.runs.tested import inputs_of, kind_of
+from m2fnet.runs.tested import inputs_of, kind_of, name_of_data
 
 PICTURE = "confusion.png"
+TOGETHER = "together.png"  # which emotions of a set occur together
 
 
 def write_report(
@@ -39,6 +40,8 @@ def write_report(
         write_predictions(run, split, [row for row in rows if row.label_sets[0] is not None])
     if "confusion" in report["test"]:
         draw_confusion(run / PICTURE, report["test"]["confusion"], problem.classes)
+    if "together" in report["test"]:
+        draw_together(run / TOGETHER, report["test"]["together"], problem.classes)
     page = as_markdown(report)
     write_text(run / "report.md", page)
     write_json(run / "report.json", report)
@@ -60,7 +63,7 @@ def as_markdown(report: Mapping[str, Any]) -> str:
     title = score_title(main)
     return "\n".join(
         [
-            f"# {escaped(report['corpus'])}: {' + '.join(inputs_of(report))}, seed {report['seed']}",
+            f"# {escaped(name_of_data(report))}: {' + '.join(inputs_of(report))}, seed {report['seed']}",
             "",
             f"{title[0].upper()}{title[1:]} on test **{percent(test[main])}** ({sure}), {other}. "
             f"{chosen}; dev {percent(report['dev'][main])}."
@@ -118,15 +121,20 @@ def _of_label_sets(report: Mapping[str, Any]) -> list[str]:
         ),
         "",
         *_table(
-            ["test, per emotion", "n", "predicted", "F1", "precision", "recall", "threshold"],
+            ["test, per emotion", "n", "predicted", "F1", "precision", "recall", "threshold", "calibration error"],
             [
                 [
                     *(name, str(of["support"]), str(of["predicted"])),
                     *(*_cells(of, ("f1", "precision", "recall")), f"{of['threshold']:.3f}"),
+                    percent(of["calibration_error"]),
                 ]
                 for name, of in test["per_class"].items()
             ],
         ),
+        "",
+        f"Micro precision on test {percent(test['micro_precision'])}, micro recall {percent(test['micro_recall'])}.",
+        "",
+        f"![emotions that occur together on test]({TOGETHER})",
         "",
         "Jaccard is the mean over utterances of |predicted and true| / |predicted or true|. Where both sets are "
         "empty the standard counts 1 and CARAT's code 0; compare each with its own kind. Hamming loss is the share "
@@ -141,6 +149,15 @@ def draw_confusion(path: Path, table: Sequence[Sequence[int]], classes: Sequence
 
     with replaced(path) as temporary:
         temporary.write_bytes(rendered(confusion(table, classes), "png"))
+
+
+def draw_together(path: Path, tables: Mapping[str, Sequence[Sequence[int]]], classes: Sequence[str]) -> None:
+    """Draw which emotions of the true and of the predicted sets occur together into a PNG file."""
+    from m2fnet.plots.confusion import together
+    from m2fnet.plots.style import rendered
+
+    with replaced(path) as temporary:
+        temporary.write_bytes(rendered(together(tables["true"], tables["predicted"], classes), "png"))
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -12,9 +12,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_utilities.core.rank_zero import rank_zero_only
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
-from m2fnet.errors import RunError
+from m2fnet.errors import RunError, UsageError
+from m2fnet.runs.checkpoints import BEST, LAST, checkpoint_file
+from m2fnet.training.averaging import AverageWeights, Averaging
 
 
 class EpochTimer(pl.Callback):
@@ -135,14 +137,31 @@ def checkpoint_callbacks(run: Path, select: str, monitor: str) -> list[ModelChec
     Besides ``best.ckpt``, the weights that are best on dev, the last state has a callback that writes ``last.ckpt``:
     ``save_last`` would write it only in epochs that are the best so far.
     """
-    folder = run / "checkpoints"
-    last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
+    folder = checkpoint_file(run, LAST).parent
+    last = ModelCheckpoint(folder, filename=LAST, enable_version_counter=False)
     if select == "last":
         return [last]
     best = ModelCheckpoint(
-        folder, filename="best", monitor=monitor, mode="max", save_weights_only=True, enable_version_counter=False
+        folder, filename=BEST, monitor=monitor, mode="max", save_weights_only=True, enable_version_counter=False
     )
     return [best, last]
+
+
+def callbacks_of_settings(monitor: str, patience: int | None, averaging: Averaging | None) -> list[pl.Callback]:
+    """The callbacks that a task's settings ask for while it is trained.
+
+    Args:
+        monitor: name of the score on dev that selects weights.
+        patience: epochs without a better score after which training stops.
+        averaging: which average of the weights is scored and saved.
+
+    Raises:
+        UsageError: if the patience is no number of epochs.
+    """
+    if patience is not None and patience < 1:
+        raise UsageError(f"model.patience is {patience}, expected at least 1 epoch.")
+    stops = [] if patience is None else [EarlyStopping(monitor, mode="max", patience=patience)]
+    return [*stops, *([] if averaging is None else [AverageWeights(averaging)])]
 
 
 @rank_zero_only
