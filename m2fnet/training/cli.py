@@ -18,6 +18,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from m2fnet.config import one_sentence, refused_if_not_installed, resolve_config_arguments
 from m2fnet.errors import UsageError
+from m2fnet.files import raise_if_full
 from m2fnet.problems import Problem
 from m2fnet.records import LabelSet
 from m2fnet.runs.checkpoints import SELECTED, asked_weights
@@ -202,7 +203,11 @@ class RunCLI(LightningCLI):
         self, model: pl.LightningModule, datamodule: pl.LightningDataModule, checkpoint: Path | None
     ) -> dict[str, object]:
         """Train from ``checkpoint`` if a run resumes; return what ``fit.json`` shall hold."""
-        self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+        try:
+            self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+        except (OSError, RuntimeError) as error:  # torch has its own words for a full disk
+            raise_if_full(error, self.run)
+            raise
         select: str = self.config[self.subcommand].select
         return facts_of_training(self.trainer, self.checkpoint, self.timer, self.monitor, select)
 
