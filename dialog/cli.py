@@ -133,6 +133,7 @@ class DialogueCLI(RunCLI):
             "stores": {name: str(folder) for name, folder in data.store_folders.items()},
             "select": self.config[self.subcommand].select,
             "fit": self.fitted(),
+            **({} if data.fold is None else {"fold": asdict(data.fold)}),
         }
 
 

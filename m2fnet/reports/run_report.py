@@ -58,11 +58,13 @@ def as_markdown(report: Mapping[str, Any]) -> str:
     )
     chosen = "The last epoch was kept" if report.get("select") == "last" else "The epoch was chosen on dev"
     title = score_title(main)
+    fold = report.get("fold")
+    where = f"fold {fold['number'] + 1} of {fold['of']}, held out from training," if fold else "test"
     return "\n".join(
         [
             f"# {escaped(report['corpus'])}: {' + '.join(inputs_of(report))}, seed {report['seed']}",
             "",
-            f"{title[0].upper()}{title[1:]} on test **{percent(test[main])}** ({sure}), {other}. "
+            f"{title[0].upper()}{title[1:]} on {where} **{percent(test[main])}** ({sure}), {other}. "
             f"{chosen}; dev {percent(report['dev'][main])}."
             f"{'' if kind == 'single' else ' The thresholds were chosen on dev.'}",
             "",
