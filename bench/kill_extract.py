@@ -102,7 +102,7 @@ def network(folder: Path, manifest: Path) -> list[str]:
         "data.batch_size": 8,
         "data.per_class": 2,
         "data.references": 0,
-        "model.monitor": "head",  # the only one that needs no references
+        "model.scorer": "head",  # the only one that needs no references
         "trainer.accelerator": "cpu",
         "trainer.max_epochs": 1,
         "trainer.limit_train_batches": 1,

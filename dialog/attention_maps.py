@@ -13,7 +13,6 @@ from dialog.data import Dialogues
 from dialog.fusion.attention import CrossAttention
 from dialog.models.m2fnet import FusionLayer
 
-FILE = "attention.json"
 SHOWN = 3  # dialogues of a run
 _FEWEST, _MOST = 5, 24  # utterances of these: shorter dialogues show little, longer ones fill a page each
 

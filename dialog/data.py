@@ -131,6 +131,20 @@ class DialogueData(pl.LightningDataModule):
     Raises:
         UsageError: if a setting is out of range, a stream name is invalid, or a stream has no store.
         StoreError: if a store belongs to another manifest, or is named after another modality.
+
+    Example:
+        >>> import tempfile
+        >>> from m2fnet.records import LabelSet, Utterance
+        >>> from m2fnet.store import StoreWriter
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> said = tuple(Utterance(f"a_{n}", "own", "train", "a", n, label="joy") for n in range(2))
+        >>> manifest = Manifest("own", LabelSet("own", ("joy", "anger")), said).save(folder / "data")
+        >>> with StoreWriter(folder / "text", manifest, modality="text", width=2, extractor={}) as writer:
+        ...     for utterance in said:
+        ...         writer.add(utterance.id, torch.ones(2))
+        >>> data = DialogueData(str(folder / "data"), {"text": str(folder / "text")})
+        >>> data.problem.widths, len(data.dialogues("train"))
+        ({'text': 2}, 1)
     """
 
     def __init__(

@@ -1,11 +1,9 @@
 """Dialogue networks outside of training: from a run folder, or from settings and weights."""
 
-import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from jsonargparse import ArgumentError, ArgumentParser
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
@@ -15,6 +13,7 @@ from m2fnet.config import named_class, one_sentence, refuse_untrusted, resolve_c
 from m2fnet.errors import RunError, UsageError
 from m2fnet.files import read_json, replaced
 from m2fnet.problems import Problem, problem_from_dict
+from m2fnet.runs.checkpoints import kept_weights, read_checkpoint
 from m2fnet.runs.folder import CONFIG, FIT, trained_settings
 
 _ADVICE = "Train it again with `m2fnet dialog fit`."
@@ -43,17 +42,16 @@ def of_run(run: Path) -> SavedNetwork:
         RunError: if the folder holds no finished training of a dialogue network, or a damaged one.
         UsageError: if its configuration names a class that is not trusted.
     """
-    selected = read_json(run / FIT, RunError, _ADVICE).get("select")
+    path = kept_weights(run, read_json(run / FIT, RunError, _ADVICE))
     config = trained_settings(run) or {}
-    path = run / "checkpoints" / ("last.ckpt" if selected == "last" else "best.ckpt")
+    checkpoint = read_checkpoint(path)
     try:
         settings = {key: config["model"]["net"][key] for key in ("class_path", "init_args")}
-        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
         problem = problem_from_dict(checkpoint["problem"])
         weights = {name: v for name, v in checkpoint["state_dict"].items() if name.startswith(_PREFIX)}
     except KeyError as absent:
         raise RunError(f"{run} is not a run of a dialogue network: it lacks {absent}. {_ADVICE}") from absent
-    except (OSError, RuntimeError, TypeError, AttributeError, ValueError, EOFError, pickle.UnpicklingError) as damage:
+    except (TypeError, AttributeError, ValueError) as damage:
         raise RunError(f"Cannot load {path}: {' '.join(str(damage).split())[:300]}. {_ADVICE}") from damage
     network = build(settings, problem, str(run / CONFIG))
     try:

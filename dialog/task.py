@@ -17,7 +17,7 @@ from m2fnet.errors import UsageError
 from m2fnet.problems import Problem, problem_from_dict
 from m2fnet.training.averaging import Averaging
 from m2fnet.training.callbacks import callbacks_of_settings
-from m2fnet.training.schedules import Decay, refuse_wrong_schedule, scheduled
+from m2fnet.training.schedules import Decay, refuse_unlogged, refuse_wrong_schedule, scheduled
 
 NetworkFactory = Callable[[Problem], nn.Module]
 SCORED = ("dev", "test")  # the order of `DialogueData.test_dataloader`
@@ -188,6 +188,7 @@ class DialogueTask(pl.LightningModule):
             raise UsageError(f"model.optimizer or model.scheduler: {error}.") from error
         assert self.problem is not None, "the network is built by `build`"
         monitor = f"dev/{self.problem.monitor}"
+        refuse_unlogged(scheduler, [f"dev/{name}" for name in ("loss", *self.problem.score_names)])
         return scheduled(optimizer, self.trainer, self.warmup, self.decay, scheduler, monitor)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from extractors.base import Extractor, PlacedUtterance, Sample
 from extractors.extraction.embedding import Loading, Outcomes, cuts, place_utterances, read
-from m2fnet.errors import RunError, UsageError
+from m2fnet.errors import LabelSetsError, RunError, UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.problems import make_problem
 from m2fnet.records import Split
@@ -20,6 +20,7 @@ from m2fnet.store import Missing
 from m2fnet.training.samplers import ClassBalancedBatchSampler, LengthGroupedBatchSampler, ShardedBatchSampler
 
 REFERENCES = "references"
+EMBED = "Embed without scoring by `m2fnet extract`."
 VALIDATED = ("dev", REFERENCES)  # the order of `ExtractorData.val_dataloader`
 TESTED = ("dev", "test", REFERENCES)  # the order of `ExtractorData.test_dataloader`
 
@@ -148,12 +149,10 @@ class ExtractorData(pl.LightningDataModule):
         """The labelled utterances of ``split`` in their place.
 
         Raises:
-            UsageError: if none is labelled, or utterances have several emotions.
+            UsageError: if none is labelled, or utterances have sets of emotions.
         """
         if self.manifest.label_set.kind != "single":
-            raise UsageError(
-                f"Extractors learn one emotion per utterance, but {self.manifest.label_set.name!r} has several."
-            )
+            raise LabelSetsError(self.manifest.corpus, "scoring an extractor", EMBED)
         wanted = [placed for placed in place_utterances(self.manifest, split) if placed.utterance.label is not None]
         if not wanted:
             raise UsageError(f"The manifest of {self.manifest.corpus!r} has no labelled utterance in {split!r}.")
@@ -163,7 +162,7 @@ class ExtractorData(pl.LightningDataModule):
         """The labelled utterances of ``split`` for the network to learn from; in memory, those that can be read.
 
         Raises:
-            UsageError: if none is labelled, or utterances have several emotions.
+            UsageError: if none is labelled, or utterances have sets of emotions.
             RunError: if none can be read.
         """
         if split not in self._utterances:

@@ -22,7 +22,7 @@ from m2fnet.losses.covariance import covariance_penalty
 from m2fnet.losses.mining import Mining
 from m2fnet.losses.triplet import TripletLoss
 from m2fnet.losses.variance import variance_penalty
-from m2fnet.problems import Problem, make_problem
+from m2fnet.problems import Problem, make_problem, problem_from_dict
 from m2fnet.records import LabelSet
 from m2fnet.training.averaging import Averaging
 from m2fnet.training.callbacks import callbacks_of_settings
@@ -62,7 +62,7 @@ class ExtractorTask(pl.LightningModule):
 
     ``dev/head_f1`` is the weighted F1 of a linear head trained along, ``dev/nearest_f1`` and ``dev/probe_f1`` are
     those of 1-NN and of a linear probe that learn from the embeddings of training utterances. ``dev/weighted_f1``,
-    which selects the epoch, is the one that ``monitor`` names.
+    which selects the epoch, is the one that ``scorer`` names.
 
     Args:
         net: makes the network, e.g. `extractors.audio.mel_resnet.MelResNet`.
@@ -71,7 +71,7 @@ class ExtractorTask(pl.LightningModule):
         mining: which triplets of a batch count, see `m2fnet.losses.mining`.
         as_printed: the terms taken as printed in the paper instead of as they work, some of ``[triplet, covariance,
             variance]``; ``true`` is all three.
-        monitor: which of the three scores selects the epoch.
+        scorer: which of the three scores selects the epoch.
         backbone_lr: learning rate of the network's pretrained parts; by default that of the rest.
         freeze_epochs: epochs at the beginning in which the pretrained parts do not learn.
         warmup: share of all optimizer steps over which the learning rate rises to its value.
@@ -95,7 +95,7 @@ class ExtractorTask(pl.LightningModule):
         losses: LossWeights = LossWeights(),
         mining: Mining = "semi-hard",
         as_printed: bool | list[Printed] = False,
-        monitor: Scorer = "head",
+        scorer: Scorer = "head",
         backbone_lr: float | None = None,
         freeze_epochs: int = 0,
         warmup: float = 0.0,
@@ -125,7 +125,7 @@ class ExtractorTask(pl.LightningModule):
         self.as_printed = tuple(as_printed)
 
         self.triplet = TripletLoss(mining, as_printed="triplet" in self.as_printed)
-        self.monitor: Scorer = monitor
+        self.scorer: Scorer = scorer
         self.backbone_lr = backbone_lr
         self.freeze_epochs = freeze_epochs
         self.warmup = warmup
@@ -139,7 +139,6 @@ class ExtractorTask(pl.LightningModule):
         self.compiled = compiled
         self.net: Extractor | None = None
         self.kept: dict[str, Any] = {}  # settings in place of the given ones, see `Extractor.asset_settings`
-        self.classes: tuple[str, ...] = ()
         self.problem: Problem | None = None
         self.manifest_sha256 = ""
         self.judged: dict[str, Embedded] = {}
@@ -151,15 +150,13 @@ class ExtractorTask(pl.LightningModule):
         """Build network and head for the data at hand; called by the trainer, and before a checkpoint is loaded."""
         if self.net is None and self._trainer is not None:
             trainer: Any = self.trainer  # it has a `datamodule`, which its class does not declare
-            if self.monitor != "head" and trainer.datamodule.references == 0:
-                raise UsageError(f"model.monitor is {self.monitor!r}, which needs data.references above 0.")
-            manifest = trainer.datamodule.manifest
-            self.build(manifest.label_set.classes)
-            self.problem = trainer.datamodule.problem
-            self.manifest_sha256 = manifest.sha256
+            if self.scorer != "head" and trainer.datamodule.references == 0:
+                raise UsageError(f"model.scorer is {self.scorer!r}, which needs data.references above 0.")
+            self.build(trainer.datamodule.problem)
+            self.manifest_sha256 = trainer.datamodule.manifest.sha256
 
-    def build(self, classes: tuple[str, ...]) -> None:
-        """Build the network and a head for ``classes``.
+    def build(self, problem: Problem) -> None:
+        """Build the network and a head for the classes of ``problem``.
 
         Raises:
             UsageError: if the network's settings do not fit together or it offers what this task cannot train.
@@ -179,9 +176,8 @@ class ExtractorTask(pl.LightningModule):
         if self.compiled:
             net.compile(dynamic=True)
         self.net = net
-        self.classes = tuple(classes)
-        self.problem = make_problem(LabelSet("emotions", self.classes), {})
-        self.head = nn.Linear(net.width, len(classes))
+        self.problem = problem
+        self.head = nn.Linear(net.width, len(problem.classes))
         self._thaws = [p for part in net.backbones() for p in part.parameters() if p.requires_grad]
 
     def forward(self, inputs: dict[str, Any]) -> Tensor:
@@ -275,16 +271,21 @@ class ExtractorTask(pl.LightningModule):
         return scheduled(self.make_optimizer(groups), self.trainer, self.warmup, self.decay)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Write classes and manifest into the checkpoint, and nothing that would have to be pickled."""
-        checkpoint["classes"] = list(self.classes)
+        """Write problem and manifest into the checkpoint, and nothing that would have to be pickled."""
+        checkpoint["problem"] = self._problem().as_dict()
         checkpoint["manifest_sha256"] = self.manifest_sha256
         if "_instantiator" not in checkpoint.get("hyper_parameters", {}):  # objects from a script
             checkpoint.pop("hyper_parameters", None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Build the network that the weights belong to."""
+        """Build the network that the weights belong to; older checkpoints name only the classes."""
         if self.net is None:
-            self.build(tuple(checkpoint["classes"]))
+            older = "problem" not in checkpoint
+            self.build(
+                make_problem(LabelSet("emotions", tuple(checkpoint["classes"])), {})
+                if older
+                else problem_from_dict(checkpoint["problem"])
+            )
 
     def _problem(self) -> Problem:
         assert self.problem is not None, "the problem is known after `build`"
@@ -346,16 +347,16 @@ class ExtractorTask(pl.LightningModule):
             raise RunError("No utterance of the dev split can be read, so no epoch can be selected; check its media.")
         references = embedded.pop(REFERENCES, None)
         for name, judged in embedded.items():
-            scores = evaluate_embeddings(judged, references, self.classes)
+            scores = evaluate_embeddings(judged, references, self._problem().classes)
             self.judged[name], self.scores[name] = judged, scores
             self.log_dict({f"{name}/{kind}_f1": value for kind, value in scores.items()})
             self.log(f"{name}/cross_entropy", F.cross_entropy(judged.logits, judged.label))
-        if self.monitor not in self.scores["dev"]:
+        if self.scorer not in self.scores["dev"]:
             raise RunError(
-                f"model.monitor is {self.monitor!r}, which needs two emotions among the training utterances that dev "
-                "is compared with, but got fewer; raise data.references or set model.monitor: head."
+                f"model.scorer is {self.scorer!r}, which needs two emotions among the training utterances that dev "
+                "is compared with, but got fewer; raise data.references or set model.scorer: head."
             )
-        self.log(f"dev/{self._problem().monitor}", self.scores["dev"][self.monitor], prog_bar=True)
+        self.log(f"dev/{self._problem().monitor}", self.scores["dev"][self.scorer], prog_bar=True)
 
 
 def of_all_processes(mine: T) -> list[T]:

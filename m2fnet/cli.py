@@ -1,5 +1,6 @@
 """The command line. Only the standard library is imported here, so that ``m2fnet --help`` is instant."""
 
+import io
 import signal
 import sys
 import threading
@@ -26,6 +27,17 @@ COMMANDS = {
     "predict": "the emotion of every utterance of your own clips",
     "export": "tested run + its extractors -> one folder, to use and share",
     "serve": "a page that shows the emotions of a clip: timeline and transcript",
+}
+
+FLAGS = ("--dry-run", "--overwrite", "--quiet")
+# options of older versions -> what they are now
+RENAMED_OPTIONS = {
+    "--plan": "the flag --dry-run, without a value",
+    "--by": "--group-by",
+    "--ckpt_path": "--checkpoint",
+    "--model.literal": "--model.as_printed",
+    "--model.monitor": "--model.scorer",
+    "--data.modalities": "--data.streams",
 }
 
 USAGE = """usage: m2fnet COMMAND ...
@@ -77,7 +89,23 @@ def run(argv: Sequence[str]) -> int:
         expected = f"expected one of {', '.join(COMMANDS)}"
         print(f"m2fnet: unknown command {argv[0]!r}; {expected}.{hint}", file=sys.stderr)
         return WRONG_USE
+    if hint := _older_spelling(argv[1:]):
+        print(f"m2fnet {argv[0]}: {hint}", file=sys.stderr)
+        return WRONG_USE
     return _run_command(argv[0], list(argv[1:]))
+
+
+def _older_spelling(arguments: Sequence[str]) -> str:
+    """What to write in place of an option that had another name or a value before; empty if there is none."""
+    for place, argument in enumerate(arguments):
+        option, has_value, value = argument.partition("=")
+        if option in RENAMED_OPTIONS:
+            return f"{option} is now {RENAMED_OPTIONS[option]}."
+        following = value if has_value else "".join(arguments[place + 1 : place + 2])
+        if option in FLAGS and following.lower() in ("true", "false"):
+            what = "write it without a value" if following.lower() == "true" else "omit it"
+            return f"{option} is a flag: {what}, but got {following!r}."
+    return ""
 
 
 def _run_command(name: str, arguments: list[str]) -> int:
@@ -90,6 +118,11 @@ def _run_command(name: str, arguments: list[str]) -> int:
         _print_error(
             name, f"{error.strerror or error}: {error.filename}" if error.filename else str(error.strerror or error)
         )
+        return FAILED
+    except UnicodeEncodeError as error:  # names of files from old archives and disks
+        if not any("\udc80" <= character <= "\udcff" for character in str(error.object)):
+            raise
+        _print_error(name, f"A name is not valid UTF-8: {str(error.object)[-120:]!r}. Rename the file or folder.")
         return FAILED
     except KeyboardInterrupt:
         print(f"\nm2fnet {name}: interrupted", file=sys.stderr)
@@ -155,6 +188,9 @@ def _main_of(name: str) -> Main:
 
 def main() -> None:
     """Entry point of the ``m2fnet`` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # Docker, pipes on Windows: what it cannot show must not stop the work
+            stream.reconfigure(errors="replace" if stream is sys.stdout else "backslashreplace")
     code = run(sys.argv[1:])
     if code == DONE:  # after a failure other processes may wait for this one, and closing would wait for them
         _leave_other_processes()

@@ -4,6 +4,7 @@ import importlib
 import os
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
@@ -21,6 +22,7 @@ TRUSTED = (
     "m2fnet",
     "torch.optim",
     "pytorch_lightning.callbacks",
+    "pytorch_lightning.cli.ReduceLROnPlateau",
     "pytorch_lightning.loggers",
     "pytorch_lightning.profilers",
     "pytorch_lightning.strategies",
@@ -70,13 +72,15 @@ def resolve_config_arguments(arguments: Sequence[str]) -> list[str]:
     """
     set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=list(_trusted()))
     resolved: list[str] = []
-    follows_config = False
+    before = ""
     for argument in arguments:
         name, sign, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-        if follows_config or (sign and name == "--config") or value.endswith(_YAML):
+        if before in ("--config", "-c") or (sign and name == "--config") or value.endswith(_YAML):
             value = str(_checked(value))
+        elif "--data.stores" in (before, name):
+            _refuse_dotted_streams({"stores": _parsed(value, "--data.stores")})
         resolved.append(name + sign + value)
-        follows_config = argument in ("--config", "-c")
+        before = argument
     return resolved
 
 
@@ -138,6 +142,24 @@ def named_class(class_path: str, kind: type[T], where: str) -> type[T]:
     return found
 
 
+@contextmanager
+def refused_if_not_installed() -> Iterator[None]:
+    """Refuse settings that name a class, such as a logger, of a package that is not installed.
+
+    Raises:
+        UsageError: naming the package.
+    """
+    try:
+        yield
+    except ValueError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, ModuleNotFoundError):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise UsageError(f"The configuration names a class that cannot be made here: {cause}") from error
+
+
 def one_sentence(error: str) -> str:
     """A long message of the configuration parser in one sentence: the key, what was expected, what came.
 
@@ -189,9 +211,26 @@ def _check_file(path: Path, seen: set[Path]) -> None:
     if not isinstance(content, dict):
         raise UsageError(f"The configuration {path} holds {type(content).__name__}, expected keys with values.")
     refuse_untrusted(content, str(path))
+    _refuse_dotted_streams(content)  # a file that is included as `data`
+    _refuse_dotted_streams(content.get("data"))
     for _, value in _texts(content, ""):
         if value.endswith(_YAML) and (path.parent / value).is_file():
             _check_file(path.parent / value, seen)
+
+
+def _refuse_dotted_streams(data: object) -> None:
+    """Refuse a name in ``stores`` that a parser would take for a path of keys, whose beginning it would lose."""
+    stores = data.get("stores") if isinstance(data, dict) else None
+    for name in stores if isinstance(stores, dict) else ():
+        if "." in str(name):
+            raise UsageError(f"data.stores has a stream named {name!r}; expected a name without a dot.")
+
+
+def _parsed(text: str, where: str) -> object:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as problem:
+        raise UsageError(f"Cannot read {where}: {' '.join(str(problem).split())}.") from problem
 
 
 def _read(path: Path) -> object:

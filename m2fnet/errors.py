@@ -9,6 +9,27 @@ class UsageError(M2FNetError):
     """The command or its configuration is wrong; printed with exit code 2."""
 
 
+class LabelSetsError(UsageError):
+    """Something needs one emotion per utterance, but utterances have sets of them.
+
+    Example:
+        >>> raise LabelSetsError("runs/sets", "a confusion matrix")
+        Traceback (most recent call last):
+        ...
+        m2fnet.errors.LabelSetsError: The utterances of runs/sets have sets of emotions; a confusion matrix needs one \
+emotion per utterance.
+
+    Args:
+        source: what the utterances are of: a corpus, or a run folder.
+        what: needs one emotion per utterance.
+        advice: sentences to add.
+    """
+
+    def __init__(self, source: object, what: str = "this", advice: str = "") -> None:
+        why = f"The utterances of {source} have sets of emotions; {what} needs one emotion per utterance. {advice}"
+        super().__init__(why.strip())
+
+
 class CorpusError(M2FNetError):
     """A raw corpus, or a table in it, is not what it should be."""
 
@@ -30,7 +51,13 @@ class ModelError(M2FNetError):
 
 
 class MediaError(M2FNetError):
-    """A clip cannot be read. ``stage`` names where it failed; extraction records it and continues."""
+    """A clip cannot be read. ``stage`` names where it failed; extraction records it and continues.
+
+    Example:
+        >>> problem = MediaError("decode", "the file ends in the middle")
+        >>> problem.stage, str(problem)
+        ('decode', 'decode: the file ends in the middle')
+    """
 
     def __init__(self, stage: str, reason: str) -> None:
         super().__init__(f"{stage}: {reason}")

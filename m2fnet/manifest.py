@@ -64,6 +64,19 @@ class Manifest:
         provenance: how the manifest came to be (adapter and its settings).
         sha256: of the ``manifest.jsonl`` it was read from or written to; empty before it is saved.
         annotations: utterance id -> votes of raters and ratings on scales; empty where the corpus has none.
+
+    Example:
+        >>> said = (
+        ...     Utterance("a_0", "own", "train", "a", 0, speaker="Ann", text="None!", label="joy", audio="a_0.wav"),
+        ...     Utterance("a_1", "own", "train", "a", 1, speaker="Bob", text="Oh."),
+        ... )
+        >>> manifest = Manifest("own", LabelSet("own", ("joy", "anger")), said, root=Path("raw"))
+        >>> [len(dialogue) for dialogue in manifest.dialogues("train")]
+        [2]
+        >>> manifest.counts()["train"]
+        {'dialogues': 1, 'utterances': 2, 'labelled': 1, 'labels': {'joy': 1, 'anger': 0}}
+        >>> manifest.media_path("a_0.wav").relative_to(Path.cwd()).as_posix()
+        'raw/a_0.wav'
     """
 
     corpus: str
@@ -213,7 +226,16 @@ class Manifest:
         )
 
     def save(self, folder: Path) -> "Manifest":
-        """Write its files into ``folder`` and return the manifest with its ``sha256``."""
+        """Write its files into ``folder`` and return the manifest with its ``sha256``.
+
+        Example:
+            >>> import tempfile
+            >>> said = (Utterance("a_0", "own", "train", "a", 0, label="joy"),)
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     saved = Manifest("own", LabelSet("own", ("joy", "anger")), said).save(Path(folder))
+            ...     sorted(path.name for path in Path(folder).iterdir()), len(saved.sha256)
+            (['manifest.jsonl', 'manifest.meta.json'], 64)
+        """
         is_single = self.label_set.kind == "single"  # there the labels follow from the label
         rows = [{**vars(u), "labels": ()} if is_single else vars(u) for u in self.utterances]
         write_jsonl(folder / TABLE, rows)
@@ -234,6 +256,14 @@ class Manifest:
 
         Raises:
             ManifestError: if a file is absent or damaged, or the table is not the one its meta file was made for.
+
+        Example:
+            >>> import tempfile
+            >>> said = (Utterance("a_0", "own", "train", "a", 0, label="joy"),)
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     saved = Manifest("own", LabelSet("own", ("joy", "anger")), said).save(Path(folder))
+            ...     Manifest.load(folder) == saved
+            True
         """
         folder = Path(folder)
         meta = read_json(folder / META, ManifestError, ADVICE)
@@ -360,7 +390,10 @@ def _check(utterances: Sequence[Utterance], label_set: LabelSet) -> None:
                     f"Utterance {u.id!r} names the media file {path!r}; expected a path inside the corpus folder, "
                     "relative to it."
                 )
-        for label in u.labels or ():
+        labels = u.labels or ()
+        if len(set(labels)) < len(labels):
+            raise ManifestError(f"Utterance {u.id!r} has the labels {list(labels)}; expected each emotion once.")
+        for label in labels:
             if label not in label_set.classes:
                 raise ManifestError(
                     f"Utterance {u.id!r} has the label {label!r}; expected one of {', '.join(label_set.classes)}."

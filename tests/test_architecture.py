@@ -28,7 +28,7 @@ CORE = {
     "media": set(),
     "metrics": set(),
     "corpora": {"media"},
-    "conversation": {"media"},
+    "conversation": {"corpora", "media"},  # a table of segments is read as `prepare table` reads one
     "store": set(),
     "runs": {"metrics", "store"},
     "training": {"losses", "metrics", "problems", "runs", "store"},

@@ -15,7 +15,7 @@ from m2fnet.manifest import Manifest
 from m2fnet.records import LabelSet
 
 REPOSITORY = Path(__file__).parents[1]
-MARK = re.compile(r"#.*\[(P|E|ours)\]")  # the paper, EmoBERTa, ourselves
+MARK = re.compile(r"#.*\[(P|A|E|ours)\]")  # the paper, its authors' code, EmoBERTa, ourselves
 UNMARKED = ("seed_everything", "devices")  # any would do
 
 

@@ -46,11 +46,7 @@ def attention_mask(allowed: Tensor, heads: int, bias: Tensor | None = None) -> T
                  [1., 0.]]])
     """
     blocked = blocked_for_heads(allowed, heads)
-    return (
-        blocked
-        if bias is None
-        else bias.expand(len(allowed), -1, -1, -1).flatten(0, 1).masked_fill(blocked, -torch.inf)
-    )
+    return blocked if bias is None else bias.flatten(0, 1).masked_fill(blocked, -torch.inf)
 
 
 class CrossAttention(nn.Module):

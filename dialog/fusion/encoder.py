@@ -1,7 +1,8 @@
 """Transformer encoders over the utterances of one stream."""
 
 import math
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,8 @@ class SkipEncoder(nn.Module):
         norm: layer norm after each block (``post``, as in the first transformer) or before it (``pre``).
         skip: see above; ``outer`` is as printed.
         final_norm: layer norm on the stream after the last encoder, which the paper does not have.
-        rotary: rotate queries and keys by their place, see `RotaryEncoderLayer`.
+        biased: whether `forward` gets a bias.
+        rotary: rotate queries and keys by their place, see `RelativeEncoderLayer`.
     """
 
     def __init__(
@@ -44,13 +46,13 @@ class SkipEncoder(nn.Module):
         *,
         skip: Skip = "outer",
         final_norm: bool = False,
+        biased: bool = False,
         rotary: bool = False,
     ) -> None:
         super().__init__()
         self.heads, self.skip = heads, skip
-        kind = RotaryEncoderLayer if rotary else nn.TransformerEncoderLayer
         self.layers = nn.ModuleList(
-            kind(width, heads, feedforward, dropout, activation="gelu", batch_first=True, norm_first=norm == "pre")
+            encoder_layer(width, heads, feedforward, dropout, norm, "gelu", biased=biased, rotary=rotary)
             for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width) if final_norm and layers else nn.Identity()
@@ -69,12 +71,21 @@ class SkipEncoder(nn.Module):
         return normed * present[..., None]
 
 
-class RotaryEncoderLayer(nn.TransformerEncoderLayer):
-    """A transformer encoder layer whose queries and keys are rotated by their place (RoFormer, arXiv:2104.09864).
+class RelativeEncoderLayer(nn.TransformerEncoderLayer):
+    """A transformer encoder layer whose attention may have a bias and rotated queries and keys.
 
-    So the logits of attention depend on how far apart two utterances are. The weights are those of
-    `torch.nn.TransformerEncoderLayer`. The width of a head must be even.
+    `torch.nn.TransformerEncoderLayer` has the same weights and the same result without either, but in evaluation mode
+    it takes a path that reads only where its mask is zero, which loses the bias (torch 2.11).
+
+    Args:
+        rotary: rotate queries and keys by their place (RoFormer, arXiv:2104.09864), so that the logits of attention
+            depend on how far apart two utterances are; the width of a head must be even.
+        arguments: as of `torch.nn.TransformerEncoderLayer`.
     """
+
+    def __init__(self, *arguments: Any, rotary: bool, **named: Any) -> None:  # noqa: ANN401
+        super().__init__(*arguments, **named)
+        self.rotary = rotary
 
     def forward(
         self,
@@ -98,10 +109,33 @@ class RotaryEncoderLayer(nn.TransformerEncoderLayer):
         if mask is not None:
             mask = mask.view(dialogues, -1, utterances, utterances)
             mask = ~mask if mask.dtype == torch.bool else mask  # here True allows
+        if self.rotary:
+            query, key = rotated(query), rotated(key)
         dropout = attention.dropout if self.training else 0.0
-        attended = F.scaled_dot_product_attention(rotated(query), rotated(key), value, mask, dropout)
+        attended = F.scaled_dot_product_attention(query, key, value, mask, dropout)
         mixed: Tensor = attention.out_proj(attended.transpose(1, 2).reshape(dialogues, utterances, width))
         return self.dropout1(mixed)
+
+
+def encoder_layer(
+    width: int,
+    heads: int,
+    feedforward: int,
+    dropout: float,
+    norm: Norm,
+    activation: Literal["gelu", "relu"],
+    *,
+    biased: bool,
+    rotary: bool,
+) -> nn.TransformerEncoderLayer:
+    """A transformer encoder layer: that of torch, or if its attention is ``biased`` or ``rotary`` our own.
+
+    Example:
+        >>> type(encoder_layer(8, 2, 16, 0.1, "pre", "gelu", biased=False, rotary=True)).__name__
+        'RelativeEncoderLayer'
+    """
+    kind = partial(RelativeEncoderLayer, rotary=rotary) if biased or rotary else nn.TransformerEncoderLayer
+    return kind(width, heads, feedforward, dropout, activation, batch_first=True, norm_first=norm == "pre")
 
 
 def rotated(heads: Tensor) -> Tensor:

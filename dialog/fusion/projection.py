@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from dialog.batch import DialogueBatch
-from dialog.fusion.streams import vector_widths
+from dialog.fusion.streams import InputNorm, input_normalisation, vector_widths
 from m2fnet.problems import Problem
 
 
@@ -14,20 +14,18 @@ class ProjectedStreams(nn.Module):
     Args:
         problem: names and widths of the streams.
         width: D.
-        normalise: layer norm on the embeddings, for stores whose vectors come in any scale.
+        normalise: see `dialog.fusion.streams.input_normalisation`.
         bias: of the linear layers.
 
     Raises:
         ValueError: if a stream has sequences.
     """
 
-    def __init__(self, problem: Problem, width: int, *, normalise: bool, bias: bool = True) -> None:
+    def __init__(self, problem: Problem, width: int, *, normalise: InputNorm | bool, bias: bool = True) -> None:
         super().__init__()
         self.layers = nn.ModuleDict(
             {
-                name: nn.Sequential(
-                    nn.LayerNorm(own) if normalise else nn.Identity(), nn.Linear(own, width, bias=bias)
-                )
+                name: nn.Sequential(input_normalisation(name, own, normalise), nn.Linear(own, width, bias=bias))
                 for name, own in vector_widths(problem).items()
             }
         )
@@ -35,7 +33,8 @@ class ProjectedStreams(nn.Module):
     def forward(self, batch: DialogueBatch) -> dict[str, Tensor]:
         """The projected embeddings of ``batch``."""
         return {
-            name: layer(batch["inputs"][name]) * batch["present"][name][..., None] for name, layer in self.layers.items()
+            name: layer(batch["inputs"][name]) * batch["present"][name][..., None]
+            for name, layer in self.layers.items()
         }
 
 

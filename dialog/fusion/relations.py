@@ -58,13 +58,14 @@ class AttentionBias(nn.Module):
 
     Example:
         >>> bias = AttentionBias(Relations(speaker="fixed"), heads=2)
-        >>> bias({"speaker": torch.tensor([[0, 1, 0]])})[0, :, 0]  # first utterance, both heads
+        >>> batch = {"speaker": torch.tensor([[0, 1, 0]]), "valid": torch.ones(1, 3, dtype=torch.bool)}
+        >>> bias(batch)[0, :, 0]  # first utterance, both heads
         tensor([[1., 0., 1.],
                 [0., 1., 0.]])
     """
 
-    distance: Tensor | None
-    speaker: Tensor | None
+    distance: Tensor | None  # (H,)
+    speaker: Tensor | None  # (H,)
 
     def __init__(self, relations: Relations, heads: int) -> None:
         super().__init__()
@@ -78,12 +79,19 @@ class AttentionBias(nn.Module):
             else:
                 self.register_buffer(name, start if kind == "fixed" else None, persistent=False)
 
+    @property
+    def is_used(self) -> bool:
+        """Whether there is any bias."""
+        return self.distance is not None or self.speaker is not None
+
     def forward(self, batch: DialogueBatch) -> Tensor | None:
         """The bias for ``batch``."""
         parts = []
+        dialogues, utterances = batch["valid"].shape
         if self.distance is not None:
-            place = torch.arange(batch["valid"].shape[1], device=self.distance.device)
-            parts.append((place - place[:, None]).abs() * -self.distance[:, None, None])
+            place = torch.arange(utterances, device=self.distance.device)
+            distance = (place - place[:, None]).abs() * -self.distance[:, None, None]
+            parts.append(distance.expand(dialogues, -1, -1, -1))
         if self.speaker is not None:
             speaker = batch["speaker"]
             is_known = speaker != UNKNOWN_SPEAKER
@@ -91,7 +99,7 @@ class AttentionBias(nn.Module):
             same = (speaker[:, None, :, None] == speaker[:, None, None, :]) & known
             prefers_same = (torch.arange(len(self.speaker), device=speaker.device) % 2 == 0)[:, None, None]
             parts.append(torch.where(prefers_same, same, known & ~same) * self.speaker[:, None, None])
-        return torch.stack(torch.broadcast_tensors(*parts)).sum(0) if parts else None
+        return torch.stack(parts).sum(0) if parts else None
 
 
 class SpeakerEmbedding(nn.Module):

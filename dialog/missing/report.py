@@ -17,8 +17,6 @@ from m2fnet.metrics.counts import Counts, count_dialogues
 from m2fnet.metrics.scores import STATISTICS, TWO_SCORES, score_title
 from m2fnet.records import Split
 
-FILE = "missing.json"
-
 
 def scores(task: DialogueTask, data: DialogueData) -> dict[str, Any]:
     """Scores of the network under every condition that `DialogueTrainer.missing` tested it in."""

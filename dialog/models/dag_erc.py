@@ -14,6 +14,7 @@ from dialog.batch import DialogueBatch, Output
 from dialog.fusion.concatenation import EarlyFusion
 from dialog.fusion.pairs import masked_softmax, same_speaker
 from dialog.fusion.recurrence import gru_update
+from dialog.fusion.streams import InputNorm
 from m2fnet.problems import Problem
 
 
@@ -95,7 +96,7 @@ class DagERC(nn.Module):
         omega: how many earlier utterances of its speaker an utterance hears, with all in between.
         mlp_layers: hidden layers of the classifier.
         dropout: before the last layer.
-        input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
+        input_norm: scale of the embeddings, see `dialog.fusion.streams.input_normalisation`.
 
     Raises:
         ValueError: if a size is below 1, or a stream has sequences.
@@ -110,7 +111,7 @@ class DagERC(nn.Module):
         omega: int = 1,
         mlp_layers: int = 2,
         dropout: float = 0.1,
-        input_norm: bool = True,
+        input_norm: InputNorm | bool = True,
     ) -> None:
         super().__init__()
         if min(width, layers, omega, mlp_layers) < 1:

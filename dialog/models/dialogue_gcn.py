@@ -18,6 +18,7 @@ from dialog.fusion.attention import allowed_pairs
 from dialog.fusion.concatenation import EarlyFusion
 from dialog.fusion.pairs import masked_softmax, same_speaker
 from dialog.fusion.recurrence import run_recurrent
+from dialog.fusion.streams import InputNorm
 from m2fnet.problems import Problem
 
 RELATIONS = 4  # the same speaker or another, before or after
@@ -73,7 +74,7 @@ class DialogueGCN(nn.Module):
         past: neighbours of an utterance before it.
         future: neighbours after it; none with ``causal``.
         dropout: between recurrent layers and before the classifier.
-        input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
+        input_norm: scale of the embeddings, see `dialog.fusion.streams.input_normalisation`.
         causal: no utterance sees a later one.
 
     Raises:
@@ -92,7 +93,7 @@ class DialogueGCN(nn.Module):
         past: int = 10,
         future: int = 10,
         dropout: float = 0.5,
-        input_norm: bool = True,
+        input_norm: InputNorm | bool = True,
         causal: bool = False,
     ) -> None:
         super().__init__()

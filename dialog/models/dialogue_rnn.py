@@ -14,6 +14,7 @@ from dialog.fusion.attention import allowed_pairs
 from dialog.fusion.concatenation import EarlyFusion
 from dialog.fusion.pairs import masked_softmax
 from dialog.fusion.recurrence import gru_update, reversed_dialogues
+from dialog.fusion.streams import InputNorm
 from m2fnet.problems import Problem
 
 
@@ -91,7 +92,7 @@ class DialogueRNN(nn.Module):
         attention: each utterance also attends to the emotion representations of all others.
         dropout: on the states (there with 0.15 more before the attention, as in the authors' code) and before the
             classifier.
-        input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
+        input_norm: scale of the embeddings, see `dialog.fusion.streams.input_normalisation`.
         causal: forwards only, so that no utterance sees a later one.
 
     Raises:
@@ -108,7 +109,7 @@ class DialogueRNN(nn.Module):
         hidden: int = 100,
         attention: bool = True,
         dropout: float = 0.1,
-        input_norm: bool = True,
+        input_norm: InputNorm | bool = True,
         causal: bool = False,
     ) -> None:
         super().__init__()

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from dialog.batch import DialogueBatch, Output
 from dialog.fusion.attention import allowed_pairs, attention_mask
-from dialog.fusion.encoder import Norm, Position, RotaryEncoderLayer, sinusoidal_positions
+from dialog.fusion.encoder import Norm, Position, encoder_layer, sinusoidal_positions
 from dialog.fusion.relations import AttentionBias, Relations, SpeakerEmbedding
 from dialog.fusion.streams import InputNorm, input_normalisation, vector_widths
 from m2fnet.problems import Problem
@@ -69,11 +69,13 @@ class LateFusion(nn.Module):
                 for name, own in widths.items()
             }
         )
-        layer = RotaryEncoderLayer if position == "rotary" else nn.TransformerEncoderLayer
+        biased, rotary = self.bias.is_used, position == "rotary"
         self.encoders = nn.ModuleDict(
             {
                 name: nn.ModuleList(
-                    layer(width, heads, round(feedforward * width), dropout, batch_first=True, norm_first=norm == "pre")
+                    encoder_layer(
+                        width, heads, round(feedforward * width), dropout, norm, "relu", biased=biased, rotary=rotary
+                    )
                     for _ in range(layers)
                 )
                 for name in widths

@@ -203,6 +203,7 @@ class M2FNet(nn.Module):
                     norm,
                     skip=skip,
                     final_norm=final_norm,
+                    biased=self.bias.is_used,
                     rotary=position == "rotary",
                 )
                 for name, stream in widths.items()

@@ -18,7 +18,8 @@ from dialog.batch import DialogueBatch, Output
 from dialog.fusion.attention import allowed_pairs
 from dialog.fusion.projection import ProjectedStreams
 from dialog.fusion.recurrence import run_recurrent
-from dialog.fusion.speakers import SpeakerEmbedding
+from dialog.fusion.relations import SpeakerEmbedding
+from dialog.fusion.streams import InputNorm
 from m2fnet.problems import Problem
 
 _BELOW_ONE = 0.99999  # times the cosine, whose arc cosine has an infinite slope at 1 (model_mm.py, `create_big_adj`)
@@ -91,7 +92,7 @@ class MMGCN(nn.Module):
         decay: of the weights in deeper convolutions.
         speaker: add an embedding of the speaker to every stream.
         dropout: in the LSTM, in the graph and before the classifier.
-        input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
+        input_norm: scale of the embeddings, see `dialog.fusion.streams.input_normalisation`.
         causal: no utterance sees a later one.
 
     Raises:
@@ -110,7 +111,7 @@ class MMGCN(nn.Module):
         decay: float = 0.5,
         speaker: bool = True,
         dropout: float = 0.4,
-        input_norm: bool = True,
+        input_norm: InputNorm | bool = True,
         causal: bool = False,
     ) -> None:
         super().__init__()

@@ -16,6 +16,7 @@ from dialog.batch import DialogueBatch, Output
 from dialog.fusion.attention import CrossAttention, allowed_pairs
 from dialog.fusion.encoder import sinusoidal_positions
 from dialog.fusion.projection import ProjectedStreams
+from dialog.fusion.streams import InputNorm
 from m2fnet.problems import Problem
 
 
@@ -80,7 +81,7 @@ class MulT(nn.Module):
         dropout: see `CrossmodalTransformer`.
         embed_dropout: see there.
         output_dropout: in the block before the classifier.
-        input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
+        input_norm: scale of the embeddings, see `dialog.fusion.streams.input_normalisation`.
         causal: no utterance sees a later one.
 
     Raises:
@@ -97,7 +98,7 @@ class MulT(nn.Module):
         dropout: float = 0.1,
         embed_dropout: float = 0.2,
         output_dropout: float = 0.0,
-        input_norm: bool = True,
+        input_norm: InputNorm | bool = True,
         causal: bool = False,
     ) -> None:
         super().__init__()

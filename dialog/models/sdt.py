@@ -16,7 +16,8 @@ from dialog.fusion.attention import CrossAttention, allowed_pairs
 from dialog.fusion.encoder import sinusoidal_positions
 from dialog.fusion.pairs import masked_softmax
 from dialog.fusion.projection import ProjectedStreams
-from dialog.fusion.speakers import SpeakerEmbedding
+from dialog.fusion.relations import SpeakerEmbedding
+from dialog.fusion.streams import InputNorm
 from m2fnet.problems import UNLABELLED, MultiLabel, Problem
 
 Gate = Literal["learned", "identity"]
@@ -35,7 +36,9 @@ class StreamTransformer(nn.Module):
 
     def __init__(self, width: int, heads: int, layers: int, dropout: float, gate: Gate) -> None:
         super().__init__()
-        self.norms = nn.ModuleList(nn.LayerNorm(width, eps=1e-6) if number else nn.Identity() for number in range(layers))
+        self.norms = nn.ModuleList(
+            nn.LayerNorm(width, eps=1e-6) if number else nn.Identity() for number in range(layers)
+        )
         self.attentions = nn.ModuleList(CrossAttention(width, width, width, heads, dropout) for _ in range(layers))
         self.feedforwards = nn.ModuleList(
             nn.Sequential(
@@ -81,7 +84,7 @@ class SDT(nn.Module):
         distillation: weight of the divergence, the sum over the streams.
         temperature: divides the scores before the divergence.
         dropout: on the embedded streams, in the transformers and before the students' classifiers.
-        input_norm: layer norm on the embeddings, for stores whose vectors come in any scale.
+        input_norm: scale of the embeddings, see `dialog.fusion.streams.input_normalisation`.
         causal: no utterance sees a later one.
 
     Raises:
@@ -101,7 +104,7 @@ class SDT(nn.Module):
         distillation: float = 1.0,
         temperature: float = 1.0,
         dropout: float = 0.5,
-        input_norm: bool = True,
+        input_norm: InputNorm | bool = True,
         causal: bool = False,
     ) -> None:
         super().__init__()
@@ -162,7 +165,9 @@ class SDT(nn.Module):
         scores = self.classify(fused)
         if not (self.training and self.students):
             return Output(scores)
-        return Output(scores, self._terms(scores, {name: self.students[name](one) for name, one in mixed.items()}, batch))
+        return Output(
+            scores, self._terms(scores, {name: self.students[name](one) for name, one in mixed.items()}, batch)
+        )
 
     def _terms(self, scores: Tensor, students: dict[str, Tensor], batch: DialogueBatch) -> dict[str, Tensor]:
         """The two losses of the students, over the utterances that have their stream."""

@@ -16,14 +16,19 @@ if TYPE_CHECKING:
 _REASONS = 20  # why utterances are missing: so many are listed
 
 EPILOG = """\
-With --config, keys of the configuration file may follow (--run DIR, --seed_everything N, --model.net.width N ...). An
-extractor that needs one pass over the training split is fitted first if its run folder has no fit of these settings on
-this manifest. A network has to be trained before, by `m2fnet extractor fit`; then --ckpt names its run folder.
+With --config, keys of the configuration file may follow (--run DIR,
+--seed_everything N, --model.net.width N ...). An extractor that needs one
+pass over the training split is fitted first if its run folder has no fit of
+these settings on this manifest. A network has to be trained before, by
+`m2fnet extractor fit`; then --ckpt names its run folder.
 
 Several devices, and several machines, as with Lightning:
-  m2fnet extract ... --devices 4                                     four processes of this machine
-  srun m2fnet extract ... --devices 4 --nodes 2                      in a SLURM job of 2 nodes with 4 tasks each
-  torchrun --nproc-per-node 4 -m m2fnet.cli extract ... --devices 4  what torchrun starts
+  m2fnet extract ... --devices 4
+      four processes of this machine
+  srun m2fnet extract ... --devices 4 --nodes 2
+      in a SLURM job of 2 nodes with 4 tasks each
+  torchrun --nproc-per-node 4 -m m2fnet.cli extract ... --devices 4
+      what torchrun starts
 """
 
 
@@ -64,8 +69,8 @@ def main(argv: list[str]) -> None:
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(
         prog="m2fnet extract",
-        description="Embed every utterance of a manifest. What cannot be read is recorded as missing, with the reason. "
-        "If it is interrupted, the same command resumes.",
+        description="Embed every utterance of a manifest. What cannot be read is recorded as\nmissing, with the "
+        "reason. If it is interrupted, the same command resumes.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -118,7 +123,9 @@ def _fitted(given: argparse.Namespace, keys: list[str], trainer: "pl.Trainer") -
         fit.append(f"--data.workers={given.workers}")
     if trainer.world_size > 1 and not trainer.is_global_zero:
         return extractor.train([*fit, "--dry-run"])
-    return extractor.fit_for_extraction([*fit, *(["--overwrite"] if given.overwrite else [])])
+    replaces = given.overwrite or given.retry_failed
+    out = None if replaces else given.out
+    return extractor.fit_for_extraction([*fit, *(["--overwrite"] if given.overwrite else [])], out)
 
 
 def _report(extraction: "Extraction", max_failures: int | None) -> None:

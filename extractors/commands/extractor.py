@@ -15,25 +15,29 @@ import yaml
 from pytorch_lightning.cli import LightningArgumentParser
 
 from extractors.base import FittedExtractor
-from extractors.data import ExtractorData
+from extractors.data import EMBED, ExtractorData
 from extractors.evaluation.embedding_scores import evaluate_embeddings
 from extractors.extraction.embedding import as_words, names_dead_workers
+from extractors.extraction.extract import ANOTHER_STORE
 from extractors.runs import closed_form
 from extractors.runs.folder import NET, WEIGHTS_SHA256, fitted_sha256, older_fit
 from extractors.runs.folder import load as load_run
 from extractors.runs.settings import extractor_class
 from extractors.task import ExtractorTask, of_all_processes
-from m2fnet.errors import UsageError
+from m2fnet.errors import LabelSetsError, StoreError, UsageError
 from m2fnet.files import write_json
 from m2fnet.metrics.scores import majority
-from m2fnet.records import Split
+from m2fnet.records import LabelSet, Split
 from m2fnet.reports.run_report import write_report
+from m2fnet.runs.checkpoints import LAST, asked_weights, checkpoint_file, read_checkpoint
 from m2fnet.runs.folder import CONFIG, FIT, differences, settings_of_a_run, trained_settings
 from m2fnet.runs.provenance import Provenance
+from m2fnet.store import Store
+from m2fnet.store.layout import META
 from m2fnet.training.callbacks import EpochTimer, print_rank_zero
 from m2fnet.training.cli import RunCLI
 
-MISSING = "missing.json"
+UNREADABLE = "unreadable.json"
 _NAMES = {"head": "linear head", "nearest": "1-NN", "probe": "linear probe"}
 # What an extractor of closed form looks at. Everything else is for a training, and would do nothing.
 _OF_CLOSED_FORM = ("seed_everything", "model.net", "data.manifest", "data.batch_size", "data.workers")
@@ -99,18 +103,34 @@ class ExtractorCLI(RunCLI):
             **({"accelerator": "cpu", "devices": 1} if self.is_closed_form else {}), **kwargs
         )
 
+    def logged_on_dev(self) -> tuple[str, ...]:
+        """Names of the scores on dev that are logged after every epoch."""
+        return (self.problem.monitor, "cross_entropy", "head_f1", "nearest_f1", "probe_f1")
+
+    def trained_labels(self) -> LabelSet | None:
+        """The emotions that the head answers; an extractor of closed form has none."""
+        if self.is_closed_form:
+            return None
+        given = self.config[self.subcommand]
+        checkpoint = read_checkpoint(asked_weights(self.run, given.checkpoint, given.select), mmap=True)
+        return LabelSet("emotions", tuple(checkpoint["classes"]))
+
     def before_fit(self) -> None:
         """Have the run keep what building its network takes, and use it if the run has weights to resume from."""
+        if not self.is_closed_form:
+            self._refuse_label_sets()
         self.trainer.callbacks.append(_SaveAssets(self.run / NET))  # type: ignore[attr-defined]
-        if not self.config[self.subcommand].overwrite and (self.run / "checkpoints" / "last.ckpt").exists():
+        if not self.config[self.subcommand].overwrite and checkpoint_file(self.run, LAST).exists():
             self._build_from_assets()
 
     def before_validate(self) -> None:
         """Build the network from what the run kept."""
+        self._refuse_label_sets()
         self._build_from_assets()
 
     def before_test(self) -> None:
         """Build the network from what the run kept."""
+        self._refuse_label_sets()
         self._build_from_assets()
 
     def train(
@@ -131,9 +151,9 @@ class ExtractorCLI(RunCLI):
         try:
             self._score(net, ("dev",), is_fitted_on=True)
             train, judged = ([str(p.utterance.label) for p in data.labelled(name)] for name in ("train", "dev"))
-            always = majority(train, judged, task.classes)["majority_weighted_f1"]
+            always = majority(train, judged, data.problem.classes)["majority_weighted_f1"]
             dev = {"dev.weighted_f1": task.scores["dev"]["probe"], "dev.majority_weighted_f1": always}
-        except closed_form.NotScoredError as why:
+        except (closed_form.NotScoredError, LabelSetsError) as why:
             print_rank_zero(f"Fitted, but not scored on dev: {why}")
         return {
             "select": self.config.fit.select,
@@ -171,7 +191,7 @@ class ExtractorCLI(RunCLI):
             else f"Trained {fitted['epochs']} epochs, kept epoch {fitted['epoch']}"
         )
         if "dev.weighted_f1" in fitted:
-            by = "linear probe" if self.is_closed_form else _NAMES[task.monitor]
+            by = "linear probe" if self.is_closed_form else _NAMES[task.scorer]
             chosen += f" with dev weighted F1 {100 * fitted['dev.weighted_f1']:.2f} ({by})"
         if "dev.majority_weighted_f1" in fitted:
             chosen += f", majority class {100 * fitted['dev.majority_weighted_f1']:.2f}"
@@ -217,11 +237,12 @@ class ExtractorCLI(RunCLI):
 
     def _score(self, net: FittedExtractor, splits: Sequence[Split], *, is_fitted_on: bool) -> None:
         task, data = cast(ExtractorTask, self.model), cast(ExtractorData, self.datamodule)
-        task.net, task.monitor, task.classes = net, "probe", data.manifest.label_set.classes
+        task.net, task.scorer = net, "probe"
         task.judged = closed_form.embedded(net, data, self.run, splits, is_fitted_on=is_fitted_on)
         # its logits are those of the probe, so the score of the "head" is the probe's
         task.scores = {
-            name: {"probe": evaluate_embeddings(one, None, task.classes)["head"]} for name, one in task.judged.items()
+            name: {"probe": evaluate_embeddings(one, None, data.problem.classes)["head"]}
+            for name, one in task.judged.items()
         }
 
     def _facts(self, task: ExtractorTask, data: ExtractorData) -> dict[str, Any]:
@@ -232,12 +253,18 @@ class ExtractorCLI(RunCLI):
             "manifest_sha256": data.manifest.sha256,
             "modalities": [task.net.modality],
             "select": self.config[self.subcommand].select,
-            "monitor": task.monitor,
-            "fit": self.fitted(),
-            "embeddings": task.scores,
+            "scorer": task.scorer,
+            "fit": self.facts_of_fit(),
+            **({} if self.is_closed_form else {"embeddings": task.scores}),  # the probe's is the score of the report
             "missing": len(data.missing),
             "cut": _sums(data.cut),
+            **self.facts_of_other_data(),
         }
+
+    def _refuse_label_sets(self) -> None:
+        data = cast(ExtractorData, self.datamodule)
+        if data.manifest.label_set.kind != "single":
+            raise LabelSetsError(data.manifest.corpus, "scoring an extractor", EMBED)
 
     def _build_from_assets(self) -> None:
         """Let no later command of a run depend on a hub, or on a folder that may be gone."""
@@ -254,12 +281,14 @@ class ExtractorCLI(RunCLI):
             print_rank_zero(f"In {len(data.cut)} utterances: {as_words(_sums(data.cut))}.")
         if not self.trainer.is_global_zero:
             return
+        folder = self.run if self.other is None else self.results
+        for name in (UNREADABLE, "missing.json"):  # of a training before this one, perhaps of an older version
+            (folder / name).unlink(missing_ok=True)
         if not missing:
-            (self.run / MISSING).unlink(missing_ok=True)  # of a training before this one
             return
-        write_json(self.run / MISSING, {name: asdict(why) for name, why in sorted(missing.items())})
+        write_json(folder / UNREADABLE, {name: asdict(why) for name, why in sorted(missing.items())})
         print_rank_zero(
-            f"{len(missing)} utterances could not be read and were skipped; {self.run / MISSING} names them."
+            f"{len(missing)} utterances could not be read and were skipped; {folder / UNREADABLE} names them."
         )
         for why, count in Counter(missing.values()).most_common():
             print_rank_zero(f"  {count:6d}  {why.stage}: {why.reason}")
@@ -306,18 +335,32 @@ def train(argv: Sequence[str]) -> Path:
 
 
 @names_dead_workers
-def fit_for_extraction(argv: Sequence[str]) -> Path:
+def fit_for_extraction(argv: Sequence[str], out: Path | None = None) -> Path:
     """The run folder of a configuration, with the extractor in it; one of closed form is fitted if that is not done.
+
+    Args:
+        argv: as of `train`.
+        out: a folder that may hold no store of other settings.
 
     Raises:
         UsageError: for a network that has not been trained.
+        StoreError: if ``out`` holds a store that an extractor of other settings made; nothing is fitted then.
     """
+    if out is not None and (out / META).is_file():
+        now = _FitForExtraction.plan(ExtractorTask, ExtractorData, _long_form(argv)).values
+        made_with = Store(out).meta.extractor
+        if any(
+            made_with.get(key) != value
+            for key, value in {**now["model"]["net"], "seed": now["seed_everything"]}.items()
+        ):
+            raise StoreError(ANOTHER_STORE.format(out))
     return _FitForExtraction.start(ExtractorTask, ExtractorData, _long_form(argv))
 
 
+@names_dead_workers
 def main(argv: list[str]) -> None:
     """Run ``m2fnet extractor {fit,validate,test} --config FILE [--key value ...]``."""
-    train(argv)
+    ExtractorCLI.main(ExtractorTask, ExtractorData, _long_form(argv))
 
 
 def _long_form(argv: Sequence[str]) -> list[str]:

@@ -18,6 +18,8 @@ from m2fnet.store.layout import META, Outcome, StoreMeta
 from m2fnet.store.parts import Parts, drop_parts, open_parts, tidy
 from m2fnet.training.callbacks import print_rank_zero
 
+ANOTHER_STORE = "{} already holds a store; choose another folder, or replace it with --overwrite."
+
 
 @dataclass(frozen=True)
 class Extraction:
@@ -117,7 +119,7 @@ def extract(
             tidy(out)
         return Extraction(old, embedded=0, kept=len(manifest.utterances))
     if old is not None and not retry_failed:
-        raise StoreError(f"{out} already holds a store; choose another folder, or replace it with --overwrite.")
+        raise StoreError(ANOTHER_STORE.format(out))
     if retry_failed and (old is None or old.meta != meta):
         raise StoreError(
             f"{out} holds no finished store of this extractor, manifest and number type, made with these versions of "

@@ -9,12 +9,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from extractors.base import FIT_AGAIN, FittedExtractor, PlacedUtterance
-from extractors.data import ExtractorData
+from extractors.data import EMBED, ExtractorData
 from extractors.evaluation.embedding_scores import Embedded
 from extractors.extraction.embedding import cuts, embed_outcomes, embed_samples, names_dead_workers, read
 from extractors.extraction.embedding import place_utterances as placed_in
 from extractors.runs.folder import NET, TRAINING
-from m2fnet.errors import RunError
+from m2fnet.errors import LabelSetsError, RunError
 from m2fnet.files import replaced
 from m2fnet.records import Split
 from m2fnet.store import Missing
@@ -62,14 +62,11 @@ def embedded(
     ``is_fitted_on``, which says that it was fitted on ``data``, they are computed again.
 
     Raises:
-        NotScoredError: if utterances have several emotions, a split has none that is labelled and can be read, or
-            training has fewer than two emotions.
+        LabelSetsError: if utterances have sets of emotions.
+        NotScoredError: if a split has no labelled utterance that can be read, or training has fewer than two emotions.
     """
     if data.manifest.label_set.kind != "single":
-        raise NotScoredError(
-            f"The linear probe scores one emotion per utterance, but {data.manifest.label_set.name!r} has several; "
-            "embed without scoring by `m2fnet extract`."
-        )
+        raise LabelSetsError(data.manifest.corpus, "scoring an extractor", EMBED)
     from extractors.evaluation.linear_probe import LinearProbe  # scikit-learn, which embedding does not need
 
     classes = data.manifest.label_set.classes

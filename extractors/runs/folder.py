@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import torch
-
 from extractors.base import FIT_AGAIN, Extractor, FittedExtractor
 from extractors.runs.settings import NetSettings, build, extractor_class
 from m2fnet.config import resolve_config_arguments
 from m2fnet.errors import M2FNetError, RunError
 from m2fnet.files import read_json, sha256_of
+from m2fnet.runs.checkpoints import kept_weights, read_checkpoint
 from m2fnet.runs.folder import CONFIG, FIT, REPORT, REPRODUCTION, trained_settings
 from m2fnet.runs.provenance import Provenance
 
@@ -62,7 +61,7 @@ def load(run: Path) -> ExtractorRun:
         manifest = Provenance.read(run).manifest
         made = {**net, "seed": seed, "fitted_on": manifest.sha256, WEIGHTS_SHA256: fit[WEIGHTS_SHA256]}
         return _load_fitted(run / NET, made)
-    weights = _checkpoint(run, fit)
+    weights = kept_weights(run, fit)
     assets = extractor_class(net["class_path"]).asset_settings(run / NET)
     extractor = build(net["class_path"], {**net["init_args"], **assets})
     trained_on = _load_checkpoint(extractor, weights)
@@ -76,7 +75,7 @@ def is_run_of(run: Path, made_with: Mapping[str, object]) -> bool:
         made = older_fit(run)
         if made is None:
             fit = read_json(run / FIT, RunError, _ADVICE)
-            weights = fit[WEIGHTS_SHA256] if WEIGHTS_SHA256 in fit else sha256_of(_checkpoint(run, fit))
+            weights = fit[WEIGHTS_SHA256] if WEIGHTS_SHA256 in fit else sha256_of(kept_weights(run, fit))
             made = {**_settings(run)[0], WEIGHTS_SHA256: weights}
     except (M2FNetError, OSError):
         return False  # whatever it is, it is not that
@@ -121,21 +120,13 @@ def _settings(run: Path) -> tuple[NetSettings, int]:
         raise RunError(f"{run} is damaged ({problem!r}). {_ADVICE}") from problem
 
 
-def _checkpoint(run: Path, fit: Mapping[str, object]) -> Path:
-    """The file with the weights that were selected."""
-    names = {"dev": "best.ckpt", "last": "last.ckpt"}
-    if fit.get("select") not in names:
-        raise RunError(f"{run / FIT} is damaged: select is {fit.get('select')!r}. {_ADVICE}")
-    return run / "checkpoints" / names[str(fit["select"])]
-
-
 def _load_checkpoint(extractor: Extractor, path: Path) -> str:
     """Take over the weights in the checkpoint ``path``; return the SHA-256 of the manifest they were trained on."""
+    checkpoint = read_checkpoint(path)
     try:
-        checkpoint = torch.load(path, weights_only=True, map_location="cpu")
         own = {name.removeprefix("net."): v for name, v in checkpoint["state_dict"].items() if name.startswith("net.")}
         extractor.load_state_dict(own)
         return str(checkpoint["manifest_sha256"])
-    except Exception as problem:  # a damaged file raises whatever it likes
+    except (KeyError, RuntimeError) as problem:
         reason = " ".join(f"{type(problem).__name__}: {problem}".split())
         raise RunError(f"Cannot load {path} ({reason[:300]}). {_ADVICE}") from problem

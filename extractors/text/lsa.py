@@ -4,7 +4,8 @@ Deerwester et al., "Indexing by latent semantic analysis", 1990. It needs no dow
 embedded default, and the baseline every real text network has to beat.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,11 +21,13 @@ from torch.nn.parameter import UninitializedBuffer
 from extractors.base import FIT_AGAIN, FittedExtractor, PlacedUtterance, Sample
 from extractors.layers.scaling import Scaler, Scaling
 from extractors.text.transcript import utterance_text
-from m2fnet.errors import RunError
+from m2fnet.errors import MediaError, RunError
 from m2fnet.files import read_json, write_json
 from m2fnet.records import Modality
 
 VOCABULARY = "vocabulary.json"
+_WORD = re.compile(r"\w+")
+_FEWEST_WORDS, _KNOWN_WORDS, _KNOWN_LETTERS = 3, 0.25, 0.5  # of a text that is not of another language
 _WORD_OR_MARK = r"\w+|[^\w\s]"  # punctuation is kept: "!" and "?" carry emotion
 
 
@@ -75,6 +78,8 @@ class LSA(FittedExtractor):
             raise ValueError(
                 "Expected words or characters or both, but got None for both: there is no n-gram to count."
             )
+        self._lengths = [{"words": 1, "characters": 3}[name] for name in self.vectorizers]
+        self._known: dict[str, frozenset[str]] = {}
         self._width = width
         self.scaler = Scaler(scaling)
         self.register_buffer("components", UninitializedBuffer())
@@ -88,9 +93,37 @@ class LSA(FittedExtractor):
         """The utterance's text.
 
         Raises:
-            MediaError: if it has none.
+            MediaError: if it has none, or the extractor has been fitted and knows as good as nothing of it.
         """
-        return {"text": utterance_text(placed.utterance)}
+        text = utterance_text(placed.utterance)
+        if self._known and not self.knows(text):
+            raise MediaError("text", "the extractor knows as good as none of its words; is it another language?")
+        return {"text": text}
+
+    def knows(self, text: str) -> bool:
+        """Whether enough of ``text`` occurred in training; otherwise its embedding would be that of no words at all.
+
+        It is not enough if none of three or more words is known, or less than a quarter of the words and half of their
+        letters by threes. Of MELD's 13,708 utterances that is true for three ("Yowza"), of another language for nearly
+        all.
+
+        Example:
+            >>> lsa = LSA(width=2, min_df=1)
+            >>> lsa.fit([{"text": text} for text in ("so happy", "so sad", "happy")])
+            >>> lsa.knows("Happy!"), lsa.knows("sehr fröhlich"), lsa.knows("?!")
+            (True, False, True)
+        """
+        words = _WORD.findall(text.lower())
+        if not words:
+            return True  # marks have no language
+        known = self._known.get("words")
+        share = sum(word in known for word in words) / len(words) if known is not None else None
+        threes = {piece for word in words for piece in _threes(word)}
+        letters = self._known.get("characters")
+        likeness = sum(piece in letters for piece in threes) / len(threes) if letters is not None else None
+        if share == 0 and (len(words) >= _FEWEST_WORDS or likeness is None):
+            return False
+        return (share is not None and share >= _KNOWN_WORDS) or likeness is None or likeness >= _KNOWN_LETTERS
 
     def collate(self, samples: Sequence[Sample]) -> Sample:
         """The n-grams of all samples as one list with a start per sample, the form of an embedding bag."""
@@ -119,6 +152,7 @@ class LSA(FittedExtractor):
             tfidf = self._tfidf(samples, fit=True)
         except ValueError as problem:  # scikit-learn: "empty vocabulary", "no terms remain"
             raise RunError(f"LSA cannot be fitted on {len(samples)} texts: {problem}") from problem
+        self._note_vocabulary()
         svd = TruncatedSVD(min(self._width, *tfidf.shape), random_state=seed).fit(tfidf)
         self.components = torch.from_numpy(np.ascontiguousarray(svd.components_.T, dtype=np.float32))
         self.scaler.fit(torch.from_numpy(tfidf @ self.components.numpy()))
@@ -144,11 +178,19 @@ class LSA(FittedExtractor):
             for name, vectorizer in self.vectorizers.items():
                 vectorizer.set_params(vocabulary=list(content[name]))
                 vectorizer.idf_ = np.array(list(content[name].values()), dtype=np.float32)
+            self._note_vocabulary()
         except (KeyError, TypeError, ValueError, AttributeError) as problem:
             raise RunError(f"{folder / VOCABULARY} is not a vocabulary of these settings. {FIT_AGAIN}") from problem
         ngrams = sum(len(vectorizer.idf_) for vectorizer in self.vectorizers.values())
         if len(self.components) != ngrams:
             raise RunError(f"{folder} has {ngrams} n-grams and {len(self.components)} directions for them. {FIT_AGAIN}")
+
+    def _note_vocabulary(self) -> None:
+        """Note the single words and the letters by threes that are known, where such are counted."""
+        for (name, vectorizer), length in zip(self.vectorizers.items(), self._lengths, strict=True):
+            low, high = vectorizer.ngram_range
+            if low <= length <= high:
+                self._known[name] = frozenset(map(str, vectorizer.get_feature_names_out()))
 
     def _tfidf(self, samples: Sequence[Sample], *, fit: bool) -> scipy.sparse.csr_matrix:
         texts = [sample["text"] for sample in samples]
@@ -157,3 +199,9 @@ class LSA(FittedExtractor):
             for vectorizer in self.vectorizers.values()
         ]
         return scipy.sparse.hstack(blocks, format="csr")
+
+
+def _threes(word: str) -> Iterator[str]:
+    """The letters of a word by threes, with a blank around the word, as scikit-learn's ``char_wb`` cuts them."""
+    padded = f" {word} "
+    return (padded[start : start + 3] for start in range(len(padded) - 2))

@@ -149,7 +149,7 @@ class TextEncoder(Extractor):
     def _current(self, utterance: Utterance) -> tuple[list[int], int]:
         """Tokens of the current utterance that fit, and the number of the others: first the name goes, then text."""
         name, text = self._name_and_text(utterance, "")
-        if not text:
+        if all(token == self.tokenizer.unk_token_id for token in text):
             raise MediaError("text", "the transcript holds no character that the tokenizer knows")
         kept = text[: self.room]
         kept = [*name, *kept] if len(name) + len(kept) <= self.room else kept

@@ -3,7 +3,7 @@
 import argparse
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from m2fnet.commands.sweep import parse_many_runs, parser_of_many_runs, run_left
 from m2fnet.errors import UsageError
 from m2fnet.files import write_json, write_text
 from m2fnet.formatting import is_given
-from m2fnet.records import MODALITIES
+from m2fnet.records import MODALITIES, Modality
 from m2fnet.runs.folder import REPORT
 from m2fnet.sweeps.paper_tables import PAPER_CORPORA, STORE_QUESTIONS, Row, Table, store_table, tables
 from m2fnet.sweeps.plan import Sweep, folder_of_all, stage_of
@@ -25,18 +25,21 @@ if TYPE_CHECKING:
     from m2fnet.sweeps.ablation_page import Ablation, AblationRow, AblationTable, NotMade, Score
 
 DESCRIPTION = """\
-Train and test every row of the paper's tables (arXiv:2206.02187, Tables 2 to 5) and print them with the paper's numbers
-next to ours: modality subsets, concatenation against fusion, 1 to 6 encoders, 1 to 6 fusion layers. Scene, face or both
-and the extractor's losses compare stores, which --visual and --losses name; without, the page says what makes them.
-Rows that are the same settings are trained once, what is done is not done again, and a run that fails does not stop the
-others. Depths are to be chosen by the dev column.
+Train and test every row of the paper's tables (arXiv:2206.02187, Tables 2 to
+5) and print them with the paper's numbers next to ours: modality subsets,
+concatenation against fusion, 1 to 6 encoders, 1 to 6 fusion layers. Scene,
+face or both and the extractor's losses compare stores, which --visual and
+--losses name; without, the page says what makes them. Rows that are the same
+settings are trained once, what is done is not done again, and a run that
+fails does not stop the others. Depths are to be chosen by the dev column.
 """
 EPILOG = """\
 Any other key is a setting of all runs: --trainer.max_epochs 5 ...
 
   m2fnet ablate --config conf/dialog/m2fnet_meld.yaml --seeds 0-2 --jobs 2
-  m2fnet ablate --config conf/dialog/m2fnet_meld.yaml --only encoders,fusion_layers
-  m2fnet ablate --config conf/dialog/m2fnet_meld.yaml --visual scene=DIR face=DIR both=DIR
+  m2fnet ablate --config conf/dialog/m2fnet_meld.yaml --only encoders
+  m2fnet ablate --config conf/dialog/m2fnet_meld.yaml \\
+    --visual scene=DIR face=DIR both=DIR
 """
 NAMES = ("modalities", "fusion", "encoders", "fusion_layers", "visual", "losses")
 
@@ -73,7 +76,7 @@ def main(argv: list[str]) -> None:
     modalities = _modalities(arguments, data)
     chosen = _tables(arguments, modalities)
     sweep = Sweep(arguments.config, "dialog", arguments.seeds)
-    planned = _plan(sweep, chosen, [*options, f"--data.streams={json.dumps(modalities)}"])
+    planned = _plan(sweep, chosen, [*options, f"--data.streams={json.dumps(list(modalities))}"])
     # rows of several tables may be the same settings
     runs = list(
         {run.folder: run for parts in planned.values() for part in parts for line in part for run in line.runs}.values()
@@ -97,9 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--modalities",
-        type=list_of(MODALITIES),
+        type=lambda text: list(dict.fromkeys(text.split(","))),
         metavar="NAMES",
-        help="those to combine (default: all that the configuration reads)",
+        help="streams to combine (default: all that the configuration reads)",
     )
     parser.add_argument(
         "--visual",
@@ -127,35 +130,45 @@ def _store(text: str) -> tuple[str, str]:
     return name, folder
 
 
-def _modalities(arguments: argparse.Namespace, data: Mapping[str, Any]) -> list[str]:
-    """The modalities to combine."""
-    stores = [name for name in MODALITIES if name in data["stores"]]
+def _modalities(arguments: argparse.Namespace, data: Mapping[str, Any]) -> dict[str, Modality]:
+    """Name of each stream to combine -> its modality; the paper's come first, in the paper's order."""
+    from m2fnet.store import Store
+
+    stores = [*(name for name in MODALITIES if name in data["stores"]), *sorted(set(data["stores"]) - set(MODALITIES))]
     asked = arguments.modalities or data["streams"] or stores
     if absent := [name for name in asked if name not in stores]:
         raise UsageError(
             f"{absent[0]} is to be combined, but {arguments.config} only has stores of {' and '.join(stores)}. Add "
             f"one with --data.stores.{absent[0]} DIR, or name others with --modalities."
         )
-    return [name for name in MODALITIES if name in asked]
+    return {
+        name: name if name in MODALITIES else Store(data["stores"][name]).meta.modality
+        for name in stores
+        if name in asked
+    }
 
 
-def _tables(arguments: argparse.Namespace, modalities: Sequence[str]) -> list[Table]:
+def _text(modalities: Mapping[str, Modality]) -> list[str]:
+    return [name for name, modality in modalities.items() if modality == "text"]
+
+
+def _tables(arguments: argparse.Namespace, modalities: Mapping[str, Modality]) -> list[Table]:
     """The tables that were asked for and have rows."""
-    every = tables(modalities)
+    every = tables(list(modalities), _text(modalities))
     for asked in STORE_QUESTIONS:
         if stores := getattr(arguments, asked.name):
-            modality = _modality_of(stores, asked.name, arguments, modalities)
-            every.append(store_table(asked.name, asked.title, modality, dict(stores)))
+            stream = _stream_of(stores, asked.name, arguments, modalities)
+            every.append(store_table(asked.name, asked.title, stream, dict(stores)))
     only = arguments.only or NAMES
     if arguments.only and (empty := [one.name for one in every if one.name in only and not one.rows]):
         raise UsageError(f"--only names {empty[0]}, but {_nothing_to_fuse(modalities)}")
     return [one for one in every if one.name in only and one.rows]
 
 
-def _modality_of(
-    stores: Sequence[tuple[str, str]], option: str, arguments: argparse.Namespace, modalities: Sequence[str]
+def _stream_of(
+    stores: Sequence[tuple[str, str]], option: str, arguments: argparse.Namespace, modalities: Mapping[str, Modality]
 ) -> str:
-    """The modality that the stores of an option have in common."""
+    """The stream of the modality that the stores of an option have in common."""
     from m2fnet.store import Store
 
     if arguments.only and option not in arguments.only:
@@ -167,24 +180,30 @@ def _modality_of(
         expected = "visual ones only" if option == "visual" else "those of one modality"
         raise UsageError(f"--{option} names stores of {' and '.join(sorted(found))} embeddings; expected {expected}.")
     (modality,) = found
-    if modality not in modalities:
+    streams = [name for name, its in modalities.items() if its == modality]
+    if not streams:
         raise UsageError(
             f"--{option} compares stores of {modality} embeddings, but the runs only read {' and '.join(modalities)}, "
             f"so all its rows would be the same. Add --data.stores.{modality} DIR to {arguments.config}'s stores, or "
             f"{modality} to --modalities."
         )
-    return str(modality)
+    if len(streams) > 1 and modality not in streams:
+        raise UsageError(
+            f"--{option} compares stores of {modality} embeddings, which {' and '.join(streams)} both are; leave one "
+            "with --modalities."
+        )
+    return modality if modality in streams else streams[0]
 
 
-def _nothing_to_fuse(modalities: Sequence[str]) -> str:
+def _nothing_to_fuse(modalities: Iterable[str]) -> str:
     return f"fusion needs text and another modality, and the runs read {' and '.join(modalities)}."
 
 
-def _not_made(arguments: argparse.Namespace, modalities: Sequence[str], manifest: str) -> "list[NotMade]":
+def _not_made(arguments: argparse.Namespace, modalities: Mapping[str, Modality], manifest: str) -> "list[NotMade]":
     """The tables of all that were asked for that cannot be made, why, and the commands that help."""
     only = arguments.only or NAMES
     given = {"config": shlex.quote(arguments.config), "manifest": shlex.quote(manifest)}
-    empty = [one for one in tables(modalities) if one.name in only and not one.rows]
+    empty = [one for one in tables(list(modalities), _text(modalities)) if one.name in only and not one.rows]
     unmade = [asked for asked in STORE_QUESTIONS if asked.name in only and not getattr(arguments, asked.name)]
     why = "it compares stores that have to be made first:"
     found: list[NotMade] = [{"title": one.title, "why": _nothing_to_fuse(modalities), "commands": ""} for one in empty]

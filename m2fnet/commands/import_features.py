@@ -11,7 +11,8 @@ import torch
 
 from m2fnet.corpora.dev_dialogues import DEV_SHARE, HELP, chosen_dialogues
 from m2fnet.corpora.iemocap_protocols import iemocap6_erc
-from m2fnet.corpora.label_sets import IEMOCAP6, MELD, published_label_sets
+from m2fnet.corpora.label_sets import IEMOCAP6, M3ED_DIALOGUES, M3ED_MAIN, MELD, published_label_sets
+from m2fnet.corpora.m3ed import one_sample_per_dialogue
 from m2fnet.corpora.meld import COUNTS as MELD_COUNTS
 from m2fnet.corpora.summary import counts_text
 from m2fnet.errors import UsageError
@@ -23,7 +24,9 @@ from m2fnet.store.layout import META
 from m2fnet.store.published import MODALITY_OF, Published, read_published
 from m2fnet.store.writer import StoreWriter, sweep
 
-_EPILOG = """Stores: DIR/text, DIR/audio, DIR/visual; DIR/text_1 to DIR/text_4 where the pickle has four text views."""
+_EPILOG = """Stores: DIR/text, DIR/audio, DIR/visual; DIR/text_1 to DIR/text_4 where the pickle has four text views. With
+--labels m3ed-dialogues a sample is a whole dialogue, a sequence of its utterances' vectors with the union of their
+emotions."""
 
 
 def main(argv: list[str]) -> None:
@@ -56,12 +59,16 @@ def make_manifest(
     Args:
         published: the checked content of the pickle.
         pickle: its file.
-        label_set: the emotions; a label number of the pickle is the place of its emotion.
+        label_set: the emotions; a label number of the pickle is the place of its emotion. `M3ED_DIALOGUES` makes one
+            sample of each dialogue.
         dev_dialogues: which training dialogues become dev, see `m2fnet.corpora.dev_dialogues`. None: the pickle's own
             list; else MELD's own dev dialogues where ``label_set`` is MELD's and they are recognised; those of the
             protocol iemocap6-erc where it is IEMOCAP's; otherwise a tenth.
         seed: of the draw of dev dialogues.
     """
+    if label_set == M3ED_DIALOGUES:
+        every_utterance = make_manifest(published, pickle, M3ED_MAIN, dev_dialogues=dev_dialogues, seed=seed)
+        return one_sample_per_dialogue(every_utterance)
     splits, how = _with_dev(published, label_set, dev_dialogues, seed)
     names = [said.id for utterances in published.utterances.values() for said in utterances]
     has_names = None not in names and len(set(names)) == len(names)
@@ -98,7 +105,10 @@ def make_manifest(
 
 
 def write_stores(published: Published, manifest: Manifest, folder: Path) -> dict[str, int]:
-    """Write one store per modality or text view into ``folder`` and return its width by its name."""
+    """Write one store per modality or text view into ``folder`` and return its width by its name.
+
+    Where a sample is a whole dialogue, its sequence has one vector per utterance.
+    """
     origin = {name: manifest.provenance[name] for name in ("imported", "sha256", "layout")}
     widths = {}
     for store, matrices in published.features.items():
@@ -109,9 +119,12 @@ def write_stores(published: Published, manifest: Manifest, folder: Path) -> dict
             modality=MODALITY_OF[store],
             width=widths[store],
             extractor={**origin, "table": store},
+            resolution="frame" if manifest.label_set == M3ED_DIALOGUES else "utterance",
         ) as writer:
             for utterance in manifest.utterances:
-                writer.add(utterance.id, torch.from_numpy(matrices[utterance.dialogue][utterance.index]))
+                rows = matrices[utterance.dialogue]
+                frames = rows if manifest.label_set == M3ED_DIALOGUES else rows[utterance.index]
+                writer.add(utterance.id, torch.from_numpy(frames))
     return widths
 
 
@@ -158,10 +171,15 @@ def _label_set(names: str, stem: str) -> LabelSet:
     classes = tuple(name.strip() for name in names.split(","))
     if len(classes) < 2 or not all(classes) or len(set(classes)) < len(classes):
         raise UsageError(
-            f"--labels is {names!r}; expected {' or '.join(known)}, or at least two different names in the "
+            f"--labels is {names!r}; expected {_one_of(known)}, or at least two different names in the "
             "order of their numbers in the pickle, separated by commas: negative,positive."
         )
     return LabelSet(stem, classes)
+
+
+def _one_of(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}"
 
 
 def _refuse_used(folder: Path, overwrite: bool) -> None:
@@ -182,7 +200,7 @@ def _report(published: Published, manifest: Manifest, folder: Path, stores: dict
     if not quiet:
         print(f"layout: {published.layout}; dev: {manifest.provenance['dev']}")
         print(counts_text(manifest))
-        seen = {utterance.label for utterance in manifest.utterances}
+        seen = {label for utterance in manifest.utterances for label in utterance.labels or ()}
         if absent := [name for name in manifest.label_set.classes if name not in seen]:
             print(f"never in it: {', '.join(absent)}; are these the labels of the pickle?")
         for store, reason in published.empty.items():
@@ -220,7 +238,7 @@ def _parser() -> argparse.ArgumentParser:
         "--labels",
         required=True,
         help="a known label set, "
-        + " or ".join(f"`{name}` ({', '.join(label_set.classes)})" for name, label_set in known.items())
+        + _one_of([f"`{name}` ({', '.join(label_set.classes)})" for name, label_set in known.items()])
         + ", or names in the order of their numbers in the pickle: negative,positive",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the manifest and the stores")

@@ -1,6 +1,7 @@
 """``m2fnet predict CLIP|FOLDER --model MODEL``: the emotions of one's own conversations as table, files, picture."""
 
 import argparse
+import hashlib
 import sys
 import textwrap
 import time
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from m2fnet.commands.arguments import make_parser, positive_float, positive_int
+from m2fnet.conversation.sidecars import sidecars_of
 from m2fnet.errors import ConversationError, M2FNetError, PredictionError, UsageError
 from m2fnet.files import locked, sha256_of
 from m2fnet.formatting import plain
@@ -22,9 +24,10 @@ if TYPE_CHECKING:
     from m2fnet.pipeline import Pipeline
 
 CLIPS = (
-    ".3gp", ".aac", ".aif", ".aiff", ".asf", ".au", ".avi", ".caf", ".flac", ".flv", ".m4a", ".m4v", ".mka", ".mkv",
-    ".mov", ".mp3", ".mp4", ".mpeg", ".mpg", ".mts", ".oga", ".ogg", ".ogv", ".opus", ".ts", ".w64", ".wav", ".webm",
-    ".wma", ".wmv", ".wv",
+    ".3g2", ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".asf", ".au", ".avi", ".awb", ".caf", ".eac3",
+    ".flac", ".flv", ".gif", ".m2ts", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".mpeg",
+    ".mpg", ".mpga", ".mts", ".oga", ".ogg", ".ogv", ".opus", ".qt", ".ts", ".vob", ".w64", ".wav", ".webm", ".wma",
+    ".wmv", ".wv",
 )  # fmt: skip
 _SHOWN = 40  # utterances that are printed
 _TEXT = 60  # characters of an utterance that are printed
@@ -47,9 +50,18 @@ class Job:
     segments: Path | None
 
     def hashes(self) -> dict[str, str | None]:
-        """SHA-256 of the files, to detect another conversation of the same name; automatic subtitles do not count."""
+        """SHA-256 of the files that the utterances come from, to detect that one of them has changed."""
         files = {"clip": self.clip, "segments": self.segments}
-        return {what: sha256_of(path) if path is not None else None for what, path in files.items()}
+        found = {what: sha256_of(path) if path is not None else None for what, path in files.items()}
+        return {**found, "subtitles": None if self.clip is None or self.segments else _hash_of_subtitles(self.clip)}
+
+
+def _hash_of_subtitles(clip: Path) -> str | None:
+    """SHA-256 of the name and the content of the subtitles next to the clip that are read; None without any."""
+    from m2fnet.conversation.segments import subtitles_of
+
+    file = subtitles_of(clip)
+    return hashlib.sha256(f"{file.name} {sha256_of(file)}".encode()).hexdigest() if file is not None else None
 
 
 def main(argv: list[str]) -> None:
@@ -89,8 +101,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         type=Path,
         metavar="CLIP|FOLDER",
-        help="a clip; a transcript (.txt with `Ann: Hello!` on each line, .csv, .srt, .vtt); or a folder, in which "
-        "every clip is a conversation",
+        help="a clip; a transcript (.txt with `Ann: Hello!` on each line, .csv, .srt, .vtt, .ass); or a folder, in "
+        "which every clip is a conversation",
     )
     what = parser.add_argument_group("model and conversation")
     what.add_argument("--model", required=True, help="what `m2fnet export` wrote, a dialogue run, or a name on the hub")
@@ -98,8 +110,8 @@ def _parser() -> argparse.ArgumentParser:
         "--segments",
         type=Path,
         metavar="FILE",
-        help="who speaks when, and what: .srt, .vtt, .rttm, or .csv with start,end,speaker,text; without CLIP it is "
-        "the whole conversation",
+        help="who speaks when, and what: .srt, .vtt, .ass, .rttm, .txt, or .csv with start,end,speaker,text; without "
+        "CLIP it is the whole conversation",
     )
     what.add_argument("--causal", action="store_true", help="no utterance sees a later one, as in a live conversation")
     what.add_argument(
@@ -178,11 +190,11 @@ def find_jobs(clip: Path | None, segments: Path | None) -> list[Job]:
             f"--segments holds the utterances of one conversation, but {clip} is a folder. Put subtitles into it "
             "instead, with the name of each clip."
         )
-    files = sorted(path for path in clip.iterdir() if path.is_file())
+    files = sorted(path for path in clip.iterdir() if path.is_file() and not path.name.startswith("."))
     clips = [path for path in files if path.suffix.lower() in CLIPS]
     if not clips:
         raise UsageError(f"{clip} holds no clip among {len(files)} files; expected names such as a.mp4 or a.wav.")
-    subtitles = {path.with_suffix(suffix) for path in clips for suffix in (".srt", ".vtt")}
+    subtitles = {file for path in clips for file in sidecars_of(path)}
     others = [path.name for path in files if path not in clips and path not in subtitles]
     if others:
         print(f"Skipped, because they are not clips: {plain(', '.join(others))}")
@@ -192,7 +204,7 @@ def find_jobs(clip: Path | None, segments: Path | None) -> list[Job]:
 def _predict_one(job: Job, pipeline: "Pipeline", made_with: dict[str, str], arguments: argparse.Namespace) -> None:
     """Predict one conversation, write its folder and print its table, unless that is done."""
     from m2fnet.pipeline import conversation_of
-    from m2fnet.pipeline.results import is_done, missing, write_results
+    from m2fnet.pipeline.results import changed_since, missing, write_results
 
     folder, name, made_from = arguments.out / job.name, plain(job.name), made_with | job.hashes()
     for place in (arguments.out, folder):
@@ -200,9 +212,12 @@ def _predict_one(job: Job, pipeline: "Pipeline", made_with: dict[str, str], argu
             raise UsageError(
                 f"{place} is a file, but the results need a folder of that name; choose another with --out."
             )
-    if not arguments.overwrite and is_done(folder, made_from):
+    changed = None if arguments.overwrite else changed_since(folder, made_from)
+    if changed == []:
         print(f"\n{name} was done before: see {plain(str(folder))}, or use --overwrite to predict it again.")
         return
+    if changed:
+        print(f"\n{name} was done before, but from {' and '.join(changed)}; it is predicted again.")
     clip, found = conversation_of(job.clip, job.segments)
     end_s = max(segment.end_s or 0.0 for segment in found.segments)
     if end_s > 60 * arguments.max_minutes:
@@ -217,7 +232,9 @@ def _predict_one(job: Job, pipeline: "Pipeline", made_with: dict[str, str], argu
     if found.skipped:
         others = ["…"] if len(found.skipped) > _NAMED else []
         reasons = "; ".join([*found.skipped[:_NAMED], *others])
-        print(plain(f"Skipped {len(found.skipped)} cues or lines that are not utterances: {reasons}"))
+        print(plain(f"Skipped {len(found.skipped)} cues, lines or sounds that are not utterances: {reasons}"))
+    for note in found.notes:
+        print(plain(note))
     for line in (*_table(predictions), *_summary(predictions, missing(predictions))):
         print(line)
     print(f"Written to {plain(str(folder))}: {', '.join(files)}", flush=True)

@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         type=list_of(GROUPS),
         default=[],
         metavar="WHAT",
-        help=f"weighted F1 of groups of utterances: any of {','.join(GROUPS)}; needs the manifest",
+        help=f"the main score of groups of utterances: any of {','.join(GROUPS)}; needs the manifest",
     )
     parser.add_argument(
         "--selected-on-test",

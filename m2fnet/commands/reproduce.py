@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from m2fnet.runs.comparison import Comparison
 
 DESCRIPTION = """\
-Train a run again into another folder and compare: selected weights bit for bit, dev score, and the report if it has
-one. First the manifest and the stores are read and compared with the hashes that the run recorded. On the machine and
-CPU of the run everything must be equal; elsewhere, and on a GPU, numbers may differ a little. What differs in versions,
-device and code is listed. Folders that the run names relatively are looked for from where the command is typed.
+Train a run again into another folder and compare: selected weights bit for
+bit, dev score, and the report if it has one. First the manifest and the
+stores are read and compared with the hashes that the run recorded. On the
+machine and CPU of the run everything must be equal; elsewhere, and on a GPU,
+numbers may differ a little. What differs in versions, device and code is
+listed. Folders that the run names relatively are looked for from where the
+command is typed.
 """
 
 

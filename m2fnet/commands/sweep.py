@@ -19,16 +19,20 @@ from m2fnet.sweeps.plan import STAGES, Sweep, folder_of_all, stage_of
 from m2fnet.sweeps.processes import LOG, Outcome, PlannedRun, parse_grid, parse_seeds, refuse_forbidden, run_all
 
 DESCRIPTION = """\
-Train and test every seed of every combination of settings, each in the run folder that `fit` would give it. Runs
-that are finished are skipped, so the same command continues a sweep that was interrupted. A run that fails does not
-stop the others. The summary is in a folder next to the run folders, one folder per grid; more seeds update it.
+Train and test every seed of every combination of settings, each in the run
+folder that `fit` would give it. Runs that are finished are skipped, so the
+same command continues a sweep that was interrupted. A run that fails does not
+stop the others. The summary is in a folder next to the run folders, one
+folder per grid; more seeds update it.
 """
 EPILOG = """\
-Any other key is a setting of all runs: --data.streams '[text]' --trainer.max_epochs 5 ...
+Any other key is a setting of all runs:
+--data.streams '[text]' --trainer.max_epochs 5 ...
 
   m2fnet sweep --config conf/dialog/m2fnet_meld.yaml --seeds 0-4
   m2fnet sweep --config conf/dialog/m2fnet_meld.yaml --seeds 0-4 --jobs 2 \\
-    --grid model.net.fusion_layers=1,3,5 --grid 'data.streams=[text],[text,audio]'
+    --grid model.net.fusion_layers=1,3,5 \\
+    --grid 'data.streams=[text],[text,audio]'
   m2fnet sweep --config conf/dialog/m2fnet_meld.yaml --seeds 0-2 --folds 5 \\
     --grid model.net.fusion_layers=1,3,5
 """

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from av import FFmpegError
-
 from m2fnet.errors import ConversationError, MediaError
 from m2fnet.manifest import Manifest
 from m2fnet.media.container import open_audio, open_video
 from m2fnet.media.frames import end_of
+from m2fnet.media.picture import is_picture
 from m2fnet.records import LabelSet, Segment, Utterance
 
 _CORPUS = "own"
@@ -52,8 +51,11 @@ def streams_of(clip: Path) -> Streams:
         picture_s = None
         if sound_s is None:
             reasons = " and ".join(dict.fromkeys((no_sound, problem.reason)))
-            if isinstance(problem.__cause__, FFmpegError):  # "Invalid data", whatever the matter is
-                reasons += "; it is not a clip of sound or pictures, or was cut off while it was copied"
+            if is_picture(clip):
+                raise ConversationError(
+                    f"{clip} is a still picture, which has no time in which somebody speaks. Make a clip of it: "
+                    "`ffmpeg -loop 1 -i PICTURE -t 2 -pix_fmt yuv420p CLIP.mp4`."
+                ) from problem
             raise ConversationError(
                 f"{clip} cannot be used as a clip: {reasons}. Expected one file that holds sound or pictures itself, "
                 "such as MP4, MKV, WebM, AVI, WAV, MP3 or FLAC; playlists and archives are not opened."

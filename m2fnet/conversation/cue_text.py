@@ -1,81 +1,129 @@
 """Who says what in one cue of subtitles.
 
-A line that begins with a dash or ``>>``, a voice tag ``<v Ann>`` and a name before a colon begin another utterance.
-Known tags of style are removed; anything else in angle brackets is text and is kept.
+A line that begins with a dash or ``>>``, a voice tag ``<v Ann>`` and the name of a speaker (see `labelled`) begin
+another utterance. Known tags of style are removed; anything else in angle brackets is text and is kept. What was on the
+screen and nobody said (see `without_sounds`) is listed.
 """
 
 import html
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from m2fnet.conversation.reading import cleaned
+from m2fnet.conversation.sounds import without_sounds
+from m2fnet.conversation.speakers import labelled
 
 Said = tuple[str | None, str]  # speaker, text
 
-_OVERRIDE = re.compile(r"\{\\[^{}]*\}")  # {\an8}, of Advanced SubStation
-_VOICE = re.compile(r"<v(?:\.[^\s<>]*)?[ \t]([^<>]*)>", re.IGNORECASE)
-_TAG = re.compile(r"</?(?:b|c|font|i|lang|rt|ruby|s|u|v)(?:[.\s][^<>]*)?/?>|<[0-9:.]+>", re.IGNORECASE)
+_DRAWING = re.compile(r"\{[^{}]*\\p[1-9][^{}]*\}(?:[^{]|\{(?![^{}]*\\p0))*(?:\{[^{}]*\\p0[^{}]*\}|$)")
+_OVERRIDE = re.compile(r"\{\\[^{}]*\}|\{/?[a-zA-Z]:[^{}\s]*\}|\{/[a-zA-Z]\}")  # {\an8} of Advanced SubStation, {y:i}
+_LINE_BREAK = re.compile(r"\\N|<br\s*/?>", re.IGNORECASE)
+_VOICE = re.compile(r"<v(?:\.[^\s<>]*)?[ \t]([^<>]*)>|(</v>)", re.IGNORECASE)
+_TAG = re.compile(r"</?(?:b|c|font|i|lang|rt|ruby|s|span|u|v)(?:[.\s][^<>]*)?/?>|<[0-9:.]+>", re.IGNORECASE)
 _DASH = re.compile(r"(?:[-\u2010\u2013\u2014]|>{2,3})(?:\s+(?=\S)|(?=[^\s\d]))")  # not the minus of a number
-_WORD = r"[^\W\d_][\w.'’-]*"  # begins with a letter
-_NAME = re.compile(rf"({_WORD}(?: (?:{_WORD}|[0-9]{{1,3}})){{0,3}}):(?:\s+|$)")
-_LONGEST_NAME = 40
+_ONLY_DASH = re.compile(r"[-\u2010\u2013\u2014]|>{2,3}")
+_NEXT_DASH = re.compile(r"(?<=[.?!…\"”»♪)\]])\s+(?:[/|]\s+)?(?=[-\u2010\u2013\u2014]\s*[^\W\d])|\s+[/|]\s+(?=[-–—])")
+_NEXT_CHEVRON = re.compile(r"(?<=\S)\s+(?=>{2,3}\s)")
 _HUGE = re.compile("&#[0-9]{8,}")  # no character; Python refuses to read numbers of thousands of digits
 
 
-def spoken(payload: str) -> list[Said]:
-    r"""(speaker, text) of each utterance in the text of a cue; the speaker is None where no name is given.
+@dataclass(frozen=True)
+class Heard:
+    """What is said in a cue.
 
-    Example:
-        >>> spoken("- ANN: I <i>know</i>.\n- You do?")
-        [('ANN', 'I know.'), (None, 'You do?')]
+    Attributes:
+        utterances: speaker (None where no name is given) and text of each.
+        unspoken: what else was on the screen, such as ``[door slams]``.
+        silent: the speakers who are named and say nothing.
     """
-    before, *voices = _VOICE.split(_OVERRIDE.sub("", payload))
-    utterances = list(_by_line(before, None))
-    for name, words in zip(voices[::2], voices[1::2], strict=True):
-        utterances += _by_line(words, _plain(name) or None)
-    return utterances
+
+    utterances: tuple[Said, ...]
+    unspoken: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
 
 
-def named(line: str, *, is_capital: bool) -> Said:
-    """(speaker, text) of a line like ``Ann: text``; the speaker is None where the line does not begin with a name.
-
-    A name is up to four words, the first of which begins with a letter; after its colon comes a blank or nothing.
-
-    Example:
-        >>> named("Ann: Hello.", is_capital=True), named("one thing: go", is_capital=True)
-        (('Ann', 'Hello.'), (None, 'one thing: go'))
+def spoken(payload: str, *, speaker: str | None = None, is_mostly_named: bool = False) -> Heard:
+    r"""The utterances in the text of a cue.
 
     Args:
-        line: on one line, without dash.
-        is_capital: every word must begin with a capital letter or a digit, as in ``MAN 2``; for texts in which most
-            lines have no name, so that "one thing: go" is kept as spoken text.
+        payload: with its markup.
+        speaker: of the whole cue, where the format has a field for it; then no names are looked for in the text.
+        is_mostly_named: of its file, see `mostly_named`.
+
+    Example:
+        >>> spoken("- ANN: I <i>know</i>. [sighs]\n- You do?")
+        Heard(utterances=(('ANN', 'I know.'), (None, 'You do?')), unspoken=('[sighs]',), silent=())
     """
-    match = _NAME.match(line)
-    if match is None or len(match[1]) > _LONGEST_NAME:
-        return None, line
-    if is_capital and any(word[0].islower() for word in match[1].split()):
-        return None, line
-    return match[1], line[match.end() :]
+    unspoken = [f"the drawing {match[0][:40]!r}" for match in _DRAWING.finditer(payload)]
+    before, *voices = _VOICE.split(without_markup(payload))
+    said = list(_by_line(before, speaker, is_mostly_named, unspoken))
+    for name, _, words in zip(voices[::3], voices[1::3], voices[2::3], strict=True):
+        if said and _ONLY_DASH.fullmatch(said[-1][1]):  # it belongs to the voice tag that follows
+            said.pop()
+        said += _by_line(words, speaker or _plain(name or "") or None, is_mostly_named, unspoken)
+    utterances: list[Said] = []
+    silent: list[str] = []
+    for name, text in said:
+        words, others = without_sounds(text, is_named=name is not None)
+        unspoken += others
+        if words:
+            utterances.append((name, words))
+        elif name is not None and not others:
+            silent.append(name)
+    return Heard(tuple(utterances), tuple(unspoken), tuple(silent))
 
 
-def _by_line(words: str, voice: str | None) -> Iterator[Said]:
+def without_markup(payload: str) -> str:
+    r"""The text of a cue with its voice tags, but without codes of Advanced SubStation, and with its line breaks.
+
+    Example:
+        >>> without_markup(r"{\an8}{\i1}Hi\Nyou,\hAnn{\i0}")
+        'Hi\nyou, Ann'
+    """
+    text = _OVERRIDE.sub("", _DRAWING.sub("", payload))
+    return _LINE_BREAK.sub("\n", text).replace("\\h", " ")
+
+
+def lines_of(payload: str) -> list[str]:
+    r"""The lines that a viewer sees, without markup.
+
+    Example:
+        >>> lines_of("<v Ann>Hi, <i>you</i>\n \nthere")
+        ['Hi, you', 'there']
+    """
+    lines = _TAG.sub("", without_markup(payload)).split("\n")
+    return [line for line in map(_plain, lines) if line]
+
+
+def _by_line(words: str, voice: str | None, is_mostly_named: bool, unspoken: list[str]) -> Iterator[Said]:
     """The utterances in the lines of one voice, or of several unnamed ones; a line without mark continues the last."""
     speaker: str | None = voice
     lines: list[str] = []
-    for raw in _TAG.sub("", words).split("\n"):
-        line = _plain(raw)
+    is_open = False  # whether the speaker of the lines was named by one of them
+    for line in _split(_TAG.sub("", words)):
         without_dash = _DASH.sub("", line, count=1) if _DASH.match(line) else line
-        name, text = named(without_dash, is_capital=True) if voice is None else (voice, without_dash)
-        is_new = without_dash != line or (voice is None and name is not None)
-        if is_new and lines:
-            yield speaker, " ".join(lines)
+        label = labelled(without_dash, is_mostly_named=is_mostly_named) if voice is None else None
+        text = label.text if label is not None else without_dash
+        if without_dash != line or label is not None:
+            if lines or is_open:
+                yield speaker, " ".join(lines)
             lines = []
-        if is_new:
-            speaker = name
+            speaker = label.speaker if label is not None else voice
+            is_open = label is not None
+            if label is not None and label.manner is not None:
+                unspoken.append(label.manner)
         if text:
             lines.append(text)
-    if lines:
+    if lines or is_open:
         yield speaker, " ".join(lines)
+
+
+def _split(text: str) -> Iterator[str]:
+    """Lines, and the parts of a line that has the dashes of several speakers."""
+    for line in map(_plain, text.split("\n")):
+        for part in _NEXT_CHEVRON.split(line):
+            yield from _NEXT_DASH.split(part) if _DASH.match(part) else [part]
 
 
 def _plain(markup: str) -> str:

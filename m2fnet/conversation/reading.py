@@ -1,14 +1,14 @@
 """Foreign text of a conversation in, checked lines and times out."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
+from m2fnet.conversation.encoding import decoded
 from m2fnet.errors import ConversationError
 
 MAX_BYTES = 10 * 2**20  # a feature film's subtitles have a hundredth of it
 
-_UTF16 = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
-_NO_UTF8 = re.compile(r"[\udc80-\udcff]+")  # what `surrogateescape` makes of bytes that are no UTF-8
 _LINE_END = re.compile(r"\r*\n|\r")  # some tools write two carriage returns
 _CONTROL = re.compile(
     r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202d\u202e\ud800-\udfff\ufeff]"
@@ -16,28 +16,27 @@ _CONTROL = re.compile(
 _CLOCK = re.compile(r"(?:(?:([0-9]{1,3}):)?([0-9]{1,3}):)?([0-9]{1,9}(?:[.,][0-9]{0,9})?)")
 
 
-def read_lines(path: Path) -> list[str]:
-    """Lines of a small text file.
+@dataclass(frozen=True)
+class Note:
+    """What was assumed about a file, in a sentence."""
 
-    UTF-16 with a byte-order mark; otherwise UTF-8, in which every invalid byte is read as cp1252.
+    text: str
+
+
+def read_lines(path: Path) -> tuple[list[str], str | None]:
+    """Lines of a small text file, and a sentence about its encoding where that had to be guessed (see `decoded`).
 
     Raises:
         ConversationError: if it is not a plain file, larger than `MAX_BYTES`, unreadable, blank, or not text.
     """
-    raw = _bytes(path)
-    code = _UTF16.get(raw[:2])
-    if code is None:
-        text = raw.decode("utf-8", errors="surrogateescape")
-        text = _NO_UTF8.sub(lambda match: _as_cp1252(match[0]), text)
-    else:
-        text = raw.decode(code, errors="replace")
+    text, note = decoded(_bytes(path), str(path))
     lines = _LINE_END.split(text.removeprefix("\ufeff"))
     nul = next((number for number, line in enumerate(lines, start=1) if "\0" in line), None)
     if nul is not None:
         raise ConversationError(f"{path}:{nul} holds a NUL byte, expected text. Save the file as UTF-8.")
     if not any(line.strip() for line in lines):
         raise ConversationError(f"{path} is empty, expected the utterances of a conversation.")
-    return lines
+    return lines, note
 
 
 def cleaned(text: str) -> str:
@@ -80,7 +79,3 @@ def _bytes(path: Path) -> bytes:
         raise ConversationError(
             f"Cannot read {path}: {problem.strerror}. Check the path and its permissions."
         ) from problem
-
-
-def _as_cp1252(escaped: str) -> str:
-    return escaped.encode("utf-8", errors="surrogateescape").decode("cp1252", errors="replace")

@@ -1,95 +1,55 @@
-"""Segments from a table, and transcripts without times."""
+"""Segments from a table."""
 
-import csv
 from collections.abc import Iterator, Sequence
 
-from m2fnet.conversation.cue_text import named
-from m2fnet.conversation.reading import cleaned, clock
-from m2fnet.errors import ConversationError
+from m2fnet.conversation.reading import cleaned
+from m2fnet.corpora import spreadsheet
+from m2fnet.corpora.reading import seconds_of
+from m2fnet.corpora.spreadsheet import Record, is_nothing
+from m2fnet.errors import ConversationError, CorpusError
 from m2fnet.records import Segment
 
-_COLUMNS = {"start": "start", "start_s": "start", "end": "end", "end_s": "end", "speaker": "speaker", "text": "text"}
+_KNOWN = ("start_s", "end_s", "speaker", "text")
 _EXPECTED = "Expected a first line like start,end,speaker,text, or speaker,text for a transcript without times."
 
 
 def read_table(lines: Sequence[str], name: str) -> Iterator[Segment]:
-    """Segments of a CSV file with the columns start, end, speaker and text, in any order; others are ignored.
+    """Segments of a table with the columns start, end, speaker and text, in any order; others are ignored.
 
-    Cells are divided by commas, semicolons or tabs, as the first line is. Times are seconds or ``mm:ss``; a
-    row without both is an utterance of a transcript without times. An empty speaker or text is unknown.
+    The table may be as spreadsheets and other projects write it, see `m2fnet.corpora.spreadsheet`. Times are seconds or
+    ``mm:ss``; a row without both is an utterance of a transcript without times. An empty speaker or text is unknown,
+    and so is a speaker like ``NaN``.
 
     Raises:
         ConversationError: naming line and column of what is wrong.
     """
-    delimiter = max(",;\t", key=lines[0].count)
-    records = _records(lines, name, delimiter)
-    _, header = next(records)
-    columns = [_COLUMNS.get(cell.strip().lower(), "") for cell in header]
-    _check_header(columns, header, f"{name}:1")
-    for where, cells in records:
-        if len(cells) != len(columns):
-            raise ConversationError(
-                f"{where} has {len(cells)} cells, expected {len(columns)} as in the first line. "
-                "Put a text with a comma in it into double quotes."
-            )
-        row = {column: cell.strip() for column, cell in zip(columns, cells, strict=True) if column}
-        is_timed = bool(row.get("start") or row.get("end"))
-        start_s, end_s = (_seconds(row, side, where) if is_timed else None for side in ("start", "end"))
-        text = cleaned(row.get("text", "")) or None
-        if start_s is None and text is None:
-            raise ConversationError(f"{where}, column text: it is empty, expected what was said.")
-        yield Segment(start_s, end_s, cleaned(row.get("speaker", "")) or None, text, where)
+    try:
+        table = spreadsheet.read_table([f"{line}\n" for line in lines], name, _KNOWN)
+        known = set(table.columns) & set(_KNOWN)
+        is_timed = "start_s" in known
+        if is_timed != ("end_s" in known) or not (is_timed or "text" in known):
+            raise ConversationError(f"{table.where} has the columns {', '.join(table.headings)[:80]!r}. {_EXPECTED}")
+        for record in table.records:
+            yield _segment(record)
+    except CorpusError as problem:
+        raise ConversationError(str(problem)) from problem
 
 
-def read_transcript(lines: Sequence[str], name: str) -> Iterator[Segment | str]:
-    """Segments of a text without times, one per line, ``Speaker: text`` or only a text; blank lines are skipped.
-
-    A line that names a speaker who says nothing gives a sentence that says so.
-
-    Example:
-        >>> [(s.speaker, s.text) for s in read_transcript(["Ann: You came!", "", "Of course."], "talk.txt")]
-        [('Ann', 'You came!'), (None, 'Of course.')]
-    """
-    for number, line in enumerate(lines, start=1):
-        speaker, text = named(cleaned(line), is_capital=False)
-        if speaker is not None and not text:
-            yield f"{name}:{number} says nothing"
-        if text:
-            yield Segment(None, None, speaker, text, f"{name}:{number}")
+def _segment(record: Record) -> Segment:
+    cells, where = record.cells, record.where
+    is_timed = bool(cells.get("start_s") or cells.get("end_s"))
+    start_s, end_s = (_seconds(cells[side], side, where) if is_timed else None for side in ("start_s", "end_s"))
+    text, speaker = cleaned(cells.get("text", "")) or None, cleaned(cells.get("speaker", ""))
+    if start_s is None and text is None:
+        raise ConversationError(f"{where}, column text: it is empty, expected what was said.")
+    return Segment(start_s, end_s, None if is_nothing(speaker) else speaker or None, text, where)
 
 
-def _records(lines: Sequence[str], name: str, delimiter: str) -> Iterator[tuple[str, list[str]]]:
-    """Records that are not blank, each with the place of its first line."""
-    reader = csv.reader((f"{line}\n" for line in lines), delimiter=delimiter, strict=True)
-    while True:
-        where = f"{name}:{reader.line_num + 1}"
-        try:
-            record = next(reader, None)
-        except csv.Error as problem:  # an open quote, a cell of more than 128 KiB
-            raise ConversationError(
-                f"{where} is not valid CSV: {problem}. Check the quotes in and after this line."
-            ) from problem
-        if record is None:
-            return
-        if any(cell.strip() for cell in record):
-            yield where, record
-
-
-def _check_header(columns: Sequence[str], header: Sequence[str], where: str) -> None:
-    known = [column for column in columns if column]
-    twice = next((column for column in known if known.count(column) > 1), None)
-    if twice is not None:
-        raise ConversationError(f"{where} names the column {twice} twice. {_EXPECTED}")
-    is_timed = "start" in known
-    if is_timed != ("end" in known) or not (is_timed or "text" in known):
-        names = ", ".join(cell.strip() for cell in header)
-        raise ConversationError(f"{where} has the columns {names[:80]!r}. {_EXPECTED}")
-
-
-def _seconds(row: dict[str, str], side: str, where: str) -> float:
-    seconds = clock(row[side])
+def _seconds(cell: str, side: str, where: str) -> float:
+    seconds = seconds_of(cell)
     if seconds is None:
         raise ConversationError(
-            f"{where}, column {side}: {row[side][:80]!r} is not a time, expected seconds like 12.5 or 0:12.5."
+            f"{where}, column {side.removesuffix('_s')}: {cell[:80]!r} is not a time, expected seconds like 12.5 or "
+            "0:12.5."
         )
     return seconds

@@ -14,14 +14,13 @@ have them.
 from collections.abc import Iterator
 from pathlib import Path
 
-import av
 import numpy as np
 from av.audio.stream import AudioStream
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from m2fnet.errors import MediaError
-from m2fnet.media.audio import checked_rate, mixed
+from m2fnet.media.audio import PlacedSound, checked_rate
 from m2fnet.media.container import Media, open_audio
 from m2fnet.records import Segment
 
@@ -46,7 +45,6 @@ _SMOOTH, _PAUSE = 5, 25  # frames over which is averaged, to find speech and pau
 _BURST = 10  # frames of energy; less is a click
 _GAP = 35  # frames between two utterances with their margins; with fewer, they are one
 _MARGIN = 7  # frames before and after an utterance
-_JUMP = _RATE // 10  # samples missing by the clock of the file, not by rounding
 _BLOCK = 4 * _RATE  # samples
 _FULL_SCALE = (np.hanning(_WINDOW).sum() / 2) ** 2  # power of a sine of amplitude 1
 
@@ -118,21 +116,14 @@ def _blocks(media: Media[AudioStream]) -> Iterator[Samples]:
 
 
 def _pieces(media: Media[AudioStream]) -> Iterator[Samples]:
-    """The sound as it is decoded, with silence where the clock of the file jumps ahead."""
-    resampler = av.AudioResampler("fltp", None, _RATE)
-    given = 0
+    """The sound as it is decoded, where the clock of the file places it."""
+    placed = PlacedSound(_RATE, begin=0.0)
+    clock = 0.0
     for frame in media.container.decode(media.stream):
-        checked_rate(frame)
-        late = round((frame.time - media.origin) * _RATE) - given if frame.time is not None else 0
-        if late > _JUMP:
-            given += late
-            yield from (np.zeros(_BLOCK, np.float32) for _ in range(late // _BLOCK))
-            yield np.zeros(late % _BLOCK, np.float32)
-        for piece in mixed(resampler, frame):
-            given += len(piece)
-            yield piece
-    if given:
-        yield from mixed(resampler, None)
+        clock = frame.time - media.origin if frame.time is not None else clock  # raw streams have no times
+        yield from placed.add(frame, clock)
+        clock += frame.samples / checked_rate(frame)
+    yield from placed.rest()
 
 
 def _block(pieces: list[Samples]) -> Samples:

@@ -45,7 +45,8 @@ class DefectLog:
             ids: where it was found; nothing is recorded if there are none.
             kind: a word for programs, such as `m2fnet.records.LEAK` or `MISSING_MEDIA`.
         """
-        found = list(ids)
+        # names of files may be no UTF-8, which no manifest can hold
+        found = [name.encode("utf-8", errors="backslashreplace").decode() for name in ids]
         if found:
             self._ids.setdefault(what, []).extend(found)
             self._done[what] = done, kind

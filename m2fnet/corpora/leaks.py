@@ -1,11 +1,15 @@
 """Utterances that occur more than once in a corpus; they are reported and kept, because published scores count them."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from m2fnet.corpora.base import DefectLog
 from m2fnet.records import LEAK, Utterance
+
+_WORD = re.compile(r"\w+")
+_FEWEST_WORDS = 3
 
 
 def report_repeats(utterances: Sequence[Utterance], scenes: Mapping[str, str], log: DefectLog) -> None:
@@ -56,3 +60,38 @@ def report_repeats(utterances: Sequence[Utterance], scenes: Mapping[str, str], l
     log.add("row repeated word for word in its split", "kept, both count", repeats["id"])
     changed = repeats[repeats["emotions"] != repeats["first"]]
     log.add("repeated row with another emotion", "kept with its own emotion", changed["id"])
+
+
+def report_repeated_texts(utterances: Sequence[Utterance], log: DefectLog) -> None:
+    """Log the utterances whose words are in another split too; for utterances without a recording to compare.
+
+    Words of three or more are a leak. Fewer are said by everybody, so they are only counted.
+
+    Args:
+        utterances: in corpus order.
+        log: gets what is found.
+
+    Example:
+        >>> said = [("train", "How dare you!"), ("test", "how dare  you"), ("train", "Yes."), ("test", "Yes!")]
+        >>> texts = [Utterance(f"u{n}", "own", split, f"d{n}", 0, text=t) for n, (split, t) in enumerate(said)]
+        >>> log = DefectLog()
+        >>> report_repeated_texts(texts, log)
+        >>> [(defect.kind, defect.ids) for defect in log.defects()]
+        [('leak', ('u0', 'u1')), ('', ('u2', 'u3'))]
+    """
+    by_words: dict[tuple[str, ...], list[Utterance]] = {}
+    for utterance in utterances:
+        if words := tuple(_WORD.findall((utterance.text or "").casefold())):
+            by_words.setdefault(words, []).append(utterance)
+    shared = {words: of for words, of in by_words.items() if len({u.split for u in of}) > 1}
+    log.add(
+        "leak: same text in another split",
+        "kept; scores of that split are flattered",
+        (u.id for words, of in shared.items() if len(words) >= _FEWEST_WORDS for u in of),
+        kind=LEAK,
+    )
+    log.add(
+        "one or two words that are also in another split",
+        "kept; everybody says them",
+        (u.id for words, of in shared.items() if len(words) < _FEWEST_WORDS for u in of),
+    )

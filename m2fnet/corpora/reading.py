@@ -1,8 +1,9 @@
 """Foreign text in, checked lines and rows out; errors name file and line.
 
-Tables are read by our own strict reader on the standard library's `csv`, not by `pandas.read_csv`: after a text with
-line breaks pandas no longer knows the line of a row, and it fills up short rows, takes an unclosed quote for text, and
-decodes the whole file in one encoding.
+Tables of published corpora are read by a strict reader on the standard library's `csv`, not by `pandas.read_csv`:
+after a text with line breaks pandas no longer knows the line of a row, and it fills up short rows, takes an unclosed
+quote for text, and decodes the whole file in one encoding. A user's own tables may be as spreadsheets write them, see
+`m2fnet.corpora.spreadsheet`.
 """
 
 import csv
@@ -10,10 +11,11 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from m2fnet.corpora.spreadsheet import meanings, read_table
 from m2fnet.errors import CorpusError
 
 MAX_BYTES = 512 * 2**20  # a table of utterances is thousands of times smaller; a wrong path may be a film
@@ -42,11 +44,13 @@ class Row:
         where: its place, as ``file:line``.
         cells: by column name, stripped of surrounding blanks; None for JSON's null.
         is_repaired: whether it held cp1252 bytes.
+        is_short: whether its last cells were not written.
     """
 
     where: str
     cells: dict[str, str | None]
     is_repaired: bool = False
+    is_short: bool = False
 
     def __getitem__(self, column: str) -> str:
         """The cell; empty where the row has no such column, or null in it.
@@ -76,14 +80,33 @@ class Row:
         """
         if not self[column]:
             return None
-        is_plain = self[column].isascii() and "_" not in self[column]  # Python reads 1_0 and other scripts' digits too
-        try:
-            seconds = float(self[column]) if is_plain else math.nan
-        except ValueError:
-            seconds = math.nan
-        if not (math.isfinite(seconds) and seconds >= 0):
+        seconds = seconds_of(self[column])
+        if seconds is None:
             raise CorpusError(f"{self.where}: {column} is {shown(self[column])}, expected seconds from 0, like 12.5.")
         return seconds
+
+
+def seconds_of(cell: str) -> float | None:
+    """Seconds written as ``12.5``, ``12,5``, ``1:02.5`` or ``00:01:02,500``; None if it is no such time.
+
+    Example:
+        >>> seconds_of("12,5"), seconds_of("00:01:02,500"), seconds_of("1e1"), seconds_of("1:75"), seconds_of("-1")
+        (12.5, 62.5, 10.0, None, None)
+    """
+    *clock, last = cell.strip().replace(",", ".").split(":")
+    is_plain = last.isascii() and "_" not in last  # Python reads 1_0 and other scripts' digits too
+    try:
+        seconds = float(last) if is_plain else math.nan
+    except ValueError:
+        seconds = math.nan
+    if not (math.isfinite(seconds) and seconds >= 0):
+        return None
+    if not clock:
+        return seconds
+    minutes = [int(part) if _INTEGER.fullmatch(part) else -1 for part in clock]
+    if len(minutes) > 2 or min(minutes) < 0 or seconds >= 60 or (len(minutes) == 2 and minutes[1] >= 60):
+        return None
+    return seconds + 60 * minutes[-1] + (3600 * minutes[0] if len(minutes) == 2 else 0)
 
 
 def read_lines(path: Path) -> list[Line]:
@@ -125,6 +148,33 @@ def read_csv(path: Path, required: Sequence[str]) -> list[Row]:
     return rows
 
 
+def read_own_csv(path: Path, known: Collection[str]) -> list[Row]:
+    """Rows of a table as spreadsheets write it, by the meaning of their columns, cp1252 bytes repaired.
+
+    Args:
+        path: the table.
+        known: the meanings that count, see `m2fnet.corpora.spreadsheet.HEADINGS`.
+
+    Raises:
+        CorpusError: if the file cannot be read, or a row or the first line is wrong.
+    """
+    table = read_table(io.StringIO(_decoded(path), newline=""), str(path), known)
+    rows = []
+    for record in table.records:
+        cells = {_repaired(table.where, name): _repaired(record.where, cell) for name, cell in record.cells.items()}
+        rows.append(Row(record.where, dict(cells), cells != record.cells, record.is_short))
+    return rows
+
+
+def read_own_jsonl(path: Path, known: Collection[str]) -> list[Row]:
+    """The same of a file with one JSON object per line, see `read_jsonl`."""
+    rows = []
+    for row in read_jsonl(path):
+        cells = dict(zip(meanings(list(row.cells), known, row.where), row.cells.values(), strict=True))
+        rows.append(Row(row.where, cells, row.is_repaired))
+    return rows
+
+
 def read_jsonl(path: Path) -> list[Row]:
     """Records of a file with one JSON object per line; a list becomes one cell with ``|`` between its items.
 
@@ -150,10 +200,28 @@ def _decoded(path: Path) -> str:
         raise CorpusError(f"Cannot read {path}: {problem.strerror}. Check the path and its permissions.") from problem
     if not raw.strip():
         raise CorpusError(f"{path} is empty. Unpack or download it again.")
+    code = _utf16_of(raw)
+    if code is not None:
+        text = raw.decode(code, errors="replace").removeprefix("\ufeff")
+        if _UNREADABLE in text or "\0" in text:
+            raise CorpusError(f"{path} looks like UTF-16, but is cut off or damaged. Save it as UTF-8.")
+        return text
     if b"\0" in raw:
         line = raw.count(b"\n", 0, raw.index(b"\0")) + 1
         raise CorpusError(f"{path}:{line} holds a NUL byte, expected text in UTF-8. Save the file as UTF-8.")
     return raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors="surrogateescape")
+
+
+def _utf16_of(raw: bytes) -> str | None:
+    """The form of UTF-16 that Excel's "Unicode Text" has, with its mark or recognised by the zeros; else None."""
+    for mark, code in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        if raw.startswith(mark):
+            return code
+    head = raw[:200]
+    even, odd = head[::2].count(0), head[1::2].count(0)
+    if len(raw) % 2 or len(head) < 4 or max(even, odd) < 0.4 * len(head) or min(even, odd):
+        return None
+    return "utf-16-le" if odd > even else "utf-16-be"
 
 
 def _line(where: str, text: str) -> Line:
@@ -206,6 +274,8 @@ def _cell(where: str, name: str, value: object) -> str | None:
         return None
     if isinstance(value, str):
         return value.strip()
+    if isinstance(value, float) and math.isnan(value):
+        return None
     if isinstance(value, int | float) and not isinstance(value, bool):
         return repr(value)
     if isinstance(value, list) and all(isinstance(item, str) and "|" not in item for item in value):

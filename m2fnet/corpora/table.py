@@ -17,17 +17,23 @@ One row is one utterance. Rows of a dialogue are in speaking order; the order of
                  seconds inside these files; without them the whole file is the utterance
   crop           left or right: the half of the frame in which the speaker sits
 
-At least one of text, audio and video is required. Other columns are ignored and reported.
+At least one of text, audio and video is required. Other columns are ignored and reported. Headings may be in any case
+and those of other projects (`Emotion`, `Utterance`, `Start Time`); cells may be divided by semicolons or tabs, and
+times may have decimal commas or colons. Words for nothing such as `NaN` are no speaker and no emotion; emotions that
+differ only in case or blanks are one.
 """
 
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 from m2fnet.corpora.base import MISSING_MEDIA, DefectLog, media_file
-from m2fnet.corpora.leaks import report_repeats
-from m2fnet.corpora.reading import Row, read_csv, read_jsonl, shown
+from m2fnet.corpora.leaks import report_repeated_texts, report_repeats
+from m2fnet.corpora.reading import Row, read_own_csv, read_own_jsonl, shown
+from m2fnet.corpora.spreadsheet import is_nothing
 from m2fnet.errors import CorpusError, ManifestError
 from m2fnet.manifest import Manifest, media_path
 from m2fnet.records import SPLITS, Crop, LabelSet, Utterance
@@ -36,7 +42,7 @@ COLUMNS = (
     "dialogue", "split", "id", "speaker", "text", "label", "labels", "start_s", "end_s", "audio", "video",
     "audio_start_s", "audio_end_s", "video_start_s", "video_end_s", "crop",
 )  # fmt: skip
-_SUFFIXES = (".csv", ".jsonl")
+_SUFFIXES = (".csv", ".tsv", ".jsonl")
 _UNLABELLED = "?"  # in the column labels, where an empty cell is the empty set
 
 
@@ -53,16 +59,20 @@ def read_table(root: Path, *, labels: Sequence[str] = (), corpus: str | None = N
     """
     path = _table(root)
     name = corpus or path.stem
-    rows = read_csv(path, ("dialogue",)) if path.suffix == ".csv" else read_jsonl(path)
+    is_json = path.suffix.lower() == ".jsonl"
+    rows = read_own_jsonl(path, COLUMNS) if is_json else read_own_csv(path, COLUMNS)
     if not rows:
         raise CorpusError(f"{path} holds no row; expected one per utterance.")
     columns = {column: None for row in rows for column in row.cells}
     _check_columns(path, columns)
     log = DefectLog()
     log.add("column without a meaning here", "ignored", (column for column in columns if column not in COLUMNS))
+    rows = _with_one_spelling(rows, labels, log)
     utterances = _utterances(path.parent, rows, name, log)
     scenes = {u.id: f"{u.video or u.audio} {u.video_span or u.audio_span}" for u in utterances if u.video or u.audio}
     report_repeats(utterances, scenes, log)
+    report_repeated_texts([u for u in utterances if u.id not in scenes], log)
+    _report_shared_recordings(utterances, log)
     return Manifest(
         corpus=name,
         label_set=_label_set(name, rows, labels, is_multi="labels" in columns),
@@ -75,9 +85,9 @@ def read_table(root: Path, *, labels: Sequence[str] = (), corpus: str | None = N
 
 def _table(root: Path) -> Path:
     root = root.resolve()
-    if root.is_file() and root.suffix in _SUFFIXES:
+    if root.is_file() and root.suffix.lower() in _SUFFIXES:
         return root
-    found = sorted(p for p in root.iterdir() if p.suffix in _SUFFIXES and p.is_file()) if root.is_dir() else []
+    found = sorted(p for p in root.iterdir() if p.suffix.lower() in _SUFFIXES and p.is_file()) if root.is_dir() else []
     found = [path for path in found if not path.name.startswith(".")]
     if len(found) != 1:
         came = f"holds {len(found)} CSV or JSONL files" if root.is_dir() else "is not a CSV or JSONL file"
@@ -85,6 +95,80 @@ def _table(root: Path) -> Path:
             f"{root} {came}. Expected a table, or a folder with one table in it, with these columns:\n{__doc__}"
         )
     return found[0]
+
+
+def _with_one_spelling(rows: Sequence[Row], labels: Sequence[str], log: DefectLog) -> list[Row]:
+    """The rows with every emotion spelled in one way, and without words for nothing where an emotion or a name is due.
+
+    An emotion is spelled as in ``labels``, otherwise as most of the rows do.
+    """
+    spellings: dict[str, Counter[str]] = {}
+    for row in rows:
+        for emotion in _emotions(row):
+            spellings.setdefault(_folded(emotion), Counter())[emotion] += 1
+    usual = {key: min(of, key=lambda name: (-of[name], name.casefold() != name, name)) for key, of in spellings.items()}
+    usual |= {_folded(label): label for label in labels}
+    places: Counter[str] = Counter()
+    found = []
+    for row in rows:
+        name = row["id"] or f"{row['dialogue']}_{places[row['dialogue']]}"
+        places[row["dialogue"]] += 1
+        cells = dict(row.cells)
+        for emotion in _emotions(row):
+            if (now := usual[_folded(emotion)]) != emotion:
+                log.add(
+                    f"label {shown(emotion)} differs from {shown(now)} only in its spelling", "counted as that", [name]
+                )
+        for column in ("label", "labels"):
+            if not row[column] or row[column] == _UNLABELLED:
+                continue
+            parts = [usual[_folded(part)] for part in row[column].split("|") if part.strip()]
+            if any(is_nothing(part) and part not in labels for part in parts):
+                what = f"label {shown(row[column])} is a word for nothing"
+                log.add(what, "counted as not labelled; name it with --labels if it is an emotion", [name])
+                cells[column] = _UNLABELLED if column == "labels" else ""
+            else:
+                cells[column] = "|".join(parts)
+        if is_nothing(row["speaker"]):
+            log.add(f"speaker {shown(row['speaker'])} is a word for nothing", "counted as unknown", [name])
+            cells["speaker"] = ""
+        if row.is_short:
+            log.add("row shorter than the first line", "its last cells counted as empty", [name])
+        found.append(replace(row, cells=cells))
+    return found
+
+
+def _folded(label: str) -> str:
+    """What two spellings of one emotion have in common: not case, blanks or the form of their letters."""
+    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+
+
+def _report_shared_recordings(utterances: Sequence[Utterance], log: DefectLog) -> None:
+    """Name the utterances that would all be read from the whole of one recording.
+
+    Raises:
+        CorpusError: if their times are there, but not as places in the recording.
+    """
+    for kind in ("audio", "video"):
+        users: dict[str, list[Utterance]] = {}
+        for u in utterances:
+            file, span = (u.audio, u.audio_span) if kind == "audio" else (u.video, u.video_span)
+            if file is not None and span is None:
+                users.setdefault(file, []).append(u)
+        shared = {file: of for file, of in users.items() if len(of) > 1}
+        timed = next((of for of in shared.values() if len({(u.start_s, u.end_s) for u in of}) > 1), None)
+        if timed is not None:
+            file = timed[1].audio if kind == "audio" else timed[1].video
+            raise CorpusError(
+                f"{timed[1].source}: {len(timed)} utterances share the recording {file!r}, but start_s and end_s do "
+                "not say where in a file they are, so each would be read from all of it. Name these columns "
+                f"{kind}_start_s and {kind}_end_s if they count from the beginning of the file, or give every "
+                "utterance a separate file."
+            )
+        ids = [u.id for of in shared.values() for u in of]
+        log.add(
+            f"several utterances share one {kind} file without a span", "kept; each is read from the whole file", ids
+        )
 
 
 def _check_columns(path: Path, columns: Collection[str]) -> None:
@@ -104,7 +188,9 @@ def _check_columns(path: Path, columns: Collection[str]) -> None:
 
 
 def _label_set(corpus: str, rows: Sequence[Row], labels: Sequence[str], *, is_multi: bool) -> LabelSet:
-    classes = tuple(labels) or tuple(sorted({e for row in rows if row["split"] == "train" for e in _emotions(row)}))
+    classes = tuple(labels) or tuple(
+        sorted({e for row in rows if row["split"].casefold() == "train" for e in _emotions(row)})
+    )
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise CorpusError(
             f"The labels are {shown(', '.join(classes))}, expected at least two different ones. "
@@ -140,7 +226,7 @@ def _utterances(root: Path, rows: Sequence[Row], corpus: str, log: DefectLog) ->
     for row in rows:
         dialogue = row["dialogue"]
         first = first_rows.setdefault(dialogue, row)
-        if row["split"] != first["split"]:
+        if row["split"].casefold() != first["split"].casefold():
             raise CorpusError(
                 f"{row.where} puts dialogue {shown(dialogue)} into {shown(row['split'])}, "
                 f"{first.where} into {shown(first['split'])}; expected all its rows in one split."
@@ -157,7 +243,7 @@ def _utterances(root: Path, rows: Sequence[Row], corpus: str, log: DefectLog) ->
 
 
 def _utterance(root: Path, row: Row, corpus: str, index: int, log: DefectLog) -> Utterance:
-    split = next((name for name in SPLITS if name == row["split"]), None)
+    split = next((name for name in SPLITS if name == row["split"].casefold()), None)
     if split is None or not row["dialogue"]:
         raise CorpusError(
             f"{row.where}: dialogue is {shown(row['dialogue'])} and split {shown(row['split'])}, "
@@ -193,8 +279,11 @@ def _utterance(root: Path, row: Row, corpus: str, index: int, log: DefectLog) ->
 
 def _media(root: Path, row: Row, kind: str, name: str, log: DefectLog) -> str | None:
     relative = row[kind]
-    if not relative:
+    if not relative or is_nothing(relative):
         return None
+    if "\\" in relative and media_file(root, relative) is not None:
+        log.add(f"backslashes in the path of the {kind} file, as Windows writes them", "read as /", [name])
+        relative = relative.replace("\\", "/")
     try:
         media_path(root, relative)
     except ManifestError as problem:

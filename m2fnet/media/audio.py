@@ -20,6 +20,10 @@ _SILENCE = 1e-4  # -80 dB of full scale: the noise of a coder that was given not
 _RATES = (1_000, 768_000)  # outside it a header is damaged, and resampling would ask for any amount of memory
 _LEAD = 0.5  # seconds decoded ahead of a span: a coder's first packets after a jump overlap with what it did not see
 _ALMOST = 1e-6  # 9.777 - 7.777 is a little more than 2
+_JUMP = 0.05  # seconds between the clock of a file and its samples that are no rounding of time stamps
+_RESTART = 10.0  # seconds back: the clock was started again
+_STUCK = 3  # frames in a row that are no later than the one before: the time stamps are damaged
+_BLOCK = 32_000  # samples of silence in a piece
 _EDGE = 0.05  # seconds resampled ahead of a span, so that the filter has settled
 
 
@@ -81,10 +85,10 @@ def _checked(samples: Tensor) -> Tensor:
 
 
 def _decode(media: Media[AudioStream], start: float, stop: float, rate: int) -> Tensor:
-    resampler = av.AudioResampler("fltp", None, rate)
-    jumps = start > _LEAD
+    jumps = start > _LEAD and not media.is_timed_by_a_rate
     if jumps:
         media.seek(start - _LEAD)
+    placed = PlacedSound(rate)
     pieces: list[np.ndarray] = []
     clock, begun, heard = 0.0, math.nan, 0.0
     for frame in _frames(media, jumped=jumps):
@@ -92,17 +96,73 @@ def _decode(media: Media[AudioStream], start: float, stop: float, rate: int) -> 
         length = frame.samples / checked_rate(frame)
         if clock + length > start - _EDGE:
             begun = clock if math.isnan(begun) else begun
-            pieces += mixed(resampler, frame)
+            pieces += placed.add(frame, clock, until=stop)
             heard += length
         clock += length
-        if clock >= stop or heard >= stop - begun:  # the latter where a damaged clock never gets there
+        # the latter where a damaged clock never gets there
+        if clock >= stop or heard + placed.moved / rate >= stop - begun:
             break
     if not pieces:
         return torch.empty(0)
-    pieces += mixed(resampler, None)
+    pieces += placed.rest()
     surplus = round(max(0.0, start - begun) * rate)
     wanted = (stop - max(start, begun)) * rate
     return torch.from_numpy(np.concatenate(pieces)[surplus : surplus + math.ceil(wanted - _ALMOST)].copy())
+
+
+class PlacedSound:
+    """Decoded frames in, samples of one channel out, each where the time stamps of the file place it.
+
+    Silence fills what the time stamps leave open, and what they give twice is heard once, as FFmpeg's own
+    ``aresample=async`` does: files that were joined without decoding overlap a little at every joint. Time stamps that
+    do not advance, or that start again, are not followed.
+
+    Args:
+        rate: of the samples, in Hz.
+        begin: second at which the first sample is; by default where the first frame is.
+
+    Attributes:
+        moved: samples of silence that were put in, less those that were dropped.
+    """
+
+    def __init__(self, rate: int, begin: float | None = None) -> None:
+        self.rate, self.begin, self.moved = rate, begin, 0
+        self._resampler = av.AudioResampler("fltp", None, rate)
+        self._given, self._surplus = 0, 0
+        self._latest, self._stuck = -math.inf, 0
+
+    def add(self, frame: AudioFrame, time: float, until: float = math.inf) -> Iterator[np.ndarray]:
+        """The samples of ``frame``, which is heard at ``time``, in pieces; silence is only put in up to ``until``."""
+        self.begin = time if self.begin is None else self.begin
+        self._stuck = self._stuck + 1 if time <= self._latest else 0
+        self._latest = time
+        if self._stuck >= _STUCK:
+            self._surplus = 0
+        else:
+            off = time - self.begin - self._given / self.rate
+            if off < -_RESTART:
+                self.begin += off
+            elif off < -_JUMP:
+                self._surplus = round(-off * self.rate)
+            elif off > _JUMP:
+                self._surplus = 0
+                yield from self._silence(round((min(time, until) - self.begin) * self.rate) - self._given)
+        for piece in mixed(self._resampler, frame):
+            dropped = min(self._surplus, len(piece))
+            self._surplus -= dropped
+            self.moved -= dropped
+            self._given += len(piece) - dropped
+            yield piece[dropped:]
+
+    def rest(self) -> list[np.ndarray]:
+        """What the resampler still holds."""
+        return mixed(self._resampler, None)
+
+    def _silence(self, samples: int) -> Iterator[np.ndarray]:
+        self.moved += max(0, samples)
+        self._given += max(0, samples)
+        for first in range(0, samples, _BLOCK):
+            yield np.zeros(min(_BLOCK, samples - first), np.float32)
 
 
 def _frames(media: Media[AudioStream], *, jumped: bool) -> Iterator[AudioFrame]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
 import av
+from av.audio.codeccontext import AudioCodecContext
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
@@ -19,10 +20,15 @@ from m2fnet.errors import MediaError
 
 # Containers of sound and pictures themselves. No playlists (hls, concat, dash, ...): they name other files.
 DEMUXERS = (
-    "aac,aiff,asf,au,avi,caf,flac,flv,h264,m4v,matroska,mov,mp3,mp4,mpeg,mpegts,mpegvideo,ogg,w64,wav,webm,wv,gif"
+    "aac,ac3,aiff,amr,amrnb,amrwb,asf,au,avi,caf,eac3,flac,flv,gif,h264,m4v,matroska,mov,mp3,mp4,mpeg,mpegts,mpegvideo,"
+    "ogg,w64,wav,webm,wv"
 )
 MAX_PIXELS = 7680 * 4320  # a frame of more is an attack on the memory, no recording of a conversation
-RAW = frozenset({"aac", "h264", "m4v", "mp3", "mpegvideo"})  # streams without a clock: FFmpeg guesses their length
+RAW = frozenset(
+    {"aac", "ac3", "amr", "amrnb", "amrwb", "eac3", "h264", "m4v", "mp3", "mpegvideo"}
+)  # streams without a clock: FFmpeg guesses their length
+_BY_A_RATE = frozenset({"wav", "w64", "aiff", "au", "caf"})
+_PCM = re.compile(r"pcm_[suf]([0-9]+)(?:be|le)?")
 _UNKNOWN_SIZE = 0x7FFF0000  # written by programs that did not know yet how long the file would be
 _TAG = re.compile(r"([0-9]{2,}):([0-5][0-9]):([0-5][0-9](?:\.[0-9]+)?)")  # of Matroska, hours:minutes:seconds
 
@@ -35,7 +41,7 @@ class Media(Generic[S]):
 
     Attributes:
         container: the file.
-        stream: its first stream of sound or of pictures.
+        stream: its default stream of sound or of pictures, otherwise the first.
         origin: time stamp in seconds at which the file begins; spans count from there.
     """
 
@@ -51,7 +57,7 @@ class Media(Generic[S]):
     @property
     def end(self) -> float | None:
         """Second at which the stream ends, as the file declares it; None where it does not, or where FFmpeg guesses."""
-        if self.container.format.name in RAW:
+        if self.container.format.name in RAW or self.is_timed_by_a_rate:
             return None
         if self.stream.duration is not None:
             return self.seconds((self.stream.start_time or 0) + self.stream.duration)
@@ -59,6 +65,20 @@ class Media(Generic[S]):
         if tag is None:
             return None
         return int(tag[1]) * 3600 + int(tag[2]) * 60 + float(tag[3]) - self.origin  # FFmpeg writes the last time stamp
+
+    @property
+    def is_timed_by_a_rate(self) -> bool:
+        """Whether FFmpeg computes places and length from a byte rate in the header that may be wrong.
+
+        Files such as WAV have no time stamps. FFmpeg itself writes a wrong rate for ADPCM, and jumps by it: only PCM
+        whose rate is that of its samples can be searched by time.
+        """
+        context = self.stream.codec_context
+        if self.container.format.name not in _BY_A_RATE or not isinstance(context, AudioCodecContext):
+            return False
+        bits = _PCM.fullmatch(context.name)
+        depth = 8 if context.name in ("pcm_alaw", "pcm_mulaw") else int(bits[1]) if bits else 0
+        return depth == 0 or context.bit_rate != depth * context.sample_rate * context.channels
 
     @property
     def likely_end(self) -> float:
@@ -139,7 +159,7 @@ def open_audio(path: Path) -> Iterator[Media[AudioStream]]:
         MediaError: if there is none, or for anything that goes wrong inside the block.
     """
     with _opened(path) as container:
-        stream = _first(container.streams.audio, "sound")
+        stream = _chosen(container.streams.audio, "sound")
         yield Media(container, stream, _origin(container))
 
 
@@ -151,8 +171,8 @@ def open_video(path: Path) -> Iterator[Media[VideoStream]]:
         MediaError: if there is none, or for anything that goes wrong inside the block.
     """
     with _opened(path) as container:
-        covers = Disposition.attached_pic
-        stream = _first([s for s in container.streams.video if not s.disposition & covers], "picture")
+        covers = Disposition.attached_pic | Disposition.timed_thumbnails | Disposition.still_image
+        stream = _chosen([s for s in container.streams.video if not s.disposition & covers], "picture")
         context = stream.codec_context
         if context.width * context.height > MAX_PIXELS:
             raise MediaError("open", f"the pictures are larger than {MAX_PIXELS:,} pixels")
@@ -161,12 +181,15 @@ def open_video(path: Path) -> Iterator[Media[VideoStream]]:
         yield Media(container, stream, _origin(container))
 
 
-def _first(streams: Sequence[S], what: str) -> S:
+def _chosen(streams: Sequence[S], what: str) -> S:
+    """The stream that a player takes: the first default one, or else the first that is not for a special audience."""
     if not streams:
         raise MediaError("open", f"the file has no {what}")
-    if getattr(streams[0], "codec_context", None) is None:  # the library's types say that this cannot be
+    special = Disposition.comment | Disposition.hearing_impaired | Disposition.visual_impaired | Disposition.dependent
+    stream = min(streams, key=lambda s: (not s.disposition & Disposition.default, bool(s.disposition & special)))
+    if getattr(stream, "codec_context", None) is None:  # the library's types say that this cannot be
         raise MediaError("open", f"the {what} is coded in an unknown way")
-    return streams[0]
+    return stream
 
 
 @contextmanager
@@ -187,7 +210,7 @@ def _opened(path: Path) -> Iterator[InputContainer]:
     except MediaError:
         raise
     except Exception as error:  # FFmpegError, ValueError, UnicodeDecodeError, PermissionError, EOFError, ...
-        raise MediaError(stage, _reason(error)) from error
+        raise MediaError(stage, _reason(stage, error)) from error
 
 
 def _check_riff(path: Path) -> None:
@@ -202,7 +225,25 @@ def _origin(container: InputContainer) -> float:
     return (container.start_time or 0) / av.time_base
 
 
-def _reason(error: Exception) -> str:
-    """The error in words, without the path: reasons are counted over many files."""
+def _reason(stage: str, error: Exception) -> str:
+    """The error in plain words, and FFmpeg's own; without the path: reasons are counted over many files."""
     words = getattr(error, "strerror", None) or str(error)
-    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+    known = {
+        "open": {
+            av.ArgumentError: "its format is not one of those that are read; convert it, such as to MP4 or WAV, by "
+            "`ffmpeg -i FILE FILE.mp4`",
+            av.InvalidDataError: "it is not a clip of sound or pictures, or was cut off while it was copied",
+        },
+        "decode": {
+            av.ArgumentError: "its header or a frame is damaged",
+            av.InvalidDataError: "its sound or pictures are damaged",
+        },
+    }[stage]
+    known |= {
+        PermissionError: "you may not read it",
+        EOFError: "it ends too early",
+        av.DecoderNotFoundError: "it is coded in a way that is not read; convert it by `ffmpeg -i FILE FILE.mp4`",
+        MemoryError: "it needs more memory than there is",
+    }
+    plain = next((text for kind, text in known.items() if isinstance(error, kind)), "it cannot be read")
+    return f"{plain} ({type(error).__name__}{f': {words}' if words else ''})"

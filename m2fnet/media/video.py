@@ -1,6 +1,7 @@
 """A few frames of a clip."""
 
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,7 +60,7 @@ def read_frames(
         if span is not None:
             media.check_span(span)
         times = times_in(media, start, stop, count=count, place=place, generator=generator)
-        pictures = list(_upright(frames_at(media, times, start), max_side))
+        pictures = list(_upright(frames_at(media, times, start), max_side, media.stream.sample_aspect_ratio))
     if not pictures:
         raise MediaError("decode", "there is no frame")
     return torch.from_numpy(_half(np.stack(pictures), crop))
@@ -112,12 +113,12 @@ def frame_times(
     return [time for time in times if time < stop] if stop > start else times
 
 
-def _upright(frames: Iterable[VideoFrame], max_side: int | None) -> Iterator[np.ndarray]:
-    """RGB pictures (H, W, 3) of one size, turned as the camera was held, and mirrored where the file says so."""
+def _upright(frames: Iterable[VideoFrame], max_side: int | None, aspect: Fraction | None) -> Iterator[np.ndarray]:
+    """RGB pictures (H, W, 3) of one size with square pixels, turned as the camera was held, mirrored if it says so."""
     scaler = VideoReformatter()  # one for all: it keeps its tables
     size: tuple[int, int] | None = None
     for frame in frames:
-        size = size or _scaled(frame.width, frame.height, max_side)
+        size = size or _scaled(*_as_shown(frame.width, frame.height, aspect), max_side)
         picture = scaler.reformat(frame, *size, "rgb24").to_ndarray()
         yield np.rot90(picture[::-1] if _is_mirrored(frame) else picture, round(frame.rotation / 90))
 
@@ -129,6 +130,17 @@ def _is_mirrored(frame: VideoFrame) -> bool:
         return False
     a, b, _, c, d, *_ = np.frombuffer(matrix, np.int32).tolist()
     return bool(a * d < b * c)
+
+
+def _as_shown(width: int, height: int, aspect: Fraction | None) -> tuple[int, int]:
+    """Size on a screen, where pixels are square; no side gets smaller. A ratio that no recording has is not followed.
+
+    >>> _as_shown(720, 576, Fraction(64, 45)), _as_shown(720, 480, Fraction(8, 9)), _as_shown(64, 48, None)
+    ((1024, 576), (720, 540), (64, 48))
+    """
+    if aspect is None or not 0.25 <= aspect <= 4:
+        return width, height
+    return (round(width * aspect), height) if aspect >= 1 else (width, round(height / aspect))
 
 
 def _scaled(width: int, height: int, max_side: int | None) -> tuple[int, int]:

@@ -113,6 +113,13 @@ def paired_difference(
 
     Raises:
         ValueError: if the sides do not hold the same labels in every dialogue.
+
+    Example:
+        >>> from m2fnet.metrics.counts import count_dialogues
+        >>> names, true = [f"d{n // 2}" for n in range(60)], [["joy"], ["fear"]] * 30
+        >>> good, poor = (count_dialogues(true, said, names, ["fear", "joy"]) for said in (true, [["joy"]] * 60))
+        >>> round(paired_difference(good, poor).value, 3)
+        0.667
     """
     return paired_differences(first, second, {"score": statistic}, resampling)["score"]
 

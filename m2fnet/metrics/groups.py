@@ -92,7 +92,7 @@ def _shift(previous: Utterance | None, utterance: Utterance) -> str:
 
 _SHIFTS = (_FIRST, _SAME, _OTHER, _UNLABELLED)
 
-# what `m2fnet report --by` may name -> the tables it gives
+# what `m2fnet report --group-by` may name -> the tables it gives
 GROUPINGS: dict[str, tuple[Grouping, ...]] = {
     "position": (Grouping("place of the utterance in its dialogue", _names(_POSITIONS), _by_position),),
     "length": (Grouping("utterances of the dialogue", _names(_LENGTHS), _by_length),),

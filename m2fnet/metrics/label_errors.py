@@ -78,6 +78,11 @@ def likely_label_errors(probabilities: Floats, labels: NDArray[np.int64]) -> lis
 
     Raises:
         ValueError: as `confident_classes`.
+
+    Example:
+        >>> probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.9, 0.1], [0.2, 0.8]])
+        >>> [(error.row, error.suggested) for error in likely_label_errors(probabilities, np.array([0, 0, 1, 1, 1]))]
+        [(3, 0)]
     """
     probabilities, labels = checked(probabilities, labels)
     found = confident_classes(probabilities, labels)

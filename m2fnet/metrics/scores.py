@@ -47,14 +47,26 @@ def score(labels: Sequence[str], predicted: Sequence[str], classes: Sequence[str
 
 
 def majority(training_labels: Sequence[str], labels: Sequence[str], classes: Sequence[str]) -> dict[str, Any]:
-    """The most frequent training label, and the weighted F1 on ``labels`` of always answering it."""
+    """The most frequent training label, and the weighted F1 on ``labels`` of always answering it.
+
+    Example:
+        >>> majority(["joy", "joy", "anger"], ["joy", "joy"], ["anger", "joy"])
+        {'majority_class': 'joy', 'majority_weighted_f1': 1.0}
+    """
     most_frequent = Counter(training_labels).most_common(1)[0][0]
     scores = score(labels, [most_frequent] * len(labels), classes)
     return {"majority_class": most_frequent, "majority_weighted_f1": scores["weighted_f1"]}
 
 
 def weighted_f1(counts: Counts) -> Array:
-    """Mean of the labels' F1 weighted by their support, ``(...)``."""
+    """Mean of the labels' F1 weighted by their support, ``(...)``.
+
+    Example:
+        >>> from m2fnet.metrics.counts import count_dialogues
+        >>> counts = count_dialogues([["joy"], ["fear"]], [["joy"], ["joy"]], ["a", "b"], ["fear", "joy"])
+        >>> round(float(weighted_f1(counts.sum(0))), 3)
+        0.333
+    """
     weighted: Array = (class_f1(counts) * counts.support).sum(-1) / counts.support.sum(-1)
     return weighted
 

@@ -34,7 +34,13 @@ def summarise(answers: Sequence[Scored], training: Sequence[Labels], classes: Se
 
 
 def per_dialogue(answers: Sequence[Scored], classes: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Weighted F1, accuracy and n of every dialogue that has a labelled utterance, of one emotion each."""
+    """Weighted F1, accuracy and n of every dialogue that has a labelled utterance, of one emotion each.
+
+    Example:
+        >>> from m2fnet.records import ScoredPrediction
+        >>> per_dialogue([ScoredPrediction("u", "d", "joy", "joy", {})], ["anger", "joy"])
+        {'d': {'weighted_f1': 1.0, 'accuracy': 1.0, 'n': 1}}
+    """
     groups: dict[str, list[Scored]] = {}
     for answer in answers:
         if answer.label_sets[0] is not None:

@@ -7,7 +7,7 @@ from typing import Any
 from dialog.saved import of_run as network_of_run
 from extractors.runs import portable
 from extractors.runs.portable import SavedExtractor
-from m2fnet.errors import ManifestError, ModelError, RunError, StoreError, UsageError
+from m2fnet.errors import LabelSetsError, ManifestError, ModelError, RunError, StoreError, UsageError
 from m2fnet.files import read_json
 from m2fnet.manifest import ADVICE
 from m2fnet.manifest import META as MANIFEST
@@ -39,10 +39,7 @@ def assemble(run: Path, extractors: Mapping[str, Path] | None = None) -> Model:
     provenance = Provenance.read(run)
     trained = network_of_run(run)
     if trained.problem.label_set.kind != "single":
-        raise ModelError(
-            f"{run} was trained on sets of emotions, but a model answers one emotion per utterance. Use "
-            "`m2fnet dialog predict`, which writes the sets of a split."
-        )
+        raise LabelSetsError(run, "a model", "Use `m2fnet dialog predict`, which writes the sets of a split.")
     given = dict(extractors or {})
     if unknown := [name for name in given if name not in trained.problem.widths]:
         raise UsageError(

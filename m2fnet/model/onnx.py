@@ -25,8 +25,10 @@ def export_onnx(model: Model, folder: Path) -> list[Path]:
 
     ``network.onnx``: for each stream ``<stream>`` (B, U, D) in float32, zero where absent, and ``<stream>_present``
     (B, U) as bool, False for missing embeddings and for padding -> ``logits`` (B, U, C), where an utterance with
-    nothing present counts as padding. Softmax of ``logits`` divided by the ``temperature`` in ``model.json`` gives the
-    probabilities.
+    nothing present counts as padding. A network that reads who speaks has another input ``speaker`` (B, U) in int64:
+    any number for each speaker of a dialogue, the same in all utterances of that speaker, -1 where unknown and for
+    padding. One that reads pauses has ``gap_s`` (B, U) in float32, see `dialog.batch.DialogueBatch`. Softmax of
+    ``logits`` divided by the ``temperature`` in ``model.json`` gives the probabilities.
 
     ``<stream>.onnx``, such as ``audio.onnx``: ``samples`` (1, N) in float32 at 16 kHz, one utterance -> ``embeddings``
     (1, D).
@@ -48,21 +50,23 @@ def export_onnx(model: Model, folder: Path) -> list[Path]:
 
 
 class _ByName(nn.Module):
-    """A dialogue network that takes tensors by position: all embeddings, then all presences."""
+    """A dialogue network that takes tensors by position: all embeddings, all presences, then ``facts`` of the batch."""
 
-    def __init__(self, network: nn.Module, streams: Sequence[str]) -> None:
+    def __init__(self, network: nn.Module, streams: Sequence[str], facts: Sequence[str] = ()) -> None:
         super().__init__()
-        self.network, self.streams = network, tuple(streams)
+        self.network, self.streams, self.facts = network, tuple(streams), tuple(facts)
 
     def forward(self, *tensors: Tensor) -> Tensor:
         """Scores (B, U, C)."""
         count = len(self.streams)
-        present = dict(zip(self.streams, tensors[count:], strict=True))
+        presences = tensors[count : 2 * count]
+        present = dict(zip(self.streams, presences, strict=True))
         batch = {
             "inputs": dict(zip(self.streams, tensors[:count], strict=True)),
             "frames": {},
             "present": present,
-            "valid": torch.stack(tensors[count:]).any(0),
+            "valid": torch.stack(presences).any(0),
+            **dict(zip(self.facts, tensors[2 * count :], strict=True)),
         }
         scores: Tensor = self.network(batch).scores
         return scores
@@ -95,9 +99,36 @@ def _export_network(model: Model, path: Path) -> Path:
         torch.randn(_DIALOGUES, _UTTERANCES, width, generator=generator) * here[..., None]
         for width, here in zip(widths.values(), present, strict=True)
     ]
-    names = [*widths, *(f"{name}_present" for name in widths)]
-    _export(_ByName(model.network, list(widths)), (*embeddings, *present), path, names, "logits", (0, 1))
+    facts = {
+        "speaker": torch.randint(-1, 3, (_DIALOGUES, _UTTERANCES), generator=generator),
+        "gap_s": torch.randn(_DIALOGUES, _UTTERANCES, generator=generator),
+    }
+    used = _facts_read_by(_ByName(model.network, list(widths), list(facts)), (*embeddings, *present, *facts.values()))
+    names = [*widths, *(f"{name}_present" for name in widths), *used]
+    example = (*embeddings, *present, *(facts[name] for name in used))
+    _export(_ByName(model.network, list(widths), used), example, path, names, "logits", (0, 1))
     return path
+
+
+def _facts_read_by(network: _ByName, example: tuple[Tensor, ...]) -> list[str]:
+    """Those of the network's ``facts`` that it takes out of its batch for ``example``."""
+    read: set[object] = set()
+
+    class Batch(dict[str, object]):
+        def __getitem__(self, key: str) -> object:
+            read.add(key)
+            return super().__getitem__(key)
+
+    def recorded(_: nn.Module, arguments: tuple[dict[str, object]]) -> tuple[Batch]:
+        return (Batch(arguments[0]),)
+
+    hook = network.network.register_forward_pre_hook(recorded)
+    try:
+        with torch.inference_mode():
+            network(*example)
+    finally:
+        hook.remove()
+    return [name for name in network.facts if name in read]
 
 
 def _export(

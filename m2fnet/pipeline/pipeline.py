@@ -47,6 +47,20 @@ class Pipeline:
            start_s speaker  emotion
         0      0.0     Ann      joy
         1      1.5     Bob  neutral
+
+        A model of text needs no clip. This one is not trained:
+
+        >>> from dialog.models.per_utterance import PerUtterance
+        >>> from extractors.text.lsa import LSA
+        >>> from m2fnet.problems import make_problem
+        >>> from m2fnet.records import LabelSet
+        >>> labels, lsa = LabelSet("own", ("joy", "anger")), LSA(width=2, min_df=1)
+        >>> lsa.fit([{"text": text} for text in ("so happy", "so sad", "happy")])
+        >>> network = PerUtterance(make_problem(labels, {"text": 2})).eval()
+        >>> pipeline = Pipeline(Model(labels, {"text": lsa}, network, {"temperature": 1.0}))
+        >>> pipeline(segments=[Segment(None, None, "Ann", "so happy")]).to_pandas()[["speaker", "text"]]
+          speaker      text
+        0     Ann  so happy
     """
 
     def __init__(self, model: Model, *, device: str = "cpu", causal: bool = False) -> None:
@@ -60,6 +74,13 @@ class Pipeline:
         Raises:
             M2FNetError: if there is no such model, or it is damaged.
             UsageError: if there is no such device.
+
+        Example:
+            >>> pipeline = Pipeline.from_pretrained("runs/meld/seed-0", device="cuda:0")  # doctest: +SKIP
+            >>> Pipeline.from_pretrained("nowhere")  # doctest: +ELLIPSIS
+            Traceback (most recent call last):
+            ...
+            m2fnet.errors.ModelError: There is no model 'nowhere': no folder has that name; expected the folder of ...
         """
         return cls(load_model(place), device=device, causal=causal)
 
@@ -102,7 +123,25 @@ class Pipeline:
         return predictions
 
     def batch(self, clips: Iterable[str | Path]) -> Iterator[tuple[Path, Predictions | M2FNetError]]:
-        """Each clip with its predictions, or with the error that prevented them, one clip at a time."""
+        r"""Each clip with its predictions, or with the error that prevented them, one clip at a time.
+
+        Example:
+            >>> import tempfile
+            >>> from dialog.models.per_utterance import PerUtterance
+            >>> from extractors.text.lsa import LSA
+            >>> from m2fnet.problems import make_problem
+            >>> from m2fnet.records import LabelSet
+            >>> labels, lsa = LabelSet("own", ("joy", "anger")), LSA(width=2, min_df=1)
+            >>> lsa.fit([{"text": text} for text in ("so happy", "so sad", "happy")])
+            >>> network = PerUtterance(make_problem(labels, {"text": 2})).eval()
+            >>> pipeline = Pipeline(Model(labels, {"text": lsa}, network, {"temperature": 1.0}))
+            >>> file = Path(tempfile.mkdtemp()) / "talk.srt"
+            >>> _ = file.write_text("1\n00:00:00,000 --> 00:00:01,500\nso happy\n")
+            >>> for clip, found in pipeline.batch([file, "nowhere.srt"]):
+            ...     print(clip.name, type(found).__name__, None if isinstance(found, M2FNetError) else len(found))
+            talk.srt Predictions 1
+            nowhere.srt ConversationError None
+        """
         for clip in map(Path, clips):
             try:
                 yield clip, self(clip)
@@ -110,7 +149,21 @@ class Pipeline:
                 yield clip, problem
 
     def stream(self) -> "LiveConversation":
-        """A conversation that is still going on: one utterance after the other in, the prediction of each out."""
+        """A conversation that is still going on: one utterance after the other in, the prediction of each out.
+
+        Example:
+            >>> from dialog.models.per_utterance import PerUtterance
+            >>> from extractors.text.lsa import LSA
+            >>> from m2fnet.problems import make_problem
+            >>> from m2fnet.records import LabelSet
+            >>> labels, lsa = LabelSet("own", ("joy", "anger")), LSA(width=2, min_df=1)
+            >>> lsa.fit([{"text": text} for text in ("so happy", "so sad", "happy")])
+            >>> network = PerUtterance(make_problem(labels, {"text": 2})).eval()
+            >>> pipeline = Pipeline(Model(labels, {"text": lsa}, network, {"temperature": 1.0}))
+            >>> live = pipeline.stream()
+            >>> live.add(Segment(None, None, "Ann", "so happy")).modalities
+            ('text',)
+        """
         return LiveConversation(self.model, self._stages)
 
     def _predict_whole(self, manifest: Manifest, progress: Progress) -> list[Prediction]:

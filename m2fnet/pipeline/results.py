@@ -18,24 +18,27 @@ from m2fnet.plots.style import rendered
 from m2fnet.records import Prediction
 
 ABOUT = "about.json"  # written last: a folder without it holds no whole results
-_OTHERS = {"segments": "other segments", "context": "other utterances as context (--causal or not)"}
-_ADVICE = "Make the results again with --overwrite, or name another folder with --out."
+_OTHERS = {
+    "segments": "other segments",
+    "subtitles": "other subtitles or none next to the clip",
+    "context": "other utterances as context (--causal or not)",
+}
 
 
-def is_done(folder: Path, made_from: Mapping[str, str | None]) -> bool:
-    """Whether ``folder`` already holds the results of the same model on the same conversation.
+def changed_since(folder: Path, made_from: Mapping[str, str | None]) -> list[str] | None:
+    """What the results in ``folder`` were made from that is not the same now, in words; None if it holds no results.
 
-    Raises:
-        ConversationError: if it holds those of something else.
+    Args:
+        folder: of the results of one conversation.
+        made_from: name -> hash or setting of everything that the results depend on.
     """
-    if not (folder / ABOUT).is_file():
-        return False
-    found = read_json(folder / ABOUT, ConversationError, _ADVICE).get("made_from")
-    names = [name for name, value in made_from.items() if not isinstance(found, dict) or found.get(name) != value]
-    if names:
-        others = " and ".join(_OTHERS.get(name, f"another {name}") for name in names)
-        raise ConversationError(f"{folder} holds results that were made from {others}. {_ADVICE}")
-    return True
+    try:
+        found = read_json(folder / ABOUT, ConversationError, "").get("made_from")
+    except ConversationError:
+        return None  # absent, or damaged: there are no whole results
+    before = found if isinstance(found, dict) else {}
+    names = [name for name, value in made_from.items() if before.get(name) != value]
+    return [_OTHERS.get(name, f"another {name}") for name in names]
 
 
 def write_results(
@@ -47,7 +50,7 @@ def write_results(
         folder: created if it does not exist; files of the same names are replaced.
         predictions: of one conversation, at least one; without times no subtitles are written.
         found: the utterances, where they were found, and which cues and lines were skipped.
-        made_from: what the results depend on, for `is_done`.
+        made_from: what the results depend on, for `changed_since`.
     """
     (folder / ABOUT).unlink(missing_ok=True)
     has_times = all(prediction.start_s is not None for prediction in predictions)
@@ -64,6 +67,7 @@ def write_results(
         "segments": found.source,
         "utterances": len(predictions),
         "skipped": list(found.skipped),
+        "notes": list(found.notes),
         "missing": {name: dict(reasons) for name, reasons in missing(predictions).items()},
     }
     write_json(folder / ABOUT, about)

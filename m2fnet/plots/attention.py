@@ -1,62 +1,15 @@
 """Attention over a dialogue: how much each utterance reads of each other."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from m2fnet.errors import RunError
-from m2fnet.files import read_json
 from m2fnet.plots.style import SHADES, short, styled
 
-FILE = "attention.json"
 _NAME = 24  # characters of an utterance's name next to the map
-
-
-@dataclass(frozen=True)
-class DialogueAttention:
-    """What the fusion layers of a run read in one dialogue.
-
-    Attributes:
-        dialogue: its id.
-        utterances: speaker and true emotion of each.
-        maps: layer and modality of the keys -> shares (U, U); a row reads, a column is read.
-    """
-
-    dialogue: str
-    utterances: tuple[str, ...]
-    maps: Mapping[tuple[int, str], NDArray[np.float64]]
-
-    @classmethod
-    def read(cls, run: Path) -> list["DialogueAttention"]:
-        """The dialogues in ``attention.json`` of the run folder.
-
-        Raises:
-            RunError: if there is none, or it is damaged.
-        """
-        path, advice = run / FILE, f"`m2fnet dialog test --config {run / 'config.yaml'}` writes it again."
-        content = read_json(path, RunError, advice)
-        try:
-            found = [cls._of(dialogue) for dialogue in content["dialogues"]]
-        except (KeyError, TypeError, ValueError, AttributeError) as problem:
-            raise RunError(f"{path} is damaged ({problem!r}). {advice}") from problem
-        return found
-
-    @classmethod
-    def _of(cls, content: Mapping[str, Any]) -> "DialogueAttention":
-        rows = content["utterances"] if "utterances" in content else content["turns"]  # the key of older runs
-        utterances = tuple(f"{row['speaker'] or 'someone'}: {row['label'] or 'no label'}" for row in rows)
-        maps = {(int(one["layer"]), str(one["keys"])): np.array(one["weights"], float) for one in content["attention"]}
-        for shares in maps.values():
-            if shares.shape != (len(utterances), len(utterances)) or not (np.abs(shares - 0.5) <= 0.5).all():
-                raise ValueError(
-                    f"shares of shape {shares.shape} for {len(utterances)} utterances, each expected from 0 to 1"
-                )
-        return cls(str(content["dialogue"]), utterances, maps)
 
 
 def attention_maps(utterances: Sequence[str], maps: Mapping[tuple[int, str], NDArray[np.float64]]) -> Figure:

@@ -1,67 +1,17 @@
 """Missing-modality curves: how the score falls when parts of the inputs are missing."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from m2fnet.errors import RunError
-from m2fnet.files import read_json
-from m2fnet.metrics.scores import main_score, score_title
 from m2fnet.plots.style import GREY, colour, marker, short, styled
+from m2fnet.runs.missing_scores import MissingScores
 
-FILE = "missing.json"
 Floats = NDArray[np.float64]
 _CHANCE = "chance that a modality is missing from an utterance (%),\nwhich keeps at least one"
-
-
-@dataclass(frozen=True)
-class MissingScores:
-    """The main score of one run on test, by the inputs that were given.
-
-    Attributes:
-        by_share: share missing at random -> score.
-        by_subset: the modalities that were given -> score.
-        manifest_sha256: of the corpus that it was tested on.
-        title: name of the score.
-    """
-
-    by_share: Mapping[float, float]
-    by_subset: Mapping[str, float]
-    manifest_sha256: str
-    title: str = "weighted F1"
-
-    @classmethod
-    def read(cls, run: Path) -> "MissingScores":
-        """What ``missing.json`` in the run folder says.
-
-        Raises:
-            RunError: if there is none, or it is damaged.
-        """
-        path, advice = run / FILE, f"`m2fnet dialog missing --config {run / 'config.yaml'}` writes it again."
-        content = read_json(path, RunError, advice)
-        main = main_score("multi" if content.get("kind") == "multi" else "single")
-        try:
-            return cls(
-                {float(row["share"]): _score(row, main) for row in content["random"]},
-                {" + ".join(row["present"]): _score(row, main) for row in content["subsets"]},
-                str(content["manifest_sha256"]),
-                score_title(main),
-            )
-        except (KeyError, TypeError, ValueError) as problem:
-            raise RunError(f"{path} is damaged ({problem!r}). {advice}") from problem
-
-
-def _score(row: Mapping[str, Any], name: str) -> float:
-    score = float(row[f"test.{name}"]["value"])
-    if not math.isfinite(score):
-        raise ValueError(f"a score of {score}")
-    return score
 
 
 def missing_curves(settings: Mapping[str, Sequence[MissingScores]], majority: float | None = None) -> Figure:

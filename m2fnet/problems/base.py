@@ -45,11 +45,21 @@ class Problem(ABC):
     Attributes:
         label_set: the emotions, and whether an utterance has one or a set of them.
         streams: name of each input of the network -> what it is, in the order the network gets them.
+
+    Example:
+        >>> import torch
+        >>> from m2fnet.problems import make_problem
+        >>> problem = make_problem(LabelSet("two", ("anger", "joy")), {"text": 768})
+        >>> problem.classes, problem.widths, problem.modalities
+        (('anger', 'joy'), {'text': 768}, {'text': 'text'})
+        >>> problem.probabilities(torch.tensor([[0.0, 0.0]]))
+        tensor([[0.5000, 0.5000]])
     """
 
     label_set: LabelSet
     streams: dict[str, Stream] = field(default_factory=dict)
 
+    score_names: ClassVar[tuple[str, ...]]  # of `scores`
     monitor: ClassVar[str]  # name of the score on dev that selects weights
 
     @property

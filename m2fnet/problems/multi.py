@@ -36,6 +36,7 @@ class MultiLabel(Problem):
 
     thresholds: tuple[float, ...] | None = None
 
+    score_names: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1", "exact_match")
     monitor: ClassVar[str] = "micro_f1"
 
     def __post_init__(self) -> None:

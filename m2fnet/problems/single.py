@@ -30,6 +30,7 @@ class SingleLabel(Problem):
         tensor([[False,  True]])
     """
 
+    score_names: ClassVar[tuple[str, ...]] = ("weighted_f1", "accuracy", "macro_f1")
     monitor: ClassVar[str] = "weighted_f1"
 
     def target(self, utterance: Utterance) -> Tensor:

@@ -10,28 +10,28 @@ import pandas as pd
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from m2fnet.errors import M2FNetError, MediaError, RunError, UsageError
+from m2fnet.errors import LabelSetsError, M2FNetError, MediaError, RunError, UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.media.audio import RATE, read_audio
 from m2fnet.media.prosody import HOP_SECONDS, WINDOW_SECONDS, energy, pitch
 from m2fnet.metrics.calibration import Floats, at_temperature, fit_temperature
-from m2fnet.plots.attention import FILE as ATTENTION
-from m2fnet.plots.attention import DialogueAttention, attention_maps
+from m2fnet.plots.attention import attention_maps
 from m2fnet.plots.calibration import Answers, reliability_diagram
 from m2fnet.plots.classes import PAPER, class_scores
 from m2fnet.plots.confusion import confusion
 from m2fnet.plots.curves import training_curves
 from m2fnet.plots.embeddings import MOST, embedding_map
-from m2fnet.plots.missing import FILE as MISSING
-from m2fnet.plots.missing import MissingScores, missing_curves
+from m2fnet.plots.missing import missing_curves
 from m2fnet.plots.spectrogram import spectrogram
 from m2fnet.plots.style import short, short_names
 from m2fnet.plots.timeline import timeline
 from m2fnet.records import Dialogue, ScoredPrediction, Utterance
 from m2fnet.reports.mistakes import find_mistakes
 from m2fnet.reports.summary import Summary
+from m2fnet.runs.attention import ATTENTION, DialogueAttention
 from m2fnet.runs.curves import Curves
 from m2fnet.runs.folder import CONFIG
+from m2fnet.runs.missing_scores import MISSING, MissingScores
 from m2fnet.runs.tested import TestedRun, TestedSetting, inputs_of, read_predictions
 from m2fnet.store import Store
 
@@ -325,6 +325,8 @@ def _stores(run: TestedRun) -> list[tuple[str, str]]:
 
 
 def _map(folder: Path, manifest: Manifest, title: str, name: str) -> Iterator[Picture]:
+    if manifest.label_set.kind != "single":
+        raise LabelSetsError(manifest.corpus, "a map, which colours by emotion,")
     store = Store(folder)
     store.require(manifest)
     utterances = [u for u in manifest.utterances if u.split == "test" and u.label is not None]

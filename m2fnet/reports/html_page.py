@@ -27,7 +27,7 @@ _HEAD = """<!DOCTYPE html>
 <title>{title}</title>
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }}
-table {{ border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; }}
+table {{ border-collapse: collapse; margin: 1rem 0; display: block; overflow-x: auto; font-size: 0.9rem; }}
 td, th {{ border: 1px solid #bbb; padding: .3rem .7rem; text-align: left; white-space: nowrap; }}
 th {{ background: #f3f3f3; }}
 p, figcaption, li {{ max-width: 50rem; }}

@@ -70,11 +70,13 @@ def sections(summary: Summary, *, selected_on_test: bool = False) -> list[Sectio
     for title in summary.groupings:
         rows = summary.table(title).query("score == @main")
         table = crossed(rows, "group", "setting", _with_interval)
-        majority = table.columns[1]
+        baseline = table.columns[1]
         sizes = rows.drop_duplicates("group")[["group", "utterances", "dialogues"]]
-        table[majority] = [percent(value) for value in rows[rows["setting"] == majority]["value"]]
-        table = sizes.merge(table, on="group").rename(columns={**names, majority: "majority class"})
-        note = "Groups differ in their mix of emotions: compare each with its own majority class."
+        table[baseline] = [percent(value) for value in rows[rows["setting"] == baseline]["value"]]
+        shown = "majority class" if summary.kind == "single" else baseline  # the most frequent label, with its name
+        table = sizes.merge(table, on="group").rename(columns={**names, baseline: shown})
+        what = "majority class" if summary.kind == "single" else "score of always answering the most frequent label"
+        note = f"Groups differ in their mix of emotions: compare each with its own {what}."
         found.append(Section(f"{main_title[0].upper()}{main_title[1:]} by {title}", table, (note,)))
     return found
 

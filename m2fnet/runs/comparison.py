@@ -11,7 +11,7 @@ from torch import Tensor
 from m2fnet.errors import RunError
 from m2fnet.files import read_json
 from m2fnet.metrics.scores import STATISTICS, main_score
-from m2fnet.runs.checkpoints import refuse_damaged
+from m2fnet.runs.checkpoints import kept_weights, read_checkpoint
 from m2fnet.runs.folder import FIT, REPORT
 
 _ADVICE = "Train the run again."
@@ -46,7 +46,12 @@ def compare_runs(before: Path, after: Path) -> list[Comparison]:
         detail = f"SHA-256 of all fitted files: {' and '.join(f'{one[:12]}…' for one in hashes)}"
         weights = Comparison("weights", len(hashes) == 1, detail)
     else:
-        weights = compare_weights(*(_kept_weights(run, fit) for run, fit in zip((before, after), fits, strict=True)))
+        weights = compare_weights(
+            *(
+                read_checkpoint(kept_weights(run, fit))["state_dict"]
+                for run, fit in zip((before, after), fits, strict=True)
+            )
+        )
     found = [weights, compare_values("training", *map(_of_a_fit, fits))]
     return [*found, compare_reports(before, after)] if (before / REPORT).exists() else found
 
@@ -111,10 +116,3 @@ def compare_values(what: str, before: Mapping[str, Any], after: Mapping[str, Any
 
 def _shape(weights: Mapping[str, Tensor], name: str) -> tuple[torch.Size, torch.dtype] | None:
     return (weights[name].shape, weights[name].dtype) if name in weights else None
-
-
-def _kept_weights(run: Path, fit: Mapping[str, Any]) -> dict[str, Tensor]:
-    path = run / "checkpoints" / ("last.ckpt" if fit.get("select") == "last" else "best.ckpt")
-    refuse_damaged(path)
-    weights: dict[str, Tensor] = torch.load(path, weights_only=True, map_location="cpu")["state_dict"]
-    return weights

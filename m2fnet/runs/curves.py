@@ -28,10 +28,19 @@ class Curves:
 
     @classmethod
     def read(cls, run: Path) -> "Curves":
-        """Read ``logs/*/metrics.csv`` in the run folder; a resumed training has several, the later ones win.
+        r"""Read ``logs/*/metrics.csv`` in the run folder; a resumed training has several, the later ones win.
 
         Raises:
             RunError: if there is none, or a line of one is damaged.
+
+        Example:
+            >>> import tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     (Path(folder) / "logs" / "version_0").mkdir(parents=True)
+            ...     file = Path(folder) / "logs" / "version_0" / "metrics.csv"
+            ...     _ = file.write_text("epoch,train/loss,dev/loss,dev/weighted_f1\n0,1.5,1.25,0.5\n")
+            ...     Curves.read(Path(folder)).values["dev/weighted_f1"]
+            {0: 0.5}
         """
         files = sorted(run.glob("logs/*/metrics.csv"), key=lambda file: (len(file.parent.name), file.parent.name))
         if not files:

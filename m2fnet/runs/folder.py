@@ -30,6 +30,7 @@ _NOT_PART_OF_A_RUN = (
     "run",
     "dry_run",
     "checkpoint",
+    "label_map",
     "overwrite",
     "quiet",
     # in the configurations of older runs

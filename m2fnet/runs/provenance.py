@@ -184,11 +184,6 @@ def refuse_other_data(run: Path) -> None:
         )
 
 
-def manifest_input(folder: str, manifest: Manifest) -> Input:
-    """``manifest`` as it was loaded from ``folder``."""
-    return Input(folder, manifest.sha256)
-
-
 def store_input(store: Store) -> Input:
     """An open store."""
     return Input(str(store.folder), store_sha256(store.folder))

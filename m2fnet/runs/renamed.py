@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 # dotted key before -> now
-RENAMED = {"model.literal": "model.as_printed", "data.modalities": "data.streams"}
+RENAMED = {"model.literal": "model.as_printed", "model.monitor": "model.scorer", "data.modalities": "data.streams"}
 
 
 def with_current_names(settings: Mapping[str, object]) -> dict[str, object]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from m2fnet.errors import M2FNetError, UsageError
+from m2fnet.errors import LabelSetsError, M2FNetError, UsageError
 from m2fnet.files import read_json, read_jsonl
 from m2fnet.formatting import percent
 from m2fnet.manifest import Manifest
@@ -22,7 +22,6 @@ from m2fnet.runs.renamed import with_current_names
 
 PREDICTIONS = {"dev": "predictions_dev.jsonl", "test": "predictions.jsonl"}
 _FACTS = ("corpus", "manifest_sha256", "modalities", "select", "seed", "classes", "dev", "test")
-_HAS_SETS = "The utterances of {} have sets of emotions; this needs one emotion per utterance."
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,23 @@ class TestedRun:
             UsageError: if it has not been tested, its files are damaged or contradict each other, or it is a folder of
                 runs.
             M2FNetError: if it is not a run folder.
+
+        Example:
+            >>> import tempfile
+            >>> from m2fnet.files import write_json, write_jsonl, write_text
+            >>> from m2fnet.problems import make_problem
+            >>> from m2fnet.records import LabelSet
+            >>> problem = make_problem(LabelSet("own", ("joy", "anger")), {})
+            >>> answers = [ScoredPrediction("a_0", "a", "joy", "joy", {"joy": 0.75, "anger": 0.25})]
+            >>> report = problem.report({"dev": answers, "test": answers}, [("joy",)])
+            >>> facts = {"corpus": "own", "manifest_sha256": "0", "modalities": ["text"], "select": "dev", "seed": 0}
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     write_text(Path(folder) / "config.yaml", "seed_everything: 0")
+            ...     write_json(Path(folder) / "report.json", {**facts, **report})
+            ...     write_jsonl(Path(folder) / "predictions.jsonl", [vars(row) for row in answers])
+            ...     run = TestedRun.read(Path(folder))
+            >>> run.predictions[0].predicted, run.confusion().tolist(), run.counts().exact.tolist()
+            ('joy', [[1.0, 0.0], [0.0, 0.0]], [1.0])
         """
         config, report = _config(folder), _report(folder)
         run = cls(folder, config, report, read_scored(folder, "test", report["classes"], kind_of(report)))
@@ -75,7 +91,7 @@ class TestedRun:
         """
         single = tuple(one for one in self.scored if isinstance(one, ScoredPrediction))
         if len(single) < len(self.scored):
-            raise UsageError(_HAS_SETS.format(self.folder))
+            raise LabelSetsError(self.folder)
         return single
 
     def counts(self, ids: Collection[str] | None = None) -> Counts:
@@ -132,6 +148,16 @@ def inputs_of(report: Mapping[str, Any]) -> list[str]:
         ['text', 'clip']
     """
     return list(report.get("streams", report["modalities"]))
+
+
+def name_of_data(report: Mapping[str, Any]) -> str:
+    """Name of the corpus that was tested, and of the one that the run was trained on if that is another.
+
+    Example:
+        >>> name_of_data({"corpus": "iemocap6", "trained_on": "meld"})
+        'iemocap6 (trained on meld)'
+    """
+    return f"{report['corpus']} (trained on {report['trained_on']})" if "trained_on" in report else report["corpus"]
 
 
 def collect(folders: Sequence[Path]) -> list[TestedSetting]:
@@ -217,7 +243,7 @@ def read_predictions(folder: Path, split: str, classes: Sequence[str]) -> tuple[
     """
     report = folder / "report.json"
     if report.is_file() and kind_of(read_json(report, UsageError, _advice(folder))) == "multi":
-        raise UsageError(_HAS_SETS.format(folder))
+        raise LabelSetsError(folder)
     found = read_scored(folder, split, classes, "single")
     return tuple(one for one in found if isinstance(one, ScoredPrediction))
 

@@ -47,6 +47,22 @@ class Store:
 
     Raises:
         StoreError: if the folder is not a store, is damaged, or was written by a newer format.
+
+    Example:
+        >>> import tempfile
+        >>> import torch
+        >>> from m2fnet.records import LabelSet, Utterance
+        >>> from m2fnet.store import Missing, StoreWriter
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> said = tuple(Utterance(f"a_{n}", "own", "train", "a", n, text="Oh.") for n in range(2))
+        >>> manifest = Manifest("own", LabelSet("own", ("joy", "anger")), said).save(folder / "data")
+        >>> with StoreWriter(folder / "text", manifest, modality="text", width=2, extractor={}) as writer:
+        ...     writer.add("a_0", torch.tensor([1.0, 2.0]))
+        ...     writer.add_missing("a_1", Missing("text", "there is no transcript"))
+        >>> store = Store(folder / "text")
+        >>> store.require(manifest)
+        >>> store["a_0"], store.missing["a_1"].reason
+        (tensor([1., 2.]), 'there is no transcript')
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -103,6 +119,21 @@ class Store:
 
         Raises:
             StoreError: if the store holds sequences, or knows nothing of an id.
+
+        Example:
+            >>> import tempfile
+            >>> import torch
+            >>> from m2fnet.records import LabelSet, Utterance
+            >>> from m2fnet.store import Missing, StoreWriter
+            >>> folder = Path(tempfile.mkdtemp())
+            >>> said = tuple(Utterance(f"a_{n}", "own", "train", "a", n, text="Oh.") for n in range(2))
+            >>> manifest = Manifest("own", LabelSet("own", ("joy", "anger")), said).save(folder / "data")
+            >>> with StoreWriter(folder / "text", manifest, modality="text", width=2, extractor={}) as writer:
+            ...     writer.add("a_0", torch.tensor([1.0, 2.0]))
+            ...     writer.add_missing("a_1", Missing("text", "there is no transcript"))
+            >>> vectors, present = Store(folder / "text").matrix(["a_1", "a_0"])
+            >>> vectors.tolist(), present.tolist()
+            ([[0.0, 0.0], [1.0, 2.0]], [False, True])
         """
         if self.meta.resolution != "utterance":
             raise StoreError(f"{self.folder} holds sequences of vectors; expected one vector per utterance.")

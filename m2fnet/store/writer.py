@@ -51,6 +51,18 @@ class StoreWriter:
 
     Raises:
         StoreError: if ``folder`` already holds a store, or a setting is not one of the above.
+
+    Example:
+        >>> import tempfile
+        >>> from m2fnet.records import LabelSet, Utterance
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> said = tuple(Utterance(f"a_{n}", "own", "train", "a", n, text="Oh.") for n in range(2))
+        >>> manifest = Manifest("own", LabelSet("own", ("joy", "anger")), said).save(folder / "data")
+        >>> with StoreWriter(folder / "text", manifest, modality="text", width=2, extractor={}) as writer:
+        ...     writer.add("a_0", torch.tensor([1.0, 2.0]))
+        ...     writer.add_missing("a_1", Missing("text", "there is no transcript"))
+        >>> sorted(path.name for path in (folder / "text").iterdir())
+        ['index.jsonl', 'meta.json', 'shard-00000.safetensors']
     """
 
     def __init__(

@@ -4,7 +4,7 @@ Chudasama et al., arXiv:2206.02187, Tables 2 to 5: accuracy and weighted F1 on t
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -117,43 +117,52 @@ m2fnet ablate --config {config} --only losses \\
 )
 
 
-def tables(modalities: Sequence[str]) -> list[Table]:
-    """The tables that need no other stores; one that has nothing to compare in these modalities has no rows."""
-    return [modality_table(modalities), fusion_table(modalities), *depth_tables(modalities)]
+def tables(streams: Sequence[str], text: Collection[str] = ("text",)) -> list[Table]:
+    """The tables that need no other stores; one that has nothing to compare in these streams has no rows.
+
+    Args:
+        streams: names of those to combine; the paper's are called as their modality.
+        text: names of those that are made of text, which the fusion layers lead by.
+
+    Example:
+        >>> [(table.name, len(table.rows)) for table in tables(["text", "clip"])]
+        [('modalities', 4), ('fusion', 2), ('encoders', 6), ('fusion_layers', 6)]
+    """
+    return [modality_table(streams, text), fusion_table(streams, text), *depth_tables(streams, text)]
 
 
-def modality_table(modalities: Sequence[str]) -> Table:
-    """Every subset of ``modalities``, concatenated, and all of them with the fusion layers."""
-    rows = [Row(_concat(chosen), _list(chosen), _SUBSETS.get(chosen, {})) for chosen in _subsets(modalities)]
-    whole = tuple(modalities)
+def modality_table(streams: Sequence[str], text: Collection[str] = ("text",)) -> Table:
+    """Every subset of ``streams``, concatenated, and all of them with the fusion layers."""
+    rows = [Row(_concat(chosen), _list(chosen), _SUBSETS.get(chosen, {})) for chosen in _subsets(streams)]
+    whole = tuple(streams)
     paper = _WHOLE if whole == MODALITIES else {}
-    fused = [Row(_fused(whole), _list(whole), paper)] if _can_fuse(whole) else []
+    fused = [Row(_fused(whole), _list(whole), paper)] if _can_fuse(whole, text) else []
     return Table("modalities", "Which modalities", (_concatenated(rows), *([_with_fusion(fused)] if fused else [])))
 
 
-def fusion_table(modalities: Sequence[str]) -> Table:
-    """The fusion layers against plain concatenation, for every set of modalities that can be fused."""
-    chosen = [subset for subset in _subsets(modalities) if _can_fuse(subset)]
+def fusion_table(streams: Sequence[str], text: Collection[str] = ("text",)) -> Table:
+    """The fusion layers against plain concatenation, for every set of streams that can be fused."""
+    chosen = [subset for subset in _subsets(streams) if _can_fuse(subset, text)]
     fused = [Row(_fused(subset), _list(subset), _WHOLE if subset == MODALITIES else {}) for subset in chosen]
-    plain = [Row(_concat(subset), _list(subset), _SUBSETS[subset]) for subset in chosen]
+    plain = [Row(_concat(subset), _list(subset), _SUBSETS.get(subset, {})) for subset in chosen]
     return Table(
         "fusion", "Fusion layers or concatenation", (_with_fusion(fused), _concatenated(plain)), is_paired=True
     )
 
 
-def depth_tables(modalities: Sequence[str]) -> list[Table]:
-    """One to six encoders per modality, and one to six fusion layers where there is something to fuse."""
-    layers = (_depths("fusion_layers", "m", _FUSION_LAYERS),) if _can_fuse(modalities) else ()
+def depth_tables(streams: Sequence[str], text: Collection[str] = ("text",)) -> list[Table]:
+    """One to six encoders per stream, and one to six fusion layers where there is something to fuse."""
+    layers = (_depths("fusion_layers", "m", _FUSION_LAYERS),) if _can_fuse(streams, text) else ()
     return [
         Table("encoders", "Encoders per modality, N", (_depths("encoders", "N", _ENCODERS),)),
         Table("fusion_layers", "Fusion layers, m", layers),
     ]
 
 
-def store_table(name: str, title: str, modality: str, folders: Mapping[str, str]) -> Table:
-    """The same network over other stores of one modality, by the names of ``folders``."""
+def store_table(name: str, title: str, stream: str, folders: Mapping[str, str]) -> Table:
+    """The same network over other stores of one stream, by the names of ``folders``."""
     rows = tuple(Row(label, folder, _VISUAL.get(label, {})) for label, folder in folders.items())
-    return Table(name, title, (Part(f"data.stores.{modality}", rows),))
+    return Table(name, title, (Part(f"data.stores.{stream}", rows),))
 
 
 def _concatenated(rows: Sequence[Row]) -> Part:
@@ -172,25 +181,25 @@ def _depths(key: str, symbol: str, paper: Mapping[str, Sequence[Scores]]) -> Par
     return Part(f"{NET}.{key}", tuple(rows))
 
 
-def _subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
-    sizes = range(1, len(modalities) + 1)
-    return [chosen for size in sizes for chosen in combinations(modalities, size)]
+def _subsets(streams: Sequence[str]) -> list[tuple[str, ...]]:
+    sizes = range(1, len(streams) + 1)
+    return [chosen for size in sizes for chosen in combinations(streams, size)]
 
 
-def _can_fuse(modalities: Sequence[str]) -> bool:
-    return "text" in modalities and len(modalities) > 1
+def _can_fuse(streams: Sequence[str], text: Collection[str]) -> bool:
+    return len(streams) > 1 and sum(name in text for name in streams) == 1  # one of text leads
 
 
-def _list(modalities: Sequence[str]) -> str:
-    return json.dumps(list(modalities))
+def _list(streams: Sequence[str]) -> str:
+    return json.dumps(list(streams))
 
 
-def _concat(modalities: Sequence[str]) -> str:
-    return " + ".join(modalities) + (", concat" if len(modalities) > 1 else "")
+def _concat(streams: Sequence[str]) -> str:
+    return " + ".join(streams) + (", concat" if len(streams) > 1 else "")
 
 
-def _fused(modalities: Sequence[str]) -> str:
-    return " + ".join(modalities) + ", fusion"
+def _fused(streams: Sequence[str]) -> str:
+    return " + ".join(streams) + ", fusion"
 
 
 _WHOLE: dict[str, Scores] = {"iemocap": (69.69, 69.86), "meld": (67.85, 66.71)}

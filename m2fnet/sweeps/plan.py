@@ -44,14 +44,14 @@ class Sweep:
         """
         train = _trainer(self.stage)
         fit = ("fit", "--config", self.config, *options, *setting.options)
-        first = train([*fit, f"--seed_everything={self.seeds[0]}", "--dry-run", "--quiet"])
+        first = train([*fit, f"--seed_everything={self.seeds[0]}", "--dry-run"])
         if first.name != f"seed-{self.seeds[0]}":
             raise UsageError(f"{self.config} is of one run; name the configuration that it was made from.")
         runs = []
         for seed in self.seeds:
             folder = first.with_name(f"seed-{seed}")
             if (folder / CONFIG).exists():  # what is there must be of these settings and data
-                train([*fit, f"--seed_everything={seed}", "--dry-run", "--quiet"])
+                train([*fit, f"--seed_everything={seed}", "--dry-run"])
             runs.append(PlannedRun(setting, seed, folder, self._commands((*fit, f"--seed_everything={seed}"), folder)))
         return runs
 

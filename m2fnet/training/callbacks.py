@@ -15,6 +15,7 @@ from lightning_utilities.core.rank_zero import rank_zero_only
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
 from m2fnet.errors import RunError, UsageError
+from m2fnet.runs.checkpoints import BEST, LAST, checkpoint_file
 from m2fnet.training.averaging import AverageWeights, Averaging
 
 
@@ -136,12 +137,12 @@ def checkpoint_callbacks(run: Path, select: str, monitor: str) -> list[ModelChec
     Besides ``best.ckpt``, the weights that are best on dev, the last state has a callback that writes ``last.ckpt``:
     ``save_last`` would write it only in epochs that are the best so far.
     """
-    folder = run / "checkpoints"
-    last = ModelCheckpoint(folder, filename="last", enable_version_counter=False)
+    folder = checkpoint_file(run, LAST).parent
+    last = ModelCheckpoint(folder, filename=LAST, enable_version_counter=False)
     if select == "last":
         return [last]
     best = ModelCheckpoint(
-        folder, filename="best", monitor=monitor, mode="max", save_weights_only=True, enable_version_counter=False
+        folder, filename=BEST, monitor=monitor, mode="max", save_weights_only=True, enable_version_counter=False
     )
     return [best, last]
 

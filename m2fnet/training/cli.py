@@ -7,7 +7,9 @@ A run folder holds ``config.yaml``, ``provenance.json``, ``checkpoints/{best,las
 import shlex
 import sys
 from argparse import ArgumentError
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,13 +17,16 @@ import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-from m2fnet.config import one_sentence, resolve_config_arguments
+from m2fnet.config import one_sentence, refused_if_not_installed, resolve_config_arguments
 from m2fnet.errors import M2FNetError, UsageError
 from m2fnet.files import read_json
+from m2fnet.formatting import plain
 from m2fnet.problems import Problem
-from m2fnet.runs.checkpoints import SELECTED, refuse_damaged, selected_weights
+from m2fnet.records import LabelSet
+from m2fnet.runs.checkpoints import SELECTED, asked_weights
 from m2fnet.runs.folder import CONFIG, FIT
-from m2fnet.runs.provenance import Environment, Provenance, manifest_input, refuse_other_data, store_input
+from m2fnet.runs.other_data import OtherData, other_data, parse_label_map, relabelled
+from m2fnet.runs.provenance import Environment, Input, Provenance, store_input
 from m2fnet.store import Store
 from m2fnet.training.callbacks import (
     EpochLines,
@@ -32,10 +37,10 @@ from m2fnet.training.callbacks import (
     checkpoint_callbacks,
     print_rank_zero,
 )
-from m2fnet.training.fitting import facts_of_training, fit_in_folder
+from m2fnet.training.fitting import evaluate, facts_of_training, fit_in_folder
 from m2fnet.training.lightning_output import keep_lightning_to_the_point
 from m2fnet.training.loggers import run_loggers
-from m2fnet.training.settings import PARSER_MODE, RunSettings, add_run_options, read_renamed_settings
+from m2fnet.training.settings import PARSER_MODE, RunSettings, add_run_options, read_renamed_settings, refuse_wrong_seed
 
 _COMMANDS = {
     "fit": "Train on the training split; dev chooses the weights that are kept. The same command resumes.",
@@ -55,7 +60,7 @@ class DryRun(Exception):  # noqa: N818 - not an error: the command has done what
     """
 
     def __init__(self, settings: RunSettings) -> None:
-        super().__init__(str(settings.folder))
+        super().__init__(f"{settings.folder}{', trained already' if (settings.folder / FIT).exists() else ''}")
         self.settings = settings
 
 
@@ -73,6 +78,10 @@ class RunCLI(LightningCLI):
         keep_lightning_to_the_point()
         read_renamed_settings()
         self.typed = shlex.join([*self.prog.split(), *argv])
+        self.other: OtherData | None = None
+        self.lost_labels: dict[str, int] = {}
+        texts = {name: {"description": text} for name, text in _COMMANDS.items() if name in self.subcommands()}
+        parser = {"exit_on_error": False, "parser_mode": PARSER_MODE, "prog": self.prog, "description": self.__doc__}
         super().__init__(
             task,
             data,
@@ -82,13 +91,7 @@ class RunCLI(LightningCLI):
             seed_everything_default=0,
             auto_configure_optimizers=False,
             trainer_defaults={"use_distributed_sampler": False},  # the data modules share out whole batches themselves
-            parser_kwargs={
-                "exit_on_error": False,
-                "parser_mode": PARSER_MODE,
-                "prog": self.prog,
-                "description": self.__doc__,
-                **{name: {"description": text} for name, text in _COMMANDS.items() if name in self.subcommands()},
-            },
+            parser_kwargs={**parser, **texts},
         )
 
     @classmethod
@@ -98,6 +101,25 @@ class RunCLI(LightningCLI):
             return cls(task, data, argv).run
         except DryRun as planned:
             return planned.settings.folder
+
+    @classmethod
+    def plan(
+        cls, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]
+    ) -> RunSettings:
+        """The checked settings of a command, which is not run."""
+        try:
+            cls(task, data, [*argv, "--dry-run"])
+        except DryRun as planned:
+            return planned.settings
+        raise AssertionError("a dry run ends early")
+
+    @classmethod
+    def main(cls, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]) -> None:
+        """Run one command for a person; ``--dry-run`` prints the run folder."""
+        try:
+            cls(task, data, argv)
+        except DryRun as planned:
+            print_rank_zero(str(planned))
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -109,94 +131,122 @@ class RunCLI(LightningCLI):
         add_run_options(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401 - Lightning's own
-        """Parse the command line.
-
-        Raises:
-            UsageError: one sentence that names the key.
-        """
+        """Parse the command line; a `UsageError` names the key that is wrong."""
+        commands = parser._subcommands_action
+        for line in commands._choices_actions if commands else ():  # Lightning's lines end in the middle of a sentence
+            line.help = _COMMANDS.get(line.dest, line.help)
         try:
             self.config = parser.parse_args(args)
         except ArgumentError as error:
             raise UsageError(one_sentence(str(error))) from error
-        seed = self.config[self.config.subcommand].seed_everything
-        if not 0 <= seed < 2**32:
-            raise UsageError(f"seed_everything is {seed}, expected a number from 0 to {2**32 - 1}.")
+        refuse_wrong_seed(self.config[self.config.subcommand].seed_everything)
 
     def before_instantiate_classes(self) -> None:
-        """Settle the run folder, which must hold no run of other settings or data, and where the trainer writes.
-
-        Raises:
-            UsageError: if it does.
-            DryRun: if the command asks for no more.
-        """
-        settings, self.settings = self.config[self.subcommand], RunSettings(self.parser, self.config)
+        """Settle the run folder, which must hold no run of other settings or data, and where the trainer writes."""
+        given, self.settings = self.config[self.subcommand], RunSettings(self.parser, self.config)
         self.run = self.settings.folder
-        if self.run.exists() and not self.run.is_dir():
-            raise UsageError(f"{self.run} is a file, expected the folder of a run; name another with --run.")
-        if self.subcommand != "fit":
-            self.settings.refuse_others(only="model")
-        elif settings.checkpoint is not None:
-            raise UsageError("--checkpoint names weights to score; `fit` resumes from the last checkpoint of the run.")
-        elif not settings.overwrite:
-            self.settings.refuse_others()
-            refuse_other_data(self.run)
-        if settings.dry_run:
-            if not settings.quiet:
-                print_rank_zero(f"{self.run}{', trained already' if (self.run / FIT).exists() else ''}")
+        self.settings.refuse_misuse()
+        if given.dry_run:
             raise DryRun(self.settings)
-        settings.run = str(self.run)
-        settings.trainer.default_root_dir = str(self.run)
+        given.run = given.trainer.default_root_dir = str(self.run)
 
     def instantiate_classes(self) -> None:
-        """Make data, task and trainer.
+        """Make data, task and trainer."""
+        with refused_if_not_installed():
+            super().instantiate_classes()
+        if self.subcommand != "fit":
+            self.settle_data()
+
+    def settle_data(self) -> None:
+        """Find out whether the run is scored on its own data; others get a folder for their results in the run.
 
         Raises:
-            UsageError: if a class, such as a logger, is of a package that is not installed.
+            UsageError: if the data of the run have been replaced, or other data do not fit it.
         """
-        try:
-            super().instantiate_classes()
-        except ValueError as error:
-            cause: BaseException | None = error
-            while cause is not None and not isinstance(cause, ModuleNotFoundError):
-                cause = cause.__cause__
-            if cause is None:
-                raise
-            raise UsageError(f"The configuration names a class that cannot be made here: {cause}") from error
+        settings, manifest = self.config[self.subcommand], self.datamodule.manifest
+        stores = {name: store_input(store) for name, store in self.stores().items()}
+        advice = (
+            f"To score the run on other data, put them into other folders and name those; to train it again, run "
+            f"`{self.prog} fit --config {self.run / CONFIG} --overwrite`."
+        )
+        self.other = other_data(self.run, manifest, settings.data.manifest, stores, retrain=advice)
+        if self.other is None:
+            if settings.label_map is not None:
+                raise UsageError(
+                    "--label-map is for scoring a run on another corpus, but these are the run's own data."
+                )
+            return
+        print_rank_zero(plain(self.other.sentence(self.run)))
+        label_map = parse_label_map(settings.label_map) if settings.label_map is not None else {}
+        trained = self.trained_labels()
+        if trained is not None:
+            needs_labels = self.subcommand != "predict"
+            manifest, self.lost_labels = relabelled(manifest, trained, label_map, needs_labels=needs_labels)
+            self.datamodule.manifest = manifest
+            self.datamodule.problem = replace(self.datamodule.problem, label_set=trained)
+        for label, count in self.lost_labels.items():
+            print_rank_zero(
+                plain(f"{label}: {count} utterances are context only, because the run has no such emotion.")
+            )
+
+    def trained_labels(self) -> LabelSet | None:
+        """The emotions that the weights answer; None if they have no fixed ones."""
+        return None
+
+    def facts_of_other_data(self) -> dict[str, object]:
+        """What a report on other data says about the run; empty for the run's own data."""
+        if self.other is None:
+            return {}
+        inputs = {name: noted.folder for name, noted in self.other.inputs.items()}
+        label_map = self.config[self.subcommand].label_map
+        return {
+            "trained_on": self.other.trained_on,
+            "other_data": {"inputs": inputs, "label_map": label_map, "context_only": self.lost_labels},
+        }
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:  # noqa: ANN401 - Lightning's own
-        """The trainer with this run's checkpoints, logs and timer.
-
-        Raises:
-            UsageError: if Lightning does not accept a setting.
-        """
-        settings = self.config_init[self.subcommand]
+        """The trainer with this run's checkpoints, logs and timer; a `UsageError` says what Lightning refuses."""
+        given, trainer = self.config_init[self.subcommand], self.config_init[self.subcommand].trainer
         self.timer = EpochTimer()
-        self.checkpoint, *others = checkpoint_callbacks(self.run, settings.select, self.monitor)
-        own: list[pl.Callback] = [
-            StopOnNonFinite(),
-            ScoreLastStep(),
-            self.checkpoint,
-            *others,
-            self.timer,
-            RandomState(),
-        ]
-        kwargs["logger"] = run_loggers(self.run, settings.trainer.logger, is_fit=self.subcommand == "fit")
-        kwargs["enable_model_summary"] = bool(settings.trainer.enable_model_summary)
-        if settings.trainer.enable_progress_bar is None:
-            kwargs["enable_progress_bar"] = sys.stdout.isatty() and not settings.quiet
-            own += [] if sys.stdout.isatty() or settings.quiet else [EpochLines(self.monitor)]
-        settings.trainer.callbacks = [*(settings.trainer.callbacks or []), *own]
+        self.checkpoint, *others = checkpoint_callbacks(self.run, given.select, self.monitor)
+        own: list[pl.Callback] = [StopOnNonFinite(), ScoreLastStep(), self.checkpoint, *others, self.timer]
+        own.append(RandomState())
+        kwargs["logger"] = run_loggers(self.run, trainer.logger, is_fit=self.subcommand == "fit")
+        kwargs["enable_model_summary"] = bool(trainer.enable_model_summary)
+        if given.quiet or trainer.enable_progress_bar is None:
+            kwargs["enable_progress_bar"] = sys.stdout.isatty() and not given.quiet
+            own += [] if sys.stdout.isatty() or given.quiet else [EpochLines(self.monitor)]
+        callbacks = trainer.callbacks or []
+        callbacks = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]  # one is accepted too
+        for callback in callbacks:
+            self.refuse_unknown_monitor(type(callback).__name__, getattr(callback, "monitor", None))
+        trainer.callbacks = [*callbacks, *own]
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ValueError) as error:
             raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
 
+    def refuse_unknown_monitor(self, what: str, monitor: object) -> None:
+        """Do nothing if ``what`` looks at a score that is logged, or at none.
+
+        Raises:
+            UsageError: naming the scores that are logged; Lightning would stop at the end of the first epoch.
+        """
+        known = sorted(f"dev/{name}" for name in self.logged_on_dev())
+        is_known = monitor is None or monitor in known or (isinstance(monitor, str) and monitor.startswith("train/"))
+        if not is_known and self.subcommand == "fit":
+            raise UsageError(
+                f"{what} monitors {monitor!r}, which is never logged; expected one of {', '.join(known)}, or "
+                "train/loss."
+            )
+
+    def logged_on_dev(self) -> Iterable[str]:
+        """Names of the scores on dev that are logged after every epoch."""
+        return ("loss", *self.problem.score_names)
+
     def fit(self, model: pl.LightningModule, datamodule: pl.LightningDataModule) -> None:
         """Train, resume, or print that there is nothing to do."""
-
-        def train(checkpoint: Path | None) -> dict[str, object]:
-            return self.train(model, datamodule, checkpoint)
-
+        train = partial(self.train, model, datamodule)
         overwrite: bool = self.config[self.subcommand].overwrite
         fit_in_folder(self.run, self.trainer, train, self.settings.values, self.provenance, overwrite=overwrite)
 
@@ -204,8 +254,7 @@ class RunCLI(LightningCLI):
         self, model: pl.LightningModule, datamodule: pl.LightningDataModule, checkpoint: Path | None
     ) -> dict[str, object]:
         """Train from ``checkpoint`` if a run resumes; return what ``fit.json`` shall hold."""
-        ckpt_path = None if checkpoint is None else str(checkpoint)
-        self.trainer.fit(model, datamodule=datamodule, ckpt_path=ckpt_path, weights_only=True)
+        self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
         select: str = self.config[self.subcommand].select
         return facts_of_training(self.trainer, self.checkpoint, self.timer, self.monitor, select)
 
@@ -222,24 +271,10 @@ class RunCLI(LightningCLI):
         self.evaluate("predict", return_predictions=False, **kwargs)
 
     def evaluate(self, command: str, **kwargs: Any) -> None:  # noqa: ANN401
-        """Run a command of the trainer with the weights that ``--checkpoint`` or ``--select`` names.
-
-        Raises:
-            UsageError: if there are none, or they are of other settings.
-            RunError: if the file is damaged.
-        """
+        """Run a command of the trainer with the weights that ``--checkpoint`` or ``--select`` names."""
         given = self.config[self.subcommand]
-        path = selected_weights(self.run, given.checkpoint, given.select)
-        refuse_damaged(path)
-        try:
-            getattr(self.trainer, command)(ckpt_path=str(path), weights_only=True, **kwargs)
-        except RuntimeError as error:
-            if "state_dict" not in str(error):
-                raise
-            raise UsageError(
-                f"The weights in {path} do not fit these settings or data ({' '.join(str(error).split())[:300]}). "
-                f"Use the run's own configuration: --config {self.run / CONFIG}"
-            ) from error
+        weights = asked_weights(self.run, given.checkpoint, given.select)
+        evaluate(getattr(self.trainer, command), self.run, weights, **kwargs)
 
     @property
     def problem(self) -> Problem:
@@ -254,15 +289,21 @@ class RunCLI(LightningCLI):
 
     @property
     def results(self) -> Path:
-        """Where results are written: the run folder, or a folder in it for other weights than the selected ones."""
+        """Where results are written: the run folder, or a folder in it for other data or other weights."""
         given = self.config[self.subcommand]
         checkpoint = given.checkpoint or SELECTED[given.select]
-        return self.run if checkpoint == SELECTED[given.select] else self.run / f"checkpoint-{Path(checkpoint).stem}"
+        parts = [self.other.folder] if self.other is not None else []
+        parts += [f"checkpoint-{Path(checkpoint).stem}"] if checkpoint != SELECTED[given.select] else []
+        return self.run.joinpath(*parts)
 
     def fitted(self) -> dict[str, Any]:
         """What ``fit`` wrote about the training; empty for weights from elsewhere."""
         path = self.run / FIT
         return read_json(path, M2FNetError, "Train the run again.") if path.exists() else {}
+
+    def facts_of_fit(self) -> dict[str, Any]:
+        """`fitted` without the scores on dev, which every report has."""
+        return {name: value for name, value in self.fitted().items() if not name.startswith("dev.")}
 
     def stores(self) -> Mapping[str, Store]:
         """The embeddings that the data are made of, by stream; none unless a subclass says so."""
@@ -270,14 +311,15 @@ class RunCLI(LightningCLI):
 
     def provenance(self, environment: Environment) -> Provenance:
         """What this run is made from, in ``environment``."""
-        settings = self.config[self.subcommand]
+        data: Any = self.datamodule  # it has a manifest, which its class does not declare
+        manifest = Input(self.config[self.subcommand].data.manifest, data.manifest.sha256)
         return Provenance(
             command=self.typed,
             directory=str(Path.cwd()),
             repeat=shlex.join(["m2fnet", "reproduce", str(self.run)]),
-            seed=settings.seed_everything,
+            seed=self.config[self.subcommand].seed_everything,
             overrides=self.settings.overrides,
-            manifest=manifest_input(settings.data.manifest, self.datamodule.manifest),
+            manifest=manifest,
             stores={name: store_input(store) for name, store in self.stores().items()},
             environment=environment,
         )

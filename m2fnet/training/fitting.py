@@ -1,4 +1,4 @@
-"""One training in a run folder: begun, resumed or found done, and what is written about it."""
+"""A training in a run folder, begun, resumed or found done, what is written about it, and the use of its weights."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 
 from m2fnet.errors import M2FNetError, RunError, UsageError
 from m2fnet.files import locked, write_json, write_text
-from m2fnet.runs.checkpoints import refuse_damaged
+from m2fnet.runs.checkpoints import LAST, checkpoint_file, read_checkpoint, refuse_damaged
 from m2fnet.runs.folder import CONFIG, FIT, PROVENANCE, RESULTS
 from m2fnet.runs.provenance import Environment, Provenance
 from m2fnet.training.callbacks import EpochTimer, print_rank_zero
@@ -46,7 +46,7 @@ def fit_in_folder(
         print_rank_zero(f"{run} is trained already; `--overwrite` trains it again.")
         return
     with locked(run, RunError) if trainer.is_global_zero else nullcontext():
-        last = run / "checkpoints" / "last.ckpt"
+        last = checkpoint_file(run, LAST)
         if overwrite:
             results = (path for pattern in RESULTS for path in run.glob(pattern))
             for path in (run / FIT, *results, *last.parent.glob("*.ckpt")):
@@ -99,7 +99,7 @@ def facts_of_training(
             "No epoch was finished and scored on dev, so no weights were kept; trainer.max_epochs, "
             "trainer.limit_val_batches and trainer.fast_dev_run have to leave at least one."
         )
-    best = torch.load(checkpoint.best_model_path, weights_only=True, map_location="cpu", mmap=True)
+    best = read_checkpoint(Path(checkpoint.best_model_path), mmap=True)
     return {
         "select": select,
         "epoch": best["epoch"] + 1,  # counted from 1, as in the log
@@ -109,6 +109,25 @@ def facts_of_training(
         "device": str(trainer.strategy.root_device),
         **timer.summary(),
     }
+
+
+def evaluate(command: Callable[..., object], run: Path, weights: Path, **kwargs: object) -> None:
+    """Call ``command`` of a trainer with the checkpoint ``weights`` in the run folder ``run``.
+
+    Raises:
+        UsageError: if they are of other settings.
+        RunError: if the file is damaged.
+    """
+    refuse_damaged(weights)
+    try:
+        command(ckpt_path=str(weights), weights_only=True, **kwargs)
+    except RuntimeError as error:
+        if "state_dict" not in str(error):
+            raise
+        raise UsageError(
+            f"The weights in {weights} do not fit these settings or data ({' '.join(str(error).split())[:300]}). "
+            f"Use the run's own configuration: --config {run / CONFIG}"
+        ) from error
 
 
 def _datamodule(trainer: pl.Trainer) -> pl.LightningDataModule:

@@ -1,6 +1,7 @@
 """How the learning rate changes while a network trains: by optimizer steps, by epochs, or when dev gets no better."""
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import pytorch_lightning as pl
@@ -42,6 +43,32 @@ def refuse_wrong_schedule(warmup: float, decay: Decay, *, has_scheduler: bool = 
         raise UsageError(f"Expected model.warmup in [0, 1), the share of all steps, but got {warmup}.")
     if has_scheduler and (warmup or decay != "none"):
         raise UsageError("model.scheduler and model.warmup or model.decay are two schedules; set one of them.")
+
+
+def refuse_unlogged(scheduler: LRScheduler | ReduceLROnPlateau | None, logged: Sequence[str]) -> None:
+    """Do nothing if a schedule follows a score that is logged and in its direction, or follows none.
+
+    Args:
+        scheduler: the schedule; Lightning's ``ReduceLROnPlateau`` names what it follows.
+        logged: names of the scores on dev.
+
+    Raises:
+        UsageError: otherwise; Lightning would stop at the end of the first epoch, or lower the rate of good epochs.
+    """
+    followed = getattr(scheduler, "monitor", None)
+    if not isinstance(scheduler, ReduceLROnPlateau) or followed is None:
+        return
+    if followed not in logged and not followed.startswith("train/"):
+        raise UsageError(
+            f"model.scheduler monitors {followed!r}, which is never logged; expected one of {', '.join(logged)}, or "
+            "train/loss."
+        )
+    mode = "min" if followed.startswith("train/") or followed.endswith(("loss", "entropy")) else "max"
+    if scheduler.mode != mode:
+        raise UsageError(
+            f"model.scheduler monitors {followed} with mode {scheduler.mode!r}, so it would lower the learning rate "
+            f"while that score improves. Set mode: {mode}."
+        )
 
 
 def scheduled(

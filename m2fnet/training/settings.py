@@ -7,6 +7,7 @@ from typing import Any, Literal
 import yaml
 from jsonargparse import ArgumentParser, Namespace, get_loader, set_loader
 
+from m2fnet.errors import UsageError
 from m2fnet.runs.folder import (
     CONFIG,
     differences,
@@ -16,6 +17,7 @@ from m2fnet.runs.folder import (
     settings_of_a_run,
     trained_settings,
 )
+from m2fnet.runs.provenance import refuse_other_data
 from m2fnet.runs.renamed import with_current_names
 
 PARSER_MODE = "settings"  # YAML in which renamed settings have their present names
@@ -52,9 +54,26 @@ def add_run_options(parser: ArgumentParser) -> None:
         default=None,
         help="Weights to score: best, last, or a file (default: the selected ones).",
     )
+    parser.add_argument(
+        "--label-map",
+        type=str | None,
+        default=None,
+        help="For a test on another corpus: their label=ours,... for the names that differ (nothing after = for a "
+        "label without a counterpart), or a file with them.",
+    )
     parser.add_argument("--dry-run", action="store_true", help="Check the settings, name the run folder, stop.")
     parser.add_argument("--overwrite", action="store_true", help="Train a finished run again.")
-    parser.add_argument("--quiet", action="store_true", help="Print no report and no line per epoch.")
+    parser.add_argument("--quiet", action="store_true", help="Print no report, no line per epoch and no progress bar.")
+
+
+def refuse_wrong_seed(seed: int) -> None:
+    """Refuse a seed that numpy does not take.
+
+    Raises:
+        UsageError: naming the range.
+    """
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"seed_everything is {seed}, expected a number from 0 to {2**32 - 1}.")
 
 
 class RunSettings:
@@ -74,7 +93,7 @@ class RunSettings:
     def __init__(self, parser: ArgumentParser, config: Namespace) -> None:
         self._parser, self._subcommand = parser, config.subcommand
         self.values = self._plain(config)
-        given = config[config.subcommand]
+        self._given = given = config[config.subcommand]
         file = Path(str(given.config[0])) if given.config else None
         configured = (self._of_file(file) if file is not None else None) or {}
         self.overrides = {key: value for key, (_, value) in differences(configured, self.values).items()}
@@ -84,6 +103,25 @@ class RunSettings:
             self.folder = file.parent  # the configuration of a run means that run
         else:
             self.folder = run_folder(file, given.seed_everything, self.overrides)
+
+    def refuse_misuse(self) -> None:
+        """Refuse what the command cannot do in the run folder.
+
+        Raises:
+            UsageError: if the folder is a file or holds a run of other settings or data, or an option has no effect.
+            RunError: if what is in the folder cannot be read.
+        """
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UsageError(f"{self.folder} is a file, expected the folder of a run; name another with --run.")
+        if self._subcommand != "fit":
+            self.refuse_others(only="model")
+        elif self._given.checkpoint is not None:
+            raise UsageError("--checkpoint names weights to score; `fit` resumes from the last checkpoint of the run.")
+        elif self._given.label_map is not None:
+            raise UsageError("--label-map is for scoring a run on another corpus; `fit` learns the labels as they are.")
+        elif not self._given.overwrite:
+            self.refuse_others()
+            refuse_other_data(self.folder)
 
     def refuse_others(self, only: str = "") -> None:
         """Compare with the settings in the run folder, if it has any, or just the part named ``only``.

@@ -12,8 +12,8 @@ from dialog.fusion.attention import CrossAttention, allowed_pairs
 from dialog.models.late_fusion import LateFusion
 from dialog.models.m2fnet import M2FNet
 from m2fnet.cli import DONE, run
-from m2fnet.plots.attention import DialogueAttention
 from m2fnet.problems import make_problem
+from m2fnet.runs.attention import DialogueAttention
 
 
 def test_the_weights_are_those_that_the_answer_is_made_with():

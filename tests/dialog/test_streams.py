@@ -14,10 +14,17 @@ from torch.testing import assert_close
 from dialog.batch import Output, output_of
 from dialog.data import DialogueData
 from dialog.missing.modality_dropout import only, with_present
+from dialog.models.dag_erc import DagERC
+from dialog.models.dialogue_gcn import DialogueGCN
+from dialog.models.dialogue_rnn import DialogueRNN
 from dialog.models.late_fusion import LateFusion
 from dialog.models.m2fnet import M2FNet
+from dialog.models.mmgcn import MMGCN
+from dialog.models.mult import MulT
 from dialog.models.per_utterance import PerUtterance
 from dialog.models.recurrent import Recurrent
+from dialog.models.sdt import SDT
+from dialog.models.state_space import StateSpace
 from m2fnet.cli import DONE, WRONG_USE, run
 from m2fnet.errors import StoreError, UsageError
 from m2fnet.problems import Stream, make_problem
@@ -154,7 +161,10 @@ def test_an_absent_stream_was_never_there(folder):
     assert_close(whole(gone).scores, part(text.dialogues("train").__getitems__([2, 4])).scores)
 
 
-@pytest.mark.parametrize("network", [M2FNet, LateFusion, PerUtterance, Recurrent])
+PEERS = [DialogueRNN, DialogueGCN, MMGCN, DagERC, SDT, MulT, StateSpace]
+
+
+@pytest.mark.parametrize("network", [M2FNet, LateFusion, PerUtterance, Recurrent, *PEERS])
 def test_networks_of_vectors_refuse_sequences_and_take_any_name(network):
     sequences = make_problem(LABELS, {"text": 4, "clip": Stream("visual", 4, is_sequence=True)})
     with pytest.raises(ValueError, match=r"but clip has a sequence of vectors\. Extract it with pooling"):

@@ -52,7 +52,7 @@ def test_a_process_that_can_read_nothing_does_not_hold_up_the_others(fit, tmp_pa
     mute = {f"train{d}_{n}" for d in range(6) for n in range(3)} - {"train0_0", "train1_1"} | {"dev0_0"}
     done = fit(mute)  # at most two of nine batches have anything in them
     assert done.returncode == 0, done.stderr
-    missing = json.loads((tmp_path / "run" / "missing.json").read_text(encoding="utf-8"))
+    missing = json.loads((tmp_path / "run" / "unreadable.json").read_text(encoding="utf-8"))
     assert set(missing) == mute  # whichever process found it
     assert done.stdout.count("17 utterances could not be read") == 1
 

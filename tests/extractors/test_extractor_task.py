@@ -16,9 +16,11 @@ from m2fnet.losses.class_weights import class_weights
 from m2fnet.losses.covariance import covariance_penalty
 from m2fnet.losses.triplet import TripletLoss
 from m2fnet.losses.variance import variance_penalty
-from m2fnet.problems import SingleLabel
+from m2fnet.problems import SingleLabel, make_problem
+from m2fnet.records import LabelSet
 
 CLASSES = ("joy", "anger", "neutral")
+PROBLEM = make_problem(LabelSet("tiny", CLASSES), {})
 ONLY = {"cross_entropy": 0.0, "triplet": 0.0, "covariance": 0.0, "variance": 0.0}
 M2FNET = LossWeights()
 
@@ -66,7 +68,7 @@ def batch_of(n=12, seed=0):
 def built(**settings):
     task = ExtractorTask(ToyNetwork, **settings)
     torch.manual_seed(0)
-    task.build(CLASSES)
+    task.build(PROBLEM)
     return task
 
 
@@ -153,8 +155,8 @@ def test_every_term_is_logged_by_its_name_and_batches_without_a_triplet_are_coun
 def test_class_weights_are_those_of_the_training_split(fit):
     task = ExtractorTask(ToyNetwork, class_weight=0.5)
     trainer = fit(task)
-    labels = [task.classes[n] for n in trainer.datamodule.utterances("train").labels]
-    assert torch.equal(task.class_weights, class_weights(labels, task.classes, 0.5))
+    labels = [task.problem.classes[n] for n in trainer.datamodule.utterances("train").labels]
+    assert torch.equal(task.class_weights, class_weights(labels, task.problem.classes, 0.5))
 
 
 def test_class_weights_are_refused_where_they_would_count_twice_or_make_no_sense(fit):
@@ -164,16 +166,16 @@ def test_class_weights_are_refused_where_they_would_count_twice_or_make_no_sense
         ExtractorTask(ToyNetwork, class_weight=-1)
 
 
-def test_the_three_scores_of_dev_are_logged_and_the_monitored_one_is_named(fit):
-    for monitor in ("head", "nearest", "probe"):
-        metrics = fit(ExtractorTask(ToyNetwork, monitor=monitor)).callback_metrics
-        assert metrics[f"dev/{SingleLabel.monitor}"] == metrics[f"dev/{monitor}_f1"]
+def test_the_three_scores_of_dev_are_logged_and_the_one_that_selects_is_named(fit):
+    for scorer in ("head", "nearest", "probe"):
+        metrics = fit(ExtractorTask(ToyNetwork, scorer=scorer)).callback_metrics
+        assert metrics[f"dev/{SingleLabel.monitor}"] == metrics[f"dev/{scorer}_f1"]
         assert all(0 <= metrics[f"dev/{name}_f1"] <= 1 for name in ("head", "nearest", "probe"))
 
 
 def test_references_of_one_emotion_cannot_feed_the_probe_that_selects(fit):
-    with pytest.raises(RunError, match=r"monitor is 'probe', which needs two emotions .* raise data\.references"):
-        fit(ExtractorTask(ToyNetwork, monitor="probe"), data={"references": 1})
+    with pytest.raises(RunError, match=r"scorer is 'probe', which needs two emotions .* raise data\.references"):
+        fit(ExtractorTask(ToyNetwork, scorer="probe"), data={"references": 1})
 
 
 def test_frozen_parts_learn_from_the_given_epoch_on(fit):
@@ -181,7 +183,7 @@ def test_frozen_parts_learn_from_the_given_epoch_on(fit):
     for epochs in (1, 2):
         tasks[epochs] = ExtractorTask(ToyNetwork, optimizer=sgd, freeze_epochs=1)
         torch.manual_seed(7)
-        tasks[epochs].build(CLASSES)
+        tasks[epochs].build(PROBLEM)
         start = {name: value.clone() for name, value in tasks[epochs].net.letters.state_dict().items()}
         head = tasks[epochs].net.projector[1].weight.clone()
         fit(tasks[epochs], max_epochs=epochs)
@@ -265,8 +267,17 @@ def test_a_checkpoint_holds_no_pickled_object_and_loads_into_a_task(fit, tmp_pat
     task = ExtractorTask(ToyNetwork)
     fit(task).save_checkpoint(tmp_path / "task.ckpt")
     again = ExtractorTask.load_from_checkpoint(tmp_path / "task.ckpt", net=ToyNetwork, weights_only=True)
-    assert again.classes == CLASSES
+    assert again.problem == task.problem == make_problem(LabelSet("tiny", CLASSES), {})
     assert all(torch.equal(value, task.state_dict()[name]) for name, value in again.state_dict().items())
+
+
+def test_an_older_checkpoint_which_names_only_the_classes_loads(tmp_path):
+    task = built()
+    content = {"state_dict": task.state_dict(), "classes": list(CLASSES), "pytorch-lightning_version": pl.__version__}
+    torch.save(content, tmp_path / "old.ckpt")
+    again = ExtractorTask.load_from_checkpoint(tmp_path / "old.ckpt", net=ToyNetwork, weights_only=True)
+    assert again.problem.classes == CLASSES
+    assert torch.equal(again.head.weight, task.head.weight)
 
 
 class Frames(ToyNetwork):
@@ -296,7 +307,7 @@ class Plain(ToyNetwork):
 )
 def test_a_network_that_cannot_be_trained_so_is_refused(net, settings, message):
     with pytest.raises(UsageError, match=message):
-        ExtractorTask(net, **settings).build(CLASSES)
+        ExtractorTask(net, **settings).build(PROBLEM)
 
 
 @pytest.mark.parametrize("weights", [ONLY, {"triplet": -1.0}, {"variance": math.nan}, {"triplet": math.inf}])

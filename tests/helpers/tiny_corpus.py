@@ -33,10 +33,11 @@ def write_stores(folder: Path, manifest: Manifest, signal=2.0, seed=0):
     """One store per modality: class direction plus noise; every seventh utterance lacks its picture."""
     draw = torch.Generator().manual_seed(seed)
     for modality, width in WIDTHS.items():
-        directions = torch.randn(len(CLASSES) + 1, width, generator=draw)
+        classes = manifest.label_set.classes
+        directions = torch.randn(len(classes) + 1, width, generator=draw)
         with StoreWriter(folder / modality, manifest, modality=modality, width=width, extractor={"made": "up"}) as w:
             for n, u in enumerate(manifest.utterances):
-                direction = directions[-1 if u.label is None else CLASSES.index(u.label)]
+                direction = directions[-1 if u.label is None else classes.index(u.label)]
                 vector = signal * direction + torch.randn(width, generator=draw)
                 if modality == "visual" and n % 7 == 3:
                     w.add_missing(u.id, Missing("detect", "no face"))

@@ -205,21 +205,22 @@ function drawFacts(answer) {
   $("summary").textContent = `${count(utterances.length, "utterance")}, from ${answer.source}`;
   const streams = model.modalities.map((stream) => describe(stream, utterances));
   $("streams").textContent = [...streams, describeFaces(utterances)].join(" · ");
-  drawSkipped(answer.skipped);
+  drawSkipped(answer.skipped, answer.notes);
   drawSpectrogram(answer.spectrogram);
-  const { source, skipped } = answer;
-  const kept = { clip: name, model: model.name, classes: model.classes, source, skipped, utterances };
+  const { source, skipped, notes } = answer;
+  const kept = { clip: name, model: model.name, classes: model.classes, source, skipped, notes, utterances };
   const stem = name.replace(/\.[^.]*$/, "");
   offer($("json"), `${stem}.emotions.json`, JSON.stringify(kept, null, 2), "application/json");
   $("srt").hidden = answer.srt === null;
   offer($("srt"), `${stem}.emotions.srt`, answer.srt ?? "", "application/x-subrip");
 }
 
-/** How many cues of the subtitles are not utterances, and the first ones. */
-function drawSkipped(sentences) {
-  $("skipped").hidden = !sentences.length;
+/** How many cues of the subtitles are not utterances, the first ones, and what was assumed about the file. */
+function drawSkipped(sentences, notes) {
+  $("skipped").hidden = !sentences.length && !notes.length;
   const first = [...sentences.slice(0, NAMED), ...(sentences.length > NAMED ? ["…"] : [])].join("; ");
-  $("skipped").textContent = `Skipped ${sentences.length.toLocaleString("en")} cues or lines that are not utterances: ${first}`;
+  const skipped = `Skipped ${sentences.length.toLocaleString("en")} cues, lines or sounds that are not utterances: ${first}`;
+  $("skipped").textContent = [...(sentences.length ? [skipped] : []), ...notes].join(" ");
 }
 
 /** The sound of the longest utterance; a click goes there. */

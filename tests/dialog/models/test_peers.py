@@ -73,13 +73,18 @@ def test_padding_and_the_other_dialogues_change_no_logit(name):
     for b, length in enumerate(lengths):
         assert_close(net(part_of(together, slice(b, b + 1), length)).scores[0], scores[b, :length], atol=1e-5, rtol=0)
     order = [2, 0, 1]
-    assert_close(net(part_of(together, order, 9)).scores[together["valid"][order]], scores[order][together["valid"][order]])
+    valid = together["valid"][order]
+    assert_close(net(part_of(together, order, 9)).scores[valid], scores[order][valid])
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_the_values_of_what_is_missing_do_not_matter(name):
     net = network(name)
-    for gone in (without(batch_of([4]), "audio", at=(0, 2)), without(batch_of([4]), "audio"), without(batch_of([4]), "text")):
+    for gone in (
+        without(batch_of([4]), "audio", at=(0, 2)),
+        without(batch_of([4]), "audio"),
+        without(batch_of([4]), "text"),
+    ):
         missing = next(stream for stream in WIDTHS if not gone["present"][stream][0, 2])
         scores = net(gone).scores
         gone["inputs"][missing][~gone["present"][missing]] = 7.0
@@ -144,12 +149,12 @@ def test_every_weight_gets_a_gradient(name, streams):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_settings_that_make_no_sense_are_named(name):
-    with pytest.raises(ValueError, match="to be at least 1.* but got"):
+    with pytest.raises(ValueError, match=r"to be at least 1.* but got"):
         network(name, **{next(iter(SMALL[name][1])): 0})
 
 
 def test_weights_of_sdt_that_make_no_sense_are_named():
-    with pytest.raises(ValueError, match="`temperature` to be above 0, but got 1.0, 1.0 and 0"):
+    with pytest.raises(ValueError, match=r"`temperature` to be above 0, but got 1\.0, 1\.0 and 0"):
         network("sdt", temperature=0)
 
 
@@ -271,7 +276,9 @@ def test_outcomes_of_both_kinds_of_problem_have_probabilities_that_sum_to_one():
     scores = torch.randn(2, 3, 4)
     for kind in ("single", "multi"):
         problem = make_problem(LabelSet("four", tuple("abcd"), kind), {"text": 2})
-        assert_close(log_probabilities(problem, scores).exp().sum(-1), torch.ones(()).expand(2, 3, 1 if kind == "single" else 4))
+        assert_close(
+            log_probabilities(problem, scores).exp().sum(-1), torch.ones(()).expand(2, 3, 1 if kind == "single" else 4)
+        )
 
 
 # Every label is that of the last utterance by somebody else, so an utterance itself says nothing about it.
@@ -291,7 +298,7 @@ def overheard(dialogues, seed, utterances=8):
     return {**batch, "speaker": speaker}
 
 
-def accuracy_after_training(net, steps=70):
+def accuracy_after_training(net, steps=50):
     problem = make_problem(LABELS, {"text": WIDTHS["text"]})
     torch.manual_seed(1)
     optimizer = torch.optim.Adam(net.train().parameters(), lr=0.01)
@@ -315,7 +322,7 @@ LEARNERS = {
     "dag_erc": (DagERC, {"width": 32, "layers": 1}),
     "sdt": (SDT, {"width": 32, "heads": 4, "dropout": 0.0}),
     "mult": (MulT, {"width": 32, "heads": 4, "layers": 1}),
-    "state_space": (StateSpace, {"width": 32, "dropout": 0.0}),
+    "state_space": (StateSpace, {"width": 32, "layers": 1, "heads": 4, "state": 8, "dropout": 0.0}),
     "recurrent": (Recurrent, {"width": 32, "dropout": 0.0}),
     "late_fusion": (LateFusion, {"width": 32, "dropout": 0.0}),
     "m2fnet": (M2FNet, {"width": 32, "hidden": 32, "dropout": 0.0, "position": "sinusoidal"}),

@@ -25,7 +25,8 @@ def test_fit_validate_test_report_the_probe(config, capsys):
     report = json.loads((folder / "report.json").read_text())
     fit = json.loads((folder / "fit.json").read_text())
     assert report["test"]["n"] == len((folder / "predictions.jsonl").read_text().splitlines()) == 6
-    assert report["embeddings"] == {name: {"probe": report[name]["weighted_f1"]} for name in ("dev", "test")}
+    assert "embeddings" not in report
+    assert not [name for name in report["fit"] if name.startswith("dev.")]  # each score once
     assert report["dev"]["weighted_f1"] == fit["dev.weighted_f1"]
 
 
@@ -34,9 +35,14 @@ def test_a_fit_needs_no_single_labels_and_a_probe_does(config, corpus, capsys):
     dataclasses.replace(corpus, label_set=labels).save(config.parent / "multi")
     command = ["--config", "tiny.yaml", "--manifest", "multi"]
     assert run(["extractor", "fit", *command]) == 0
-    assert "not scored on dev: The linear probe scores one emotion per utterance" in capsys.readouterr().out
-    assert run(["extractor", "validate", *command]) == 1
-    assert "one emotion per utterance, but 'tiny' has several; embed without scoring" in capsys.readouterr().err
+    assert (
+        "not scored on dev: The utterances of tiny have sets of emotions; scoring an extractor needs one emotion"
+        in capsys.readouterr().out
+    )
+    assert run(["extractor", "validate", *command]) == 2
+    assert "needs one emotion per utterance. Embed without scoring" in capsys.readouterr().err
+    assert run(["extractor", "test", *command]) == 2
+    assert "needs one emotion per utterance. Embed without scoring" in capsys.readouterr().err
     assert run(["extract", *command, "--out", "store"]) == 0
 
 

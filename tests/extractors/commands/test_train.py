@@ -120,14 +120,14 @@ def test_what_cannot_be_read_is_left_out_counted_and_named_once(extractor, chang
     mute = {"train0_0", "train3_1", "dev1_2"}
     assert changed(lambda u: u.id in mute, text=None)
     assert extractor("fit", "--data.in_memory", in_memory, manifest=tmp_path / "changed") == DONE
-    assert set(json.loads((tmp_path / "run" / "missing.json").read_text())) == mute
+    assert set(json.loads((tmp_path / "run" / "unreadable.json").read_text())) == mute
     printed = capsys.readouterr().out
     assert printed.count("3 utterances could not be read") == printed.count("there is no transcript") == 1
     assert extractor("test", "--data.in_memory", in_memory, manifest=tmp_path / "changed") == DONE
     report = report_of(tmp_path / "run")
     assert (report["dev"]["n"], report["test"]["n"], report["missing"]) == (5, 6, 3)
     assert extractor("fit", "--data.in_memory", in_memory, "--overwrite") == DONE
-    assert not (tmp_path / "run" / "missing.json").exists()
+    assert not (tmp_path / "run" / "unreadable.json").exists()
 
 
 @pytest.mark.parametrize("in_memory", ["true", "false"])
@@ -150,13 +150,13 @@ def test_a_split_without_anything_readable_fails_in_one_message(extractor, chang
     assert "Traceback" not in error
 
 
-@pytest.mark.parametrize("monitor", ["head", "nearest", "probe"])
-def test_the_score_that_is_asked_for_selects_the_epoch(extractor, tmp_path, monitor):
-    assert extractor("fit", "--model.monitor", monitor) == extractor("test", "--model.monitor", monitor) == DONE
+@pytest.mark.parametrize("scorer", ["head", "nearest", "probe"])
+def test_the_score_that_is_asked_for_selects_the_epoch(extractor, tmp_path, scorer):
+    assert extractor("fit", "--model.scorer", scorer) == extractor("test", "--model.scorer", scorer) == DONE
     with (tmp_path / "run/logs/version_0/metrics.csv").open() as file:
         names, *rows = [line.strip().split(",") for line in file]
     epochs = [dict(zip(names, row, strict=True)) for row in rows]
-    chosen = [float(row[f"dev/{monitor}_f1"]) for row in epochs if row[f"dev/{monitor}_f1"]]
+    chosen = [float(row[f"dev/{scorer}_f1"]) for row in epochs if row[f"dev/{scorer}_f1"]]
     fitted = json.loads((tmp_path / "run/fit.json").read_text())
     assert fitted["dev.weighted_f1"] == pytest.approx(max(chosen), abs=1e-6)
     assert fitted["epoch"] == 1 + chosen.index(max(chosen))
@@ -175,8 +175,8 @@ def test_scoring_by_the_head_only_embeds_no_training_utterance(extractor, tmp_pa
         (["--model.losses.triplet", "-1"], "model.losses of at least 0"),
         (["--model.losses.contrastive", "1"], "contrastive"),
         (["--model.mining", "easy"], "model.mining: expected semi-hard, hard, random, all, but got 'easy'"),
-        (["--model.monitor", "test"], "model.monitor: expected head, nearest, probe, but got 'test'"),
-        (["--model.monitor", "probe", "--data.references", "0"], "data.references above 0"),
+        (["--model.scorer", "test"], "model.scorer: expected head, nearest, probe, but got 'test'"),
+        (["--model.scorer", "probe", "--data.references", "0"], "data.references above 0"),
         (["--model.warmup", "1.5"], r"model.warmup .* \[0, 1\)"),
         (["--data.batch_size", "0"], "data.batch_size is 0, expected at least 1"),
         (["--data.per_class", "4"], "data.per_class: Expected batches of at least two classes"),

@@ -88,9 +88,11 @@ def test_extract_fits_once_and_writes_once(config, corpus, capsys):
     assert run(command) == 0  # the fit that was there is still there
     assert "fitting" not in capsys.readouterr().out
     assert run([*command, "--model.net.width", "4"]) == 1  # in a run folder that other settings name
-    assert "already holds a store" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert "already holds a store" in said.err
+    assert "fitting" not in said.out  # refused before that
     assert run([*command, "--model.net.width", "4", "--overwrite"]) == 0
-    assert "fitting" not in capsys.readouterr().out
+    assert "fitting" in capsys.readouterr().out
     assert Store("store").meta.width == 4
 
 

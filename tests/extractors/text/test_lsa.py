@@ -26,12 +26,42 @@ def test_length_scaling_gives_unit_vectors(corpus, tmp_path):
     torch.testing.assert_close(lengths, torch.ones_like(lengths))
 
 
-@pytest.mark.parametrize("text", ["🙂🙂🙂", "qqqq zzzz", "word " * 10_000, "\u2028", "İ\ufb01\u0130"])
-def test_strange_text_is_finite(text, corpus, changed, tmp_path):
+def embedded(text, corpus, changed, tmp_path):
     extractor = fitted(LSA_PATH, corpus, tmp_path)
     other = changed(lambda u: u.id == "dev0_0", text=text)
-    found = dict(zip([u.id for u in other.utterances], embeddings(extractor, other), strict=True))["dev0_0"]
-    assert isinstance(found, Missing) if not text.strip() else torch.isfinite(found).all()
+    return dict(zip([u.id for u in other.utterances], embeddings(extractor, other), strict=True))["dev0_0"]
+
+
+@pytest.mark.parametrize("text", ["🙂🙂🙂", "word " * 10_000 + "great", "?!", "İ\ufb01\u0130", "\u2028"])
+def test_strange_text_is_finite_or_missing(text, corpus, changed, tmp_path):
+    found = embedded(text, corpus, changed, tmp_path)
+    assert found.reason if isinstance(found, Missing) else torch.isfinite(found).all()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["qqqq zzzz", "Привет, как дела?", "こんにちは！", "Bonjour, comment allez-vous ?", "Ich habe das nicht gewusst!"],
+)
+def test_text_of_which_nothing_is_known_is_missing_and_not_an_average(text, corpus, changed, tmp_path):
+    found = embedded(text, corpus, changed, tmp_path)
+    assert isinstance(found, Missing)
+    assert found.stage == "text"
+    assert "knows as good as none of its words" in found.reason
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"characters": None}, {"words": None}, {"words": (2, 2), "characters": (2, 2)}]
+)
+def test_what_was_in_training_is_known_with_any_settings_and_after_loading(settings, tmp_path):
+    texts = ["I hate this", "so happy today", "I hate that", "so happy"]
+    extractor = LSA(width=2, min_df=1, **settings)
+    extractor.fit([{"text": text} for text in texts])
+    extractor.save(tmp_path)
+    again = LSA(width=2, min_df=1, **settings)
+    again.load(tmp_path)
+    for one in (extractor, again):
+        assert all(map(one.knows, texts))
+        assert one.knows("Пожалуйста, ещё раз") == (settings.get("words") == (2, 2))  # those settings cannot tell
 
 
 @pytest.mark.parametrize(("text", "reason"), [(None, "no transcript"), ("  \n", "empty")])

@@ -136,7 +136,7 @@ def test_what_has_nothing_to_fuse_is_refused_if_asked_for_and_else_not_made(abla
     ("options", "message"),
     [
         (["--only", "layers"], "'layers' is not one of modalities, fusion"),
-        (["--modalities", "smell"], "'smell' is not one of text, audio, visual"),
+        (["--modalities", "smell"], "smell is to be combined, but tiny.yaml only has stores of text and audio"),
         (["--modalities", "text,visual"], "visual is to be combined, but tiny.yaml only has stores of text and audio"),
         (["--config", "conf/extractors/audio_mel.yaml"], "audio_mel.yaml names no data.stores"),
         (["--jobs", "0"], "--jobs is 0, expected at least 1"),

@@ -387,7 +387,9 @@ def test_a_refused_import_leaves_the_old_one_unchanged_even_with_overwrite(impor
 
 @pytest.mark.parametrize("labels", ["joy", "joy,joy", "joy,,anger", "", "IEMOCAP"])
 def test_wrong_label_names_are_wrong_use(imported, labels):
-    with pytest.raises(UsageError, match="expected meld or iemocap6, or at least two different names"):
+    with pytest.raises(
+        UsageError, match="expected meld, iemocap6, m3ed-main or m3ed-dialogues, or at least two different names"
+    ):
         imported(pack("9-tuple", make_parts()), labels=labels)
 
 

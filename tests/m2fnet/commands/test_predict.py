@@ -111,7 +111,7 @@ def test_cues_that_are_no_utterances_are_counted_and_the_first_named(predict, cl
     skipped = "; ".join(f"{tmp_path}/talk.srt:{line} begins at 2 s and ends at 1 s" for line in (10, 15, 20))
     assert code == cli.DONE
     assert "talk.wav: 2 utterances" in out
-    assert out.count(f"Skipped 4 cues or lines that are not utterances: {skipped}; …\n") == 1
+    assert out.count(f"Skipped 4 cues, lines or sounds that are not utterances: {skipped}; …\n") == 1
     about = json.loads((tmp_path / "predictions" / "talk.wav" / "about.json").read_text())
     assert about["skipped"][:3] == skipped.split("; ")
     assert len(about["skipped"]) == 4
@@ -245,15 +245,35 @@ def test_results_that_were_cut_off_are_made_again(predict, clip, tmp_path):
     assert "2 utterances" in out
 
 
-def test_results_of_another_model_or_clip_are_not_replaced_unasked(predict, clip):
+def test_results_of_another_model_clip_or_context_are_made_again_and_it_says_why(predict, clip, tmp_path):
     predict(clip)
-    code, _, err = predict(clip, model="other")
-    assert code == cli.FAILED
-    assert "holds results that were made from another model. Make the results again with --overwrite" in err
+    code, out, _ = predict(clip, model="other")
+    assert code == cli.DONE
+    assert "talk.wav was done before, but from another model; it is predicted again." in out
+    assert "talk.wav: 2 utterances, from talk.srt" in out
     write_wav(clip, 3)
-    assert "from other utterances as context (--causal or not) and another clip. Make" in predict(clip, "--causal")[2]
-    given = predict(clip, "--segments", clip.with_suffix(".srt"))[2]
-    assert "from another clip and other segments. Make" in given
+    out = predict(clip, "--causal", model="other")[1]
+    assert "but from other utterances as context (--causal or not) and another clip; it is predicted again." in out
+    given = predict(clip, "--segments", clip.with_suffix(".srt"), "--causal", model="other")[1]
+    assert "but from other segments and other subtitles or none next to the clip; it is predicted again." in given
+    assert "was done before: see" in predict(clip, "--segments", clip.with_suffix(".srt"), "--causal", model="other")[1]
+
+
+def test_subtitles_that_were_added_or_corrected_are_read(predict, clip, tmp_path):
+    later = clip.with_suffix(".srt")
+    words = later.read_text(encoding="utf-8")
+    later.unlink()
+    predict(clip)
+    table = tmp_path / "predictions" / "talk.wav" / "predictions.csv"
+    for text in (words, words.replace(SENTENCES[0], "Corrected words")):
+        later.write_text(text, encoding="utf-8")
+        out = predict(clip)[1]
+        assert "talk.wav was done before, but from other subtitles or none next to the clip" in out
+        assert text.splitlines()[2].removeprefix("ANN: ").strip() in table.read_text(encoding="utf-8")
+        assert "was done before: see" in predict(clip.parent)[1]  # as one of a folder
+    later.unlink()
+    assert "it is predicted again" in predict(clip)[1]
+    assert "Corrected words" not in table.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

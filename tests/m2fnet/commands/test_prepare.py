@@ -144,7 +144,10 @@ def test_wrong_use_and_failure_have_their_exit_codes(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("corpus", ["toy", "meld", "iemocap", "goemotions", "table"])
+@pytest.mark.parametrize("corpus", [
+    "toy", "meld", "iemocap", "goemotions", "mosei", "m3ed", "ravdess", "cremad", "emorynlp", "dailydialog", "mer2023",
+    "mer2024", "mer2025", "table",
+])  # fmt: skip
 def test_every_corpus_explains_itself(corpus: str, capsys: pytest.CaptureFixture[str]):
     assert run(["prepare", corpus, "--help"]) == 0
     assert "--root" in capsys.readouterr().out

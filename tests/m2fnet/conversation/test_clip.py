@@ -202,7 +202,7 @@ def test_of_a_clip_that_was_cut_off_it_is_said_once_what_it_may_be(clip, kept):
     clip.write_bytes(clip.read_bytes()[: int(kept * clip.stat().st_size)])
     with pytest.raises(ConversationError) as caught:
         segments_of(clip)
-    assert str(caught.value).count("it is not a clip of sound or pictures, or was cut off while it was copied.") == 1
+    assert str(caught.value).count("it is not a clip of sound or pictures, or was cut off while it was copied (") == 1
 
 
 def test_a_clip_that_is_not_there_was_not_cut_off(tmp_path):

@@ -49,6 +49,26 @@ def test_other_delimiters(read, delimiter):
     assert read(delimiter.join(["start", "end"]) + "\n" + delimiter.join(["0", "1,5"])) == [(0.0, 1.5, None, None)]
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b"Start Time,End Time,Speaker,Text\n0,1,Ann,Hi\n"),
+        ("a.csv", b"sep=;\r\nBegin;End;Who;Utterance\r\n0,0;1,0;Ann;Hi\r\n"),
+        ("a.CSV", "start,end,speaker,text,,\n0,1,Ann,Hi,,\n,,,,,\n".encode("utf-16")),
+        ("a.tsv", b"\n\nonset\toffset\tspeaker_id\ttranscript\n00:00:00,000\t00:00:01,000\tAnn\tHi\n"),
+    ],
+)
+def test_tables_of_spreadsheets_and_other_projects_are_read_as_prepare_reads_them(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    (segment,) = read_segments(tmp_path / name)
+    assert (segment.start_s, segment.end_s, segment.speaker, segment.text) == (0.0, 1.0, "Ann", "Hi")
+
+
+@pytest.mark.parametrize("word", ["NaN", "None", "<NA>"])
+def test_a_word_for_nothing_is_no_speaker(read, word):
+    assert read(f"start,end,speaker,text\n0,1,{word},{word}\n") == [(0.0, 1.0, None, word)]
+
+
 def test_a_table_without_times_is_a_transcript_in_its_own_order(read):
     assert read("text,speaker\nHi,Bob\nHi,Ann\n") == [(None, None, "Bob", "Hi"), (None, None, "Ann", "Hi")]
 
@@ -95,8 +115,8 @@ def test_segments_say_where_they_come_from(read, tmp_path):
         ("start,text\n0,Hi\n", "talk.csv:1 has the columns 'start,text'. Expected a first line like start,end,speaker"),
         ("speaker\nAnn\n", "talk.csv:1 has the columns 'speaker'."),
         ("0,1,Ann,Hi\n", "talk.csv:1 has the columns '0, 1, Ann, Hi'."),
-        ("text,Text\nHi,Hi\n", "talk.csv:1 names the column text twice."),
-        ("start,start_s,end\n0,0,1\n", "talk.csv:1 names the column start twice."),
+        ("text,Text\nHi,Hi\n", "talk.csv:1 names the column text twice ('text' and 'Text');"),
+        ("start,start_s,end\n0,0,1\n", "talk.csv:1 names the column start twice ('start' and 'start_s');"),
         ("speaker,text\nAnn,\n", "talk.csv:2, column text: it is empty, expected what was said."),
         ("start,end,text\n0,1,Well, no\n", "talk.csv:2 has 4 cells, expected 3 as in the first line."),
         ('text\n"Hi\n', "talk.csv:2 is not valid CSV: unexpected end of data."),
@@ -131,19 +151,77 @@ def test_rttm_of_several_files(read, refusal):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("SPEAKER talk 1 0 1", "x.rttm:5 has 5 fields, expected at least 8"),
-        ("SPEAKER talk 1 nan 1 <NA> <NA> ann", "x.rttm:5: the start is 'nan', expected seconds from 0, like 12.50."),
-        ("SPEAKER talk 1 0 -1 <NA> <NA> ann", "x.rttm:5: the length is '-1'"),
-        ("SPEAKER talk 1 0 inf <NA> <NA> ann", "x.rttm:5: the length is 'inf'"),
-        ("SPEAKER talk 1 7 0 <NA> <NA> ann", "x.rttm:5: the utterance begins at 7 s and ends at 7 s"),
+        (
+            "SPEAKER talk 1 0 1",
+            "x.rttm:5 is 'SPEAKER talk 1 0 1', expected fields as in `SPEAKER clip 1 12.50 1.75 <NA>",
+        ),
+        ("SPEAKER talk 1 0 1 a b c d e f", "x.rttm:5 is 'SPEAKER talk 1 0 1 a b c d e f', expected fields as in"),
+        ("SPEAKER talk 1 nan 1 <NA> <NA> ann", "x.rttm:5 begins at 'nan' and lasts '1', expected seconds like 12.50"),
+        ("SPEAKER talk 1 0 inf <NA> <NA> ann", "x.rttm:5 begins at '0' and lasts 'inf', expected seconds like 12.50"),
+        ("SPEAKER talk 1 0 -1 <NA> <NA> ann", "x.rttm:5 begins at 0 s and lasts -1 s"),
+        ("SPEAKER talk 1 7 0 <NA> <NA> ann", "x.rttm:5 begins at 7 s and lasts 0 s"),
+        ("SPEAKER talk 1 -3 1 <NA> <NA> ann", "x.rttm:5 begins at -3 s and lasts 1 s"),
+        ("talk 0.1 1.3 ann", "x.rttm:5 is 'talk 0.1 1.3 ann', expected a line that begins with SPEAKER"),
     ],
 )
-def test_rttm_lines_that_are_refused(refusal, line, message):
-    assert message in refusal(RTTM + line, "x.rttm")
+def test_rttm_lines_that_are_skipped_and_named(read, refusal, tmp_path, line, message):
+    assert len(read(RTTM + line, "x.rttm")) == 2
+    (skipped,) = segments_in(tmp_path / "x.rttm").skipped
+    assert message in skipped
+    assert message.replace("rttm:5", "rttm:1") in refusal(line, "x.rttm")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "SPEAKER talk 1   0.100   1.200 <NA> <NA> speaker_0 <NA> <NA>",  # NeMo
+        "SPEAKER talk 0 0.10 1.20 <NA> <NA> speaker_0 <NA>",  # nine fields, channel 0
+        "SPEAKER\ttalk\t1\t0.10\t1.20\t<NA>\t<NA>\tspeaker_0",
+        "SPEAKER talk 1 0,10 1,20 <NA> <NA> speaker_0 <NA> <NA>",
+        "speaker talk 1 0.1 1.2 <na> <na> speaker_0 0.95 <na>",
+        "SPEAKER talk 1 0.1 1.2 <NA> adult_male speaker_0 <NA>",
+        "SPEAKER talk 1 0.1 1.2 <NA> <NA> speaker_0 <NA> <NA> <NA> more",
+        "SPEAKER talk <NA> 1e-1 1.2 <NA> <NA> speaker_0 <NA> <NA>",
+        "  SPEAKER talk 1 0.1 1.2 <NA> <NA> speaker_0 <NA> <NA>  \n\n# comment\nLEXEME talk 1 0 1 hi lex ann <NA>",
+    ],
+)
+def test_rttm_as_tools_write_it(read, tmp_path, line):
+    ((start, end, speaker, text),) = read(line, "talk.rttm", "talk")
+    assert (start, pytest.approx(end), speaker, text) == (0.1, 1.3, "speaker_0", None)
+    assert (segments_in(tmp_path / "talk.rttm", "talk").skipped, segments_in(tmp_path / "talk.rttm").notes) == ((), ())
+
+
+@pytest.mark.parametrize("blank", [" ", "\t"])
+def test_rttm_of_names_with_blanks(read, blank):
+    line = blank.join(["SPEAKER", "my talk 2", "1", "0.10", "1.20", "<NA>", "<NA>", "Ann Lee 3", "<NA>", "<NA>"])
+    assert read(line, "x.rttm", "my talk 2") == [(0.1, pytest.approx(1.3), "Ann Lee 3", None)]
+    others = line.replace("talk 2", "talk 3").replace("0.10", "7.10")
+    assert read(f"{others}\n{line}", "x.rttm", "my talk 2")[0][0] == 0.1
+
+
+def test_rttm_that_begins_before_the_clip(read, tmp_path):
+    assert read("SPEAKER talk 1 -0.5 2 <NA> <NA> ann <NA> <NA>", "x.rttm") == [(0.0, 1.5, "ann", None)]
+    assert segments_in(tmp_path / "x.rttm").notes == (
+        f"{tmp_path}/x.rttm:1 begins at -0.5 s and was read from 0 s on.",
+    )
+
+
+@pytest.mark.parametrize("name", ["walk", "walk.wav", "/data/Walk.WAV", "WALK"])
+def test_rttm_names_the_clip_in_many_ways(read, name):
+    several = RTTM + RTTM.replace(" talk ", f" {name} ").replace(" 2.50 ", " 7.50 ")
+    assert read(several, "x.rttm", "walk")[1] == (7.5, 8.75, "ann", None)
+
+
+def test_rttm_about_another_name_is_noted(read, tmp_path):
+    read("SPEAKER waveform 1 0 1 <NA> <NA> ann <NA> <NA>", "talk.rttm")
+    note = f"{tmp_path}/talk.rttm is about 'waveform', and was read as that of 'talk'."
+    assert segments_in(tmp_path / "talk.rttm", "talk").notes == (note,)
 
 
 def test_other_formats_are_refused_by_suffix(refusal):
-    assert "has the suffix '.docx', expected one of .srt, .vtt, .rttm, .csv, .txt" in refusal("Ann: Hi", "talk.docx")
+    assert "has the suffix '.docx', expected one of .srt, .vtt, .ass, .ssa, .sbv, .rttm, .csv, .tsv, .txt" in refusal(
+        "Ann: Hi", "talk.docx"
+    )
 
 
 def test_what_is_no_small_file_is_refused(tmp_path):

@@ -91,11 +91,132 @@ def test_a_json_row_without_the_key_labels_is_unlabelled(tmp_path: Path):
     assert [u.labels for u in manifest.utterances] == [("joy", "sad"), None]
 
 
-def test_words_for_nothing_are_words_in_a_dialogue(tmp_path: Path):
-    rows = "".join(f"a,train,{word},{word},joy\n" for word in ("NA", "null", "None", "nan"))
-    manifest = read_table(write_table(tmp_path, "dialogue,split,text,speaker,label\n" + rows + "b,train,x,y,sad\n"))
-    assert [u.text for u in manifest.utterances] == [*[u.speaker for u in manifest.utterances][:4], "x"]
-    assert [u.text for u in manifest.utterances][:4] == ["NA", "null", "None", "nan"]
+NOTHING = ("NA", "null", "None", "nan", "NaN", "#N/A", "<NA>")
+
+
+def test_words_for_nothing_are_words_in_a_dialogue_but_no_speaker_and_no_emotion(tmp_path: Path):
+    rows = "".join(f"a,train,{word},{word},{word}\n" for word in NOTHING)
+    table = f"dialogue,split,text,speaker,label\n{rows}b,train,x,y,sad\nb,train,x,Nancy,joy\n"
+    root = write_table(tmp_path, table)
+    manifest = read_table(root)
+    assert [u.text for u in manifest.utterances][: len(NOTHING)] == list(NOTHING)
+    assert [(u.speaker, u.label) for u in manifest.utterances] == [
+        *[(None, None)] * len(NOTHING), ("y", "sad"), ("Nancy", "joy"),
+    ]  # fmt: skip
+    assert manifest.label_set.classes == ("joy", "sad")
+    found = {defect.what: defect.ids for defect in manifest.defects}
+    assert found["label 'NaN' is a word for nothing"] == found["speaker 'NaN' is a word for nothing"] == ("a_4",)
+    named = read_table(root, labels=("None", "sad", "joy"))
+    assert [u.label for u in named.utterances if u.text in ("None", "null")] == [None, "None"]
+
+
+def test_words_for_nothing_in_sets_and_numbers(tmp_path: Path):
+    rows = ['"labels": ["joy", "NaN"]', '"labels": ["joy", "sad"]', '"labels": ["sad"], "speaker": NaN']
+    table = "".join(f'{{"dialogue": "a", "split": "train", "text": "x", {row}}}\n' for row in rows)
+    manifest = read_table(write_table(tmp_path, table, name="own.jsonl"))
+    assert [(u.labels, u.speaker) for u in manifest.utterances] == [
+        (None, None), (("joy", "sad"), None), (("sad",), None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("column", ["label", "labels"])
+def test_spellings_of_one_emotion_are_one_class_and_are_reported(tmp_path: Path, column: str):
+    spelled = ("joy", "Joy", "JOY ", "joy", "no\u00a0emotion", "No  Emotion", "no emotion")
+    rows = "".join(f"a,train,x{n},{label}\n" for n, label in enumerate(spelled))
+    root = write_table(tmp_path, f"dialogue,split,text,{column}\n{rows}")
+    manifest = read_table(root)
+    assert manifest.label_set.classes == ("joy", "no emotion")
+    assert [u.labels for u in manifest.utterances] == [("joy",)] * 4 + [("no emotion",)] * 3
+    found = {defect.what: defect.ids for defect in manifest.defects}
+    assert found["label 'Joy' differs from 'joy' only in its spelling"] == ("a_1",)
+    assert found["label 'No  Emotion' differs from 'no emotion' only in its spelling"] == ("a_5",)
+    assert read_table(root, labels=("JOY", "No emotion")).label_set.classes == ("JOY", "No emotion")
+
+
+WORLD = 'dialogue,split,speaker,text,label,start_s\na,train,Ann,Hi,joy,1.5\nb,test,Bob,"No, no",sad,62.25\n'
+SEMICOLONS = WORLD.replace(",", ";").replace("No; no", "No, no").replace("1.5", "1,5").replace("62.25", "1:02,25")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("own.csv", SEMICOLONS.encode()),
+        ("own.csv", WORLD.replace("No, no", "NONO").replace(",", "\t").replace("NONO", "No, no").encode()),
+        ("own.tsv", WORLD.replace("No, no", "NONO").replace(",", "\t").replace("NONO", "No, no").encode("utf-16")),
+        ("OWN.CSV", WORLD.encode("utf-8-sig")),
+        ("own.csv", b"sep=;\r\n" + SEMICOLONS.replace("\n", "\r\n").encode()),
+        ("own.csv", b'"sep=;"\n\n' + SEMICOLONS.encode("cp1252")),
+        ("own.csv", WORLD.encode("utf-16-le")),
+        ("own.csv", WORLD.encode("utf-16-be")),
+        ("own.csv", (",,,,,\n" + WORLD + ",,,,,\n \n, ,,,,\n").encode()),
+        ("own.csv", WORLD.replace("\n", ",,,\n").encode()),
+        ("own.csv", WORLD.replace("\n", "\r").encode()),
+        ("own.csv", WORLD.replace("label", "Emotion").replace("text,", "Utterance,").encode()),
+        ("own.csv", WORLD.replace("dialogue", "Dialogue_ID").replace("start_s", "Start Time (s)").encode()),
+        ("own.csv", WORLD.replace("train", "Train").replace("test", "TEST ").encode()),
+    ],
+)  # fmt: skip
+def test_tables_as_spreadsheets_and_other_projects_write_them(tmp_path: Path, name: str, content: bytes):
+    (tmp_path / name).write_bytes(content)
+    manifest = read_table(tmp_path, labels=("joy", "sad"))
+    assert [(u.split, u.dialogue, u.speaker, u.text, u.label, u.start_s) for u in manifest.utterances] == [
+        ("train", "a", "Ann", "Hi", "joy", 1.5),
+        ("test", "b", "Bob", "No, no", "sad", 62.25),
+    ]
+    assert manifest.defects == ()
+
+
+def test_what_a_spreadsheet_adds_or_leaves_out_is_named(tmp_path: Path):
+    table = ",dialogue,split,text,label,\n0,a,train,Hi,joy,\n1,a,train,Oh\n2,a,train,No,sad,note\n"
+    manifest = read_table(write_table(tmp_path, table))
+    assert {d.what: d.ids for d in manifest.defects} == {
+        "column without a meaning here": ("column 1", "column 6"),
+        "row shorter than the first line": ("a_1",),
+    }
+    assert [u.label for u in manifest.utterances] == ["joy", None, "sad"]
+    assert manifest.utterances[2].source == "own.csv:4"
+
+
+def test_two_columns_of_one_meaning_are_refused_unless_one_is_ours(tmp_path: Path):
+    row = "a,train,x,joy,sad\n"
+    assert read_table(
+        write_table(tmp_path, f"dialogue,split,text,emotion,label\n{row}{row.replace('sad', 'joy')}")
+    ).label_set.classes == ("joy", "sad")
+    with pytest.raises(CorpusError, match=r"csv:1 names the column label twice \('emotion' and 'Emotion Label'\)"):
+        read_table(write_table(tmp_path, f"dialogue,split,text,emotion,Emotion Label\n{row}"))
+
+
+def test_utterances_that_share_a_recording_need_spans(tmp_path: Path):
+    head, media = "dialogue,split,audio,label", ["c.wav"]
+    rows = ("a,train,c.wav,joy", "a,train,c.wav,sad", "b,train,d.wav,sad")
+    timed = "\n".join([f"{head},start_s,end_s", *(f"{row},{n},{n + 1}" for n, row in enumerate(rows))])
+    with pytest.raises(
+        CorpusError, match=r"csv:3: 2 utterances share the recording 'c.wav'.* audio_start_s and audio_end"
+    ):
+        read_table(write_table(tmp_path, timed + "\n", media=media))
+    untimed = read_table(write_table(tmp_path, "\n".join([head, *rows]) + "\n"))
+    found = {defect.what: defect.ids for defect in untimed.defects}
+    assert found["several utterances share one audio file without a span"] == ("a_0", "a_1")
+    spans = timed.replace("start_s,end_s", "audio_start_s,audio_end_s")
+    assert [d.what for d in read_table(write_table(tmp_path, spans + "\n")).defects] == ["audio file missing"]
+
+
+def test_text_in_two_splits_is_a_leak_without_media(tmp_path: Path):
+    rows = (
+        "a,train,How dare you!,sad\nb,test,how dare  you,joy\nc,dev,Yes.,joy\nd,test,yes,sad\ne,train,Go away now,joy\n"
+    )
+    manifest = read_table(write_table(tmp_path, f"dialogue,split,text,label\n{rows}"))
+    assert [(d.kind, d.ids) for d in manifest.defects] == [(LEAK, ("a_0", "b_0")), ("", ("c_0", "d_0"))]
+
+
+def test_paths_with_backslashes_are_read_and_named(tmp_path: Path):
+    table = "dialogue,split,audio,label\na,train,s\\here.wav,joy\na,train,s\\gone.wav,sad\n"
+    manifest = read_table(write_table(tmp_path, table, media=["s/here.wav"]))
+    assert [u.audio for u in manifest.utterances] == ["s/here.wav", None]
+    found = {defect.what: defect.ids for defect in manifest.defects}
+    assert found["backslashes in the path of the audio file, as Windows writes them"] == ("a_0", "a_1")
+    with pytest.raises(CorpusError, match="expected a file inside"):
+        read_table(write_table(tmp_path, table.replace("s\\here", "C:\\here")))
 
 
 def test_missing_media_and_odd_columns_are_reported(tmp_path: Path):

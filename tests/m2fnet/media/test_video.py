@@ -149,7 +149,7 @@ def test_pictures_of_too_many_pixels_are_refused_before_they_are_decoded(tmp_pat
     path = write_pictures(tmp_path / "a.mp4", [100] * 3, size=(64, 48))
     assert len(read_frames(path, count=1)) == 1
     monkeypatch.setattr(container, "MAX_PIXELS", 64 * 48 - 1)
-    with pytest.raises(MediaError, match=r"larger than 3,071 pixels|decode: ArgumentError"):
+    with pytest.raises(MediaError, match=r"larger than 3,071 pixels|damaged .ArgumentError"):
         read_frames(path, count=1)  # the first where the header tells the size, the second where only the coder does
 
 

@@ -16,6 +16,7 @@ from m2fnet.records import LabelSet
 
 LABELS = LabelSet("three", ("neutral", "joy", "anger"))
 WIDTHS = {"text": 12, "audio": 8, "visual": 10}
+RELATIONS = {"distance": "fixed", "speaker": "learned", "window": 10}
 SMALL = {
     "m2fnet.M2FNet": {"width": 8, "heads": 2, "hidden": 8, "fusion_layers": 1},
     "late_fusion.LateFusion": {"width": 8, "heads": 2},
@@ -45,13 +46,16 @@ def batch_of(lengths, missing, widths=WIDTHS, seed=0):
     valid = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
     present = {name: valid & (torch.rand(valid.shape, generator=draw) >= missing) for name in widths}
     inputs = {n: torch.randn(*valid.shape, w, generator=draw) * present[n][..., None] for n, w in widths.items()}
-    return {"inputs": inputs, "present": present, "valid": valid}
+    speaker = torch.randint(-1, 3, valid.shape, generator=draw).masked_fill(~valid, -1)
+    return {"inputs": inputs, "present": present, "valid": valid, "speaker": speaker}
 
 
 def answer(onnxruntime, path, batch):
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     given = {name: tensor.numpy() for name, tensor in batch["inputs"].items()}
     given |= {f"{name}_present": tensor.numpy() for name, tensor in batch["present"].items()}
+    if "speaker" in {node.name for node in session.get_inputs()}:  # only of networks that read it
+        given["speaker"] = batch["speaker"].numpy()
     return torch.from_numpy(session.run(["logits"], given)[0])
 
 
@@ -68,12 +72,15 @@ def everywhere_without(modality):
     [
         ("m2fnet.M2FNet", {}),
         ("m2fnet.M2FNet", {"causal": True, "position": "sinusoidal", "values": "other", "norm": "pre"}),
+        ("m2fnet.M2FNet", {"relations": RELATIONS, "position": "rotary", "speaker_embedding": True, "skip": "scaled"}),
         ("late_fusion.LateFusion", {}),
     ],
 )
 def test_the_dialogue_network_answers_the_same(name, settings, onnxruntime, tmp_path):
     model = model_of(name, **settings)
     (path,) = export_onnx(model, tmp_path)
+    inputs = {node.name for node in onnxruntime.InferenceSession(str(path)).get_inputs()}
+    assert ("speaker" in inputs) is ("relations" in settings)
     lengths = [([1], 0.0), ([3, 7], 0.3), ([30, 1, 12, 5], 0.6), ([2, 2, 2], 1.0), ([100], 0.1)]
     cases = [batch_of(*case, seed=seed) for seed, case in enumerate(lengths)]
     for batch in (*cases, *map(everywhere_without, WIDTHS)):

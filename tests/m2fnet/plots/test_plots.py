@@ -16,11 +16,13 @@ from matplotlib.text import Text
 from m2fnet.cli import DONE, WRONG_USE, run
 from m2fnet.errors import RunError
 from m2fnet.manifest import Manifest
-from m2fnet.plots.attention import DialogueAttention, attention_maps
+from m2fnet.plots.attention import attention_maps
 from m2fnet.plots.confusion import confusion
-from m2fnet.plots.missing import MissingScores, missing_curves
+from m2fnet.plots.missing import missing_curves
 from m2fnet.reports.mistakes import find_mistakes
+from m2fnet.runs.attention import DialogueAttention
 from m2fnet.runs.curves import Curves
+from m2fnet.runs.missing_scores import MissingScores
 from m2fnet.runs.tested import collect
 from m2fnet.store import StoreWriter
 

@@ -147,7 +147,7 @@ HOSTILE = {
     "a call of str": b"S'x'\n)R.",
     "a class whose name is not a string": b"\x80\x04K\x01K\x02\x93.",
     "the encoding 'rot13'": named("_codecs", "encode") + b"(S'x'\nS'rot13'\ntR.",
-    "changing the attributes of a _Name": named("numpy", "ndarray") + b"}S'x'\nS'y'\nsb.",
+    "changing the attributes of a Name": named("numpy", "ndarray") + b"}S'x'\nS'y'\nsb.",
     "changing the attributes of a dict": b"}}b.",
     "filling a tuple as if it were a list": b")K\x01a.",
     "filling a str as if it were a dict": b"S'x'\nK\x01K\x02s.",
