@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from dialog.attention_maps import attention_in
 from dialog.data import DialogueData
-from dialog.linear_baseline import linear_baseline
+from dialog.models.linear_baseline import linear_baseline
 from dialog.missing import report as missing_report
 from dialog.missing.conditions import DialogueTrainer
 from dialog.predictions import predictions

@@ -90,8 +90,8 @@ def _warnings(report: Mapping[str, Any], main: str) -> list[str]:
         return []
     return [
         "",
-        f"{WARNING}the {score_title(main)} of {percent(test[main])} is below that of {' and '.join(better)}. Look at the "
-        "training curves (`m2fnet report --plots`): train longer, with another learning rate, or a smaller network.",
+        f"{WARNING}the {score_title(main)} of {percent(test[main])} is below that of {' and '.join(better)}. Look at "
+        "the training curves (`m2fnet report --plots`): train longer, with another learning rate, or a smaller network.",
     ]
 
 
