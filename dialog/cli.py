@@ -7,9 +7,9 @@ from typing import Any, cast
 
 from dialog.attention_maps import attention_in
 from dialog.data import DialogueData
-from dialog.models.linear_baseline import linear_baseline
 from dialog.missing import report as missing_report
 from dialog.missing.conditions import DialogueTrainer
+from dialog.models.linear_baseline import linear_baseline
 from dialog.predictions import predictions
 from dialog.task import SCORED, DialogueTask
 from m2fnet.files import write_json, write_jsonl, write_text

@@ -91,7 +91,7 @@ def _warnings(report: Mapping[str, Any], main: str) -> list[str]:
     return [
         "",
         f"{WARNING}the {score_title(main)} of {percent(test[main])} is below that of {' and '.join(better)}. Look at "
-        "the training curves (`m2fnet report --plots`): train longer, with another learning rate, or a smaller network.",
+        "the training curves (`m2fnet report --plots`): train longer, at another rate, or a smaller network.",
     ]
 
 
