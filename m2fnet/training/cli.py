@@ -28,6 +28,7 @@ from m2fnet.runs.provenance import Environment, Input, Provenance, store_input
 from m2fnet.training.callbacks import (
     EpochLines,
     EpochTimer,
+    GradientNorms,
     RandomState,
     ScoreLastStep,
     StopOnNonFinite,
@@ -172,7 +173,14 @@ class RunCLI(LightningCLI):
         given, trainer = self.config_init[self.subcommand], self.config_init[self.subcommand].trainer
         self.timer = EpochTimer()
         self.checkpoint, *others = checkpoint_callbacks(self.run, given.select, self.monitor)
-        own: list[pl.Callback] = [StopOnNonFinite(), ScoreLastStep(), self.checkpoint, *others, self.timer]
+        own: list[pl.Callback] = [
+            StopOnNonFinite(),
+            ScoreLastStep(),
+            GradientNorms(),
+            self.checkpoint,
+            *others,
+            self.timer,
+        ]
         own.append(RandomState())
         kwargs["logger"] = run_loggers(self.run, trainer.logger, is_fit=self.subcommand == "fit")
         kwargs["enable_model_summary"] = bool(trainer.enable_model_summary)
