@@ -120,11 +120,10 @@ class DialogueCLI(RunCLI):
         }
 
 
-def data_of(argv: Sequence[str]) -> dict[str, Any]:
-    """The settings of the data that ``m2fnet dialog fit`` with ``argv`` would train on; nothing is trained."""
-    settings = DialogueCLI.plan(DialogueTask, DialogueData, ["fit", *argv, "--overwrite"])
-    data: dict[str, Any] = settings.values["data"]
-    return data
+def settings_of(argv: Sequence[str]) -> dict[str, Any]:
+    """The settings with which ``m2fnet dialog fit`` with ``argv`` would train; nothing is trained."""
+    settings: dict[str, Any] = DialogueCLI.plan(DialogueTask, DialogueData, ["fit", *argv, "--overwrite"]).values
+    return settings
 
 
 def train(argv: Sequence[str]) -> Path:
