@@ -111,7 +111,7 @@ def test_a_number_that_is_said_is_kept(read):
     [
         ("00:03,0 --> 00:04,0", "", "says nothing"),
         ("00:03,0 --> 00:04,0", "<i> </i>", "says nothing"),
-        ("00:03,0 --> 00:04,0", "BOB:", "says nothing"),
+        ("00:03,0 --> 00:04,0", "BOB:", "says nothing but shows BOB:"),
         ("00:03,0 --> 00:03,0", "Hi", "begins at 3 s and ends at 3 s"),
         ("00:03,0 --> 00:02,5", "- ANN: Hi\n- Who?", "begins at 3 s and ends at 2.5 s"),
     ],
