@@ -136,7 +136,7 @@ class CARAT(nn.Module):
         dropout: float = 0.3,
         positions: int = 512,
         align_to: int | None = None,
-        recompute: bool = True,
+        recompute: bool = False,
         context: int = 0,
         causal: bool = False,
         levels: int = 2,
