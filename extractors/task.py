@@ -1,7 +1,7 @@
 """Training and judging an extractor: one LightningModule for text, audio and visual networks."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any, Literal, TypeVar, cast, get_args
 
@@ -278,14 +278,9 @@ class ExtractorTask(pl.LightningModule):
             checkpoint.pop("hyper_parameters", None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Build the network that the weights belong to; older checkpoints name only the classes."""
+        """Build the network that the weights belong to."""
         if self.net is None:
-            older = "problem" not in checkpoint
-            self.build(
-                make_problem(LabelSet("emotions", tuple(checkpoint["classes"])), {})
-                if older
-                else problem_from_dict(checkpoint["problem"])
-            )
+            self.build(problem_of(checkpoint))
 
     def _problem(self) -> Problem:
         assert self.problem is not None, "the problem is known after `build`"
@@ -357,6 +352,18 @@ class ExtractorTask(pl.LightningModule):
                 "is compared with, but got fewer; raise data.references or set model.scorer: head."
             )
         self.log(f"dev/{self._problem().monitor}", self.scores["dev"][self.scorer], prog_bar=True)
+
+
+def problem_of(checkpoint: Mapping[str, Any]) -> Problem:
+    """What the network of an extractor's ``checkpoint`` was trained for; older ones name only the classes.
+
+    Example:
+        >>> problem_of({"classes": ["joy", "anger"]}).classes
+        ('joy', 'anger')
+    """
+    if "problem" in checkpoint:
+        return problem_from_dict(checkpoint["problem"])
+    return make_problem(LabelSet("emotions", tuple(checkpoint["classes"])), {})
 
 
 def of_all_processes(mine: T) -> list[T]:
