@@ -1,6 +1,6 @@
 """CARAT's released formula as one writes it down, with every matrix in memory: what `bench/carat.py` measures against.
 
-Written from the description of chengzju/CARAT@3210086 alone; the tests compare `dialog.models.carat` with it. Weights
+Written from the description of chengzju/CARAT@3210086 only; the tests compare `dialog.models.carat` with it. Weights
 have the names of the network's ``state_dict``.
 """
 
@@ -40,7 +40,7 @@ def terms(
         sizes: see `Sizes`.
     """
     names = list(frames)
-    n, labels = targets.shape
+    labels = targets.shape[1]
     y = targets.to(weights["classifier"].dtype)
 
     def linear(x: Tensor, name: str) -> Tensor:
@@ -60,14 +60,15 @@ def terms(
         h = drop(norm(linear(x, f"{e}.project") + weights[f"{e}.position.weight"][: x.shape[1]], f"{e}.input_norm"))
         blocked = (1 - masks[name][:, None, None, :].to(h.dtype)) * -10_000
         layer = 0
-        while f"{e}.layers.{layer}.linear1.weight" in weights:
+        while f"{e}.layers.{layer}.output.weight" in weights:
             at = f"{e}.layers.{layer}"
-            together = F.linear(h, weights[f"{at}.self_attn.in_proj_weight"], weights[f"{at}.self_attn.in_proj_bias"])
-            q, k, v = (part.unflatten(-1, (sizes.heads, -1)).transpose(1, 2) for part in together.chunk(3, -1))
+            together = linear(h, f"{at}.queries_keys_values").chunk(3, -1)
+            q, k, v = (part.unflatten(-1, (sizes.heads, -1)).transpose(1, 2) for part in together)
             shares = drop((q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + blocked).softmax(-1))
-            attended = linear((shares @ v).transpose(1, 2).flatten(2), f"{at}.self_attn.out_proj")
-            h = norm(h + drop(attended), f"{at}.norm1")
-            h = norm(h + drop(linear(F.gelu(linear(h, f"{at}.linear1")), f"{at}.linear2")), f"{at}.norm2")
+            attended = linear((shares @ v).transpose(1, 2).flatten(2), f"{at}.output")
+            h = norm(h + drop(attended), f"{at}.attention_norm")
+            inner = F.gelu(linear(h, f"{at}.feedforward.0"))
+            h = norm(h + drop(linear(inner, f"{at}.feedforward.2")), f"{at}.feedforward_norm")
             layer += 1
         return h
 

@@ -1,6 +1,7 @@
 """Training and scoring a dialogue network: one LightningModule for all of them."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,7 +15,9 @@ from dialog.data import Dialogues
 from dialog.fusion.streams import fit_standardisation
 from dialog.missing.modality_dropout import ModalityDropout
 from m2fnet.errors import UsageError
-from m2fnet.problems import Problem, problem_from_dict
+from m2fnet.problems import MultiLabel, Problem, Thresholds, problem_from_dict
+from m2fnet.training.averaging import Averaging
+from m2fnet.training.callbacks import callbacks_of_settings
 from m2fnet.training.schedules import Decay, refuse_unlogged, refuse_wrong_schedule, scheduled
 
 NetworkFactory = Callable[[Problem], nn.Module]
@@ -30,7 +33,7 @@ class DialogueTask(pl.LightningModule):
     """Trains a dialogue network by the loss of its problem and scores it by the metrics of its problem.
 
     One emotion per utterance: cross-entropy (arXiv:2206.02187, eq 14) and weighted F1. Sets of emotions: binary
-    cross-entropy and micro F1, with a threshold per emotion that is chosen on dev after every epoch.
+    cross-entropy and micro F1, with thresholds that are chosen on dev after every epoch.
 
     The network is built when the data are known, from their `Problem`; a checkpoint carries that problem, thresholds
     included, so it can be loaded without the data.
@@ -47,9 +50,17 @@ class DialogueTask(pl.LightningModule):
             `m2fnet.losses.multilabel.positive_weights`.
         warmup: share of all optimizer steps over which the learning rate rises to its value.
         decay: how it falls to 0 over the rest, see `m2fnet.training.schedules`.
+        label_smoothing: share of the target that is spread evenly over all emotions in training (arXiv:1512.00567,
+            section 7); for sets of emotions targets move from 0 and 1 towards one half.
+        patience: epochs without a better score on dev after which training stops; never by default.
+        averaging: lets an average of the weights over the steps be scored and saved, see
+            `m2fnet.training.averaging`; none by default.
+        thresholds: for sets of emotions, from which probability an emotion is in the answer: ``each`` has a threshold
+            that is chosen on dev, ``one`` is chosen for all, or a number is it (CARAT's code: 0.25).
 
     Raises:
-        UsageError: if the schedule, the class weight or the modality dropout's numbers are out of range.
+        UsageError: if the schedule, the class weight, the thresholds or the modality dropout's numbers are out of
+            range.
     """
 
     def __init__(
@@ -61,13 +72,21 @@ class DialogueTask(pl.LightningModule):
         class_weight: float = 0.0,
         warmup: float = 0.0,
         decay: Decay = "none",
+        label_smoothing: float = 0.0,
+        patience: int | None = None,
+        averaging: Averaging | None = None,
+        thresholds: Thresholds = "each",
     ) -> None:
         super().__init__()
         refuse_wrong_schedule(warmup, decay, has_scheduler=scheduler is not None)
         if not 0 <= class_weight <= 1:
             raise UsageError(f"model.class_weight is {class_weight}, expected 0 to 1.")
+        if not 0 <= label_smoothing < 1:
+            raise UsageError(f"Expected model.label_smoothing in [0, 1), but got {label_smoothing}.")
         if modality_dropout is not None:
             modality_dropout.check()
+        if isinstance(thresholds, float) and not 0 <= thresholds <= 1:
+            raise UsageError(f"model.thresholds is {thresholds}, expected each, one, or a number from 0 to 1.")
         self.save_hyperparameters(logger=False)
         self.make_net = net
         self.make_optimizer = optimizer
@@ -76,6 +95,10 @@ class DialogueTask(pl.LightningModule):
         self.class_weight = class_weight
         self.warmup = warmup
         self.decay: Decay = decay
+        self.label_smoothing = label_smoothing
+        self.patience = patience
+        self.averaging = averaging
+        self.thresholds: Thresholds = thresholds
         self.class_weights: Tensor | None = None
         self.problem: Problem | None = None
         self.net: nn.Module | None = None
@@ -97,7 +120,7 @@ class DialogueTask(pl.LightningModule):
             self.net = self.make_net(problem)
         except ValueError as error:
             raise UsageError(f"model.net: {error}") from error
-        self.problem = problem
+        self.problem = replace(problem, chosen=self.thresholds) if isinstance(problem, MultiLabel) else problem
         self.scores = nn.ModuleDict({split: problem.metrics() for split in SCORED})
 
     def forward(self, batch: DialogueBatch) -> Output:
@@ -108,6 +131,13 @@ class DialogueTask(pl.LightningModule):
         """
         assert self.net is not None, "the network is built by `build`"
         return output_of(self.net, batch)
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Early stopping and averaging of weights, if they are set, while training."""
+        if self.trainer.state.fn != "fit":
+            return []
+        trainer: Any = self.trainer
+        return callbacks_of_settings(f"dev/{trainer.datamodule.problem.monitor}", self.patience, self.averaging)
 
     def on_fit_start(self) -> None:
         """Take from the training split the scale of the inputs and, if asked to, the weights of the emotions."""
@@ -123,7 +153,7 @@ class DialogueTask(pl.LightningModule):
         if self.modality_dropout is not None:
             batch = self.modality_dropout(batch, self.current_epoch)
         output: Output = self(batch)
-        loss = self._loss(output.scores, batch, self.class_weights)
+        loss = self._loss(output.scores, batch, self.class_weights, self.label_smoothing)
         weight = max(batch["labelled"], 1)
         for name, term in output.terms.items():
             self.log(f"train/{name}", term, on_step=False, on_epoch=True, batch_size=weight)
@@ -209,9 +239,11 @@ class DialogueTask(pl.LightningModule):
         order = rows.argsort()
         return rows[order], torch.cat([values for _, values in parts])[order]
 
-    def _loss(self, logits: Tensor, batch: DialogueBatch, weights: Tensor | None = None) -> Tensor:
+    def _loss(
+        self, logits: Tensor, batch: DialogueBatch, weights: Tensor | None = None, smoothing: float = 0.0
+    ) -> Tensor:
         assert self.problem is not None, "the network is built by `build`"
-        total = self.problem.loss(logits.flatten(0, 1), batch["label"].flatten(0, 1), weights)
+        total = self.problem.loss(logits.flatten(0, 1), batch["label"].flatten(0, 1), weights, smoothing)
         return total / max(batch["labelled"], 1)  # a batch with nothing but context utterances has loss 0, not NaN
 
     def _score(self, batch: DialogueBatch, split: str) -> Tensor:

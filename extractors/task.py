@@ -1,7 +1,7 @@
 """Training and judging an extractor: one LightningModule for text, audio and visual networks."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any, Literal, TypeVar, cast, get_args
 
@@ -24,6 +24,8 @@ from m2fnet.losses.triplet import TripletLoss
 from m2fnet.losses.variance import variance_penalty
 from m2fnet.problems import Problem, make_problem, problem_from_dict
 from m2fnet.records import LabelSet
+from m2fnet.training.averaging import Averaging
+from m2fnet.training.callbacks import callbacks_of_settings
 from m2fnet.training.schedules import Decay, refuse_wrong_schedule, scheduled
 
 T = TypeVar("T")
@@ -78,6 +80,11 @@ class ExtractorTask(pl.LightningModule):
         class_weight: how much more rare emotions count in the cross-entropy than their number gives them: 0 not at all,
             1 as much as frequent ones, see `m2fnet.losses.class_weights`. Not for batches of ``data.per_class``, which
             have every emotion equally often.
+        label_smoothing: share of the target that is spread evenly over all emotions in training (arXiv:1512.00567,
+            section 7).
+        patience: epochs without a better score on dev after which training stops; never by default.
+        averaging: lets an average of the weights over the steps be scored and saved, see
+            `m2fnet.training.averaging`; none by default.
         compiled: let ``torch.compile`` translate the network.
     """
 
@@ -95,14 +102,18 @@ class ExtractorTask(pl.LightningModule):
         decay: Decay = "none",
         head_dropout: float = 0.0,
         class_weight: float = 0.0,
+        label_smoothing: float = 0.0,
+        patience: int | None = None,
+        averaging: Averaging | None = None,
         compiled: bool = False,
     ) -> None:
         super().__init__()
         if not all(0 <= weight < math.inf for weight in astuple(losses)) or not any(astuple(losses)):
             raise UsageError(f"Expected weights in model.losses of at least 0, one of them above 0, but got {losses}.")
         refuse_wrong_schedule(warmup, decay)
-        if not 0 <= head_dropout < 1:
-            raise UsageError(f"Expected model.head_dropout in [0, 1), but got {head_dropout}.")
+        for name, share in (("head_dropout", head_dropout), ("label_smoothing", label_smoothing)):
+            if not 0 <= share < 1:
+                raise UsageError(f"Expected model.{name} in [0, 1), but got {share}.")
         if not 0 <= class_weight <= 1:
             raise UsageError(f"model.class_weight is {class_weight}, expected 0 to 1.")
         self.save_hyperparameters(logger=False)
@@ -122,6 +133,9 @@ class ExtractorTask(pl.LightningModule):
         self.head_dropout = head_dropout
         self.class_weight = class_weight
         self.class_weights: Tensor | None = None
+        self.label_smoothing = label_smoothing
+        self.patience = patience
+        self.averaging = averaging
         self.compiled = compiled
         self.net: Extractor | None = None
         self.kept: dict[str, Any] = {}  # settings in place of the given ones, see `Extractor.asset_settings`
@@ -171,6 +185,13 @@ class ExtractorTask(pl.LightningModule):
         assert self.net is not None, "the network is built by `build`"
         embeddings: Tensor = self.net(inputs)
         return embeddings
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """Early stopping and averaging of weights, if they are set, while training."""
+        if self.trainer.state.fn != "fit":
+            return []
+        trainer: Any = self.trainer
+        return callbacks_of_settings(f"dev/{trainer.datamodule.problem.monitor}", self.patience, self.averaging)
 
     def on_fit_start(self) -> None:
         """Weigh the emotions by their number in the training split, if asked to.
@@ -257,14 +278,9 @@ class ExtractorTask(pl.LightningModule):
             checkpoint.pop("hyper_parameters", None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Build the network that the weights belong to; older checkpoints name only the classes."""
+        """Build the network that the weights belong to."""
         if self.net is None:
-            older = "problem" not in checkpoint
-            self.build(
-                make_problem(LabelSet("emotions", tuple(checkpoint["classes"])), {})
-                if older
-                else problem_from_dict(checkpoint["problem"])
-            )
+            self.build(problem_of(checkpoint))
 
     def _problem(self) -> Problem:
         assert self.problem is not None, "the problem is known after `build`"
@@ -275,7 +291,8 @@ class ExtractorTask(pl.LightningModule):
         weights = self.weights
         heard = z if weights.cross_entropy else z.detach()
         logits = self.head(F.dropout(heard, self.head_dropout, self.training))
-        terms = {"cross_entropy": self._problem().loss(logits, label, self.class_weights) / len(z)}
+        total = self._problem().loss(logits, label, self.class_weights, self.label_smoothing)
+        terms = {"cross_entropy": total / len(z)}
         if weights.triplet:
             terms["triplet"], found = self.triplet(z, label)
             self._log("triplets", float(found), len(z))
@@ -335,6 +352,18 @@ class ExtractorTask(pl.LightningModule):
                 "is compared with, but got fewer; raise data.references or set model.scorer: head."
             )
         self.log(f"dev/{self._problem().monitor}", self.scores["dev"][self.scorer], prog_bar=True)
+
+
+def problem_of(checkpoint: Mapping[str, Any]) -> Problem:
+    """What the network of an extractor's ``checkpoint`` was trained for; older ones name only the classes.
+
+    Example:
+        >>> problem_of({"classes": ["joy", "anger"]}).classes
+        ('joy', 'anger')
+    """
+    if "problem" in checkpoint:
+        return problem_from_dict(checkpoint["problem"])
+    return make_problem(LabelSet("emotions", tuple(checkpoint["classes"])), {})
 
 
 def of_all_processes(mine: T) -> list[T]:

@@ -166,11 +166,15 @@ class Prediction:
         end_s: end in seconds on the same clock; None where ``start_s`` is.
         speaker: name of the speaker, or None when unknown.
         text: what was said, or None when there is no transcript; escaped by whoever shows it.
-        emotion: the answer, one of the keys of ``probabilities``.
-        probabilities: emotion -> probability, all emotions in class order; they sum to 1.
+        emotion: the most probable emotion, one of the keys of ``probabilities``.
+        probabilities: emotion -> probability, all emotions in class order; they sum to 1, but of a model of sets of
+            emotions each is separate.
         modalities: what the model saw of the utterance.
         missing: modality -> why the model did not see it, e.g. ``"no face"``.
         frames: in which the model looked for faces, by time; empty where it did not.
+        labels: the answer of a model of sets of emotions, possibly empty: those that reach their threshold; None where
+            the answer is ``emotion``.
+        thresholds: emotion -> the probability from which it is in ``labels``; empty where that is None.
     """
 
     start_s: float | None
@@ -182,6 +186,26 @@ class Prediction:
     modalities: tuple[str, ...]
     missing: dict[str, str] = field(default_factory=dict)
     frames: tuple[SeenFrame, ...] = ()
+    labels: tuple[str, ...] | None = None
+    thresholds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The emotions that are the answer: one, or of a set any number."""
+        return (self.emotion,) if self.labels is None else self.labels
+
+    @property
+    def as_words(self) -> str:
+        """The answer with its probabilities.
+
+        Example:
+            >>> chances = {"joy": 0.9, "fear": 0.6}
+            >>> Prediction(0, 1, None, "Hi!", "joy", chances, ("text",), labels=("joy", "fear")).as_words
+            'joy 90 %, fear 60 %'
+            >>> Prediction(0, 1, None, "Hi!", "joy", chances, ("text",), labels=()).as_words
+            'none'
+        """
+        return ", ".join(f"{name} {100 * self.probabilities[name]:.0f} %" for name in self.answers) or "none"
 
     @property
     def confidence(self) -> float:

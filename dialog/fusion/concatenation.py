@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from dialog.batch import DialogueBatch
+from dialog.fusion.frames import FramePooling, Pooling
 from dialog.fusion.relations import SpeakerEmbedding
-from dialog.fusion.streams import InputNorm, input_normalisation, vector_widths
+from dialog.fusion.streams import InputNorm, input_normalisation
 from m2fnet.problems import Problem
 
 
@@ -16,9 +17,10 @@ class EarlyFusion(nn.Module):
         problem: names and widths of the streams.
         normalise: see `dialog.fusion.streams.input_normalisation`.
         speaker_width: width of an embedding of the speaker, which is appended; 0 for none.
+        pooling: of the frames of streams of sequences, see `dialog.fusion.frames.FramePooling`.
 
     Raises:
-        ValueError: if a stream has sequences.
+        ValueError: if a stream has sequences and ``pooling`` is None.
 
     Example:
         >>> from m2fnet.problems import make_problem
@@ -28,11 +30,19 @@ class EarlyFusion(nn.Module):
         7
     """
 
-    def __init__(self, problem: Problem, *, normalise: InputNorm | bool, speaker_width: int = 0) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        normalise: InputNorm | bool,
+        speaker_width: int = 0,
+        pooling: Pooling | None = None,
+    ) -> None:
         super().__init__()
         if speaker_width < 0:
             raise ValueError(f"Expected `speaker_width` to be at least 0, but got {speaker_width}.")
-        widths = vector_widths(problem)
+        self.pooling = FramePooling(problem, pooling)
+        widths = self.pooling.widths
         self.norms = nn.ModuleDict(
             {name: input_normalisation(name, width, normalise) for name, width in widths.items()}
         )
@@ -41,6 +51,7 @@ class EarlyFusion(nn.Module):
 
     def forward(self, batch: DialogueBatch) -> Tensor:
         """The embeddings of ``batch``."""
+        batch = self.pooling(batch)
         parts = [norm(batch["inputs"][name]) * batch["present"][name][..., None] for name, norm in self.norms.items()]
         if self.speakers is not None:
             parts.append(self.speakers(batch["speaker"]))

@@ -1,16 +1,21 @@
 """From the frames of an utterance to one vector, or to one vector per emotion.
 
-Frames are (N, T, D) with a mask (N, T), True for real frames. An utterance without any frame gives finite numbers, which
-the caller drops.
+Frames are (N, T, D) with a mask (N, T), True for real frames. An utterance without any frame gives finite numbers,
+which the caller drops.
 """
 
-from collections.abc import Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from dialog.batch import DialogueBatch
+from dialog.fusion.streams import vector_widths
 from m2fnet.errors import UsageError
+from m2fnet.problems import Problem
+
+Pooling = Literal["mean", "attention"]
 
 EPSILON = 1e-12  # of the layer norms, as in BERT
 
@@ -37,6 +42,32 @@ def frames_of(batch: DialogueBatch, name: str) -> tuple[Tensor, Tensor]:
             "expected (B, U, T, D) and (B, U, T)."
         )
     return values, mask & present[..., None]
+
+
+def valid_rows(valid: Tensor) -> Tensor:
+    """Numbers (N,) of the utterances of a batch that are no padding, by ``valid`` (B, U); all while exporting.
+
+    Example:
+        >>> valid_rows(torch.tensor([[True, False], [True, True]]))
+        tensor([0, 2, 3])
+    """
+    if torch.compiler.is_exporting():
+        return torch.arange(valid.numel(), device=valid.device)
+    return valid.flatten().nonzero()[:, 0]
+
+
+def in_dialogues(values: Tensor, rows: Tensor, valid: Tensor) -> Tensor:
+    """Values (N, ...) of the utterances ``rows`` in their places, (B, U, ...), zero elsewhere.
+
+    Example:
+        >>> in_dialogues(torch.ones(3), torch.tensor([0, 2, 3]), torch.tensor([[True, False], [True, True]]))
+        tensor([[1., 0.],
+                [1., 1.]])
+    """
+    if torch.compiler.is_exporting():
+        return values.unflatten(0, valid.shape)
+    whole = values.new_zeros(valid.numel(), *values.shape[1:])
+    return whole.index_copy(0, rows, values).unflatten(0, valid.shape)
 
 
 def some_frame(mask: Tensor) -> Tensor:
@@ -72,11 +103,63 @@ class SoftAlignment(nn.Module):
         return places.transpose(1, 2) @ frames
 
 
+class Dropout(nn.Dropout):
+    """`torch.nn.Dropout`, which on a CPU draws one byte per number, so that it takes a quarter of the time and memory.
+
+    There the rate is rounded to 1/256, and what remains is scaled by the rounded rate.
+
+    Example:
+        >>> float(Dropout(0.5)(torch.ones(10_000)).mean().round())
+        1.0
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """``input`` with zeros at random places while training."""
+        dropped = round(256 * self.p)
+        if not self.training or input.device.type != "cpu" or not 0 < dropped < 256:
+            return super().forward(input)
+        drawn = torch.empty(-(-input.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+        remains = (drawn.view(torch.uint8)[: input.numel()] >= dropped).view(input.shape)
+        return (input * remains).mul_(256 / (256 - dropped))
+
+
+class EncoderLayer(nn.Module):
+    """``h <- LN(h + W softmax(q k^T / sqrt(d)) v)``, then ``h <- LN(h + W_2 gelu(W_1 h))``: BERT's layer, (N, T, D).
+
+    Args:
+        width: D.
+        heads: attention heads; must divide D.
+        feedforward: width inside the second block.
+        dropout: of the results of both blocks.
+        attention_dropout: of the attention weights. Above 0 they are all in memory, and a step takes longer.
+    """
+
+    def __init__(self, width: int, heads: int, feedforward: int, dropout: float, attention_dropout: float) -> None:
+        super().__init__()
+        self.heads, self.attention_dropout = heads, attention_dropout
+        self.queries_keys_values = nn.Linear(width, 3 * width)
+        self.output = nn.Linear(width, width)
+        self.attention_norm = nn.LayerNorm(width, eps=EPSILON)
+        self.feedforward = nn.Sequential(nn.Linear(width, feedforward), nn.GELU(), nn.Linear(feedforward, width))
+        self.feedforward_norm = nn.LayerNorm(width, eps=EPSILON)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, h: Tensor, allowed: Tensor | None) -> Tensor:
+        """The next hidden frames; ``allowed`` (N, T) says which may be read, None all."""
+        q, k, v = self.queries_keys_values(h).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mask = None if allowed is None else allowed[:, None, None, :]
+        rate = self.attention_dropout if self.training else 0.0
+        read = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=rate)
+        h = self.attention_norm(h + self.dropout(self.output(read.transpose(1, 2).flatten(2))))
+        fed: Tensor = self.feedforward_norm(h + self.dropout(self.feedforward(h)))
+        return fed
+
+
 class FrameEncoder(nn.Module):
     """Frames (N, T, D) -> (N, T, width) by a BERT-style transformer over the frames, trained from scratch.
 
-    ``x = LN(frame)``; ``h_0 = LN(x W + b + position_t)``; each layer ``h <- LN(h + Attention(h))``, then
-    ``h <- LN(h + W_2 gelu(W_1 h))``; arXiv:2312.10201, uni-modal feature extraction.
+    ``x = LN(frame)``; ``h_0 = LN(x W + b + position_t)``; then layers, see `EncoderLayer`; arXiv:2312.10201, uni-modal
+    feature extraction.
 
     Args:
         inputs: D.
@@ -84,9 +167,12 @@ class FrameEncoder(nn.Module):
         layers: number of layers.
         heads: attention heads; must divide ``width``.
         feedforward: inner width of the layers.
-        dropout: on the first hidden frames, the attention weights and the result of each block.
+        dropout: on the first hidden frames and the result of each block.
         positions: learned positions; frames beyond the last have its position.
         align_to: bring the frames softly to this number first, see `SoftAlignment`; None to keep them.
+        attention_dropout: of the attention weights.
+        recompute: keep only the input of each layer for the backward pass, which computes the rest again: a fraction of
+            the memory for a third more time.
     """
 
     def __init__(
@@ -99,20 +185,20 @@ class FrameEncoder(nn.Module):
         dropout: float,
         positions: int,
         align_to: int | None = None,
+        attention_dropout: float = 0.0,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
+        self.recompute = recompute
         self.norm = nn.LayerNorm(inputs, eps=EPSILON)
         self.align = SoftAlignment(inputs, align_to) if align_to is not None else None
         self.project = nn.Linear(inputs, width)
         self.position = nn.Embedding(positions, width)
         self.input_norm = nn.LayerNorm(width, eps=EPSILON)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
-            nn.TransformerEncoderLayer(width, heads, feedforward, dropout, "gelu", EPSILON, batch_first=True)
-            for _ in range(layers)
+            EncoderLayer(width, heads, feedforward, dropout, attention_dropout) for _ in range(layers)
         )
-        for layer in self.layers:
-            layer.dropout = nn.Identity()  # BERT has none inside the feed-forward block
         for name, weight in self.named_parameters():
             if "norm" not in name and "align" not in name:
                 nn.init.zeros_(weight) if name.endswith("bias") else nn.init.normal_(weight, std=0.02)
@@ -125,9 +211,11 @@ class FrameEncoder(nn.Module):
             mask = mask.any(1, keepdim=True).expand(-1, self.align.length)
         places = torch.arange(x.shape[1], device=x.device).clamp(max=self.position.num_embeddings - 1)
         h: Tensor = self.dropout(self.input_norm(self.project(x) + self.position(places)))
-        padding = ~some_frame(mask)
+        # without a mask the attention is faster
+        allowed = None if not torch.compiler.is_exporting() and bool(mask.all()) else some_frame(mask)
         for layer in self.layers:
-            h = layer(h, src_key_padding_mask=padding)
+            again = self.recompute and self.training and torch.is_grad_enabled()
+            h = checkpoint(layer, h, allowed, use_reentrant=False) if again else layer(h, allowed)
         return h, mask
 
 
@@ -165,32 +253,46 @@ class FramePooling(nn.Module):
     """Every stream of sequences as one vector per utterance, for networks that read vectors.
 
     Args:
-        widths: stream of sequences -> its width D.
-        pooling: ``mean`` over the real frames, or ``attention`` over them, which is learned.
+        problem: emotions and streams.
+        pooling: ``mean`` over the real frames, or ``attention`` over them, which is learned; None for networks that
+            are to read vectors only.
+
+    Attributes:
+        widths: stream -> width D.
+
+    Raises:
+        ValueError: if a stream has sequences and ``pooling`` is None.
 
     Example:
-        >>> FramePooling({"text": 4}, "mean").pooled("text", torch.ones(1, 2, 3, 4), torch.ones(1, 2, 3).bool()).shape
-        torch.Size([1, 2, 4])
+        >>> from m2fnet.problems import Stream, make_problem
+        >>> from m2fnet.records import LabelSet
+        >>> problem = make_problem(LabelSet("two", ("anger", "joy")), {"text": Stream("text", 4, is_sequence=True)})
+        >>> real = torch.tensor([[[True, True, False]]])
+        >>> inputs, present = {"text": torch.randn(1, 1, 3, 4)}, {"text": torch.tensor([[True]])}
+        >>> pooled = FramePooling(problem, "mean")({"inputs": inputs, "frames": {"text": real}, "present": present})
+        >>> pooled["inputs"]["text"].shape
+        torch.Size([1, 1, 4])
     """
 
-    def __init__(self, widths: Mapping[str, int], pooling: str) -> None:
+    def __init__(self, problem: Problem, pooling: Pooling | None) -> None:
         super().__init__()
+        self.widths = vector_widths(problem) if pooling is None else problem.widths
         self.attention = nn.ModuleDict(
-            {name: LabelAttention(width, 1) for name, width in widths.items()} if pooling == "attention" else {}
+            {name: LabelAttention(of.width, 1) for name, of in problem.streams.items() if of.is_sequence}
+            if pooling == "attention"
+            else {}
         )
 
     def forward(self, batch: DialogueBatch) -> DialogueBatch:
-        """The batch with every stream as vectors (B, U, D)."""
-        inputs = {
-            name: self.pooled(name, *frames_of(batch, name)) if name in batch["frames"] else values
-            for name, values in batch["inputs"].items()
-        }
+        """The batch with every stream as vectors (B, U, D); zero where an utterance has no frame."""
+        if not batch.get("frames"):
+            return batch
+        inputs = dict(batch["inputs"])
+        for name in batch["frames"].keys() & self.widths.keys():
+            frames, mask = frames_of(batch, name)
+            if name in self.attention:
+                inputs[name] = self.attention[name](frames, mask)[..., 0, :] * mask.any(-1, keepdim=True)
+            else:
+                real = mask[..., None]
+                inputs[name] = (frames * real).sum(-2) / real.sum(-2).clamp(min=1)
         return {**batch, "inputs": inputs, "frames": {}}
-
-    def pooled(self, name: str, frames: Tensor, mask: Tensor) -> Tensor:
-        """Vectors (B, U, D) of frames (B, U, T, D); zero where an utterance has none."""
-        if name in self.attention:
-            vectors: Tensor = self.attention[name](frames, mask)[..., 0, :]
-            return vectors * mask.any(-1, keepdim=True)
-        real = mask[..., None]
-        return (frames * real).sum(-2) / real.sum(-2).clamp(min=1)

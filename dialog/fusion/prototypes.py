@@ -55,7 +55,9 @@ class Prototypes(nn.Module):
 
     def shares(self, latents: Tensor) -> Tensor:
         """How near latents (N, M, C, Z) are to [present, absent]: softmax of ``<z / |z|, p>``, (N, M, C, 2)."""
-        similarity = torch.einsum("nmcz,mcsz->nmcs", F.normalize(latents, dim=-1), self.vectors.to(latents.dtype, copy=True))
+        similarity = torch.einsum(
+            "nmcz,mcsz->nmcs", F.normalize(latents, dim=-1), self.vectors.to(latents.dtype, copy=True)
+        )
         return similarity.softmax(-1)
 
     def mixed(self, shares: Tensor) -> Tensor:

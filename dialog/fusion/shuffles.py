@@ -1,4 +1,4 @@
-"""Augmentation of CARAT: features of different utterances and modalities side by side, emotion by emotion."""
+"""Augmentation of CARAT: for each emotion, features of other utterances and modalities."""
 
 import torch
 from torch import Tensor

@@ -32,8 +32,8 @@ def vector_widths(problem: Problem) -> dict[str, int]:
     if sequences:
         raise ValueError(
             f"This network reads one vector per utterance, but {' and '.join(sequences)} "
-            f"{'has a sequence' if len(sequences) == 1 else 'have sequences'} of vectors. Extract it with pooling over "
-            "the frames, choose other streams with data.streams, or use a network that reads sequences."
+            f"{'has a sequence' if len(sequences) == 1 else 'have sequences'} of vectors. Set its `pooling` "
+            "to mean or attention, choose other streams with data.streams, or use a network that reads sequences."
         )
     return problem.widths
 

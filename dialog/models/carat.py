@@ -1,8 +1,8 @@
 """CARAT: contrastive feature reconstruction and aggregation, for sets of emotions.
 
-Peng et al., "CARAT: Contrastive Feature Reconstruction and Aggregation for Multi-Modal Multi-Label Emotion Recognition",
-AAAI 2024, arXiv:2312.10201; code chengzju/CARAT@3210086. With ``released`` the network computes what that code does;
-by default it mends what is wrong there, and each mend is a setting.
+Peng et al., "CARAT: Contrastive Feature Reconstruction and Aggregation for Multi-Modal Multi-Label Emotion
+Recognition", AAAI 2024, arXiv:2312.10201; code chengzju/CARAT@3210086. With ``released`` the network computes what that
+code does; by default it mends what is wrong there, and each mend is a setting.
 """
 
 import math
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dialog.batch import DialogueBatch, Output
 from dialog.fusion.encoder import SkipEncoder
-from dialog.fusion.frames import FrameEncoder, LabelAttention, frames_of
+from dialog.fusion.frames import FrameEncoder, LabelAttention, frames_of, in_dialogues, valid_rows
 from dialog.fusion.prototypes import Latent, Prototypes, two_layers
 from dialog.fusion.shuffles import permutations, shuffled
 from m2fnet.losses.multilabel import binary_cross_entropy
@@ -65,11 +65,11 @@ class Features(NamedTuple):
 
 
 class CARAT(nn.Module):
-    """Scores (B, U, C) of each utterance from streams of sequences or vectors, and while training the terms of the loss.
+    """Scores (B, U, C) of utterances from streams of sequences or vectors, and while training the terms of the loss.
 
     Per stream m: frames -> `dialog.fusion.frames.FrameEncoder` -> `LabelAttention` -> U_m (C, D). Latent z_m and
-    recon_m by `Latent`; imputed_m from `Prototypes`. Level 1: ``aug_m = F_m [v_1, ..., v_M]``, where v_k is recon_k, but
-    imputed_m for k = m. Level 2: ``beta_m = F_m [aug_1, ..., aug_M]``. Classifier: ``max over m of <x_mc, W_mc>``.
+    recon_m by `Latent`; imputed_m from `Prototypes`. Level 1: ``aug_m = F_m [v_1, ..., v_M]``, where v_k is recon_k,
+    but imputed_m for k = m. Level 2: ``beta_m = F_m [aug_1, ..., aug_M]``. Classifier: ``max over m of <x_mc, W_mc>``.
     Aggregation: ``A(beta_m)``, two layers over the features of all emotions.
 
     While training the scores are the classifier's logits of beta, whose loss has weight 1; the other terms go out with
@@ -87,6 +87,7 @@ class CARAT(nn.Module):
         dropout: in the encoders.
         positions: learned positions of frames; frames beyond the last share its position.
         align_to: bring streams of sequences other than text softly to this number of frames; None to keep them.
+        recompute: spare the memory of the encoders in training, see `FrameEncoder`.
         context: layers of a transformer over the utterances of the dialogue, on U; ours.
         causal: in the context no utterance sees a later one.
         levels: 2; 1 classifies aug, and 0 classifies U, without reconstruction by the other modalities.
@@ -102,6 +103,7 @@ class CARAT(nn.Module):
         queue_anchors: rows of the queue are anchors of the contrastive loss too (released).
         dilute: the queue begins full of noise, and anchors without a positive count in the mean (released).
         whole_shuffles: the shuffles lose no sample.
+        attention_dropout: dropout also on the attention weights (released), for more memory and time.
 
     Raises:
         ValueError: if a size is too small, ``heads`` does not divide ``width``, or a name is unknown.
@@ -134,6 +136,7 @@ class CARAT(nn.Module):
         dropout: float = 0.3,
         positions: int = 512,
         align_to: int | None = None,
+        recompute: bool = True,
         context: int = 0,
         causal: bool = False,
         levels: int = 2,
@@ -147,6 +150,7 @@ class CARAT(nn.Module):
         queue_anchors: bool | None = None,
         dilute: bool | None = None,
         whole_shuffles: bool | None = None,
+        attention_dropout: bool | None = None,
     ) -> None:
         super().__init__()
         names = tuple(problem.streams)
@@ -171,12 +175,22 @@ class CARAT(nn.Module):
         self.queue_anchors = released if queue_anchors is None else queue_anchors
         self.dilute = released if dilute is None else dilute
         self.whole_shuffles = not released if whole_shuffles is None else whole_shuffles
+        of_attention = dropout if (released if attention_dropout is None else attention_dropout) else 0.0
         labels = len(problem.classes)
         self.encoders, self.attention, self.latents = nn.ModuleDict(), nn.ModuleDict(), nn.ModuleDict()
         for name, stream in problem.streams.items():
             aligned = align_to if stream.is_sequence and stream.modality != "text" else None
             self.encoders[name] = FrameEncoder(
-                stream.width, width, depth[name], heads, feedforward, dropout, positions, aligned
+                stream.width,
+                width,
+                depth[name],
+                heads,
+                feedforward,
+                dropout,
+                positions,
+                align_to=aligned,
+                attention_dropout=of_attention,
+                recompute=recompute,
             )
             self.attention[name] = LabelAttention(width, labels)
             self.latents[name] = Latent(width, latent)
@@ -195,39 +209,33 @@ class CARAT(nn.Module):
 
     def forward(self, batch: DialogueBatch) -> Output:
         """Scores and, while training, the terms of the loss."""
-        valid = batch["valid"]
-        exporting = torch.compiler.is_exporting()
-        rows = torch.arange(valid.numel()) if exporting else valid.flatten().nonzero()[:, 0]
+        rows = valid_rows(batch["valid"])
         found = self.features(batch, rows)
         top = self.classify(found.beta, found.counts)
-        terms: dict[str, Tensor] = {}
         if self.training:
-            scores = top
             terms = self._terms(found, batch["label"].flatten(0, 1)[rows])
-        else:
-            scores = self._combined(self.aggregate(found.beta.flatten(2)), top, found.counts)
-        if exporting:
-            return Output(scores.unflatten(0, valid.shape))
-        whole = scores.new_zeros(valid.numel(), scores.shape[-1]).index_copy(0, rows, scores)
-        return Output(whole.unflatten(0, valid.shape), terms)
+            return Output(in_dialogues(top, rows, batch["valid"]), terms)
+        scores = self._combined(self.aggregate(found.beta.flatten(2)), top, found.counts)
+        return Output(in_dialogues(scores, rows, batch["valid"]))
 
     def features(self, batch: DialogueBatch, rows: Tensor) -> Features:
         """Features of the utterances ``rows`` (N,), numbered through the B U places of the batch."""
         own = torch.stack([self._own(name, batch, rows) for name in self.encoders], 1)  # (N, M, C, D)
         latent, recon = self._per_stream(self.latents, own)
         share = self.prototypes.shares(latent)
-        has = torch.stack([batch["present"][name] for name in self.encoders], -1).flatten(0, 1)[rows]  # (N, M)
+        masks = [frames_of(batch, name)[1].any(-1) for name in self.encoders]
+        has = torch.stack(masks, -1).flatten(0, 1)[rows]  # (N, M)
         if not self.impute_missing:
             has = torch.ones_like(has)
-        is_there, is_alone = has[..., None, None], (has & (has.sum(1, keepdim=True) == 1))[..., None, None]
+        is_there, is_only = has[..., None, None], (has & (has.sum(1, keepdim=True) == 1))[..., None, None]
         others = (share * is_there).sum(1, keepdim=True) / is_there.sum(1, keepdim=True).clamp(min=1)
         if self.impute_missing:
             share = torch.where(is_there, share, others)
         imputed_latent = self.prototypes.mixed(share)
         imputed = torch.stack([of.decode(imputed_latent[:, m]) for m, of in enumerate(self._latents())], 1)
         recon = torch.where(is_there, recon, imputed)
-        stand_in = torch.where(is_alone, recon, imputed) if self.impute_missing else imputed
-        aug = self._level(recon, stand_in) if self.levels > 0 else own
+        own_place = torch.where(is_only, recon, imputed) if self.impute_missing else imputed
+        aug = self._level(recon, own_place) if self.levels > 0 else own
         beta = self._level(aug) if self.levels > 1 else aug
         return Features(own, latent, recon, share, imputed_latent, imputed, aug, beta, has)
 
@@ -254,20 +262,18 @@ class CARAT(nn.Module):
         own: Tensor = self.attention[name](hidden, mask)
         if not self.context:
             return own
-        valid, present = batch["valid"], batch["present"][name]
-        whole = own.new_zeros(valid.numel(), *own.shape[1:]).index_copy(0, rows, own)
-        by_emotion = whole.unflatten(0, valid.shape).transpose(1, 2).flatten(0, 1)  # (B C, U, D)
-        here = present.repeat_interleave(own.shape[1], 0)
+        by_emotion = in_dialogues(own, rows, batch["valid"]).transpose(1, 2).flatten(0, 1)  # (B C, U, D)
+        here = batch["present"][name].repeat_interleave(own.shape[1], 0)
         seen = self.context[name](by_emotion * here[..., None], here, causal=self.causal)
-        return seen.unflatten(0, (len(valid), -1)).transpose(1, 2).flatten(0, 1)[rows]
+        return seen.unflatten(0, (-1, own.shape[1])).transpose(1, 2).flatten(0, 1)[rows]
 
-    def _level(self, others: Tensor, stand_in: Tensor | None = None) -> Tensor:
-        """Reconstructions (N, M, C, D): ``F_m [v_1, ..., v_M]`` with v of ``others``, but v_m of ``stand_in``."""
+    def _level(self, others: Tensor, own_place: Tensor | None = None) -> Tensor:
+        """Reconstructions (N, M, C, D): ``F_m [v_1, ..., v_M]`` with v of ``others``, but v_m of ``own_place``."""
         made = []
         for m, layer in enumerate(self.fusion.values()):
             read = others.unbind(1)
-            if stand_in is not None:
-                read = (*read[:m], stand_in[:, m], *read[m + 1 :])
+            if own_place is not None:
+                read = (*read[:m], own_place[:, m], *read[m + 1 :])
             made.append(layer(torch.cat(read, -1)))
         return torch.stack(made, 1)
 

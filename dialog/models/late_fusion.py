@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from dialog.batch import DialogueBatch, Output
 from dialog.fusion.attention import allowed_pairs, attention_mask
 from dialog.fusion.encoder import Norm, Position, encoder_layer, sinusoidal_positions
+from dialog.fusion.frames import FramePooling, Pooling
 from dialog.fusion.relations import AttentionBias, Relations, SpeakerEmbedding
-from dialog.fusion.streams import InputNorm, input_normalisation, vector_widths
+from dialog.fusion.streams import InputNorm, input_normalisation
 from m2fnet.problems import Problem
 
 NO_RELATIONS = Relations()
@@ -31,6 +32,7 @@ class LateFusion(nn.Module):
         relations: what attention knows about distance and speakers.
         speaker_embedding: add a vector for the speaker of each utterance to every stream.
         causal: no utterance sees a later one.
+        pooling: of the frames of streams of sequences, ``mean`` or ``attention``; None to read vectors only.
 
     Raises:
         ValueError: if a size does not fit, or a stream has sequences.
@@ -51,6 +53,7 @@ class LateFusion(nn.Module):
         relations: Relations = NO_RELATIONS,
         speaker_embedding: bool = False,
         causal: bool = False,
+        pooling: Pooling | None = None,
     ) -> None:
         super().__init__()
         if min(width, layers, heads) < 1 or width % heads:
@@ -60,7 +63,8 @@ class LateFusion(nn.Module):
             )
         if position == "rotary" and width // heads % 2:
             raise ValueError(f"Expected heads of even width for `position: rotary`, but got {width // heads}.")
-        widths = vector_widths(problem)
+        self.pooling = FramePooling(problem, pooling)
+        widths = self.pooling.widths
         self.heads, self.position, self.causal, self.window = heads, position, causal, relations.window
         self.bias = AttentionBias(relations, heads)
         self.project = nn.ModuleDict(
@@ -89,6 +93,7 @@ class LateFusion(nn.Module):
 
     def forward(self, batch: DialogueBatch) -> Output:
         """Scores (B, U, C); zero where nothing is present."""
+        batch = self.pooling(batch)
         present = torch.stack([batch["present"][name] for name in self.encoders])[..., None]  # (S, B, U, 1)
         bias = self.bias(batch)
         scores = torch.stack([self._scores(name, batch, bias) for name in self.encoders])

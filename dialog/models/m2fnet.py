@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from dialog.batch import DialogueBatch, Output
 from dialog.fusion.attention import CrossAttention, allowed_pairs
 from dialog.fusion.encoder import Norm, Position, Skip, SkipEncoder, sinusoidal_positions
+from dialog.fusion.frames import FramePooling, Pooling
 from dialog.fusion.relations import AttentionBias, Relations, SpeakerEmbedding
-from dialog.fusion.streams import InputNorm, input_normalisation, vector_widths
+from dialog.fusion.streams import InputNorm, input_normalisation
 from m2fnet.problems import Problem
 
 AS_PRINTED = Relations()  # the paper's attention knows neither distance nor speakers
@@ -109,6 +110,7 @@ class M2FNet(nn.Module):
         relations: what attention, in encoders and fusion layers, knows about distance and speakers.
         speaker_embedding: add a vector for the speaker of each utterance to every stream.
         causal: no utterance sees a later one.
+        pooling: of the frames of streams of sequences, ``mean`` or ``attention``; None to read vectors only.
 
     Raises:
         ValueError: if a size is too small, ``heads`` does not divide the width of a stream, a stream has sequences, or
@@ -152,6 +154,7 @@ class M2FNet(nn.Module):
         relations: Relations = AS_PRINTED,
         speaker_embedding: bool = False,
         causal: bool = False,
+        pooling: Pooling | None = None,
     ) -> None:
         super().__init__()
         sizes = {"width": width, "heads": heads, "hidden": hidden, "encoders": encoders, "fusion_layers": fusion_layers}
@@ -159,7 +162,8 @@ class M2FNet(nn.Module):
             least = 0 if name in ("encoders", "fusion_layers") else 1
             if size is not None and size < least:
                 raise ValueError(f"Expected `{name}` to be at least {least}, but got {size}.")
-        own_widths = vector_widths(problem)
+        self.pooling = FramePooling(problem, pooling)
+        own_widths = self.pooling.widths
         widths = {name: width or own for name, own in own_widths.items()}
         for name, stream in widths.items():
             if stream % heads:
@@ -230,6 +234,7 @@ class M2FNet(nn.Module):
 
     def forward(self, batch: DialogueBatch) -> Output:
         """Scores (B, U, C)."""
+        batch = self.pooling(batch)
         bias = self.bias(batch)
         streams = {name: self._encode(name, batch, bias) for name in self.encoders}
         if self.fusion and self.leader is not None:

@@ -4,6 +4,7 @@ from torch import nn
 
 from dialog.batch import DialogueBatch, Output
 from dialog.fusion.concatenation import EarlyFusion
+from dialog.fusion.frames import Pooling
 from dialog.fusion.streams import InputNorm
 from m2fnet.problems import Problem
 
@@ -17,9 +18,10 @@ class PerUtterance(nn.Module):
         dropout: on the embeddings, and on the hidden layer.
         input_norm: scale of the embeddings, see `dialog.fusion.streams.input_normalisation`.
         speaker_width: width of an embedding of the speaker; 0 for none.
+        pooling: of the frames of streams of sequences, ``mean`` or ``attention``; None to read vectors only.
 
     Raises:
-        ValueError: if ``hidden`` is below 1, or a stream has sequences.
+        ValueError: if ``hidden`` is below 1, or a stream has sequences and ``pooling`` is None.
     """
 
     def __init__(
@@ -30,11 +32,12 @@ class PerUtterance(nn.Module):
         dropout: float = 0.4,
         input_norm: InputNorm | bool = True,
         speaker_width: int = 0,
+        pooling: Pooling | None = None,
     ) -> None:
         super().__init__()
         if hidden is not None and hidden < 1:
             raise ValueError(f"Expected `hidden` to be at least 1, or None for a linear classifier, but got {hidden}.")
-        self.inputs = EarlyFusion(problem, normalise=input_norm, speaker_width=speaker_width)
+        self.inputs = EarlyFusion(problem, normalise=input_norm, speaker_width=speaker_width, pooling=pooling)
         width, classes = self.inputs.width, len(problem.label_set.classes)
         layers: list[nn.Module] = [nn.Dropout(dropout)]
         if hidden is not None:

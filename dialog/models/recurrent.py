@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from dialog.batch import DialogueBatch, Output
 from dialog.fusion.concatenation import EarlyFusion
+from dialog.fusion.frames import Pooling
 from dialog.fusion.streams import InputNorm
 from m2fnet.problems import Problem
 
@@ -28,10 +29,11 @@ class Recurrent(nn.Module):
         dropout: on the embeddings, between layers and before the classifier.
         input_norm: scale of the embeddings, see `dialog.fusion.streams.input_normalisation`.
         speaker_width: width of an embedding of the speaker; 0 for none.
+        pooling: of the frames of streams of sequences, ``mean`` or ``attention``; None to read vectors only.
         causal: forwards only, so that no utterance sees a later one.
 
     Raises:
-        ValueError: if a size is below 1, or a stream has sequences.
+        ValueError: if a size is below 1, or a stream has sequences and ``pooling`` is None.
     """
 
     def __init__(
@@ -44,12 +46,13 @@ class Recurrent(nn.Module):
         dropout: float = 0.4,
         input_norm: InputNorm | bool = True,
         speaker_width: int = 0,
+        pooling: Pooling | None = None,
         causal: bool = False,
     ) -> None:
         super().__init__()
         if min(width, layers) < 1:
             raise ValueError(f"Expected `width` and `layers` to be at least 1, but got {width} and {layers}.")
-        self.inputs = EarlyFusion(problem, normalise=input_norm, speaker_width=speaker_width)
+        self.inputs = EarlyFusion(problem, normalise=input_norm, speaker_width=speaker_width, pooling=pooling)
         self.dropout = nn.Dropout(dropout)
         self.recurrent = _CELLS[cell](
             self.inputs.width,

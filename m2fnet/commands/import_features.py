@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import random
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,7 +9,10 @@ from pathlib import Path
 
 import torch
 
-from m2fnet.corpora.label_sets import MELD, published_label_sets
+from m2fnet.corpora.dev_dialogues import DEV_SHARE, HELP, chosen_dialogues
+from m2fnet.corpora.iemocap_protocols import iemocap6_erc
+from m2fnet.corpora.label_sets import IEMOCAP6, M3ED_DIALOGUES, M3ED_MAIN, MELD, published_label_sets
+from m2fnet.corpora.m3ed import one_sample_per_dialogue
 from m2fnet.corpora.meld import COUNTS as MELD_COUNTS
 from m2fnet.corpora.summary import counts_text
 from m2fnet.errors import UsageError
@@ -22,9 +24,9 @@ from m2fnet.store.layout import META
 from m2fnet.store.published import MODALITY_OF, Published, read_published
 from m2fnet.store.writer import StoreWriter, sweep
 
-DEV_SHARE = 0.1
-
-_EPILOG = """Stores: DIR/text, DIR/audio, DIR/visual; DIR/text_1 to DIR/text_4 where the pickle has four text views."""
+_EPILOG = """Stores: DIR/text, DIR/audio, DIR/visual; DIR/text_1 to DIR/text_4 where the pickle has four text views.
+With --labels m3ed-dialogues a sample is a whole dialogue: the sequence of its utterances' vectors, and the union of
+their emotions."""
 
 
 def main(argv: list[str]) -> None:
@@ -37,11 +39,11 @@ def main(argv: list[str]) -> None:
     """
     options = _parser().parse_args(argv)
     label_set = _label_set(options.labels, options.pickle.stem)
-    if options.dev_share is not None and not 0 <= options.dev_share < 1:
-        raise UsageError(f"--dev-share is {options.dev_share}, expected a share of at least 0 and below 1.")
     _refuse_used(options.out, options.overwrite)
     published = read_published(options.pickle, len(label_set.classes))
-    manifest = make_manifest(published, options.pickle, label_set, dev_share=options.dev_share, seed=options.seed)
+    manifest = make_manifest(
+        published, options.pickle, label_set, dev_dialogues=options.dev_dialogues, seed=options.seed
+    )
     if options.overwrite:
         _remove_stores(options.out)
     manifest = manifest.save(options.out)
@@ -50,19 +52,24 @@ def main(argv: list[str]) -> None:
 
 
 def make_manifest(
-    published: Published, pickle: Path, label_set: LabelSet, *, dev_share: float | None = None, seed: int = 0
+    published: Published, pickle: Path, label_set: LabelSet, *, dev_dialogues: str | None = None, seed: int = 0
 ) -> Manifest:
     """The manifest of a feature pickle; where it has no dev list, some of its training dialogues become dev.
 
     Args:
         published: the checked content of the pickle.
         pickle: its file.
-        label_set: the emotions; a label number of the pickle is the place of its emotion.
-        dev_share: share of the training dialogues that becomes dev. None: MELD's own dev dialogues where ``label_set``
-            is MELD's and they are recognised, otherwise 0.1.
+        label_set: the emotions; a label number of the pickle is the place of its emotion. `M3ED_DIALOGUES` makes one
+            sample of each dialogue.
+        dev_dialogues: which training dialogues become dev, see `m2fnet.corpora.dev_dialogues`. None: the pickle's own
+            list; else MELD's own dev dialogues where ``label_set`` is MELD's and they are recognised; those of the
+            protocol iemocap6-erc where it is IEMOCAP's; otherwise a tenth.
         seed: of the draw of dev dialogues.
     """
-    splits, how = _with_dev(published, label_set, dev_share, seed)
+    if label_set == M3ED_DIALOGUES:
+        every_utterance = make_manifest(published, pickle, M3ED_MAIN, dev_dialogues=dev_dialogues, seed=seed)
+        return one_sample_per_dialogue(every_utterance)
+    splits, how = _with_dev(published, label_set, dev_dialogues, seed)
     names = [said.id for utterances in published.utterances.values() for said in utterances]
     has_names = None not in names and len(set(names)) == len(names)
     utterances = tuple(
@@ -98,7 +105,10 @@ def make_manifest(
 
 
 def write_stores(published: Published, manifest: Manifest, folder: Path) -> dict[str, int]:
-    """Write one store per modality or text view into ``folder`` and return its width by its name."""
+    """Write one store per modality or text view into ``folder`` and return its width by its name.
+
+    Where a sample is a whole dialogue, its sequence has one vector per utterance.
+    """
     origin = {name: manifest.provenance[name] for name in ("imported", "sha256", "layout")}
     widths = {}
     for store, matrices in published.features.items():
@@ -109,27 +119,32 @@ def write_stores(published: Published, manifest: Manifest, folder: Path) -> dict
             modality=MODALITY_OF[store],
             width=widths[store],
             extractor={**origin, "table": store},
+            resolution="frame" if manifest.label_set == M3ED_DIALOGUES else "utterance",
         ) as writer:
             for utterance in manifest.utterances:
-                writer.add(utterance.id, torch.from_numpy(matrices[utterance.dialogue][utterance.index]))
+                rows = matrices[utterance.dialogue]
+                frames = rows if manifest.label_set == M3ED_DIALOGUES else rows[utterance.index]
+                writer.add(utterance.id, torch.from_numpy(frames))
     return widths
 
 
 def _with_dev(
-    published: Published, label_set: LabelSet, share: float | None, seed: int
+    published: Published, label_set: LabelSet, wanted: str | None, seed: int
 ) -> tuple[dict[Split, tuple[str, ...]], str]:
     """Dialogues of all three splits, and in words where dev comes from."""
-    train, test = published.splits["train"], published.splits["test"]
-    if "dev" in published.splits:
-        return {"train": train, "dev": published.splits["dev"], "test": test}, "the pickle's own list"
-    dev = _official_dev(published, train) if label_set == MELD and share is None else ()
-    how = f"MELD's own dev split, recognised in the training list by its {len(dev)} dialogues and label counts"
-    if not dev:
-        share = DEV_SHARE if share is None else share
-        count = min(max(round(share * len(train)), 1), len(train) - 1) if share else 0
-        # sorted, so that the draw does not depend on the order in which the pickle happens to list them
-        dev = tuple(random.Random(seed).sample(sorted(train), count))
-        how = f"{share:.0%} of the training dialogues, drawn with seed {seed}"
+    train, test, own = published.splits["train"], published.splits["test"], published.splits.get("dev")
+    dev: Sequence[str] = ()
+    if wanted is not None:
+        train = (*train, *(own or ()))
+        dev, how = chosen_dialogues(wanted, train, seed)
+    elif own is not None:
+        return {"train": train, "dev": own, "test": test}, "the pickle's own list"
+    elif label_set == MELD and (dev := _official_dev(published, train)):
+        how = f"MELD's own dev split, recognised in the training list by its {len(dev)} dialogues and label counts"
+    elif label_set == IEMOCAP6 and (dev := [name for name, of in iemocap6_erc().splits(train).items() if of == "dev"]):
+        how = "every tenth training dialogue in order of name, as in `m2fnet prepare iemocap --protocol iemocap6-erc`"
+    else:
+        dev, how = chosen_dialogues(str(DEV_SHARE), train, seed)
     chosen = frozenset(dev)
     rest = tuple(dialogue for dialogue in train if dialogue not in chosen)
     return {"train": rest, "dev": tuple(d for d in train if d in chosen), "test": test}, how
@@ -156,10 +171,15 @@ def _label_set(names: str, stem: str) -> LabelSet:
     classes = tuple(name.strip() for name in names.split(","))
     if len(classes) < 2 or not all(classes) or len(set(classes)) < len(classes):
         raise UsageError(
-            f"--labels is {names!r}; expected {' or '.join(known)}, or at least two different names in the "
+            f"--labels is {names!r}; expected {_one_of(known)}, or at least two different names in the "
             "order of their numbers in the pickle, separated by commas: negative,positive."
         )
     return LabelSet(stem, classes)
+
+
+def _one_of(names: Iterable[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}"
 
 
 def _refuse_used(folder: Path, overwrite: bool) -> None:
@@ -180,7 +200,7 @@ def _report(published: Published, manifest: Manifest, folder: Path, stores: dict
     if not quiet:
         print(f"layout: {published.layout}; dev: {manifest.provenance['dev']}")
         print(counts_text(manifest))
-        seen = {utterance.label for utterance in manifest.utterances}
+        seen = {label for utterance in manifest.utterances for label in utterance.labels or ()}
         if absent := [name for name in manifest.label_set.classes if name not in seen]:
             print(f"never in it: {', '.join(absent)}; are these the labels of the pickle?")
         for store, reason in published.empty.items():
@@ -218,16 +238,16 @@ def _parser() -> argparse.ArgumentParser:
         "--labels",
         required=True,
         help="a known label set, "
-        + " or ".join(f"`{name}` ({', '.join(label_set.classes)})" for name, label_set in known.items())
+        + _one_of([f"`{name}` ({', '.join(label_set.classes)})" for name, label_set in known.items()])
         + ", or names in the order of their numbers in the pickle: negative,positive",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the manifest and the stores")
     parser.add_argument(
+        "--dev-dialogues",
         "--dev-share",
-        type=float,
-        metavar="SHARE",
-        help=f"share of the training dialogues that becomes dev where the pickle names none (default: {DEV_SHARE}; "
-        "for MELD its own dev split if the pickle has it)",
+        metavar="WHICH",
+        help=f"{HELP} (default: the pickle's own list; for MELD its own dev split if the pickle has it; for IEMOCAP as "
+        f"`m2fnet prepare iemocap --protocol iemocap6-erc`; otherwise {DEV_SHARE})",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the draw of dev dialogues (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace the manifest and the stores in --out")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from m2fnet.commands.arguments import make_parser, positive_float, positive_int
+from m2fnet.conversation.sidecars import sidecars_of
 from m2fnet.errors import ConversationError, M2FNetError, PredictionError, UsageError
 from m2fnet.files import locked, sha256_of
 from m2fnet.formatting import plain
@@ -116,8 +117,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         type=Path,
         metavar="CLIP|FOLDER",
-        help="a clip; a transcript (.txt with `Ann: Hello!` on each line, .csv, .srt, .vtt); or a folder, in which "
-        "every clip is a conversation",
+        help="a clip; a transcript (.txt with `Ann: Hello!` on each line, .csv, .srt, .vtt, .ass); or a folder, in "
+        "which every clip is a conversation",
     )
     what = parser.add_argument_group("model and conversation")
     what.add_argument("--model", required=True, help="what `m2fnet export` wrote, a dialogue run, or a name on the hub")
@@ -125,8 +126,8 @@ def _parser() -> argparse.ArgumentParser:
         "--segments",
         type=Path,
         metavar="FILE",
-        help="who speaks when, and what: .srt, .vtt, .rttm, or .csv with start,end,speaker,text; without CLIP it is "
-        "the whole conversation",
+        help="who speaks when, and what: .srt, .vtt, .ass, .rttm, .txt, or .csv with start,end,speaker,text; without "
+        "CLIP it is the whole conversation",
     )
     what.add_argument("--causal", action="store_true", help="no utterance sees a later one, as in a live conversation")
     what.add_argument(
@@ -209,8 +210,8 @@ def find_jobs(clip: Path | None, segments: Path | None) -> list[Job]:
     clips = [path for path in files if path.suffix.lower() in CLIPS and not path.name.startswith(".")]
     if not clips:
         raise UsageError(f"{clip} holds no clip among {len(files)} files; expected names such as a.mp4 or a.wav.")
-    stems = tuple(f"{path.stem}." for path in clips)
-    others = [path.name for path in files if path not in clips and not _is_sidecar(path, stems)]
+    subtitles = {file for path in clips for file in sidecars_of(path)}
+    others = [path.name for path in files if path not in clips and path not in subtitles]
     if others:
         print(f"Skipped, because they are not clips: {plain(', '.join(others))}")
     return [Job(path.name, path, None) for path in clips]
@@ -255,7 +256,9 @@ def _predict_one(job: Job, pipeline: "Pipeline", made_with: dict[str, str], argu
     if found.skipped:
         others = ["…"] if len(found.skipped) > _NAMED else []
         reasons = "; ".join([*found.skipped[:_NAMED], *others])
-        print(plain(f"Skipped {len(found.skipped)} cues or lines that are not utterances: {reasons}"))
+        print(plain(f"Skipped {len(found.skipped)} cues, lines or sounds that are not utterances: {reasons}"))
+    for note in found.notes:
+        print(plain(note))
     for line in (*_table(predictions), *_summary(predictions, missing(predictions))):
         print(line)
     print(f"Written to {plain(str(folder))}: {', '.join(files)}", flush=True)
@@ -293,12 +296,14 @@ def _table(predictions: Sequence[Prediction]) -> Iterator[str]:
     """The first utterances, one per line."""
     shown = predictions[:_SHOWN]
     who = min(16, max(len(plain(p.speaker or "")) for p in shown))
-    emotion = max(len(name) for name in shown[0].probabilities)
+    is_single = shown[0].labels is None
+    emotion = max(len(name) for name in (*shown[0].probabilities, *(p.as_words for p in shown if not is_single)))
     for p in shown:
         when = f"{clock(p.start_s)} – {clock(p.end_s)}  " if p.start_s is not None and p.end_s is not None else ""
         speaker = plain(p.speaker or "")[:who]
         text = textwrap.shorten(plain(p.text or "(no transcript)"), _TEXT, placeholder="…")
-        yield f"  {when}{speaker:<{who}}  {p.emotion:<{emotion}} {100 * p.confidence:3.0f} %  {text}"
+        answer = f"{p.emotion:<{emotion}} {100 * p.confidence:3.0f} %" if is_single else f"{p.as_words:<{emotion}}"
+        yield f"  {when}{speaker:<{who}}  {answer}  {text}"
     if len(predictions) > len(shown):
         yield f"  … and {_count(len(predictions) - len(shown))} more, in the files"
 

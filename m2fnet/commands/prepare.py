@@ -2,16 +2,27 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from m2fnet.corpora import table
+from m2fnet.corpora.cremad import read_cremad
+from m2fnet.corpora.dailydialog import read_dailydialog
+from m2fnet.corpora.dev_dialogues import HELP, with_dev
+from m2fnet.corpora.emorynlp import read_emorynlp
 from m2fnet.corpora.goemotions import goemotions, goemotions_ekman, read_goemotions
 from m2fnet.corpora.iemocap import read_iemocap
 from m2fnet.corpora.iemocap_protocols import SESSION_DIALOGUES, iemocap4, iemocap6, iemocap6_erc, iemocap_multilabel
+from m2fnet.corpora.m3ed import read_m3ed
 from m2fnet.corpora.meld import read_meld, read_toy
+from m2fnet.corpora.mer import YEARS, read_mer
+from m2fnet.corpora.ravdess import read_ravdess
 from m2fnet.corpora.summary import DEFECTS, counts_text, defects_markdown, defects_text
 from m2fnet.errors import ManifestError, UsageError
 from m2fnet.files import write_text
 from m2fnet.manifest import META, TABLE, Manifest
+
+if TYPE_CHECKING:
+    from m2fnet.corpora.streams import Prepared
 
 
 def main(argv: list[str]) -> None:
@@ -22,10 +33,21 @@ def main(argv: list[str]) -> None:
         CorpusError: if the raw corpus is not as expected.
     """
     options = _parser().parse_args(argv)
-    manifest = options.read(options)
-    if manifest is None:
+    read = options.read(options)
+    if read is None:
         return
+    if isinstance(read, Manifest):
+        manifest, features = read, None
+    else:
+        manifest, features = read.manifest, read
+    if options.dev_dialogues is not None:
+        manifest = with_dev(manifest, options.dev_dialogues)
     saved = store_manifest(manifest, options.out, overwrite=options.overwrite)
+    stores: list[Path] = []
+    if features is not None:
+        from m2fnet.corpora.streams import write_streams  # here, because a corpus without features needs no PyTorch
+
+        stores = write_streams(features, saved, options.out, overwrite=options.overwrite)
     if not options.quiet:
         media = f"media under {saved.root}" if saved.root is not None else "no media (text only)"
         print(f"{saved.corpus}: {len(saved.utterances)} utterances in {len(saved.dialogues())} dialogues, {media}")
@@ -33,6 +55,8 @@ def main(argv: list[str]) -> None:
         print(f"defects ({DEFECTS} lists them, {META} every id):")
         print(defects_text(saved))
     print(f"Wrote {options.out / TABLE} (sha256 {saved.sha256[:12]})")
+    for store in stores:
+        print(f"Wrote the store {store} (a sequence per utterance)")
 
 
 def store_manifest(manifest: Manifest, out: Path, *, overwrite: bool) -> Manifest:
@@ -134,6 +158,95 @@ def _parser() -> argparse.ArgumentParser:
         )
     )
 
+    mosei = corpora.add_parser("mosei", help="CMU-MOSEI: published feature files with label sets, or a table of labels")
+    mosei.add_argument("--root", type=Path, required=True, help="folder with the files of the protocol")
+    mosei.add_argument(
+        "--protocol",
+        choices=("aligned", "unaligned", "mmsa-aligned", "mmsa-unaligned", "labels"),
+        default="aligned",
+        help="which files are read (default: %(default)s)",
+    )
+    mosei.add_argument(
+        "--keep-padding",
+        action="store_true",
+        help="store the frames of zeros that fill up a sequence too, as the released networks read them",
+    )
+    _add_partial(mosei)
+    _add_common(mosei)
+    mosei.set_defaults(read=_mosei)
+
+    m3ed = corpora.add_parser("m3ed", help="M3ED: Chinese television dialogues with a set of emotions per utterance")
+    m3ed.add_argument("--root", type=Path, required=True, help="folder with the annotation and splitInfo")
+    m3ed.add_argument(
+        "--protocol",
+        choices=("m3ed", "m3ed-dialogues"),
+        default="m3ed",
+        help="label sets of utterances, or their union over a dialogue as CARAT scores it (default: %(default)s)",
+    )
+    _add_partial(m3ed)
+    _add_common(m3ed)
+    m3ed.set_defaults(read=lambda o: read_m3ed(o.root, o.protocol, partial=o.partial))
+
+    ravdess = corpora.add_parser("ravdess", help="RAVDESS: acted speech, with films where they are there")
+    ravdess.add_argument("--root", type=Path, required=True, help="folder with files such as 03-01-06-01-02-01-12.wav")
+    _add_partial(ravdess)
+    _add_common(ravdess)
+    ravdess.set_defaults(read=lambda o: read_ravdess(o.root, partial=o.partial))
+
+    cremad = corpora.add_parser(
+        "cremad", help="CREMA-D: acted sentences; the acted emotion, or those that raters heard"
+    )
+    cremad.add_argument("--root", type=Path, required=True, help="folder with AudioWAV")
+    cremad.add_argument(
+        "--protocol",
+        choices=("cremad", "cremad-votes"),
+        default="cremad",
+        help="the acted emotion, or the set of those that raters perceived (default: %(default)s)",
+    )
+    cremad.add_argument(
+        "--least-share",
+        type=float,
+        default=0.2,
+        metavar="SHARE",
+        help="share of the raters from which an emotion is in the set of cremad-votes (default: %(default)s)",
+    )
+    _add_partial(cremad)
+    _add_common(cremad)
+    cremad.set_defaults(read=_cremad)
+
+    for name, what, read in (
+        ("emorynlp", "EmoryNLP: the three CSV files", read_emorynlp),
+        ("dailydialog", "DailyDialog: the official folders train, validation and test", read_dailydialog),
+    ):
+        text = corpora.add_parser(name, help=what)
+        text.add_argument("--root", type=Path, required=True, help="folder of the corpus")
+        _add_partial(text)
+        _add_common(text)
+        text.set_defaults(read=lambda o, read=read: read(o.root, partial=o.partial))
+
+    for name, year in YEARS.items():
+        mer = corpora.add_parser(name, help=f"{name.upper()}: six emotions and valence, and the pool without labels")
+        mer.add_argument("--root", type=Path, required=True, help=f"folder with {year.labels} or label-6way.npz")
+        mer.add_argument(
+            "--track", choices=tuple(year.tracks), default="semi", help="whose clips are test (default: %(default)s)"
+        )
+        mer.add_argument(
+            "--language",
+            choices=("chinese", "english"),
+            default="chinese",
+            help="of the subtitles (default: %(default)s)",
+        )
+        mer.add_argument(
+            "--pool", action="store_true", help="take the clips without a label too, unlabelled, into train"
+        )
+        _add_partial(mer)
+        _add_common(mer)
+        mer.set_defaults(
+            read=lambda o, year=year: read_mer(
+                o.root, year, track=o.track, language=o.language, pool=o.pool, partial=o.partial
+            )
+        )
+
     own = corpora.add_parser(
         "table",
         help="your own corpus: a CSV or JSONL file, one utterance per row",
@@ -156,6 +269,7 @@ def _add_partial(parser: argparse.ArgumentParser) -> None:
 
 def _add_common(parser: argparse.ArgumentParser, *, out_is_required: bool = True) -> None:
     parser.add_argument("--out", type=Path, required=out_is_required, help="folder for the manifest")
+    parser.add_argument("--dev-dialogues", metavar="WHICH", help=f"{HELP} (default: those of the corpus)")
     parser.add_argument("--overwrite", action="store_true", help="replace another manifest in --out")
     parser.add_argument("--quiet", action="store_true", help="print only what was written")
 
@@ -178,6 +292,18 @@ def _iemocap(options: argparse.Namespace) -> Manifest:
         partial=options.partial,
         drop_unlabelled=options.drop_unlabelled,
     )
+
+
+def _cremad(options: argparse.Namespace) -> Manifest:
+    if not 0 < options.least_share <= 1:
+        raise UsageError(f"--least-share is {options.least_share:g}; expected a share above 0, up to 1.")
+    return read_cremad(options.root, options.protocol, least_share=options.least_share, partial=options.partial)
+
+
+def _mosei(options: argparse.Namespace) -> "Prepared":
+    from m2fnet.corpora.mosei import read_mosei
+
+    return read_mosei(options.root, options.protocol, partial=options.partial, padded=options.keep_padding)
 
 
 def _toy(options: argparse.Namespace) -> Manifest | None:

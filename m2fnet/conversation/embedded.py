@@ -68,7 +68,7 @@ def _segments(container: InputContainer, origin: float, name: str) -> Iterator[S
     yield from spoken_events(events)
 
 
-def _event(stream: SubtitleStream, packet: Packet) -> dict[str, str]:
+def _event(stream: SubtitleStream, packet: "Packet[SubtitleStream]") -> dict[str, str]:
     """The fields of a packet; only its text where the format has no others."""
     codec = _codec(stream)
     if codec in _PLAIN_CODECS:

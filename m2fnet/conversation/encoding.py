@@ -53,9 +53,8 @@ def decoded(raw: bytes, name: str) -> tuple[str, str | None]:
     for mark, encoding in _MARKS:
         if raw.startswith(mark):
             return raw[len(mark) :].decode(encoding, errors="replace"), None
-    if (encoding := _utf16_without_mark(raw)) is not None:
-        text = raw.decode(encoding, errors="replace")
-        return text, f"{name} has no byte-order mark and was read as {encoding.upper()}."
+    if (utf16 := _utf16_without_mark(raw)) is not None:
+        return raw.decode(utf16, errors="replace"), f"{name} has no byte-order mark and was read as {utf16.upper()}."
     nul = raw.find(b"\0")
     if nul >= 0:
         line = raw.count(b"\n", 0, nul) + 1

@@ -42,7 +42,8 @@ class Predictions(tuple[Prediction, ...]):
 
         Returns:
             ``start_s`` and ``end_s`` in seconds (NaN in a transcript without times), ``speaker``, ``text``,
-            ``emotion``, ``confidence`` (the probability of ``emotion``), one ``p_<emotion>`` per emotion in class
+            ``emotion``, ``confidence`` (the probability of ``emotion``; for sets of emotions both give way to
+            ``emotions``, joined by ``|``, or ``none``), one ``p_<emotion>`` per emotion in class
             order, ``modalities`` that were used, joined by ``+``, and one ``missing_<modality>`` per modality with the
             reason why it was not used. Where there is nothing, it holds None.
         """
@@ -55,8 +56,7 @@ class Predictions(tuple[Prediction, ...]):
             "end_s": [p.end_s for p in self],
             "speaker": [p.speaker for p in self],
             "text": [p.text for p in self],
-            "emotion": [p.emotion for p in self],
-            "confidence": [p.confidence for p in self],
+            **self._answers(),
             **{f"p_{name}": [p.probabilities[name] for p in self] for name in emotions},
             "modalities": ["+".join(p.modalities) for p in self],
             **{f"missing_{name}": [p.missing.get(name) for p in self] for name in streams},
@@ -64,6 +64,11 @@ class Predictions(tuple[Prediction, ...]):
         numbers = {"start_s", "end_s", "confidence", *(f"p_{name}" for name in emotions)}
         types = {name: float if name in numbers else object for name in columns}
         return pd.DataFrame(columns, dtype=object).astype(types)
+
+    def _answers(self) -> dict[str, Sequence[float | str | None]]:
+        if any(p.labels is not None for p in self):
+            return {"emotions": ["|".join(p.answers) or "none" for p in self]}
+        return {"emotion": [p.emotion for p in self], "confidence": [p.confidence for p in self]}
 
     def _repr_html_(self) -> str:
         """The table for a notebook, without its empty columns; pandas escapes what is in its cells."""

@@ -72,6 +72,8 @@ def read_rttm(lines: Sequence[str], name: str, clip: str | None) -> Iterator[Seg
         elif length_s <= 0 or start_s + length_s <= 0:
             yield f"{where} begins at {start_s:g} s and lasts {length_s:g} s"
         else:
+            if start_s < 0:
+                yield Note(f"{where} begins at {start_s:g} s and was read from 0 s on.")
             who = None if speaker.lower() in _UNKNOWN else cleaned(speaker) or None
             yield Segment(max(0.0, start_s), start_s + length_s, who, None, where)
 
@@ -92,12 +94,9 @@ def _fields(line: str) -> list[str] | None:
         if len(fields) > 10:
             return None
         channel = 2
-    last = len(fields)
-    while (
-        last > channel + 6
-        and len(fields) - last < 2
-        and (_is_unused(fields[last - 1 : last]) or _is_number(fields[last - 1]))
-    ):
+    first_behind = channel + 6  # of the speaker's name, in one word
+    last = next((n for n in range(first_behind, len(fields)) if _is_unused(fields[n : n + 1])), len(fields))
+    while last > first_behind and len(fields) - last < 2 and _is_number(fields[last - 1]):  # a confidence
         last -= 1
     speaker = " ".join(fields[channel + 5 : last])
     return [" ".join(fields[1:channel]), fields[channel + 1], fields[channel + 2], speaker]

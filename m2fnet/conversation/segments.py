@@ -10,7 +10,7 @@ from m2fnet.conversation.clip import Streams, streams_of
 from m2fnet.conversation.embedded import read_embedded
 from m2fnet.conversation.reading import Note, read_lines
 from m2fnet.conversation.rttm import read_rttm
-from m2fnet.conversation.sidecars import is_forced, is_own_output, sidecars_of
+from m2fnet.conversation.sidecars import is_forced, is_own_output, sidecars_of, similar_to
 from m2fnet.conversation.substation import is_substation, read_substation
 from m2fnet.conversation.subtitles import read_subtitles, timing
 from m2fnet.conversation.transcript import read_table
@@ -126,6 +126,8 @@ def _sidecar(clip: Path) -> tuple[Path | None, tuple[str, ...]]:
     if len(good) > 1:
         others = ", ".join(path.name for path in good[1:])
         notes.insert(0, f"{good[0].name} was read, not {others}. Choose another one with --segments.")
+    if not good and not notes and (others := ", ".join(path.name for path in similar_to(clip))):
+        notes.append(f"{others} was not read, because its name is not that of the clip. Choose it with --segments.")
     return next(iter(good), None), tuple(notes)
 
 

@@ -58,6 +58,23 @@ def sidecars_of(clip: Path) -> list[Path]:
     return [path for _, path in sorted(ranked)]
 
 
+def similar_to(clip: Path) -> list[Path]:
+    """Files with subtitles that may belong to a clip: their names begin as that of the clip and of no other file.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name in ("talk.mp4", "talk_english.srt", "talk2.mp4", "talk2.srt"):
+        ...         (Path(folder) / name).touch()
+        ...     [path.name for path in similar_to(Path(folder) / "talk.mp4")]
+        ['talk_english.srt']
+    """
+    files = [path for path in clip.parent.iterdir() if path.is_file() and path.name != clip.name]
+    others = tuple(path.stem.lower() for path in files if path.suffix.lower() not in SIDECARS)
+    similar = (path for path in files if path.suffix.lower() in SIDECARS and path.stem.lower() not in others)
+    return sorted(path for path in similar if path.stem.lower().startswith(clip.stem.lower()))
+
+
 def is_forced(path: Path) -> bool:
     """Whether the name of a file says that its subtitles are for foreign passages only."""
     return "forced" in re.split(r"[._-]", path.stem.lower())

@@ -19,8 +19,15 @@ _HARMLESS = str.maketrans("<>{}", "‹›()")  # players take the left ones for 
 
 
 def write_jsonl(predictions: Sequence[Prediction], path: Path) -> None:
-    """Write one prediction per line, with everything in it; `load` gives the same predictions back."""
-    files.write_jsonl(path, [asdict(prediction) for prediction in predictions])
+    """Write one prediction per line, with everything in it; `load` gives the same predictions back.
+
+    Only the predictions of a model of sets of emotions have ``labels`` and ``thresholds``.
+    """
+    rows = [asdict(prediction) for prediction in predictions]
+    for row in rows:
+        if row["labels"] is None:
+            del row["labels"], row["thresholds"]
+    files.write_jsonl(path, rows)
 
 
 def load(path: Path) -> Predictions:
@@ -50,7 +57,9 @@ def write_csv(predictions: Sequence[Prediction], path: Path) -> None:
 
 
 def write_srt(predictions: Sequence[Prediction], path: Path) -> None:
-    """Write subtitles such as ``[joy 87 %] Ann: text``, with no bracket in them that a player takes for a tag.
+    """Write subtitles such as ``[joy 87 %] Ann: text``, or for a set of emotions ``[joy 87 %, fear 60 %] Ann: text``.
+
+    No bracket in them is one that a player takes for a tag.
 
     Raises:
         ConversationError: if an utterance has no times.
@@ -61,7 +70,7 @@ def write_srt(predictions: Sequence[Prediction], path: Path) -> None:
 
 def _line(prediction: Prediction) -> str:
     said = ": ".join(part for part in (prediction.speaker, prediction.text) if part)
-    line = f"[{prediction.emotion} {100 * prediction.confidence:.0f} %] {said}"
+    line = f"[{prediction.as_words}] {said}"
     return plain(line).translate(_HARMLESS).strip()
 
 
@@ -87,12 +96,15 @@ def _cell(text: str | None) -> str:
 def _prediction(row: dict[str, Any], where: str) -> Prediction:
     """The prediction of a line, if every field is what it should be."""
     probabilities, missing, modalities = row.get("probabilities"), row.get("missing"), row.get("modalities")
+    labels, thresholds = row.get("labels"), row.get("thresholds")
+    has_sets = "labels" in row or "thresholds" in row
     is_good = {
         "start_s": _is_time(row.get("start_s")),
         "end_s": _is_time(row.get("end_s")) and (row.get("start_s") is None) == (row.get("end_s") is None),
         "speaker": isinstance(row.get("speaker"), str | None),
         "text": isinstance(row.get("text"), str | None),
-        "probabilities": isinstance(probabilities, dict) and _sums_to_one(list(probabilities.values())),
+        "probabilities": isinstance(probabilities, dict)
+        and (_are_shares(probabilities) if has_sets else _sums_to_one(list(probabilities.values()))),
         "emotion": isinstance(probabilities, dict) and row.get("emotion") in list(probabilities),
         "modalities": isinstance(modalities, list) and all(name in MODALITIES for name in modalities),
         "missing": isinstance(missing, dict)
@@ -100,13 +112,19 @@ def _prediction(row: dict[str, Any], where: str) -> Prediction:
         and all(isinstance(reason, str) for reason in missing.values()),
         "frames": isinstance(row.get("frames"), list) and all(map(_is_frame, row["frames"])),
     }
+    if has_sets and isinstance(probabilities, dict):
+        is_good["labels"] = isinstance(labels, list) and all(name in list(probabilities) for name in labels)
+        is_good["thresholds"] = (
+            isinstance(thresholds, dict) and list(thresholds) == list(probabilities) and _are_shares(thresholds)
+        )
     wrong = next((name for name, good in is_good.items() if not good or name not in row), None)
     surplus = next((name for name in row if name not in is_good), None)
     if wrong is not None or surplus is not None:
         problem = f"the field {wrong!r} is {row.get(wrong)!r}" if wrong is not None else f"{surplus!r} is unknown"
         raise ConversationError(f"{where} is not a prediction: {problem[:200]}. {_ADVICE}")
     frames = tuple(SeenFrame(frame["time_s"], tuple(map(tuple, frame["faces"]))) for frame in row["frames"])
-    return Prediction(**{**row, "modalities": tuple(row["modalities"]), "frames": frames})
+    sets = {"labels": tuple(row["labels"])} if has_sets else {}
+    return Prediction(**{**row, **sets, "modalities": tuple(row["modalities"]), "frames": frames})
 
 
 def _is_frame(value: object) -> bool:
@@ -132,6 +150,10 @@ def _is_number(value: object) -> bool:
 
 def _is_time(value: object) -> bool:
     return value is None or _is_number(value)
+
+
+def _are_shares(values: dict[str, Any]) -> bool:
+    return all(_is_number(value) and 0 <= value <= 1 for value in values.values())
 
 
 def _sums_to_one(values: list[Any]) -> bool:

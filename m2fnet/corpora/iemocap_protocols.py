@@ -108,7 +108,8 @@ def iemocap6() -> Protocol:
 def iemocap6_erc() -> Protocol:
     """Six emotions with the 53 further happy utterances of DialogueRNN's features: sessions 1-4 against 5.
 
-    Published work draws dev at random from the 120 training dialogues; here it is every tenth of them.
+    Published work draws dev at random from the 120 training dialogues; here it is every tenth of them, for feature
+    pickles too.
     """
     counts: dict[Split, Counts] = {
         "train": {"dialogues": 108},

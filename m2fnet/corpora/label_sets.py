@@ -16,6 +16,14 @@ IEMOCAP_MULTI = LabelSet(
     ("happy", "sad", "neutral", "angry", "excited", "frustrated", "surprised", "fearful", "disgusted"),
     "multi",
 )
+# the order of the numbers in M3ED's published feature pickles
+M3ED = LabelSet("m3ed", ("happy", "neutral", "sad", "disgust", "anger", "fear", "surprise"), "multi")
+M3ED_DIALOGUES = LabelSet("m3ed-dialogues", M3ED.classes, "multi")
+M3ED_MAIN = LabelSet("m3ed-main", M3ED.classes)  # those pickles have one emotion per utterance
+
+# the order of the token numbers 4 to 9 in the published file of aligned CMU-MOSEI
+MOSEI = LabelSet("mosei", ("happy", "sad", "anger", "surprise", "disgust", "fear"), "multi")
+
 # the order of the numbers in GoEmotions' files; neutral has the last
 GOEMOTIONS = LabelSet(
     "goemotions",
@@ -28,6 +36,17 @@ GOEMOTIONS = LabelSet(
     "multi",
 )  # fmt: skip
 EKMAN = LabelSet("goemotions-ekman", ("anger", "disgust", "fear", "joy", "sadness", "surprise"), "multi")
+
+RAVDESS = LabelSet(
+    "ravdess", ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+)  # in the order of their numbers in file names
+CREMAD = LabelSet("cremad", ("anger", "disgust", "fear", "happy", "neutral", "sad"))
+CREMAD_VOTES = LabelSet("cremad-votes", CREMAD.classes, "multi")
+EMORYNLP = LabelSet("emorynlp", ("joyful", "mad", "neutral", "peaceful", "powerful", "sad", "scared"))
+DAILYDIALOG = LabelSet(
+    "dailydialog", ("none", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
+)  # in the order of their numbers in the files
+MER = LabelSet("mer", ("neutral", "angry", "happy", "sad", "worried", "surprise"))
 
 # IEMOCAP's evaluation files write the emotions in three letters
 IEMOCAP_NAMES = {
@@ -48,4 +67,4 @@ def published_label_sets() -> dict[str, LabelSet]:
         >>> published_label_sets()["iemocap6"].classes
         ('happy', 'sad', 'neutral', 'angry', 'excited', 'frustrated')
     """
-    return {label_set.name: label_set for label_set in (MELD, IEMOCAP6)}
+    return {label_set.name: label_set for label_set in (MELD, IEMOCAP6, M3ED_MAIN, M3ED_DIALOGUES)}

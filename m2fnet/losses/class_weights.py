@@ -26,7 +26,9 @@ def class_weights(labels: Iterable[str | None], classes: Sequence[str], power: f
     return (weights * counts.sum() / (weights * counts).sum()).float()
 
 
-def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | None, ignored: int = -100) -> Tensor:
+def weighted_cross_entropy(
+    logits: Tensor, labels: Tensor, weights: Tensor | None, ignored: int = -100, smoothing: float = 0.0
+) -> Tensor:
     """Cross-entropy summed over the utterances, each times the weight of its class.
 
     A mean over utterances is this divided by their number; the mean that torch takes divides by the weights of the
@@ -37,6 +39,9 @@ def weighted_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor | Non
         labels: (N,) class numbers.
         weights: (C,), or None for 1 each.
         ignored: class number of utterances that do not count.
+        smoothing: share of each target that is spread evenly over all classes (arXiv:1512.00567, section 7).
     """
     weights = None if weights is None else weights.to(logits)
-    return F.cross_entropy(logits, labels, weight=weights, ignore_index=ignored, reduction="sum")
+    return F.cross_entropy(
+        logits, labels, weight=weights, ignore_index=ignored, reduction="sum", label_smoothing=smoothing
+    )

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 
 def binary_cross_entropy(
-    logits: Tensor, targets: Tensor, positive_weight: Tensor | None = None, ignored: int = -100
+    logits: Tensor, targets: Tensor, positive_weight: Tensor | None = None, ignored: int = -100, smoothing: float = 0.0
 ) -> Tensor:
     """Binary cross-entropy of logits ``(N, C)``, mean over the C labels and summed over the rows.
 
@@ -17,6 +17,7 @@ def binary_cross_entropy(
         targets: 0 or 1, (N, C); a row of ``ignored`` does not count.
         positive_weight: (C,), or None for 1 each.
         ignored: marks rows without labels.
+        smoothing: targets become ``y (1 - smoothing) + smoothing / 2``.
 
     Raises:
         ValueError: if the shapes differ.
@@ -33,9 +34,8 @@ def binary_cross_entropy(
         )
     counts = targets != ignored
     weight = None if positive_weight is None else positive_weight.to(logits)
-    terms = F.binary_cross_entropy_with_logits(
-        logits, (targets * counts).to(logits.dtype), pos_weight=weight, reduction="none"
-    )
+    smooth = (targets * counts).to(logits.dtype) * (1 - smoothing) + smoothing / 2
+    terms = F.binary_cross_entropy_with_logits(logits, smooth, pos_weight=weight, reduction="none")
     return (terms * counts).mean(-1).sum()
 
 

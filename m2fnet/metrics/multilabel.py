@@ -40,6 +40,30 @@ def micro_f1(answers: Tensor, targets: Tensor) -> Tensor:
     return 2 * hits.sum() / (predicted + support).sum().clamp(min=1)
 
 
+def micro_precision(answers: Tensor, targets: Tensor) -> Tensor:
+    """Share of the predicted pairs of utterance and label that are true; 0 if none is predicted.
+
+    The released code of CARAT and of its relatives prints it as recall, and recall as precision.
+
+    Example:
+        >>> micro_precision(torch.tensor([[1, 1], [1, 1]]), torch.tensor([[1, 0], [0, 1]]))
+        tensor(0.5000)
+    """
+    hits, predicted, _ = _counts(answers, targets)
+    return hits.sum() / predicted.sum().clamp(min=1)
+
+
+def micro_recall(answers: Tensor, targets: Tensor) -> Tensor:
+    """Share of the true pairs of utterance and label that are predicted; 0 if none is true.
+
+    Example:
+        >>> micro_recall(torch.tensor([[1, 1], [1, 1]]), torch.tensor([[1, 0], [0, 1]]))
+        tensor(1.)
+    """
+    hits, _, support = _counts(answers, targets)
+    return hits.sum() / support.sum().clamp(min=1)
+
+
 def exact_match(answers: Tensor, targets: Tensor) -> Tensor:
     """Share of utterances whose whole label set is right, also called subset accuracy.
 
@@ -133,6 +157,18 @@ def choose_thresholds(probabilities: Tensor, targets: Tensor) -> list[float]:
             break
         score, chosen = reached, best
     return ((upper.gather(0, chosen) + lower.gather(0, chosen)) / 2)[0].tolist()
+
+
+def choose_threshold(probabilities: Tensor, targets: Tensor) -> float:
+    """The one probability for all labels from which they are answered, so that micro F1 is highest.
+
+    See `choose_thresholds`, which chooses one for each label.
+
+    Example:
+        >>> choose_threshold(torch.tensor([[0.75, 0.5], [0.5, 0.25]]), torch.tensor([[1, 1], [0, 0]]))
+        0.375
+    """
+    return choose_thresholds(probabilities.reshape(-1, 1), targets.reshape(-1, 1))[0]
 
 
 def _counts(answers: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:

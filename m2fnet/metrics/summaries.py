@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, bootstrap_interval, bootstrap_intervals
 from m2fnet.metrics.counts import Counts, count_dialogues
 from m2fnet.metrics.scores import STATISTICS, TWO_SCORES, class_f1, majority, score
@@ -70,6 +72,8 @@ def summarise_label_sets(
     intervals = bootstrap_intervals(counts, STATISTICS["multi"]) if len(counts) >= FEWEST_DIALOGUES else {}
     return {
         **_scores(whole),
+        "micro_precision": float(whole.true_positives.sum() / max(whole.predicted.sum(), 1)),
+        "micro_recall": float(whole.true_positives.sum() / max(whole.support.sum(), 1)),
         "intervals": {name: [found.low, found.high] for name, found in intervals.items()} or None,
         "per_class": {
             name: {
@@ -79,8 +83,13 @@ def summarise_label_sets(
                 "support": int(whole.support[n]),
                 "predicted": int(whole.predicted[n]),
                 "threshold": thresholds[n],
+                "calibration_error": _calibration_error(answers, name),
             }
             for n, name in enumerate(classes)
+        },
+        "together": {
+            kind: [[sum(a in one and b in one for one in sets) for b in classes] for a in classes]
+            for kind, sets in (("true", labels), ("predicted", predicted))
         },
         "n": int(whole.n),
         "empty": sum(not one for one in labels),
@@ -112,6 +121,17 @@ def _columns(answers: Sequence[Scored]) -> tuple[list[Labels], list[Labels], lis
     """True sets, predicted sets and dialogues of the labelled utterances."""
     labelled = [(true, said, one.dialogue) for one in answers for true, said in [one.label_sets] if true is not None]
     return [row[0] for row in labelled], [row[1] for row in labelled], [row[2] for row in labelled]
+
+
+def _calibration_error(answers: Sequence[Scored], label: str) -> float:
+    """Expected calibration error of the probability of one label of a set, over 15 bins."""
+    labelled = [
+        (one.probabilities[label], label in true) for one in answers for true in [one.label_sets[0]] if true is not None
+    ]
+    chances, truth = (np.array(column, dtype=float) for column in zip(*labelled, strict=True))
+    place = np.clip((15 * chances).astype(int), 0, 14)
+    gaps = [abs((chances - truth)[place == n].sum()) for n in range(15)]
+    return float(sum(gaps) / len(chances))
 
 
 def _scores(whole: Counts) -> dict[str, float]:

@@ -7,11 +7,12 @@ from typing import Any
 from dialog.saved import of_run as network_of_run
 from extractors.runs import portable
 from extractors.runs.portable import SavedExtractor
-from m2fnet.errors import LabelSetsError, ManifestError, ModelError, RunError, StoreError, UsageError
+from m2fnet.errors import ManifestError, ModelError, RunError, StoreError, UsageError
 from m2fnet.files import read_json
 from m2fnet.manifest import ADVICE
 from m2fnet.manifest import META as MANIFEST
 from m2fnet.model.record import Model
+from m2fnet.problems import MultiLabel
 from m2fnet.runs.folder import FIT
 from m2fnet.runs.provenance import Provenance, store_sha256
 from m2fnet.store.layout import META as STORE
@@ -38,8 +39,6 @@ def assemble(run: Path, extractors: Mapping[str, Path] | None = None) -> Model:
     """
     provenance = Provenance.read(run)
     trained = network_of_run(run)
-    if trained.problem.label_set.kind != "single":
-        raise LabelSetsError(run, "a model", "Use `m2fnet dialog predict`, which writes the sets of a split.")
     given = dict(extractors or {})
     if unknown := [name for name in given if name not in trained.problem.widths]:
         raise UsageError(
@@ -57,9 +56,11 @@ def assemble(run: Path, extractors: Mapping[str, Path] | None = None) -> Model:
             name: {**saved.settings, "started_from": saved.started_from, "weights_sha256": saved.weights_sha256}
             for name, saved in found.items()
         },
-        "temperature": _temperature(run, label_set.classes),
+        "temperature": 1.0 if label_set.kind == "multi" else _temperature(run, label_set.classes),
         "trained": {"corpus": store.get("corpus"), **_trained(run, provenance)},
     }
+    if isinstance(trained.problem, MultiLabel):
+        config["thresholds"] = dict(zip(label_set.classes, trained.problem.used_thresholds, strict=True))
     return Model(label_set, {name: saved.extractor for name, saved in found.items()}, trained.network, config)
 
 

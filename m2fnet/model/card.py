@@ -9,7 +9,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from m2fnet.formatting import escaped, markdown_table, percent, plain
 from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, Interval, bootstrap_intervals
-from m2fnet.metrics.scores import STATISTICS, score_title
+from m2fnet.metrics.scores import STATISTICS, TWO_SCORES, main_score, score_title
 from m2fnet.model.record import Model
 from m2fnet.records import SPLITS
 from m2fnet.runs.tested import TestedRun
@@ -76,7 +76,7 @@ def _header(title: str, tested: TestedRun, model: Model) -> str:
             metric_name=score_title(name),
             metric_value=round(tested.report["test"][name], 4),
         )
-        for name, kind in (("weighted_f1", "f1"), ("accuracy", "accuracy"))
+        for name, kind in zip(TWO_SCORES[tested.kind], ("f1", "accuracy"), strict=True)
     ]
     data = ModelCardData(
         model_name=title,
@@ -95,8 +95,10 @@ def _summary(model: Model) -> str:
     rows = [(name, part["class_path"], part.get("started_from") or "–") for name, part in parts]
     *others, last = model.extractors
     inputs = f"{', '.join(others)} and {last}" if others else last
+    answer = "one" if model.label_set.kind == "single" else "any number, possibly none,"
     text = (
-        f"For each utterance of a conversation one of {classes}, from its {inputs}, and from the utterances around it."
+        f"For each utterance of a conversation {answer} of {classes}, from its {inputs}, and from the utterances "
+        "around it."
     )
     return "\n".join([text, "", *markdown_table(pd.DataFrame(rows, columns=["part", "class", "started from"]))])
 
@@ -111,7 +113,11 @@ def _use() -> str:
 
 def _corpus(tested: TestedRun, model: Model) -> str:
     trained = model.config["trained"]
-    chosen = "of the last epoch" if trained["select"] == "last" else "of the epoch with the best weighted F1 on dev"
+    chosen = (
+        "of the last epoch"
+        if trained["select"] == "last"
+        else f"of the epoch with the best {score_title(main_score(tested.kind))} on dev"
+    )
     protocol = ", ".join(f"{escaped(key)} {escaped(str(value))}" for key, value in (trained["protocol"] or {}).items())
     corpus = escaped(tested.report["corpus"])
     lines = [
@@ -137,21 +143,33 @@ def _scores(tested: TestedRun) -> dict[str, Interval | None]:
     """Intervals over dialogues of the scores on test; None where there are too few dialogues for one."""
     counts = tested.counts()
     if len(counts) < FEWEST_DIALOGUES:
-        return dict.fromkeys(STATISTICS["single"])
-    return dict(bootstrap_intervals(counts, STATISTICS["single"]))
+        return dict.fromkeys(STATISTICS[tested.kind])
+    return dict(bootstrap_intervals(counts, STATISTICS[tested.kind]))
 
 
 def _score_table(tested: TestedRun, scores: dict[str, Interval | None]) -> str:
     test = tested.report["test"]
+    if tested.kind == "single":
+        baselines = [(f"weighted F1 of always {test['majority_class']}", percent(test["majority_weighted_f1"]), "–")]
+    else:
+        main = main_score("multi")
+        baselines = [
+            (
+                f"{score_title(main)} of the {escaped(name)} ({', '.join(of['labels']) or 'none'})",
+                percent(of[main]),
+                "–",
+            )
+            for name, of in test["baselines"].items()
+        ]
     head = [
-        f"On the {len(tested.predictions)} labelled utterances of the test split, in per cent, one seed. Intervals are "
+        f"On the {len(tested.scored)} labelled utterances of the test split, in per cent, one seed. Intervals are "
         "over dialogues and do not tell what another seed would do.",
         "",
         *markdown_table(
             pd.DataFrame(
                 [
                     *((score_title(name), percent(test[name]), _bounds(found)) for name, found in scores.items()),
-                    (f"weighted F1 of always {test['majority_class']}", percent(test["majority_weighted_f1"]), "–"),
+                    *baselines,
                 ],
                 columns=["score", "test", "95 % interval"],
             )

@@ -117,7 +117,7 @@ def _checked(config: Mapping[str, Any], where: str) -> tuple[LabelSet, dict[str,
         parts = (config["network"], *extractors.values())
         is_good = (
             all(isinstance(text, str) and text.isprintable() for text in (names["name"], *names["classes"]))
-            and names["kind"] == "single"
+            and names["kind"] in ("single", "multi")
             and list(widths) == list(extractors)
             and bool(widths)
             and all(type(width) is int and width > 0 for width in widths.values())
@@ -127,7 +127,12 @@ def _checked(config: Mapping[str, Any], where: str) -> tuple[LabelSet, dict[str,
         )
         if not is_good:
             raise ValueError("a value is not of the expected type")
-        label_set = LabelSet(names["name"], tuple(names["classes"]))
+        label_set = LabelSet(names["name"], tuple(names["classes"]), names["kind"])
+        thresholds = config["thresholds"] if label_set.kind == "multi" else dict.fromkeys(label_set.classes, 0.5)
+        if list(thresholds) != list(label_set.classes) or not all(
+            type(value) in (int, float) and 0 <= value <= 1 for value in thresholds.values()
+        ):
+            raise ValueError("thresholds are not numbers from 0 to 1 for each emotion")
         make_problem(label_set, {name: Stream("text", width) for name, width in widths.items()})  # checks the names
         return label_set, dict(widths)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as damage:

@@ -17,7 +17,7 @@ from m2fnet.model.record import Model
 
 NETWORK = "network.onnx"
 TOLERANCE = 1e-4
-_DIALOGUES, _UTTERANCES, _SAMPLES = 2, 5, 16_000  # of the example that the exporter follows
+_DIALOGUES, _UTTERANCES, _FRAMES, _SAMPLES = 2, 5, 6, 16_000  # of the example that the exporter follows
 
 
 def export_onnx(model: Model, folder: Path) -> list[Path]:
@@ -28,14 +28,16 @@ def export_onnx(model: Model, folder: Path) -> list[Path]:
     nothing present counts as padding. A network that reads who speaks has another input ``speaker`` (B, U) in int64:
     any number for each speaker of a dialogue, the same in all utterances of that speaker, -1 where unknown and for
     padding. One that reads pauses has ``gap_s`` (B, U) in float32, see `dialog.batch.DialogueBatch`. Softmax of
-    ``logits`` divided by the ``temperature`` in ``model.json`` gives the probabilities.
+    ``logits`` divided by the ``temperature`` in ``model.json`` gives the probabilities; for sets of emotions sigmoid
+    does, and an emotion is in the answer from its threshold in ``model.json``. A stream of sequences is (B, U, T, D),
+    and ``<stream>_frames`` (B, U, T) as bool says which frames are real.
 
     ``<stream>.onnx``, such as ``audio.onnx``: ``samples`` (1, N) in float32 at 16 kHz, one utterance -> ``embeddings``
     (1, D).
 
     Raises:
         UsageError: if a package that this needs is not installed.
-        ModelError: if a network cannot be exported or reads sequences, or its scores differ by more than `TOLERANCE`.
+        ModelError: if a network cannot be exported or its scores differ by more than `TOLERANCE`.
     """
     missing = [name for name in ("onnx", "onnxruntime", "onnxscript") if find_spec(name) is None]
     if missing:
@@ -45,28 +47,35 @@ def export_onnx(model: Model, folder: Path) -> list[Path]:
         if isinstance(extractor, WaveformExtractor):
             samples = torch.randn(1, _SAMPLES, generator=torch.Generator().manual_seed(0)) / 10
             paths.append(folder / f"{name}.onnx")
-            _export(_SamplesToEmbeddings(extractor), (samples,), paths[-1], ["samples"], "embeddings", (1,))
+            _export(_SamplesToEmbeddings(extractor), (samples,), paths[-1], ["samples"], "embeddings", [(1,)])
     return paths
 
 
 class _ByName(nn.Module):
-    """A dialogue network that takes tensors by position: all embeddings, all presences, then ``facts`` of the batch."""
+    """A dialogue network that takes tensors by position.
 
-    def __init__(self, network: nn.Module, streams: Sequence[str], facts: Sequence[str] = ()) -> None:
+    They are all embeddings, all presences, the masks of the frames of ``sequences``, then ``facts`` of the batch.
+    """
+
+    def __init__(
+        self, network: nn.Module, streams: Sequence[str], sequences: Sequence[str] = (), facts: Sequence[str] = ()
+    ) -> None:
         super().__init__()
-        self.network, self.streams, self.facts = network, tuple(streams), tuple(facts)
+        self.network, self.streams, self.sequences = network, tuple(streams), tuple(sequences)
+        self.facts = tuple(facts)
 
     def forward(self, *tensors: Tensor) -> Tensor:
         """Scores (B, U, C)."""
         count = len(self.streams)
         presences = tensors[count : 2 * count]
+        rest = tensors[2 * count :]
         present = dict(zip(self.streams, presences, strict=True))
         batch = {
             "inputs": dict(zip(self.streams, tensors[:count], strict=True)),
-            "frames": {},
+            "frames": dict(zip(self.sequences, rest[: len(self.sequences)], strict=True)),
             "present": present,
             "valid": torch.stack(presences).any(0),
-            **dict(zip(self.facts, tensors[2 * count :], strict=True)),
+            **dict(zip(self.facts, rest[len(self.sequences) :], strict=True)),
         }
         scores: Tensor = self.network(batch).scores
         return scores
@@ -90,23 +99,30 @@ class _SamplesToEmbeddings(nn.Module):
 
 def _export_network(model: Model, path: Path) -> Path:
     sequences = [name for name, extractor in model.extractors.items() if extractor.resolution == "frame"]
-    if sequences:
-        raise ModelError(f"network reads sequences ({', '.join(sequences)}), which ONNX files do not. Drop --onnx.")
     widths = model.config["network"]["widths"]
     generator = torch.Generator().manual_seed(0)
     present = torch.rand(len(widths), _DIALOGUES, _UTTERANCES, generator=generator) < 0.8
+    frames = {
+        name: (torch.rand(_DIALOGUES, _UTTERANCES, _FRAMES + n, generator=generator) < 0.8) & present[n, ..., None]
+        for n, name in enumerate(widths)
+        if name in sequences
+    }
     embeddings = [
-        torch.randn(_DIALOGUES, _UTTERANCES, width, generator=generator) * here[..., None]
-        for width, here in zip(widths.values(), present, strict=True)
+        torch.randn(*real.shape, width, generator=generator) * real[..., None]
+        for (name, width), here in zip(widths.items(), present, strict=True)
+        for real in [frames.get(name, here)]
     ]
     facts = {
         "speaker": torch.randint(-1, 3, (_DIALOGUES, _UTTERANCES), generator=generator),
         "gap_s": torch.randn(_DIALOGUES, _UTTERANCES, generator=generator),
     }
-    used = _facts_read_by(_ByName(model.network, list(widths), list(facts)), (*embeddings, *present, *facts.values()))
-    names = [*widths, *(f"{name}_present" for name in widths), *used]
-    example = (*embeddings, *present, *(facts[name] for name in used))
-    _export(_ByName(model.network, list(widths), used), example, path, names, "logits", (0, 1))
+    whole = _ByName(model.network, list(widths), sequences, list(facts))
+    used = _facts_read_by(whole, (*embeddings, *present, *frames.values(), *facts.values()))
+    masks = [f"{name}_frames" for name in frames]
+    names = [*widths, *(f"{name}_present" for name in widths), *masks, *used]
+    example = (*embeddings, *present, *frames.values(), *(facts[name] for name in used))
+    free = [(0, 1, 2) if name in sequences or name in masks else (0, 1) for name in names]
+    _export(_ByName(model.network, list(widths), sequences, used), example, path, names, "logits", free)
     return path
 
 
@@ -132,10 +148,15 @@ def _facts_read_by(network: _ByName, example: tuple[Tensor, ...]) -> list[str]:
 
 
 def _export(
-    network: nn.Module, example: tuple[Tensor, ...], path: Path, names: list[str], output: str, free: tuple[int, ...]
+    network: nn.Module,
+    example: tuple[Tensor, ...],
+    path: Path,
+    names: list[str],
+    output: str,
+    free: Sequence[tuple[int, ...]],
 ) -> None:
-    """Write ``network``, whose inputs may have any size in the dimensions ``free``, and compare it on the example."""
-    sizes = tuple(dict.fromkeys(free, torch.export.Dim.DYNAMIC) for _ in example)
+    """Write ``network``, whose inputs may have any size in their ``free`` dimensions, and compare it on the example."""
+    sizes = tuple(dict.fromkeys(dimensions, torch.export.Dim.DYNAMIC) for dimensions in free)
     with replaced(path) as temporary, _quiet():
         try:
             torch.onnx.export(

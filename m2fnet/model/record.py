@@ -31,5 +31,12 @@ class Model:
         return float(self.config["temperature"])
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Calibrated probabilities (..., C) of the network's logits (..., C)."""
-        return (logits.float() / self.temperature).softmax(-1)
+        """Calibrated probabilities (..., C) of the network's logits (..., C); for sets of emotions each separate."""
+        scaled = logits.float() / self.temperature
+        return scaled.sigmoid() if self.label_set.kind == "multi" else scaled.softmax(-1)
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """Emotion -> the probability from which it is in the answer; empty unless answers are sets."""
+        thresholds = self.config.get("thresholds") if self.label_set.kind == "multi" else None
+        return dict(thresholds) if thresholds is not None else {}

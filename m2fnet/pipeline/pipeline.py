@@ -252,13 +252,15 @@ def conversation_of(
 
 def _prediction(model: Model, utterance: Utterance, embedded: Embedded, probabilities: Tensor) -> Prediction:
     classes, vectors = model.label_set.classes, embedded.vectors
+    by_name = dict(zip(classes, probabilities.tolist(), strict=True))
+    thresholds = model.thresholds
     return Prediction(
         start_s=utterance.start_s,
         end_s=utterance.end_s,
         speaker=utterance.speaker,
         text=utterance.text,
         emotion=classes[int(probabilities.argmax())],
-        probabilities=dict(zip(classes, probabilities.tolist(), strict=True)),
+        probabilities=by_name,
         modalities=tuple(name for name, found in vectors.items() if not isinstance(found, Missing)),
         missing={
             name: _reason(model.extractors[name].modality, utterance, found)
@@ -266,6 +268,8 @@ def _prediction(model: Model, utterance: Utterance, embedded: Embedded, probabil
             if isinstance(found, Missing)
         },
         frames=embedded.frames,
+        labels=tuple(name for name in classes if by_name[name] >= thresholds[name]) if thresholds else None,
+        thresholds=thresholds,
     )
 
 

@@ -67,6 +67,7 @@ def write_results(
         "segments": found.source,
         "utterances": len(predictions),
         "skipped": list(found.skipped),
+        "notes": list(found.notes),
         "missing": {name: dict(reasons) for name, reasons in missing(predictions).items()},
     }
     write_json(folder / ABOUT, about)
@@ -93,6 +94,8 @@ def missing(predictions: Sequence[Prediction]) -> dict[str, Counter[str]]:
 def model_sha256(model: Model) -> str:
     """Hexadecimal SHA-256 of all that predictions depend on; a run and the model exported from it have the same."""
     parts = {name: model.config.get(name) for name in ("label_set", "network", "extractors", "temperature")}
+    if model.thresholds:
+        parts["thresholds"] = model.thresholds
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode())
     for name, tensor in model.network.state_dict().items():
         digest.update(save({name: tensor.cpu().contiguous()}))

@@ -1,4 +1,4 @@
-"""Confusion matrix: which emotion is taken for which."""
+"""Confusion matrix: which emotion is taken for which; and of sets, which emotions occur together."""
 
 from collections.abc import Sequence
 
@@ -42,6 +42,42 @@ def confusion(table: ArrayLike, classes: Sequence[str], unit: str = "utterances"
         right.set(title="share of each true emotion (%)")
         rows = [f"{short(name, 18)}\nn = {n:.0f}" for name, n in zip(classes, totals[:, 0], strict=True)]
         right.set_yticklabels(rows, parse_math=False)
+    return figure
+
+
+def together(true: ArrayLike, predicted: ArrayLike, classes: Sequence[str]) -> Figure:
+    """How often emotions occur together in sets, ``(C, C)`` counts each: shares of each row's emotion, in per cent.
+
+    The diagonal of a table is how often each emotion occurs; the left panel is of the true sets, the right one of the
+    predicted ones.
+
+    Args:
+        true: counts in the true sets.
+        predicted: counts in the predicted sets.
+        classes: the emotions in the order of the tables.
+
+    Raises:
+        ValueError: if a table is not square with one row per class.
+
+    Example:
+        >>> figure = together([[8, 2], [2, 4]], [[9, 0], [0, 3]], ["joy", "anger"])
+        >>> figure.axes[1].get_title()
+        'predicted sets (%)'
+    """
+    tables = [np.asarray(table, dtype=float) for table in (true, predicted)]
+    for table in tables:
+        if table.shape != (len(classes), len(classes)):
+            raise ValueError(f"Expected tables of {len(classes)} x {len(classes)} counts, got shape {table.shape}.")
+    side = 2.4 + 0.62 * len(classes)
+    with styled():
+        figure = Figure(figsize=(2 * side + 0.6, side))
+        for axes, table, kind in zip(figure.subplots(1, 2), tables, ("true", "predicted"), strict=True):
+            counts = table.diagonal()
+            shares = table / np.maximum(counts, 1)[:, None]
+            _matrix(axes, shares, shares, classes, [f"{100 * share:.0f}" for share in shares.flat])
+            rows = [f"{short(name, 18)}\nn = {n:.0f}" for name, n in zip(classes, counts, strict=True)]
+            axes.set_yticklabels(rows, parse_math=False)
+            axes.set(title=f"{kind} sets (%)", xlabel="also has")
     return figure
 
 

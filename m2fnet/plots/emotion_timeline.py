@@ -18,6 +18,7 @@ from m2fnet.records import Prediction
 _MOST_SPEAKERS = 8  # rows; of more, those who speak least share the last one
 _MARGINS = 3.0  # inches around the panels, for names and the colour bar
 _LIGHT = (COLOURS[1], COLOURS[3], COLOURS[4])  # on which black reads better than white
+_NONE = "#bbbbbb"  # of an empty set of emotions
 _LETTER = 0.078  # inches of a letter of the names inside bars
 _FEW = 60  # utterances; frames of more are drawn thinner
 _VECTORS = 5_000  # cells; more are drawn as pixels, for an svg of a size that browsers open
@@ -28,8 +29,9 @@ Floats = NDArray[np.float64]
 def emotion_timeline(predictions: Sequence[Prediction], classes: Sequence[str], title: str) -> Figure:
     """The utterances of a conversation by speaker, coloured by emotion, over the probability of every emotion.
 
-    The second panel's rows tell the emotions apart without colour; the answer's cell is framed. Time runs in
-    ``mm:ss``; for a conversation without times, every utterance is equally long and has its number.
+    The second panel's rows tell the emotions apart without colour; the answer's cell is framed. Of a set of emotions
+    every cell in the answer is framed; the colour is that of the most probable emotion in it, grey for an empty set.
+    Time runs in ``mm:ss``; for a conversation without times, every utterance is equally long and has its number.
 
     Args:
         predictions: at least one, in speaking order.
@@ -45,7 +47,9 @@ def emotion_timeline(predictions: Sequence[Prediction], classes: Sequence[str], 
     names, speakers = _speakers(predictions, spans)
     width = min(18.0, 10.0 + 0.03 * len(predictions))
     first, last = (0.0 if is_timed else 0.5), spans.max()
-    answers = np.array([classes.index(p.emotion) for p in predictions])
+    top = [max(p.answers, key=p.probabilities.__getitem__, default=None) for p in predictions]
+    answers = np.array([-1 if name is None else classes.index(name) for name in top])
+    framed = [[classes.index(name) for name in p.answers] for p in predictions]
     utterances = _Spans(spans, (width - _MARGINS) / (last - first), answers)
     values = np.array([[p.probabilities[name] for name in classes] for p in predictions])
     with styled():
@@ -53,7 +57,7 @@ def emotion_timeline(predictions: Sequence[Prediction], classes: Sequence[str], 
         figure = Figure(figsize=(width, sum(heights) + 1.7))
         who, what = figure.subplots(2, 1, sharex=True, height_ratios=heights)
         _draw_speakers(who, utterances, [speakers.index(name) for name in names], classes)
-        cells = _draw_emotions(what, utterances, values)
+        cells = _draw_emotions(what, utterances, values, framed)
         figure.colorbar(cells, ax=(who, what), label="probability (%)", aspect=30, pad=0.02)
         _name_rows(who, speakers)
         _name_rows(what, classes)
@@ -68,7 +72,7 @@ def emotion_timeline(predictions: Sequence[Prediction], classes: Sequence[str], 
 
 @dataclass(frozen=True)
 class _Spans:
-    """What both panels draw: (N, 2) spans, inches per unit of them, and (N,) the row of each answer."""
+    """What both panels draw: (N, 2) spans, inches per unit of them, and (N,) the row of each answer, -1 for none."""
 
     spans: Floats
     scale: float
@@ -105,16 +109,17 @@ def _speakers(predictions: Sequence[Prediction], spans: Floats) -> tuple[list[st
 
 
 def _draw_speakers(axes: Axes, utterances: _Spans, rows: Sequence[int], classes: Sequence[str]) -> None:
-    colours = [colour(answer) for answer in utterances.answers]
+    colours = [_NONE if answer < 0 else colour(answer) for answer in utterances.answers]
     boxes = _boxes(utterances.spans, np.array(rows) + 0.1, 0.8)
     axes.add_collection(PolyCollection(boxes, facecolors=colours, edgecolors="white", linewidth=0.6))
     for number, (row, answer) in enumerate(zip(rows, utterances.answers, strict=True)):
-        utterances.label(axes, number, row, classes[answer], "black" if colour(answer) in _LIGHT else "white")
+        ink = "black" if answer < 0 or colour(answer) in _LIGHT else "white"
+        utterances.label(axes, number, row, "none" if answer < 0 else classes[answer], ink)
     axes.tick_params(labelbottom=False)
 
 
-def _draw_emotions(axes: Axes, utterances: _Spans, values: Floats) -> PolyCollection:
-    """Draw the cells of all probabilities (N, C) and return them."""
+def _draw_emotions(axes: Axes, utterances: _Spans, values: Floats, framed: Sequence[Sequence[int]]) -> PolyCollection:
+    """Draw the cells of all probabilities (N, C), a frame around the ``framed`` ones of each, and return them."""
     count = values.shape[1]
     rows = np.tile(np.arange(count, dtype=float), len(values))
     boxes = _boxes(np.repeat(utterances.spans, count, axis=0), rows, 1.0)
@@ -122,10 +127,12 @@ def _draw_emotions(axes: Axes, utterances: _Spans, values: Floats) -> PolyCollec
     cells = PolyCollection(boxes, cmap=SHADES, edgecolors="face", linewidth=0.2, rasterized=is_large)
     cells.set(array=100 * values.ravel(), clim=(0, 100))
     axes.add_collection(cells)
-    frames = _boxes(utterances.spans, utterances.answers.astype(float) + 0.06, 0.88)
+    pairs = [(number, row) for number, several in enumerate(framed) for row in several]
+    places = np.array(pairs, dtype=int).reshape(-1, 2)
+    frames = _boxes(utterances.spans[places[:, 0]], places[:, 1] + 0.06, 0.88)
     style: Any = {"facecolors": "none", "edgecolors": "black", "rasterized": is_large, "clip_on": False}
     axes.add_collection(PolyCollection(frames, linewidth=1.0 if len(values) <= _FEW else 0.5, **style))
-    for number, answer in enumerate(utterances.answers):
+    for number, answer in pairs:
         value = values[number, answer]
         utterances.label(axes, number, answer, f"{100 * value:.0f}", "white" if value > 0.6 else "black")
     return cells

@@ -7,11 +7,20 @@ from typing import cast
 from torch import nn
 
 from m2fnet.problems.base import UNLABELLED, Problem, Stream, streams_from_dict
-from m2fnet.problems.multi import MultiLabel
+from m2fnet.problems.multi import MultiLabel, Thresholds
 from m2fnet.problems.single import SingleLabel
 from m2fnet.records import LabelSet, Modality
 
-__all__ = ["UNLABELLED", "MultiLabel", "Problem", "SingleLabel", "Stream", "make_problem", "problem_from_dict"]
+__all__ = [
+    "UNLABELLED",
+    "MultiLabel",
+    "Problem",
+    "SingleLabel",
+    "Stream",
+    "Thresholds",
+    "make_problem",
+    "problem_from_dict",
+]
 
 _NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)  # names parts of networks, folders of models and settings
 

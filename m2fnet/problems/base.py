@@ -91,8 +91,11 @@ class Problem(ABC):
         """Weights (C,) for `loss` by how often each emotion occurs in ``utterances``; ``power`` 0 weighs none."""
 
     @abstractmethod
-    def loss(self, scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Loss of logits (N, C), summed over the labelled utterances; targets as of `target`."""
+    def loss(self, scores: Tensor, target: Tensor, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
+        """Loss of logits (N, C), summed over the labelled utterances; targets as of `target`.
+
+        ``smoothing`` is the share of each target that is spread over all its possible values.
+        """
 
     @abstractmethod
     def probabilities(self, scores: Tensor) -> Tensor:

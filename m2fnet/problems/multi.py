@@ -2,18 +2,20 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
 
 from m2fnet.losses.multilabel import binary_cross_entropy, positive_weights
-from m2fnet.metrics.multilabel import choose_thresholds, exact_match, macro_f1, micro_f1
+from m2fnet.metrics.multilabel import choose_threshold, choose_thresholds, exact_match, macro_f1, micro_f1
 from m2fnet.problems.base import UNLABELLED, Problem
 from m2fnet.records import Scored, ScoredLabelSet, Utterance
 
 if TYPE_CHECKING:
     from torchmetrics import Metric, MetricCollection
+
+Thresholds = Literal["each", "one"] | float
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class MultiLabel(Problem):
     Attributes:
         thresholds: the probability from which each emotion is in the answer, in class order; None until they are
             chosen on dev, which means 0.5 for all.
+        chosen: how that is done: ``each`` emotion has its own, ``one`` is for all, and a number is it.
 
     Example:
         >>> from m2fnet.problems import make_problem
@@ -35,6 +38,7 @@ class MultiLabel(Problem):
     """
 
     thresholds: tuple[float, ...] | None = None
+    chosen: Thresholds = "each"
 
     score_names: ClassVar[tuple[str, ...]] = ("micro_f1", "macro_f1", "exact_match")
     monitor: ClassVar[str] = "micro_f1"
@@ -43,6 +47,8 @@ class MultiLabel(Problem):
         given = self.thresholds
         if given is not None and (len(given) != len(self.classes) or not all(0 <= value <= 1 for value in given)):
             raise ValueError(f"Expected {len(self.classes)} thresholds from 0 to 1, one per emotion, but got {given}.")
+        if self.chosen not in ("each", "one") and not (isinstance(self.chosen, float) and 0 <= self.chosen <= 1):
+            raise ValueError(f"Expected thresholds to be each, one or a number from 0 to 1, but got {self.chosen!r}.")
 
     @property
     def used_thresholds(self) -> tuple[float, ...]:
@@ -64,15 +70,16 @@ class MultiLabel(Problem):
         """Weights (C,) of having an emotion against not having it, see `m2fnet.losses.multilabel.positive_weights`."""
         return positive_weights(torch.stack([self.target(u) for u in utterances if u.labels is not None]), power)
 
-    def loss(self, scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def loss(self, scores: Tensor, target: Tensor, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
         """Binary cross-entropy, mean over the emotions, summed over the labelled utterances.
 
         Args:
             scores: logits (N, C).
             target: 0 or 1, or `UNLABELLED` throughout a row, (N, C).
             weight: of having each emotion against not having it, (C,).
+            smoothing: how far targets move from 0 and 1 towards one half: by half of it.
         """
-        return binary_cross_entropy(scores, target, weight, ignored=UNLABELLED)
+        return binary_cross_entropy(scores, target, weight, ignored=UNLABELLED, smoothing=smoothing)
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Sigmoid of the logits (..., C)."""
@@ -101,7 +108,12 @@ class MultiLabel(Problem):
 
     def chosen_on_dev(self, metrics: "Metric | MetricCollection") -> "MultiLabel":
         """The problem with the thresholds that are best on what ``metrics`` has seen, see `choose_thresholds`."""
-        return self.with_thresholds(choose_thresholds(*cast(tuple[Tensor, Tensor], metrics.compute())))
+        if isinstance(self.chosen, float):
+            return self.with_thresholds([self.chosen] * len(self.classes))
+        seen = cast(tuple[Tensor, Tensor], metrics.compute())
+        if self.chosen == "one":
+            return self.with_thresholds([choose_threshold(*seen)] * len(self.classes))
+        return self.with_thresholds(choose_thresholds(*seen))
 
     def with_decisions_of(self, other: Problem) -> "MultiLabel":
         """The problem with the thresholds of ``other``."""

@@ -41,15 +41,16 @@ class SingleLabel(Problem):
         """Weights (C,) of the emotions, see `m2fnet.losses.class_weights.class_weights`."""
         return class_weights((utterance.label for utterance in utterances), self.classes, power)
 
-    def loss(self, scores: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    def loss(self, scores: Tensor, target: Tensor, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
         """Cross-entropy (arXiv:2206.02187, eq 14), summed over the labelled utterances.
 
         Args:
             scores: logits (N, C).
             target: class numbers (N,).
             weight: of each class, (C,).
+            smoothing: share of the target that is spread evenly over all classes.
         """
-        return weighted_cross_entropy(scores, target, weight, ignored=UNLABELLED)
+        return weighted_cross_entropy(scores, target, weight, ignored=UNLABELLED, smoothing=smoothing)
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Softmax of the logits (..., C)."""

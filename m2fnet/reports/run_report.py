@@ -16,6 +16,8 @@ from m2fnet.reports.predictions_file import write_predictions
 from m2fnet.runs.tested import inputs_of, kind_of, name_of_data
 
 PICTURE = "confusion.png"
+TOGETHER = "together.png"  # which emotions of a set occur together
+WARNING = "Warning: "  # how a line begins that says what is wrong with the scores
 
 
 def write_report(
@@ -39,6 +41,8 @@ def write_report(
         write_predictions(run, split, [row for row in rows if row.label_sets[0] is not None])
     if "confusion" in report["test"]:
         draw_confusion(run / PICTURE, report["test"]["confusion"], problem.classes)
+    if "together" in report["test"]:
+        draw_together(run / TOGETHER, report["test"]["together"], problem.classes)
     page = as_markdown(report)
     write_text(run / "report.md", page)
     write_json(run / "report.json", report)
@@ -56,20 +60,42 @@ def as_markdown(report: Mapping[str, Any]) -> str:
         if kind == "single"
         else f"macro F1 {percent(test['macro_f1'])}"
     )
+    linear = f", linear classifier {percent(report['linear']['test'][main])}" if "linear" in report else ""
     chosen = "The last epoch was kept" if report.get("select") == "last" else "The epoch was chosen on dev"
     title = score_title(main)
+    fold = report.get("fold")
+    where = f"fold {fold['number'] + 1} of {fold['of']}, held out from training," if fold else "test"
     return "\n".join(
         [
             f"# {escaped(name_of_data(report))}: {' + '.join(inputs_of(report))}, seed {report['seed']}",
             "",
-            f"{title[0].upper()}{title[1:]} on test **{percent(test[main])}** ({sure}), {other}. "
+            f"{title[0].upper()}{title[1:]} on {where} **{percent(test[main])}** ({sure}), {other}{linear}. "
             f"{chosen}; dev {percent(report['dev'][main])}."
             f"{'' if kind == 'single' else ' The thresholds were chosen on dev.'}",
+            *_warnings(report, main),
             "",
             *(_of_one_emotion(report) if kind == "single" else _of_label_sets(report)),
             "",
         ]
     )
+
+
+def _warnings(report: Mapping[str, Any], main: str) -> list[str]:
+    """A line if the network is below a baseline that anything trained should reach."""
+    test = report["test"]
+    baselines = {f"always answering {name}": of[main] for name, of in test.get("baselines", {}).items()}
+    if "majority_weighted_f1" in test:
+        baselines["always answering the majority class"] = test["majority_weighted_f1"]
+    if "linear" in report:
+        baselines["a linear classifier of single utterances on the same inputs"] = report["linear"]["test"][main]
+    better = [f"{name} ({percent(score)})" for name, score in baselines.items() if score > test[main]]
+    if not better:
+        return []
+    return [
+        "",
+        f"{WARNING}the {score_title(main)} of {percent(test[main])} is below that of {' and '.join(better)}. Look at "
+        "the training curves (`m2fnet report --plots`): train longer, at another rate, or a smaller network.",
+    ]
 
 
 def _of_one_emotion(report: Mapping[str, Any]) -> list[str]:
@@ -118,15 +144,20 @@ def _of_label_sets(report: Mapping[str, Any]) -> list[str]:
         ),
         "",
         *_table(
-            ["test, per emotion", "n", "predicted", "F1", "precision", "recall", "threshold"],
+            ["test, per emotion", "n", "predicted", "F1", "precision", "recall", "threshold", "calibration error"],
             [
                 [
                     *(name, str(of["support"]), str(of["predicted"])),
                     *(*_cells(of, ("f1", "precision", "recall")), f"{of['threshold']:.3f}"),
+                    percent(of["calibration_error"]),
                 ]
                 for name, of in test["per_class"].items()
             ],
         ),
+        "",
+        f"Micro precision on test {percent(test['micro_precision'])}, micro recall {percent(test['micro_recall'])}.",
+        "",
+        f"![emotions that occur together on test]({TOGETHER})",
         "",
         "Jaccard is the mean over utterances of |predicted and true| / |predicted or true|. Where both sets are "
         "empty the standard counts 1 and CARAT's code 0; compare each with its own kind. Hamming loss is the share "
@@ -141,6 +172,15 @@ def draw_confusion(path: Path, table: Sequence[Sequence[int]], classes: Sequence
 
     with replaced(path) as temporary:
         temporary.write_bytes(rendered(confusion(table, classes), "png"))
+
+
+def draw_together(path: Path, tables: Mapping[str, Sequence[Sequence[int]]], classes: Sequence[str]) -> None:
+    """Draw which emotions of the true and of the predicted sets occur together into a PNG file."""
+    from m2fnet.plots.confusion import together
+    from m2fnet.plots.style import rendered
+
+    with replaced(path) as temporary:
+        temporary.write_bytes(rendered(together(tables["true"], tables["predicted"], classes), "png"))
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -52,6 +52,8 @@ def _layout(name: str, slots: str) -> Layout:
 LAYOUTS = (
     # declare-lab/conv-emotion DialogueRNN/dataloader.py and hujingwen6666/MMGCN dataloader.py: IEMOCAP
     _layout("9-tuple", "ids speakers labels text audio visual sentences train test"),
+    # AIM3-RUC M3ED as chengzju/CARAT utils/m3ed_reader.py reads it, though that exchanges audio and visual
+    _layout("10-tuple with dev", "ids speakers labels text audio visual sentences train dev test"),
     # declare-lab/conv-emotion COSMIC/erc-training/dataloader.py: IEMOCAP, EmoryNLP
     _layout("10-tuple with four text views", "speakers labels text* sentences train test dev"),
     # hujingwen6666/MMGCN dataloader.py: MELD; the last part is a dict that no loader uses
@@ -127,10 +129,13 @@ class _Reader:
 
     def _recognise(self, content: object) -> tuple[Layout, dict[str, object]]:
         parts = content if isinstance(content, list | tuple) else ()
-        for layout in LAYOUTS:
-            if layout.fits(parts):
-                pairs = zip(layout.slots, parts, strict=True)
-                return layout, {slot: part for slot, part in pairs if slot != _UNUSED}
+        fitting = [layout for layout in LAYOUTS if layout.fits(parts)]
+        if fitting:
+            # two layouts have seven tables and three lists: the labels, which are numbers, tell which it is
+            by_labels = (layout for layout in fitting if _are_numbers(parts[layout.slots.index("labels")]))
+            layout = next(by_labels, fitting[-1])
+            pairs = zip(layout.slots, parts, strict=True)
+            return layout, {slot: part for slot, part in pairs if slot != _UNUSED}
         kinds = ", ".join(type(part).__name__ for part in parts[:20])
         came = f"a {type(content).__name__}" + (f" of {len(parts)} parts ({kinds})" if parts else "")
         known = "\n".join(f"  {layout.name}: {' '.join(layout.slots)}" for layout in LAYOUTS)
@@ -314,6 +319,14 @@ def _repaired(text: str) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         return raw.decode("cp1252", errors="replace") if any(0x80 <= byte < 0xA0 for byte in raw) else text
+
+
+def _are_numbers(table: object) -> bool:
+    """Whether the first entry of a table by dialogue is a whole number."""
+    entries = next(iter(table.values()), ()) if isinstance(table, dict) else ()
+    if isinstance(entries, np.ndarray):
+        return entries.ndim == 1 and entries.dtype.kind in "iu"
+    return isinstance(entries, list | tuple) and len(entries) > 0 and _is_number(entries[0])
 
 
 def _is_number(value: object) -> bool:

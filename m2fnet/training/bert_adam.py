@@ -45,8 +45,8 @@ class BertAdam(torch.optim.Optimizer):
     ) -> None:
         if lr < 0 or weight_decay < 0 or not 0 <= warmup < 1 or (steps < 1 and steps != -1):
             raise ValueError(
-                "Expected `lr` and `weight_decay` of at least 0, `warmup` from 0 to below 1, and `steps` of at least 1 or "
-                f"-1, but got {lr}, {weight_decay}, {warmup} and {steps}."
+                "Expected `lr` and `weight_decay` of at least 0, `warmup` from 0 to below 1, and `steps` of at least 1 "
+                f"or -1, but got {lr}, {weight_decay}, {warmup} and {steps}."
             )
         defaults = {"lr": lr, "steps": steps, "warmup": warmup, "weight_decay": weight_decay, "decay_vectors": False}
         super().__init__(params, defaults)

@@ -66,6 +66,16 @@ def add_run_options(parser: ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="Print no report, no line per epoch and no progress bar.")
 
 
+def refuse_wrong_seed(seed: int) -> None:
+    """Refuse a seed that numpy does not take.
+
+    Raises:
+        UsageError: naming the range.
+    """
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"seed_everything is {seed}, expected a number from 0 to {2**32 - 1}.")
+
+
 class RunSettings:
     """What a command line says about the run it is given for.
 
@@ -103,9 +113,6 @@ class RunSettings:
         """
         if self.folder.exists() and not self.folder.is_dir():
             raise UsageError(f"{self.folder} is a file, expected the folder of a run; name another with --run.")
-        seed = self._given.seed_everything
-        if not 0 <= seed < 2**32:
-            raise UsageError(f"seed_everything is {seed}, expected a number from 0 to {2**32 - 1}.")
         if self._subcommand != "fit":
             self.refuse_others(only="model")
         elif self._given.checkpoint is not None:

@@ -70,7 +70,8 @@ def serve_requests(load: Callable[[], Pipeline], limits: Limits, connection: Con
         try:
             answer = _predictions(pipeline, limits, clip, subtitles, _every_so_often(send))
             answer["source"] = _without_paths(answer["source"], names)
-            answer["skipped"] = [_without_paths(sentence, names) for sentence in answer["skipped"]]
+            for kind in ("skipped", "notes"):
+                answer[kind] = [_without_paths(sentence, names) for sentence in answer[kind]]
             send(answer)
         except M2FNetError as problem:
             send({"refused": _without_paths(str(problem), names)})
@@ -109,6 +110,7 @@ def _predictions(
         "utterances": [asdict(prediction) for prediction in predictions],
         "source": found.source,
         "skipped": list(found.skipped),
+        "notes": list(found.notes),
         "end_s": end_s,
         "srt": _as_srt(predictions, file.with_suffix(".answer")),
         "spectrogram": draw_longest(clip, predictions) if clip is not None else None,

@@ -167,7 +167,7 @@ PEERS = [DialogueRNN, DialogueGCN, MMGCN, DagERC, SDT, MulT, StateSpace]
 @pytest.mark.parametrize("network", [M2FNet, LateFusion, PerUtterance, Recurrent, *PEERS])
 def test_networks_of_vectors_refuse_sequences_and_take_any_name(network):
     sequences = make_problem(LABELS, {"text": 4, "clip": Stream("visual", 4, is_sequence=True)})
-    with pytest.raises(ValueError, match=r"but clip has a sequence of vectors\. Extract it with pooling"):
+    with pytest.raises(ValueError, match=r"but clip has a sequence of vectors\. Set its `pooling`"):
         network(sequences)
     vectors = {"clip": Stream("visual", 10), "emovclip": Stream("visual", 10), "words": Stream("text", 12)}
     net, batch = network(make_problem(LABELS, vectors)).eval(), batch_of([3, 2])

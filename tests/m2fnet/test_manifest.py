@@ -159,6 +159,7 @@ def test_counts_tell_labelled_from_all():
         ((said(0), said(1, split="test")), "Dialogue 'd' has utterances in 'train' and in 'test'"),
         ((said(0, label="fear"),), "'d_0' has the label 'fear'; expected one of joy, anger"),
         ((said(0, labels=("joy", "fear")),), "'d_0' has the label 'fear'"),
+        ((said(0, labels=("joy", "joy")),), r"has the labels \['joy', 'joy'\]; expected each emotion once"),
         (
             (said(0, labels=("joy", "anger")),),
             r"has the label set \['joy', 'anger'\], but 'toy' has one emotion per",

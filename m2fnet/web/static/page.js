@@ -30,6 +30,8 @@ function makeSvg(tag, attributes) {
   return element;
 }
 
+/** The emotions that are the answer: one, or of a model of sets any number. */
+const answers = (utterance) => utterance.labels ?? [utterance.emotion];
 const percent = (share) => `${Math.round(100 * share)} %`;
 const count = (number, what) => `${number.toLocaleString("en")} ${what}${number === 1 ? "" : "s"}`;
 const suffix = (name) => name.slice(name.lastIndexOf(".") + 1).toLowerCase();
@@ -205,21 +207,22 @@ function drawFacts(answer) {
   $("summary").textContent = `${count(utterances.length, "utterance")}, from ${answer.source}`;
   const streams = model.modalities.map((stream) => describe(stream, utterances));
   $("streams").textContent = [...streams, describeFaces(utterances)].join(" · ");
-  drawSkipped(answer.skipped);
+  drawSkipped(answer.skipped, answer.notes);
   drawSpectrogram(answer.spectrogram);
-  const { source, skipped } = answer;
-  const kept = { clip: name, model: model.name, classes: model.classes, source, skipped, utterances };
+  const { source, skipped, notes } = answer;
+  const kept = { clip: name, model: model.name, classes: model.classes, source, skipped, notes, utterances };
   const stem = name.replace(/\.[^.]*$/, "");
   offer($("json"), `${stem}.emotions.json`, JSON.stringify(kept, null, 2), "application/json");
   $("srt").hidden = answer.srt === null;
   offer($("srt"), `${stem}.emotions.srt`, answer.srt ?? "", "application/x-subrip");
 }
 
-/** How many cues of the subtitles are not utterances, and the first ones. */
-function drawSkipped(sentences) {
-  $("skipped").hidden = !sentences.length;
+/** How many cues of the subtitles are not utterances, the first ones, and what was assumed about the file. */
+function drawSkipped(sentences, notes) {
+  $("skipped").hidden = !sentences.length && !notes.length;
   const first = [...sentences.slice(0, NAMED), ...(sentences.length > NAMED ? ["…"] : [])].join("; ");
-  $("skipped").textContent = `Skipped ${sentences.length.toLocaleString("en")} cues or lines that are not utterances: ${first}`;
+  const skipped = `Skipped ${sentences.length.toLocaleString("en")} cues, lines or sounds that are not utterances: ${first}`;
+  $("skipped").textContent = [...(sentences.length ? [skipped] : []), ...notes].join(" ");
 }
 
 /** The sound of the longest utterance; a click goes there. */
@@ -261,7 +264,7 @@ function drawTimeline() {
     const x = (1000 * spans[i][0]) / length;
     const width = Math.max(1.5, (1000 * (spans[i][1] - spans[i][0])) / length - 1);
     model.classes.forEach((emotion, lane) => {
-      const isTop = emotion === utterance.emotion;
+      const isTop = answers(utterance).includes(emotion);
       const share = utterance.probabilities[emotion];
       if (!isTop && (utterances.length > DETAILED || share < 0.05)) return;
       const bar = makeSvg("rect", { x, y: LANE * lane + 3, width, height: LANE - 6, fill: model.colours[lane] });
@@ -315,11 +318,12 @@ function makeRow(utterance, i) {
   if (utterance.speaker) words.append(make("span", { className: "speaker", textContent: utterance.speaker }), " ");
   words.append(utterance.text ?? make("span", { className: "none", textContent: "no transcript" }));
   const emotion = make("span", { className: "emotion" }, make("i"));
-  emotion.append(`${utterance.emotion} ${percent(utterance.probabilities[utterance.emotion])}`);
+  emotion.append(answers(utterance).map((name) => `${name} ${percent(utterance.probabilities[name])}`).join(", ") || "none");
   const mix = make("span", { className: "mix", title: odds(utterance) });
+  const whole = Math.max(1, model.classes.reduce((sum, name) => sum + utterance.probabilities[name], 0));
   for (const name of model.classes) {
     const part = make("i");
-    part.style.width = `${100 * utterance.probabilities[name]}%`;
+    part.style.width = `${(100 * utterance.probabilities[name]) / whole}%`;
     part.style.background = tone(name);
     mix.append(part);
   }
@@ -421,7 +425,8 @@ function showUtterance(utterance) {
   $("odds").querySelectorAll(".gauge i").forEach((gauge, lane) => {
     const share = utterance.probabilities[model.classes[lane]];
     gauge.style.width = `${100 * share}%`;
-    values[lane].textContent = percent(share);
-    names[lane].className = model.classes[lane] === utterance.emotion ? "top" : "";
+    const threshold = utterance.thresholds?.[model.classes[lane]];
+    values[lane].textContent = threshold === undefined ? percent(share) : `${percent(share)} of ${percent(threshold)}`;
+    names[lane].className = answers(utterance).includes(model.classes[lane]) ? "top" : "";
   });
 }

@@ -10,7 +10,7 @@ import torch
 
 from m2fnet.cli import run
 from m2fnet.commands.import_features import main
-from m2fnet.corpora.iemocap_protocols import iemocap6
+from m2fnet.corpora.iemocap_protocols import iemocap6, iemocap6_erc
 from m2fnet.corpora.label_sets import MELD
 from m2fnet.corpora.meld import COUNTS
 from m2fnet.errors import CorpusError, UnsafePickleError, UsageError
@@ -132,9 +132,36 @@ def test_without_dev_list_a_share_of_the_training_dialogues_is_drawn_by_seed(imp
     assert dev("--seed", "1") == dev("--seed", "1")
     assert dev("--seed", "1") != dev("--seed", "2")
     assert dev("--seed", "1") == dev("--seed", "1", train=parts["train"][::-1])
-    assert len(dev("--dev-share", "0.5")) == 20
-    assert len(dev("--dev-share", "0.001")) == 1
-    assert dev("--dev-share", "0") == set()
+    assert len(dev("--dev-dialogues", "0.5")) == 20
+    assert len(dev("--dev-dialogues", "0.001")) == 1
+    assert dev("--dev-dialogues", "0") == set()
+    assert dev("--dev-dialogues", "d3,d20") == {"d3", "d20"}
+
+
+def test_an_iemocap_pickle_has_the_dev_dialogues_of_the_prepared_corpus(imported):
+    names = [f"Ses{n:02}{who}_impro{k:02}" for n in range(1, 6) for who in "FM" for k in range(1, 4)]
+    parts = make_parts(dict.fromkeys(names, 2))
+    parts["train"], parts["test"] = [n for n in names if n < "Ses05"][::-1], [n for n in names if n >= "Ses05"]
+    parts["labels"] = {name: [0, 5] for name in names}
+    manifest, _ = imported(pack("9-tuple", parts), "--seed", "3", labels="iemocap6")
+    assert {u.dialogue: u.split for u in manifest.utterances} == iemocap6_erc().splits(names)
+    assert {d.id for d in manifest.dialogues("dev")} == {"Ses02M_impro01", "Ses04F_impro02"}
+
+
+def test_dev_dialogues_replace_the_dev_list_of_the_pickle(imported):
+    parts = pack("13-tuple with four text views and dev", make_parts())
+    manifest, _ = imported(parts, "--dev-dialogues", "c")
+    assert [d.id for d in manifest.dialogues("dev")] == ["c"]
+    assert "e" in [d.id for d in manifest.dialogues("train")]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [("c,nowhere", "names 'nowhere', which is no training"), ("c,a,b,d", "none remains to train")],
+)
+def test_dev_dialogues_that_cannot_be_are_refused(imported, wanted, message):
+    with pytest.raises(UsageError, match=message):
+        imported(pack("9-tuple", make_parts()), "--dev-dialogues", wanted)
 
 
 @pytest.mark.parametrize("position", ["first", "last", "nowhere"])
@@ -244,7 +271,7 @@ def test_sentences_that_python_2_pickled_as_bytes_are_repaired(imported, stored,
 def test_dialogues_in_no_split_are_left_out_and_named(imported, capsys):
     parts = make_parts()
     parts["train"] = ["c", "a"]
-    manifest, _ = imported(pack("9-tuple", parts), "--dev-share", "0.5")
+    manifest, _ = imported(pack("9-tuple", parts), "--dev-dialogues", "0.5")
     assert {d.id for d in manifest.dialogues()} == {"c", "a", "f"}
     assert set(manifest.defects[0].ids) == {"b", "d", "e"}
     assert "3 × dialogue in no split of the pickle: not imported" in capsys.readouterr().out
@@ -360,14 +387,16 @@ def test_a_refused_import_leaves_the_old_one_unchanged_even_with_overwrite(impor
 
 @pytest.mark.parametrize("labels", ["joy", "joy,joy", "joy,,anger", "", "IEMOCAP"])
 def test_wrong_label_names_are_wrong_use(imported, labels):
-    with pytest.raises(UsageError, match="expected meld or iemocap6, or at least two different names"):
+    with pytest.raises(
+        UsageError, match="expected meld, iemocap6, m3ed-main or m3ed-dialogues, or at least two different names"
+    ):
         imported(pack("9-tuple", make_parts()), labels=labels)
 
 
 @pytest.mark.parametrize("share", ["1", "-0.1", "nan"])
 def test_a_wrong_dev_share_is_wrong_use(imported, share):
     with pytest.raises(UsageError, match="expected a share of at least 0 and below 1"):
-        imported(pack("9-tuple", make_parts()), "--dev-share", share)
+        imported(pack("9-tuple", make_parts()), "--dev-dialogues", share)
 
 
 def test_iemocap_labels_are_in_the_order_of_the_published_pickles(imported):

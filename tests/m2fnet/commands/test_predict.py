@@ -113,7 +113,7 @@ def test_cues_that_are_no_utterances_are_counted_and_the_first_named(predict, cl
     skipped = "; ".join(f"{tmp_path}/talk.srt:{line} begins at 2 s and ends at 1 s" for line in (10, 15, 20))
     assert code == cli.DONE
     assert "talk.wav: 2 utterances" in out
-    assert out.count(f"Skipped 4 cues or lines that are not utterances: {skipped}; …\n") == 1
+    assert out.count(f"Skipped 4 cues, lines or sounds that are not utterances: {skipped}; …\n") == 1
     about = json.loads((tmp_path / "predictions" / "talk.wav" / "about.json").read_text())
     assert about["skipped"][:3] == skipped.split("; ")
     assert len(about["skipped"]) == 4

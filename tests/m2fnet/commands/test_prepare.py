@@ -42,6 +42,22 @@ def test_an_equal_manifest_is_replaced_another_only_when_asked(tmp_path: Path, c
     assert [d.what for d in Manifest.load(tmp_path / "data").defects] == ["clip missing"]
 
 
+def test_dev_dialogues_are_drawn_from_what_is_not_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    arguments = ["prepare", "meld", "--root", str(write_meld(tmp_path)), "--partial", "--dev-dialogues"]
+    splits = []
+    for number, wanted in enumerate(("0.5", "0.5", "dev_dia10,train_dia0")):
+        assert run([*arguments, wanted, "--out", str(tmp_path / str(number))]) == 0
+        manifest = Manifest.load(tmp_path / str(number))
+        splits.append({split: {d.id for d in manifest.dialogues(split)} for split in ("train", "dev", "test")})
+    assert splits[0] == splits[1]
+    assert len(splits[0]["dev"]) == len(splits[0]["train"] | splits[0]["dev"]) // 2
+    assert splits[2]["dev"] == {"dev_dia10", "train_dia0"}
+    assert all(one["test"] == splits[0]["test"] for one in splits)
+    assert Manifest.load(tmp_path / "2").provenance["dev"] == "2 dialogues by name"
+    assert run([*arguments, "nowhere", "--out", str(tmp_path / "x")]) == 2
+    assert "--dev-dialogues names 'nowhere', which is no training dialogue" in capsys.readouterr().err
+
+
 def test_a_damaged_manifest_is_not_replaced_unasked(tmp_path: Path):
     arguments = ["prepare", "meld", "--root", str(write_meld(tmp_path)), "--out", str(tmp_path / "data"), "--partial"]
     assert run(arguments) == 0
@@ -128,7 +144,10 @@ def test_wrong_use_and_failure_have_their_exit_codes(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("corpus", ["toy", "meld", "iemocap", "goemotions", "table"])
+@pytest.mark.parametrize("corpus", [
+    "toy", "meld", "iemocap", "goemotions", "mosei", "m3ed", "ravdess", "cremad", "emorynlp", "dailydialog", "mer2023",
+    "mer2024", "mer2025", "table",
+])  # fmt: skip
 def test_every_corpus_explains_itself(corpus: str, capsys: pytest.CaptureFixture[str]):
     assert run(["prepare", corpus, "--help"]) == 0
     assert "--root" in capsys.readouterr().out

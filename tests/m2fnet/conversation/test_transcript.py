@@ -151,19 +151,75 @@ def test_rttm_of_several_files(read, refusal):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("SPEAKER talk 1 0 1", "x.rttm:5 has 5 fields, expected at least 8"),
-        ("SPEAKER talk 1 nan 1 <NA> <NA> ann", "x.rttm:5: the start is 'nan', expected seconds from 0, like 12.50."),
-        ("SPEAKER talk 1 0 -1 <NA> <NA> ann", "x.rttm:5: the length is '-1'"),
-        ("SPEAKER talk 1 0 inf <NA> <NA> ann", "x.rttm:5: the length is 'inf'"),
-        ("SPEAKER talk 1 7 0 <NA> <NA> ann", "x.rttm:5: the utterance begins at 7 s and ends at 7 s"),
+        (
+            "SPEAKER talk 1 0 1",
+            "x.rttm:5 is 'SPEAKER talk 1 0 1', expected fields as in `SPEAKER clip 1 12.50 1.75 <NA>",
+        ),
+        ("SPEAKER talk 1 0 1 a b c d e f", "x.rttm:5 is 'SPEAKER talk 1 0 1 a b c d e f', expected fields as in"),
+        ("SPEAKER talk 1 nan 1 <NA> <NA> ann", "x.rttm:5 begins at 'nan' and lasts '1', expected seconds like 12.50"),
+        ("SPEAKER talk 1 0 inf <NA> <NA> ann", "x.rttm:5 begins at '0' and lasts 'inf', expected seconds like 12.50"),
+        ("SPEAKER talk 1 0 -1 <NA> <NA> ann", "x.rttm:5 begins at 0 s and lasts -1 s"),
+        ("SPEAKER talk 1 7 0 <NA> <NA> ann", "x.rttm:5 begins at 7 s and lasts 0 s"),
+        ("SPEAKER talk 1 -3 1 <NA> <NA> ann", "x.rttm:5 begins at -3 s and lasts 1 s"),
+        ("talk 0.1 1.3 ann", "x.rttm:5 is 'talk 0.1 1.3 ann', expected a line that begins with SPEAKER"),
     ],
 )
-def test_rttm_lines_that_are_refused(refusal, line, message):
-    assert message in refusal(RTTM + line, "x.rttm")
+def test_rttm_lines_that_are_skipped_and_named(read, refusal, tmp_path, line, message):
+    assert len(read(RTTM + line, "x.rttm")) == 2
+    (skipped,) = segments_in(tmp_path / "x.rttm").skipped
+    assert message in skipped
+    assert message.replace("rttm:5", "rttm:1") in refusal(line, "x.rttm")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "SPEAKER talk 1   0.100   1.200 <NA> <NA> speaker_0 <NA> <NA>",  # NeMo
+        "SPEAKER talk 0 0.10 1.20 <NA> <NA> speaker_0 <NA>",  # nine fields, channel 0
+        "SPEAKER\ttalk\t1\t0.10\t1.20\t<NA>\t<NA>\tspeaker_0",
+        "SPEAKER talk 1 0,10 1,20 <NA> <NA> speaker_0 <NA> <NA>",
+        "speaker talk 1 0.1 1.2 <na> <na> speaker_0 0.95 <na>",
+        "SPEAKER talk 1 0.1 1.2 <NA> adult_male speaker_0 <NA>",
+        "SPEAKER talk 1 0.1 1.2 <NA> <NA> speaker_0 <NA> <NA> <NA> more",
+        "SPEAKER talk <NA> 1e-1 1.2 <NA> <NA> speaker_0 <NA> <NA>",
+        "  SPEAKER talk 1 0.1 1.2 <NA> <NA> speaker_0 <NA> <NA>  \n\n# comment\nLEXEME talk 1 0 1 hi lex ann <NA>",
+    ],
+)
+def test_rttm_as_tools_write_it(read, tmp_path, line):
+    ((start, end, speaker, text),) = read(line, "talk.rttm", "talk")
+    assert (start, pytest.approx(end), speaker, text) == (0.1, 1.3, "speaker_0", None)
+    assert (segments_in(tmp_path / "talk.rttm", "talk").skipped, segments_in(tmp_path / "talk.rttm").notes) == ((), ())
+
+
+@pytest.mark.parametrize("blank", [" ", "\t"])
+def test_rttm_of_names_with_blanks(read, blank):
+    line = blank.join(["SPEAKER", "my talk 2", "1", "0.10", "1.20", "<NA>", "<NA>", "Ann Lee 3", "<NA>", "<NA>"])
+    assert read(line, "x.rttm", "my talk 2") == [(0.1, pytest.approx(1.3), "Ann Lee 3", None)]
+    others = line.replace("talk 2", "talk 3").replace("0.10", "7.10")
+    assert read(f"{others}\n{line}", "x.rttm", "my talk 2")[0][0] == 0.1
+
+
+def test_rttm_that_begins_before_the_clip(read, tmp_path):
+    assert read("SPEAKER talk 1 -0.5 2 <NA> <NA> ann <NA> <NA>", "x.rttm") == [(0.0, 1.5, "ann", None)]
+    assert segments_in(tmp_path / "x.rttm").notes == (
+        f"{tmp_path}/x.rttm:1 begins at -0.5 s and was read from 0 s on.",
+    )
+
+
+@pytest.mark.parametrize("name", ["walk", "walk.wav", "/data/Walk.WAV", "WALK"])
+def test_rttm_names_the_clip_in_many_ways(read, name):
+    several = RTTM + RTTM.replace(" talk ", f" {name} ").replace(" 2.50 ", " 7.50 ")
+    assert read(several, "x.rttm", "walk")[1] == (7.5, 8.75, "ann", None)
+
+
+def test_rttm_about_another_name_is_noted(read, tmp_path):
+    read("SPEAKER waveform 1 0 1 <NA> <NA> ann <NA> <NA>", "talk.rttm")
+    note = f"{tmp_path}/talk.rttm is about 'waveform', and was read as that of 'talk'."
+    assert segments_in(tmp_path / "talk.rttm", "talk").notes == (note,)
 
 
 def test_other_formats_are_refused_by_suffix(refusal):
-    assert "has the suffix '.docx', expected one of .srt, .vtt, .rttm, .csv, .tsv, .txt" in refusal(
+    assert "has the suffix '.docx', expected one of .srt, .vtt, .ass, .ssa, .sbv, .rttm, .csv, .tsv, .txt" in refusal(
         "Ann: Hi", "talk.docx"
     )
 

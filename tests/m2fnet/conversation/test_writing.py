@@ -132,9 +132,12 @@ def test_srt(tmp_path):
     )
 
 
-def test_srt_can_be_read_as_segments_again(tmp_path):
+def test_srt_is_never_read_as_what_was_said(tmp_path):
     write_srt(SEGMENTS, tmp_path / "p.srt")
-    assert [s.text for s in read_segments(tmp_path / "p.srt")][:2] == ["[joy 87 %] Ann: Well, no.", "[anger 90 %]"]
+    with pytest.raises(
+        ConversationError, match=r"p\.srt holds predictions of m2fnet\. Expected what they were made from"
+    ):
+        read_segments(tmp_path / "p.srt")
 
 
 def test_subtitles_need_times(tmp_path):

@@ -5,13 +5,30 @@ from pathlib import Path
 
 import pytest
 from fake_corpora import CLIPS, meld_row, small_iemocap, write_meld, write_table
-from fake_other_corpora import write_goemotions
+from fake_other_corpora import (
+    write_cremad,
+    write_dailydialog,
+    write_emorynlp,
+    write_goemotions,
+    write_m3ed,
+    write_mer2024,
+    write_mosei_aligned,
+    write_mosei_mmsa,
+    write_ravdess,
+)
 
 from m2fnet.corpora.base import MISSING_MEDIA
+from m2fnet.corpora.cremad import read_cremad
+from m2fnet.corpora.dailydialog import read_dailydialog
+from m2fnet.corpora.emorynlp import read_emorynlp
 from m2fnet.corpora.goemotions import goemotions, read_goemotions
 from m2fnet.corpora.iemocap import read_iemocap
 from m2fnet.corpora.iemocap_protocols import iemocap4, iemocap6, iemocap6_erc, iemocap_multilabel
+from m2fnet.corpora.m3ed import read_m3ed
 from m2fnet.corpora.meld import read_meld, read_toy
+from m2fnet.corpora.mer import YEARS, read_mer
+from m2fnet.corpora.mosei import read_mosei
+from m2fnet.corpora.ravdess import read_ravdess
 from m2fnet.corpora.table import read_table
 from m2fnet.manifest import Manifest
 from m2fnet.records import LEAK, SPLITS
@@ -58,6 +75,17 @@ MADE_BY: dict[str, Callable[[Path], Manifest]] = {
     ),
     "iemocap-multilabel": lambda folder: read_iemocap(small_iemocap(folder), iemocap_multilabel(), partial=True),
     "goemotions": lambda folder: read_goemotions(write_goemotions(folder), goemotions(), partial=True),
+    "mosei-aligned": lambda folder: read_mosei(write_mosei_aligned(folder), "aligned", partial=True).manifest,
+    "mosei-mmsa": lambda folder: read_mosei(write_mosei_mmsa(folder), "mmsa-unaligned", partial=True).manifest,
+    "mosei-labels": lambda folder: read_mosei(write_mosei_mmsa(folder), "labels", partial=True).manifest,
+    "m3ed": lambda folder: read_m3ed(write_m3ed(folder), partial=True),
+    "m3ed-dialogues": lambda folder: read_m3ed(write_m3ed(folder), "m3ed-dialogues", partial=True),
+    "ravdess": lambda folder: read_ravdess(write_ravdess(folder, films=True), partial=True),
+    "cremad": lambda folder: read_cremad(write_cremad(folder), partial=True),
+    "cremad-votes": lambda folder: read_cremad(write_cremad(folder), "cremad-votes", partial=True),
+    "emorynlp": lambda folder: read_emorynlp(write_emorynlp(folder), partial=True),
+    "dailydialog": lambda folder: read_dailydialog(write_dailydialog(folder), partial=True),
+    "mer2024": lambda folder: read_mer(write_mer2024(folder), YEARS["mer2024"], pool=True, partial=True),
     "table": table,
     "toy": toy,
     "toy-label-sets": toy_label_sets,

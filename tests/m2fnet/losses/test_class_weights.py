@@ -52,3 +52,11 @@ def test_a_batch_of_one_class_keeps_its_weight():
     assert weighted_cross_entropy(logits, labels, weights).item() == pytest.approx(
         4 * weighted_cross_entropy(logits, labels, None).item()
     )
+
+
+def test_smoothing_spreads_a_share_of_the_target_over_all_classes():
+    logits, labels = torch.randn(4, 3, dtype=torch.float64), torch.tensor([0, 2, -100, 0])
+    shares = logits.log_softmax(-1)[[0, 1, 3]]
+    plain, even = -shares[[0, 1, 2], [0, 2, 0]].sum(), -shares.mean(-1).sum()
+    smooth = weighted_cross_entropy(logits, labels, None, smoothing=0.3)
+    torch.testing.assert_close(smooth, 0.7 * plain + 0.3 * even)

@@ -38,3 +38,10 @@ def test_weights_of_having_a_label():
     assert positive_weights(targets, 0.0).tolist() == [1, 1, 1]
     assert positive_weights(targets, 1.0).tolist() == [3, 0.25, 4]
     torch.testing.assert_close(positive_weights(targets, 0.5), positive_weights(targets, 1.0).sqrt())
+
+
+def test_smoothing_moves_targets_towards_one_half():
+    logits = torch.randn(4, 3, dtype=torch.float64)
+    rows = [0, 2, 3]
+    expected = F.binary_cross_entropy_with_logits(logits[rows], 0.8 * TARGETS[rows].double() + 0.1)
+    torch.testing.assert_close(binary_cross_entropy(logits, TARGETS, smoothing=0.2) / 3, expected)

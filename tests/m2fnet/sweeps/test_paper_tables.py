@@ -30,6 +30,15 @@ def test_without_text_or_with_only_text_there_is_nothing_to_fuse(modalities, nam
     assert [table.name for table in tables(modalities) if not table.rows] == ["fusion", "fusion_layers"]
 
 
+def test_streams_of_any_name_are_combined_and_one_of_text_leads():
+    streams = ["words", "clip"]
+    (fused, plain) = fusion_table(streams, text=["words"]).parts
+    assert [row.name for row in fused.rows] == ["words + clip, fusion"]
+    assert plain.rows[0].paper == {}  # the paper has no such streams
+    assert fusion_table(streams, text=[]).rows == []
+    assert fusion_table(streams, text=streams).rows == []  # two could lead
+
+
 def test_fused_and_concatenated_rows_are_in_pairs():
     fused, plain = fusion_table(MODALITIES).parts
     assert [row.value for row in fused.rows] == [row.value for row in plain.rows]

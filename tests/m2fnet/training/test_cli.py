@@ -71,6 +71,8 @@ def test_a_plan_names_the_folder_checks_the_settings_and_makes_nothing(dialog, r
     assert dialog("fit", "--dry-run", into=None) == DONE
     assert capsys.readouterr().out == "runs/tiny/seed-3\n"
     assert not Path("runs").exists()
+    assert dialog("fit", "--dry-run", "--quiet", into=None) == DONE
+    assert capsys.readouterr().out == "runs/tiny/seed-3\n"
     assert "hedas" in refusal("fit", "--dry-run", "--model.net.init_args.hedas", "1")
     assert dialog("fit", into=None) == DONE
     assert dialog("fit", "--dry-run", into=None) == DONE

@@ -226,7 +226,7 @@ def test_cues_that_are_no_utterances_are_counted_named_and_kept(open_here, tmp_p
     answered(page)
     assert page.locator(".utterance").count() == 1
     first = "; ".join(f"the transcript:{line} says nothing" for line in (6, 10, 14))
-    skipped = f"Skipped 4 cues or lines that are not utterances: {first}; …"
+    skipped = f"Skipped 4 cues, lines or sounds that are not utterances: {first}; …"
     assert page.locator("#skipped").inner_text() == skipped
     with page.expect_download() as download:
         page.click("#json")

@@ -1,0 +1,36 @@
+"""Options that older versions had, and texts of help that fit a terminal of 80 columns."""
+
+import pytest
+
+from m2fnet.cli import DONE, WRONG_USE, run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["dialog", "fit", "--plan", "true"], "m2fnet dialog: --plan is now the flag --dry-run, without a value."),
+        (["report", "runs/a", "--by", "shift"], "m2fnet report: --by is now --group-by."),
+        (["report", "runs/a", "--by=shift"], "m2fnet report: --by is now --group-by."),
+        (["extractor", "fit", "--model.monitor", "probe"], "--model.monitor is now --model.scorer."),
+        (["dialog", "fit", "--overwrite", "true"], "--overwrite is a flag: write it without a value, but got 'true'."),
+        (["dialog", "test", "--quiet=False"], "--quiet is a flag: omit it, but got 'False'."),
+    ],
+)
+def test_an_older_spelling_is_refused_with_the_present_one(arguments, message, capsys):
+    assert run(arguments) == WRONG_USE
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["extract", "sweep", "ablate", "reproduce"])
+def test_help_fits_a_terminal(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run([command, "--help"]) == DONE
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", ["dialog", "extractor"])
+def test_help_describes_every_subcommand_in_whole_sentences(command, capsys):
+    assert run([command, "--help"]) == DONE
+    said = " ".join(capsys.readouterr().out.split())
+    assert "test Score the kept weights on dev and test, and write the report into the run folder." in said
+    assert "to make sure you never" not in said  # Lightning's, cut
