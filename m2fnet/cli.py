@@ -15,7 +15,7 @@ Main = Callable[[list[str]], None]
 COMMANDS = {
     "demo": "the whole workflow on a generated corpus, in minutes",
     "check": "versions, devices, and what is missing",
-    "prepare": "raw corpus -> manifest: toy, meld, iemocap, table",
+    "prepare": "raw corpus -> manifest: toy, meld, iemocap, mosei, m3ed, goemotions, mer2024, table and more",
     "import": "published feature pickle -> manifest + stores",
     "extractor": "train an extractor: fit, validate, test",
     "extract": "manifest -> store of embeddings",
@@ -35,9 +35,6 @@ RENAMED_OPTIONS = {
     "--plan": "the flag --dry-run, without a value",
     "--by": "--group-by",
     "--ckpt_path": "--checkpoint",
-    "--model.literal": "--model.as_printed",
-    "--model.monitor": "--model.scorer",
-    "--data.modalities": "--data.streams",
 }
 
 USAGE = """usage: m2fnet COMMAND ...
@@ -97,10 +94,13 @@ def run(argv: Sequence[str]) -> int:
 
 def _older_spelling(arguments: Sequence[str]) -> str:
     """What to write in place of an option that had another name or a value before; empty if there is none."""
+    from m2fnet.runs.renamed import RENAMED
+
+    now = {**RENAMED_OPTIONS, **{f"--{before}": f"--{after}" for before, after in RENAMED.items()}}
     for place, argument in enumerate(arguments):
         option, has_value, value = argument.partition("=")
-        if option in RENAMED_OPTIONS:
-            return f"{option} is now {RENAMED_OPTIONS[option]}."
+        if option in now:
+            return f"{option} is now {now[option]}."
         following = value if has_value else "".join(arguments[place + 1 : place + 2])
         if option in FLAGS and following.lower() in ("true", "false"):
             what = "write it without a value" if following.lower() == "true" else "omit it"

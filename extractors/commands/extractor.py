@@ -23,14 +23,14 @@ from extractors.runs import closed_form
 from extractors.runs.folder import NET, WEIGHTS_SHA256, fitted_sha256, older_fit
 from extractors.runs.folder import load as load_run
 from extractors.runs.settings import extractor_class
-from extractors.task import ExtractorTask, of_all_processes
+from extractors.task import ExtractorTask, of_all_processes, problem_of
 from m2fnet.errors import LabelSetsError, StoreError, UsageError
 from m2fnet.files import write_json
 from m2fnet.metrics.scores import majority
 from m2fnet.records import LabelSet, Split
 from m2fnet.reports.run_report import write_report
 from m2fnet.runs.checkpoints import LAST, asked_weights, checkpoint_file, read_checkpoint
-from m2fnet.runs.folder import CONFIG, FIT, differences, settings_of_a_run, trained_settings
+from m2fnet.runs.folder import CONFIG, FIT, differences, facts_of_fit, fit_of, settings_of_a_run, trained_settings
 from m2fnet.runs.provenance import Provenance
 from m2fnet.store import Store
 from m2fnet.store.layout import META
@@ -47,6 +47,7 @@ class ExtractorCLI(RunCLI):
     """Trains or fits extractors, and scores their embeddings without a dialogue network."""
 
     prog = "m2fnet extractor"
+    task, data = ExtractorTask, ExtractorData
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -113,7 +114,7 @@ class ExtractorCLI(RunCLI):
             return None
         given = self.config[self.subcommand]
         checkpoint = read_checkpoint(asked_weights(self.run, given.checkpoint, given.select), mmap=True)
-        return LabelSet("emotions", tuple(checkpoint["classes"]))
+        return problem_of(checkpoint).label_set
 
     def before_fit(self) -> None:
         """Have the run keep what building its network takes, and use it if the run has weights to resume from."""
@@ -181,7 +182,7 @@ class ExtractorCLI(RunCLI):
 
     def after_fit(self) -> None:
         """Say where the run is and what comes next."""
-        task, fitted = cast(ExtractorTask, self.model), self.fitted()
+        task, fitted = cast(ExtractorTask, self.model), fit_of(self.run)
         if task.net is None:
             return  # it was trained before
         self._report_missing()
@@ -254,7 +255,7 @@ class ExtractorCLI(RunCLI):
             "modalities": [task.net.modality],
             "select": self.config[self.subcommand].select,
             "scorer": task.scorer,
-            "fit": self.facts_of_fit(),
+            "fit": facts_of_fit(self.run),
             **({} if self.is_closed_form else {"embeddings": task.scores}),  # the probe's is the score of the report
             "missing": len(data.missing),
             "cut": _sums(data.cut),
@@ -331,7 +332,7 @@ class _SaveAssets(pl.Callback):
 @names_dead_workers
 def train(argv: Sequence[str]) -> Path:
     """Run one command of an extractor, such as ``["fit", "--config", FILE]``, and return its run folder."""
-    return ExtractorCLI.start(ExtractorTask, ExtractorData, _long_form(argv))
+    return ExtractorCLI.start(_long_form(argv)).folder
 
 
 @names_dead_workers
@@ -347,20 +348,20 @@ def fit_for_extraction(argv: Sequence[str], out: Path | None = None) -> Path:
         StoreError: if ``out`` holds a store that an extractor of other settings made; nothing is fitted then.
     """
     if out is not None and (out / META).is_file():
-        now = _FitForExtraction.plan(ExtractorTask, ExtractorData, _long_form(argv)).values
+        now = _FitForExtraction.start([*_long_form(argv), "--dry-run"]).values
         made_with = Store(out).meta.extractor
         if any(
             made_with.get(key) != value
             for key, value in {**now["model"]["net"], "seed": now["seed_everything"]}.items()
         ):
             raise StoreError(ANOTHER_STORE.format(out))
-    return _FitForExtraction.start(ExtractorTask, ExtractorData, _long_form(argv))
+    return _FitForExtraction.start(_long_form(argv)).folder
 
 
 @names_dead_workers
 def main(argv: list[str]) -> None:
     """Run ``m2fnet extractor {fit,validate,test} --config FILE [--key value ...]``."""
-    ExtractorCLI.main(ExtractorTask, ExtractorData, _long_form(argv))
+    ExtractorCLI.start(_long_form(argv), prints_plan=True)
 
 
 def _long_form(argv: Sequence[str]) -> list[str]:

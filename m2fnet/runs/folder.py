@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from m2fnet.errors import RunError, UsageError
+from m2fnet.files import read_json
 from m2fnet.runs.renamed import with_current_names
 
 CONFIG = "config.yaml"
@@ -87,6 +88,21 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
     """
     found = _differences(dict(before), dict(after), "")
     return {key: pair for key, pair in found.items() if not f"{key}.".startswith(tuple(f"{k}." for k in _CHANGEABLE))}
+
+
+def fit_of(run: Path) -> dict[str, Any]:
+    """What ``fit`` wrote about the training in the folder ``run``; empty for weights from elsewhere.
+
+    Raises:
+        RunError: if it cannot be read.
+    """
+    path = run / FIT
+    return read_json(path, RunError, "Train the run again.") if path.exists() else {}
+
+
+def facts_of_fit(run: Path) -> dict[str, Any]:
+    """`fit_of` without the scores on dev, which every report has."""
+    return {name: value for name, value in fit_of(run).items() if not name.startswith("dev.")}
 
 
 def trained_settings(run: Path) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import resource
 import statistics
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 from m2fnet.errors import RunError, UsageError
 from m2fnet.runs.checkpoints import BEST, LAST, checkpoint_file
 from m2fnet.training.averaging import AverageWeights, Averaging
+
+GRADIENT_STEPS = 5  # of an epoch, in which gradients are measured
 
 
 class EpochTimer(pl.Callback):
@@ -108,6 +111,47 @@ class ScoreLastStep(pl.Callback):
             trainer.should_stop = True
 
 
+class GradientNorms(pl.Callback):
+    """Logs how large the gradient of each layer is, ``gradient/<layer>``: the mean of the first steps of each epoch."""
+
+    def __init__(self) -> None:
+        self.norms: list[dict[str, float]] = []
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget the steps of the epoch before."""
+        self.norms = []
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
+        """Measure the gradients as they are before clipping."""
+        if len(self.norms) == GRADIENT_STEPS or not trainer.loggers:
+            return
+        squares: dict[str, torch.Tensor] = {}
+        for name, parameter in pl_module.named_parameters():
+            if parameter.grad is not None:
+                layer = layer_of(name)
+                squares[layer] = squares.get(layer, 0) + parameter.grad.detach().float().square().sum()
+        self.norms.append({layer: math.sqrt(square) for layer, square in squares.items()})
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the means, past the metrics that a run is stopped by if they are not finite."""
+        names = dict.fromkeys(layer for norms in self.norms for layer in norms)
+        means = {f"gradient/{name}": statistics.mean(norms.get(name, 0.0) for norms in self.norms) for name in names}
+        for logger in trainer.loggers if means else []:
+            logger.log_metrics({**means, "epoch": trainer.current_epoch}, step=trainer.global_step)
+
+
+def layer_of(parameter: str) -> str:
+    """Name of the layer that a parameter belongs to: up to the first number in its name, or two parts long.
+
+    Example:
+        >>> [layer_of(name) for name in ("net.encoders.text.0.attention.weight", "net.head.weight", "head.bias")]
+        ['encoders.text.0', 'head', 'head']
+    """
+    parts = parameter.removeprefix("net.").split(".")[:-1]
+    number = next((place for place, part in enumerate(parts) if part.isdigit()), 1)
+    return ".".join(parts[: number + 1]) or parameter
+
+
 class EpochLines(pl.Callback):
     """A line per epoch, where no terminal could show a bar.
 
@@ -129,6 +173,22 @@ class EpochLines(pl.Callback):
             if trainer.max_steps > 0:
                 epoch += f", step {trainer.global_step}/{trainer.max_steps}"
             print_rank_zero(f"{epoch}: {name} {score:.2f}")
+
+
+def refuse_unknown_monitors(callbacks: Iterable[pl.Callback], logged: Iterable[str]) -> None:
+    """Do nothing if the configured ``callbacks`` look at scores that are ``logged`` on dev, or at none.
+
+    Raises:
+        UsageError: naming the scores that are logged; Lightning would stop at the end of the first epoch.
+    """
+    known = sorted(f"dev/{name}" for name in logged)
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        if monitor is not None and monitor not in known and not str(monitor).startswith("train/"):
+            raise UsageError(
+                f"{type(callback).__name__} monitors {monitor!r}, which is never logged; expected one of "
+                f"{', '.join(known)}, or train/loss."
+            )
 
 
 def checkpoint_callbacks(run: Path, select: str, monitor: str) -> list[ModelCheckpoint]:

@@ -7,8 +7,7 @@ A run folder holds ``config.yaml``, ``provenance.json``, ``checkpoints/{best,las
 import shlex
 import sys
 from argparse import ArgumentError
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,28 +17,29 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from m2fnet.config import one_sentence, refused_if_not_installed, resolve_config_arguments
-from m2fnet.errors import M2FNetError, UsageError
-from m2fnet.files import read_json
-from m2fnet.formatting import plain
+from m2fnet.errors import UsageError
+from m2fnet.files import raise_if_full
 from m2fnet.problems import Problem
 from m2fnet.records import LabelSet
 from m2fnet.runs.checkpoints import SELECTED, asked_weights
-from m2fnet.runs.folder import CONFIG, FIT
-from m2fnet.runs.other_data import OtherData, other_data, parse_label_map, relabelled
+from m2fnet.runs.folder import FIT
+from m2fnet.runs.other_data import OtherData
 from m2fnet.runs.provenance import Environment, Input, Provenance, store_input
-from m2fnet.store import Store
 from m2fnet.training.callbacks import (
     EpochLines,
     EpochTimer,
+    GradientNorms,
     RandomState,
     ScoreLastStep,
     StopOnNonFinite,
     checkpoint_callbacks,
     print_rank_zero,
+    refuse_unknown_monitors,
 )
 from m2fnet.training.fitting import evaluate, facts_of_training, fit_in_folder
 from m2fnet.training.lightning_output import keep_lightning_to_the_point
 from m2fnet.training.loggers import run_loggers
+from m2fnet.training.scored_data import Scoring, settle_data
 from m2fnet.training.settings import PARSER_MODE, RunSettings, add_run_options, read_renamed_settings, refuse_wrong_seed
 
 _COMMANDS = {
@@ -72,9 +72,11 @@ class RunCLI(LightningCLI):
     """
 
     prog: ClassVar[str]
+    task: ClassVar[type[pl.LightningModule]]
+    data: ClassVar[type[pl.LightningDataModule]]
     trained_by: ClassVar[type[pl.Trainer]] = pl.Trainer
 
-    def __init__(self, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]) -> None:
+    def __init__(self, argv: Sequence[str]) -> None:
         keep_lightning_to_the_point()
         read_renamed_settings()
         self.typed = shlex.join([*self.prog.split(), *argv])
@@ -83,8 +85,8 @@ class RunCLI(LightningCLI):
         texts = {name: {"description": text} for name, text in _COMMANDS.items() if name in self.subcommands()}
         parser = {"exit_on_error": False, "parser_mode": PARSER_MODE, "prog": self.prog, "description": self.__doc__}
         super().__init__(
-            task,
-            data,
+            self.task,
+            self.data,
             args=_config_first(resolve_config_arguments(argv)),
             save_config_callback=None,
             trainer_class=self.trained_by,
@@ -95,31 +97,14 @@ class RunCLI(LightningCLI):
         )
 
     @classmethod
-    def start(cls, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]) -> Path:
-        """Run one command and return the run folder; nothing is made with ``--dry-run``."""
+    def start(cls, argv: Sequence[str], *, prints_plan: bool = False) -> RunSettings:
+        """Run one command and return the settings of the run; with ``--dry-run`` nothing is made."""
         try:
-            return cls(task, data, argv).run
+            return cls(argv).settings
         except DryRun as planned:
-            return planned.settings.folder
-
-    @classmethod
-    def plan(
-        cls, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]
-    ) -> RunSettings:
-        """The checked settings of a command, which is not run."""
-        try:
-            cls(task, data, [*argv, "--dry-run"])
-        except DryRun as planned:
+            if prints_plan:
+                print_rank_zero(str(planned))
             return planned.settings
-        raise AssertionError("a dry run ends early")
-
-    @classmethod
-    def main(cls, task: type[pl.LightningModule], data: type[pl.LightningDataModule], argv: Sequence[str]) -> None:
-        """Run one command for a person; ``--dry-run`` prints the run folder."""
-        try:
-            cls(task, data, argv)
-        except DryRun as planned:
-            print_rank_zero(str(planned))
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -158,36 +143,15 @@ class RunCLI(LightningCLI):
             self.settle_data()
 
     def settle_data(self) -> None:
-        """Find out whether the run is scored on its own data; others get a folder for their results in the run.
-
-        Raises:
-            UsageError: if the data of the run have been replaced, or other data do not fit it.
-        """
-        settings, manifest = self.config[self.subcommand], self.datamodule.manifest
-        stores = {name: store_input(store) for name, store in self.stores().items()}
-        advice = (
-            f"To score the run on other data, put them into other folders and name those; to train it again, run "
-            f"`{self.prog} fit --config {self.run / CONFIG} --overwrite`."
+        """Find out whether the run is scored on its own data; others get a folder for their results in the run."""
+        given = self.config[self.subcommand]
+        self.other, self.lost_labels = settle_data(
+            self.run,
+            self.datamodule,
+            Scoring(given.data.manifest, self.stores, given.label_map, needs_labels=self.subcommand != "predict"),
+            self.trained_labels,
+            retrain=f"{self.prog} fit",
         )
-        self.other = other_data(self.run, manifest, settings.data.manifest, stores, retrain=advice)
-        if self.other is None:
-            if settings.label_map is not None:
-                raise UsageError(
-                    "--label-map is for scoring a run on another corpus, but these are the run's own data."
-                )
-            return
-        print_rank_zero(plain(self.other.sentence(self.run)))
-        label_map = parse_label_map(settings.label_map) if settings.label_map is not None else {}
-        trained = self.trained_labels()
-        if trained is not None:
-            needs_labels = self.subcommand != "predict"
-            manifest, self.lost_labels = relabelled(manifest, trained, label_map, needs_labels=needs_labels)
-            self.datamodule.manifest = manifest
-            self.datamodule.problem = replace(self.datamodule.problem, label_set=trained)
-        for label, count in self.lost_labels.items():
-            print_rank_zero(
-                plain(f"{label}: {count} utterances are context only, because the run has no such emotion.")
-            )
 
     def trained_labels(self) -> LabelSet | None:
         """The emotions that the weights answer; None if they have no fixed ones."""
@@ -209,7 +173,14 @@ class RunCLI(LightningCLI):
         given, trainer = self.config_init[self.subcommand], self.config_init[self.subcommand].trainer
         self.timer = EpochTimer()
         self.checkpoint, *others = checkpoint_callbacks(self.run, given.select, self.monitor)
-        own: list[pl.Callback] = [StopOnNonFinite(), ScoreLastStep(), self.checkpoint, *others, self.timer]
+        own: list[pl.Callback] = [
+            StopOnNonFinite(),
+            ScoreLastStep(),
+            GradientNorms(),
+            self.checkpoint,
+            *others,
+            self.timer,
+        ]
         own.append(RandomState())
         kwargs["logger"] = run_loggers(self.run, trainer.logger, is_fit=self.subcommand == "fit")
         kwargs["enable_model_summary"] = bool(trainer.enable_model_summary)
@@ -218,27 +189,27 @@ class RunCLI(LightningCLI):
             own += [] if sys.stdout.isatty() or given.quiet else [EpochLines(self.monitor)]
         callbacks = trainer.callbacks or []
         callbacks = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]  # one is accepted too
-        for callback in callbacks:
-            self.refuse_unknown_monitor(type(callback).__name__, getattr(callback, "monitor", None))
+        if self.subcommand == "fit":
+            refuse_unknown_monitors(callbacks, self.logged_on_dev())
         trainer.callbacks = [*callbacks, *own]
+        asked = str(trainer.precision)
         try:
-            return super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, ValueError) as error:
-            raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
-
-    def refuse_unknown_monitor(self, what: str, monitor: object) -> None:
-        """Do nothing if ``what`` looks at a score that is logged, or at none.
-
-        Raises:
-            UsageError: naming the scores that are logged; Lightning would stop at the end of the first epoch.
-        """
-        known = sorted(f"dev/{name}" for name in self.logged_on_dev())
-        is_known = monitor is None or monitor in known or (isinstance(monitor, str) and monitor.startswith("train/"))
-        if not is_known and self.subcommand == "fit":
+            made = super().instantiate_trainer(**kwargs)
+        except TypeError as error:
+            if "CPUAccelerator" not in str(error):
+                raise
             raise UsageError(
-                f"{what} monitors {monitor!r}, which is never logged; expected one of {', '.join(known)}, or "
-                "train/loss."
+                f"trainer.devices is {trainer.devices!r}, a choice of GPUs, but torch finds none on this machine; "
+                "expected a number of processes on the CPU, such as 1."
+            ) from error
+        except (MisconfigurationException, ImportError, ValueError) as error:
+            raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
+        if asked in ("16", "16-mixed") and made.precision != "16-mixed":
+            raise UsageError(
+                f"trainer.precision is {asked}, which needs a GPU, but the run would be on the CPU in "
+                f"{made.precision}. Set that, or 32-true."
             )
+        return made
 
     def logged_on_dev(self) -> Iterable[str]:
         """Names of the scores on dev that are logged after every epoch."""
@@ -254,7 +225,16 @@ class RunCLI(LightningCLI):
         self, model: pl.LightningModule, datamodule: pl.LightningDataModule, checkpoint: Path | None
     ) -> dict[str, object]:
         """Train from ``checkpoint`` if a run resumes; return what ``fit.json`` shall hold."""
-        self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+        try:
+            self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+        except (OSError, RuntimeError) as error:  # torch has its own words for a full disk
+            raise_if_full(error, self.run)
+            if "not implemented for" in str(error):
+                raise UsageError(
+                    f"trainer.precision is {self.trainer.precision}, in which {self.trainer.strategy.root_device} "
+                    f"cannot compute what the network needs ({' '.join(str(error).split())}). Set 32-true or bf16-mixed."
+                ) from error
+            raise
         select: str = self.config[self.subcommand].select
         return facts_of_training(self.trainer, self.checkpoint, self.timer, self.monitor, select)
 
@@ -296,31 +276,22 @@ class RunCLI(LightningCLI):
         parts += [f"checkpoint-{Path(checkpoint).stem}"] if checkpoint != SELECTED[given.select] else []
         return self.run.joinpath(*parts)
 
-    def fitted(self) -> dict[str, Any]:
-        """What ``fit`` wrote about the training; empty for weights from elsewhere."""
-        path = self.run / FIT
-        return read_json(path, M2FNetError, "Train the run again.") if path.exists() else {}
-
-    def facts_of_fit(self) -> dict[str, Any]:
-        """`fitted` without the scores on dev, which every report has."""
-        return {name: value for name, value in self.fitted().items() if not name.startswith("dev.")}
-
-    def stores(self) -> Mapping[str, Store]:
-        """The embeddings that the data are made of, by stream; none unless a subclass says so."""
-        return {}
+    @property
+    def stores(self) -> dict[str, Input]:
+        """The stores that the data are made of, by stream."""
+        return {name: store_input(store) for name, store in getattr(self.datamodule, "stores", {}).items()}
 
     def provenance(self, environment: Environment) -> Provenance:
         """What this run is made from, in ``environment``."""
-        data: Any = self.datamodule  # it has a manifest, which its class does not declare
-        manifest = Input(self.config[self.subcommand].data.manifest, data.manifest.sha256)
+        given, data = self.config[self.subcommand], self.datamodule
         return Provenance(
             command=self.typed,
             directory=str(Path.cwd()),
             repeat=shlex.join(["m2fnet", "reproduce", str(self.run)]),
-            seed=self.config[self.subcommand].seed_everything,
+            seed=given.seed_everything,
             overrides=self.settings.overrides,
-            manifest=manifest,
-            stores={name: store_input(store) for name, store in self.stores().items()},
+            manifest=Input(given.data.manifest, data.manifest.sha256),
+            stores=self.stores,
             environment=environment,
         )
 
