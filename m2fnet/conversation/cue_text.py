@@ -24,7 +24,7 @@ _TAG = re.compile(r"</?(?:b|c|font|i|lang|rt|ruby|s|span|u|v)(?:[.\s][^<>]*)?/?>
 _DASH = re.compile(r"(?:[-\u2010\u2013\u2014]|>{2,3})(?:\s+(?=\S)|(?=[^\s\d]))")  # not the minus of a number
 _ONLY_DASH = re.compile(r"[-\u2010\u2013\u2014]|>{2,3}")
 _NEXT_DASH = re.compile(r"(?<=[.?!…\"”»♪)\]])\s+(?:[/|]\s+)?(?=[-\u2010\u2013\u2014]\s*[^\W\d])|\s+[/|]\s+(?=[-–—])")
-_NEXT_CAPITALS = re.compile(r"(?<=[.?!…])\s+(?=[A-Z][A-Z.'’ -]{0,29}[A-Z]:\s)")  # ANN: Hi. BOB: Ho.
+_NEXT_CAPITALS = re.compile(r"(?:(?<=[?!…])|(?<=[a-z]\.))\s+(?=[A-Z][A-Z.'’ -]{0,29}[A-Z]:\s)")  # ANN: Hi. BOB: Ho.
 _NEXT_CHEVRON = re.compile(r"(?<=\S)\s+(?=>{2,3}\s)")
 _HUGE = re.compile("&#[0-9]{8,}")  # no character; Python refuses to read numbers of thousands of digits
 
@@ -60,7 +60,9 @@ def spoken(payload: str, *, speaker: str | None = None, is_mostly_named: bool = 
     before, *voices = _VOICE.split(without_markup(payload))
     said = list(_by_line(before, speaker, is_mostly_named, unspoken))
     for name, _, words in zip(voices[::3], voices[1::3], voices[2::3], strict=True):
-        if said and said[-1][0] is None and _ONLY_DASH.fullmatch(said[-1][1]):  # it belongs to the voice tag that follows
+        if (
+            said and said[-1][0] is None and _ONLY_DASH.fullmatch(said[-1][1])
+        ):  # it belongs to the voice tag that follows
             said.pop()
         said += _by_line(words, speaker or _name(name or ""), is_mostly_named, unspoken)
     utterances: list[Said] = []

@@ -1,5 +1,6 @@
 """A clip and its utterances: their source, the manifest, and the files that are not clips."""
 
+import re
 import os
 import zipfile
 from pathlib import Path
@@ -40,10 +41,16 @@ def test_an_utterance_longer_than_the_clip_is_cut_where_the_clip_ends(clip, tmp_
     assert segments_of(clip).segments[1].end_s == pytest.approx(2.0, abs=0.05)
 
 
-def test_an_utterance_beyond_the_clip_is_refused_with_its_line(clip, tmp_path):
+def test_an_utterance_beyond_the_clip_is_skipped_and_named(clip, tmp_path):
     (tmp_path / "talk.srt").write_text(SRT.replace("00:00:01,000", "00:00:05,000"), encoding="utf-8")
+    found = segments_of(clip)
+    late = r".*talk\.srt:6: the utterance begins at 5 s, but .*talk\.mp4 ends at 2\.\d\d s"
+    assert (len(found.segments), len(found.skipped)) == (1, 1)
+    assert re.fullmatch(late, found.skipped[0])
+    text = SRT.replace("00:00:01,000", "00:00:05,000").replace("00:00:00,", "00:00:04,")
+    (tmp_path / "talk.srt").write_text(text, encoding="utf-8")
     with pytest.raises(
-        ConversationError, match=r"talk\.srt:6: the utterance begins at 5 s, but .*talk\.mp4 ends at 2\.\d\d s"
+        ConversationError, match=r"the utterance begins at .*talk\.mp4 ends at 2\.\d\d s, as all others do"
     ):
         segments_of(clip)
 
