@@ -9,13 +9,14 @@ from dialog.attention_maps import attention_in
 from dialog.data import DialogueData
 from dialog.missing import report as missing_report
 from dialog.missing.conditions import DialogueTrainer
+from dialog.models.linear_baseline import linear_baseline
 from dialog.predictions import predictions
 from dialog.task import SCORED, DialogueTask
 from m2fnet.files import write_json, write_jsonl, write_text
 from m2fnet.formatting import plain
 from m2fnet.problems import Problem, problem_from_dict
 from m2fnet.records import LEAK, LabelSet
-from m2fnet.reports.run_report import write_report
+from m2fnet.reports.run_report import WARNING, write_report
 from m2fnet.runs.attention import ATTENTION
 from m2fnet.runs.checkpoints import asked_weights, read_checkpoint
 from m2fnet.runs.folder import facts_of_fit, fit_of
@@ -70,12 +71,16 @@ class DialogueCLI(RunCLI):
         labels = {split: [u.labels for u in data.manifest.utterances if u.split == split] for split in ("train", "dev")}
         # another corpus may have no training split
         training = [one for one in labels["train"] if one is not None] or [o for o in labels["dev"] if o is not None]
-        page = write_report(self.results, self._facts(data), answers, training, cast(Problem, task.problem))
+        baseline = linear_baseline(data) if any(one is not None for one in labels["train"]) else {}
+        facts = {**self._facts(data), **({"linear": baseline} if baseline else {})}
+        page = write_report(self.results, facts, answers, training, cast(Problem, task.problem))
         # the trainer has put the network back on the CPU, but leaves it in the precision that it was tested in
         if looked := attention_in(task.float(), data.dialogues("test")):
             write_json(self.results / ATTENTION, {**self._facts(data), "dialogues": looked})
         if not self.config[self.subcommand].quiet:
             print_rank_zero(page)
+        elif warnings := [line for line in page.splitlines() if line.startswith(WARNING)]:
+            print_rank_zero("\n".join(warnings))
         print_rank_zero(
             f"Report: {self.results / 'report.md'}, {self.results / 'report.json'}; "
             f"predictions: {self.results / 'predictions.jsonl'}."
@@ -124,13 +129,14 @@ class DialogueCLI(RunCLI):
             "select": self.config[self.subcommand].select,
             "fit": facts_of_fit(self.run),
             **self.facts_of_other_data(),
+            **({} if data.fold is None else {"fold": asdict(data.fold)}),
         }
 
 
-def data_of(argv: Sequence[str]) -> dict[str, Any]:
-    """The settings of the data that ``m2fnet dialog fit`` with ``argv`` would train on; nothing is trained."""
-    data: dict[str, Any] = DialogueCLI.start(["fit", *argv, "--dry-run", "--overwrite"]).values["data"]
-    return data
+def settings_of(argv: Sequence[str]) -> dict[str, Any]:
+    """The settings with which ``m2fnet dialog fit`` with ``argv`` would train; nothing is trained."""
+    settings: dict[str, Any] = DialogueCLI.start(["fit", *argv, "--dry-run", "--overwrite"]).values
+    return settings
 
 
 def train(argv: Sequence[str]) -> Path:

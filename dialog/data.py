@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from dialog.batch import UNKNOWN_SPEAKER, DialogueBatch, gaps_s, speaker_numbers
+from m2fnet.corpora.folds import Fold, with_fold
 from m2fnet.errors import StoreError, UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.problems import UNLABELLED, Problem, Stream, make_problem
@@ -124,6 +125,8 @@ class DialogueData(pl.LightningDataModule):
         batch_size: dialogues per batch.
         seed: shuffles the training dialogues; by default the run's ``seed_everything``.
         predict_split: the split that `m2fnet dialog predict` labels.
+        fold: holds a part of the training dialogues out and takes it for the test split, which is not read then; see
+            `m2fnet sweep --folds`.
 
     Raises:
         UsageError: if a setting is out of range, a stream name is invalid, or a stream has no store.
@@ -152,6 +155,7 @@ class DialogueData(pl.LightningDataModule):
         batch_size: int = 32,
         seed: int | None = None,
         predict_split: Split = "test",
+        fold: Fold | None = None,
     ) -> None:
         super().__init__()
         names = list(stores) if streams is None else streams
@@ -163,6 +167,9 @@ class DialogueData(pl.LightningDataModule):
         if batch_size < 1:
             raise UsageError(f"data.batch_size is {batch_size}, expected at least 1.")
         self.manifest = Manifest.load(Path(manifest))
+        self.fold = fold
+        if fold is not None:
+            self.manifest = with_fold(self.manifest, fold)
         order: dict[str, int] = {name: place for place, name in enumerate(MODALITIES)}
         self.streams = sorted(names, key=lambda name: order.get(name, len(order)))
         self.store_folders = {name: stores[name] for name in self.streams}

@@ -1,5 +1,6 @@
 """Writing files so that a reader never sees half of one."""
 
+import errno
 import hashlib
 import json
 import os
@@ -45,8 +46,29 @@ def replaced(path: Path) -> Iterator[Path]:
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp's 0600 would hide results from colleagues
         temporary.replace(path)
+    except Exception as error:
+        raise_if_full(error, path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def raise_if_full(error: Exception, path: Path) -> None:
+    """Do nothing if ``error`` is of another kind than a full disk; of that, libraries tell in several ways.
+
+    Raises:
+        OSError: that names ``path``.
+
+    Example:
+        >>> raise_if_full(ValueError("Error while serializing: No space left on device (os error 28)"), Path("a.bin"))
+        Traceback (most recent call last):
+        ...
+        OSError: [Errno 28] No space left on device: 'a.bin'
+    """
+    words = str(error)
+    is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None
+    if is_full or "No space left on device" in words or "failed writing file" in words:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
 
 
 @contextmanager

@@ -27,7 +27,7 @@ CORE = {
     "problems": {"losses", "metrics"},
     "media": set(),
     "metrics": set(),
-    "corpora": {"media"},
+    "corpora": {"media", "store"},  # some corpora are published as features
     "conversation": {"corpora", "media"},  # a table of segments is read as `prepare table` reads one
     "store": set(),
     "runs": {"metrics", "store"},

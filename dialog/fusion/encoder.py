@@ -18,7 +18,7 @@ Skip = Literal["outer", "scaled", "none"]
 class SkipEncoder(nn.Module):
     """A stack of transformer encoders, with a skip around each as printed: ``h <- h + Tr(h)`` (arXiv:2206.02187, eq 5).
 
-    Each encoder has residuals of its own, so the printed skip doubles the stream in each: after five of them with
+    Each encoder has residuals already, so the printed skip doubles the stream in each: after five of them with
     ``pre`` norm it is 32 times as large, and what an encoder adds no longer matters. ``scaled`` halves the sum,
     ``h <- (h + Tr(h)) / 2``, which keeps the scale; ``none`` has only the residuals of the encoders, ``h <- Tr(h)``.
 

@@ -74,7 +74,8 @@ class DirectedLayer(nn.Module):
             message = torch.zeros_like(h)
             first = max(0, number - farthest)
             if first < number:
-                scores, by_same, by_other = torch.stack(sent[first:], dim=1).split([1, width, width], dim=-1)
+                heard_from = torch.stack(sent[first:], dim=1)
+                scores, by_same, by_other = torch.split(heard_from, [1, width, width], dim=-1)
                 weights = masked_softmax(scores[..., 0], heard[:, number, first:number])[..., None]
                 values = torch.where(same[:, number, first:number, None], by_same, by_other)
                 message = (weights * values).sum(1)

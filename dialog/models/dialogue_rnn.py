@@ -65,7 +65,8 @@ class PartyStates(nn.Module):
         together = (speaks, global_input, party_input, self.attention(u))
         for who, to_global, to_party, query in zip(*(one.unbind(1) for one in together), strict=True):
             party = torch.einsum("bs,bsd->bd", who, parties)
-            party_to_global, party_to_party = F.linear(party, weight_of_party, bias_of_party).split(widths, dim=-1)
+            from_party = F.linear(party, weight_of_party, bias_of_party)
+            party_to_global, party_to_party = torch.split(from_party, widths, dim=-1)
             if states:
                 history = torch.stack(states, dim=1)  # (B, t - 1, D_g)
                 weights = torch.einsum("bd,btd->bt", query, history).softmax(-1)

@@ -9,6 +9,7 @@ mask (B, S, U, U) and another (B, S, S, U), which need no graph library and no m
 """
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -149,7 +150,7 @@ class MMGCN(nn.Module):
         """Scores (B, U, C)."""
         streams = self.project(batch)
         for name, recurrent in self.recurrent.items():
-            streams[name] = run_recurrent(recurrent, streams[name], batch["valid"])
+            streams[name] = run_recurrent(cast(nn.LSTM, recurrent), streams[name], batch["valid"])
         present = torch.stack([batch["present"][name] for name in streams], dim=1)  # (B, S, U)
         nodes = torch.stack(list(streams.values()), dim=1)
         if self.speakers is not None:

@@ -140,7 +140,7 @@ class MulT(nn.Module):
         for name, own in streams.items():
             read_by_it = [
                 transformer(own, streams[read], allowed[read])
-                for read, transformer in self.crossmodal[name].items()  # type: ignore[operator, union-attr]
+                for read, transformer in self.crossmodal[name].items()  # type: ignore[operator]
             ]
             here = present[name][..., None]
             h = torch.cat(read_by_it, dim=-1) * here if read_by_it else own

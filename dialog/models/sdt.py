@@ -152,7 +152,7 @@ class SDT(nn.Module):
         for name, own in streams.items():
             parts = [
                 transformer(own, None if read == name else streams[read], allowed[read])
-                for read, transformer in self.transformers[name].items()  # type: ignore[operator, union-attr]
+                for read, transformer in self.transformers[name].items()  # type: ignore[operator]
             ]
             mixed[name] = self.mix[name](torch.cat(parts, dim=-1)) * present[name][..., None]
         vectors = torch.stack(list(mixed.values()), dim=-1)  # (B, U, D, S)

@@ -47,13 +47,13 @@ def selective_scan(x: Tensor, decay: Tensor, write: Tensor, read: Tensor, chunk:
         read: (B, U, N).
         chunk: utterances per chunk.
     """
-    utterances = x.shape[1]
+    dialogues, utterances, heads, width = x.shape
     chunks = (utterances + chunk - 1) // chunk
     missing = chunks * chunk - utterances
-    x = F.pad(x, (0, 0, 0, 0, 0, missing)).unflatten(1, (chunks, chunk))  # (B, K, L, H, P)
-    write = F.pad(write, (0, 0, 0, missing)).unflatten(1, (chunks, chunk))
-    read = F.pad(read, (0, 0, 0, missing)).unflatten(1, (chunks, chunk))
-    decay = F.pad(decay, (0, 0, 0, missing)).unflatten(1, (chunks, chunk)).permute(0, 3, 1, 2)  # (B, H, K, L)
+    x = F.pad(x, (0, 0, 0, 0, 0, missing)).view(dialogues, chunks, chunk, heads, width)  # (B, K, L, H, P)
+    write = F.pad(write, (0, 0, 0, missing)).view(dialogues, chunks, chunk, -1)
+    read = F.pad(read, (0, 0, 0, missing)).view(dialogues, chunks, chunk, -1)
+    decay = F.pad(decay, (0, 0, 0, missing)).view(dialogues, chunks, chunk, heads).permute(0, 3, 1, 2)  # (B, H, K, L)
     summed = decay.cumsum(-1)
     product = torch.einsum("bkln,bksn->bkls", read, write)
     inside = torch.einsum("bkls,bhkls,bkshp->bklhp", product, sums_between(decay).exp(), x)
@@ -95,13 +95,14 @@ class StateSpaceLayer(nn.Module):
     def forward(self, h: Tensor, present: Tensor) -> Tensor:
         """What to add to ``h``, for the presence (B, U) of its utterances."""
         sizes = [self.inner, self.inner + 2 * self.state, self.heads]
-        gate, mixed, step = self.project(self.norm(h)).split(sizes, dim=-1)
+        gate, mixed, step = torch.split(self.project(self.norm(h)), sizes, dim=-1)
         past = F.pad(mixed * present[..., None], (0, 0, self.kernel - 1, 0))
+        assert self.convolve.bias is not None
         mixed = self.convolve.bias.expand(1, 1, -1)
         for back, weight in enumerate(self.convolve.weight[:, 0].unbind(-1)):  # torch's own is slow for many groups
             mixed = torch.addcmul(mixed, past[:, back : back + h.shape[1]], weight)
-        x, write, read = F.silu(mixed).split([self.inner, self.state, self.state], dim=-1)
-        x = x.unflatten(-1, (self.heads, -1))
+        x, write, read = torch.split(F.silu(mixed), [self.inner, self.state, self.state], dim=-1)
+        x = x.reshape(*x.shape[:-1], self.heads, -1)
         step = F.softplus(step + self.step_bias) * present[..., None]
         y = selective_scan(x * step[..., None], -step * self.log_rate.exp(), write, read)
         y = (y + self.skip[:, None] * x).flatten(2)
@@ -145,8 +146,8 @@ class StateSpace(nn.Module):
         super().__init__()
         if min(width, layers, heads, state, kernel) < 1 or (2 * width) % heads:
             raise ValueError(
-                "Expected `width`, `layers`, `heads`, `state` and `kernel` to be at least 1 and `heads` to divide twice "
-                f"the `width`, but got {width}, {layers}, {heads}, {state} and {kernel}."
+                "Expected `width`, `layers`, `heads`, `state` and `kernel` to be at least 1 and `heads` to divide "
+                f"2 * `width`, but got {width}, {layers}, {heads}, {state} and {kernel}."
             )
         self.inputs = EarlyFusion(problem, normalise=input_norm)
         self.project = nn.Linear(self.inputs.width, width)

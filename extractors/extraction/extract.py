@@ -1,5 +1,7 @@
 """Manifest -> store: the embedding of every utterance, or the reason why it has none."""
 
+import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,7 @@ from extractors.base import Extractor
 from extractors.extraction.embedding import Loading, names_dead_workers, place_utterances, plan
 from extractors.extraction.lightning import EmbeddingTask, KeepParts, trainer_for
 from extractors.extraction.progress import Progress
-from m2fnet.errors import StoreError
+from m2fnet.errors import MediaError, StoreError
 from m2fnet.files import locked
 from m2fnet.manifest import Manifest
 from m2fnet.store import Missing, Store, StoreWriter
@@ -19,6 +21,9 @@ from m2fnet.store.parts import Parts, drop_parts, open_parts, tidy
 from m2fnet.training.callbacks import print_rank_zero
 
 ANOTHER_STORE = "{} already holds a store; choose another folder, or replace it with --overwrite."
+
+
+_SAMPLE = 65_536  # bytes at either end of a media file that are compared
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,13 @@ def extract(
         dtype=dtype,
     )
     old = Store(out) if (out / META).is_file() and not overwrite else None  # one that is replaced may be damaged
+    if old is not None and _is_made_by(old.meta, meta) and old.media_sha256 is not None:
+        embedded = [u.id for u in manifest.utterances if u.id in old]
+        if media_sha256(manifest, extractor.modality, embedded) != old.media_sha256:
+            raise StoreError(
+                f"{out} holds these embeddings, but media files have been replaced since they were made. Make them "
+                "again with --overwrite, or choose another folder."
+            )
     if old is not None and _is_made_by(old.meta, meta) and not (retry_failed and old.missing):
         if trainer.is_global_zero:
             tidy(out)
@@ -154,11 +166,46 @@ def extract(
             dtype=meta.dtype,
             replaces=True,
             cut=old.cut if old is not None else None,
+            media_sha256=media_sha256(
+                manifest,
+                meta.modality,
+                [name for name in ids if name in kept or not isinstance(finished[name].result, Missing)],
+            ),
         ) as writer:
             for name in ids:
                 writer.put(Outcome(name, old[name]) if old is not None and name in kept else finished[name])
         drop_parts(out)
     return Extraction(Store(out), len(left), resumed, len(kept))
+
+
+def media_sha256(manifest: Manifest, modality: str, ids: Sequence[str]) -> str | None:
+    """One SHA-256 over the media files of utterances, to detect that a file was replaced; None where there are none.
+
+    Of a large file its size, its beginning and its end count: a replaced one differs there, and reading them is quick.
+
+    Args:
+        manifest: knows the files.
+        modality: ``"audio"`` or ``"visual"``; text has no files.
+        ids: of the utterances.
+    """
+    wanted = set(ids)
+    spoken = (u for u in manifest.utterances if u.id in wanted)
+    names = {u.audio if modality == "audio" else u.video if modality == "visual" else None for u in spoken} - {None}
+    if manifest.root is None or not names:
+        return None
+    digest = hashlib.sha256()
+    for name in sorted(map(str, names)):
+        digest.update(f"{name}\n".encode())
+        try:
+            with manifest.media_path(name).open("rb") as file:
+                size = file.seek(0, os.SEEK_END)
+                digest.update(f"{size}\n".encode())
+                for start in (0, max(0, size - _SAMPLE)):
+                    file.seek(start)
+                    digest.update(file.read(_SAMPLE))
+        except (OSError, MediaError):
+            digest.update(b"cannot be read")
+    return digest.hexdigest()
 
 
 def _is_made_by(found: StoreMeta, wanted: StoreMeta) -> bool:

@@ -24,9 +24,9 @@ from m2fnet.store.layout import META
 from m2fnet.store.published import MODALITY_OF, Published, read_published
 from m2fnet.store.writer import StoreWriter, sweep
 
-_EPILOG = """Stores: DIR/text, DIR/audio, DIR/visual; DIR/text_1 to DIR/text_4 where the pickle has four text views. With
---labels m3ed-dialogues a sample is a whole dialogue, a sequence of its utterances' vectors with the union of their
-emotions."""
+_EPILOG = """Stores: DIR/text, DIR/audio, DIR/visual; DIR/text_1 to DIR/text_4 where the pickle has four text views.
+With --labels m3ed-dialogues a sample is a whole dialogue: the sequence of its utterances' vectors, and the union of
+their emotions."""
 
 
 def main(argv: list[str]) -> None:

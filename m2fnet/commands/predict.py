@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import os
 import sys
 import textwrap
 import time
@@ -55,12 +56,27 @@ class Job:
         found = {what: sha256_of(path) if path is not None else None for what, path in files.items()}
         return {**found, "subtitles": None if self.clip is None or self.segments else _hash_of_subtitles(self.clip)}
 
+    def refuse_odd_name(self) -> None:
+        """Do nothing if results can be written about files of these names.
+
+        Raises:
+            PredictionError: if a name is not valid UTF-8, as in old archives and on old disks.
+        """
+        for path in (self.clip, self.segments):
+            try:
+                str(path).encode()
+            except UnicodeEncodeError as problem:
+                raise PredictionError(
+                    f"The name {os.fsencode(str(path))!r} is not valid UTF-8, so nothing can be written about it. "
+                    "Rename the file or its folder."
+                ) from problem
+
 
 def _hash_of_subtitles(clip: Path) -> str | None:
     """SHA-256 of the name and the content of the subtitles next to the clip that are read; None without any."""
-    from m2fnet.conversation.segments import subtitles_of
+    from m2fnet.conversation.segments import SUFFIXES, subtitles_of
 
-    file = subtitles_of(clip)
+    file = subtitles_of(clip) if clip.suffix.lower() not in SUFFIXES else None  # a transcript has none
     return hashlib.sha256(f"{file.name} {sha256_of(file)}".encode()).hexdigest() if file is not None else None
 
 
@@ -190,8 +206,8 @@ def find_jobs(clip: Path | None, segments: Path | None) -> list[Job]:
             f"--segments holds the utterances of one conversation, but {clip} is a folder. Put subtitles into it "
             "instead, with the name of each clip."
         )
-    files = sorted(path for path in clip.iterdir() if path.is_file() and not path.name.startswith("."))
-    clips = [path for path in files if path.suffix.lower() in CLIPS]
+    files = sorted(path for path in clip.iterdir() if path.is_file())
+    clips = [path for path in files if path.suffix.lower() in CLIPS and not path.name.startswith(".")]
     if not clips:
         raise UsageError(f"{clip} holds no clip among {len(files)} files; expected names such as a.mp4 or a.wav.")
     subtitles = {file for path in clips for file in sidecars_of(path)}
@@ -206,6 +222,7 @@ def _predict_one(job: Job, pipeline: "Pipeline", made_with: dict[str, str], argu
     from m2fnet.pipeline import conversation_of
     from m2fnet.pipeline.results import changed_since, missing, write_results
 
+    job.refuse_odd_name()
     folder, name, made_from = arguments.out / job.name, plain(job.name), made_with | job.hashes()
     for place in (arguments.out, folder):
         if place.exists() and not place.is_dir():

@@ -7,10 +7,12 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import get_args
 
 from m2fnet import cli
+from m2fnet.corpora.folds import FoldBy
 from m2fnet.errors import RunError, UsageError
-from m2fnet.files import read_json, write_json
+from m2fnet.files import read_json, write_json, write_text
 from m2fnet.formatting import percent, terminal_table
 from m2fnet.runs.folder import FIT, REPORT
 from m2fnet.sweeps.plan import STAGES, Sweep, folder_of_all, stage_of
@@ -31,6 +33,8 @@ Any other key is a setting of all runs:
   m2fnet sweep --config conf/dialog/m2fnet_meld.yaml --seeds 0-4 --jobs 2 \\
     --grid model.net.fusion_layers=1,3,5 \\
     --grid 'data.streams=[text],[text,audio]'
+  m2fnet sweep --config conf/dialog/m2fnet_meld.yaml --seeds 0-2 --folds 5 \\
+    --grid model.net.fusion_layers=1,3,5
 """
 
 
@@ -45,16 +49,34 @@ def main(argv: list[str]) -> None:
     parser.add_argument(
         "--grid", action="append", default=[], metavar="KEY=A,B", help="try each value; several of these multiply"
     )
+    parser.add_argument(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="compare the settings on K parts of the training dialogues, each held out from training in turn; the test "
+        "split is not read",
+    )
+    parser.add_argument(
+        "--fold-by",
+        choices=get_args(FoldBy),
+        default="dialogue",
+        help="what stays in one fold: a dialogue (default), or a session: of IEMOCAP, elsewhere all dialogues that are "
+        "connected by common speakers",
+    )
     parser.add_argument("--no-test", action="store_true", help="train only, and score nothing on the test split")
     parser.add_argument("--no-report", action="store_true", help="print no table at the end")
     parser.add_argument("--stage", choices=STAGES, help="what the file configures (default: read from its content)")
     arguments, options = parse_many_runs(parser, argv)
+    if arguments.folds is not None and (arguments.folds < 2 or arguments.no_test):
+        raise UsageError("--folds expects at least 2 folds, and scores each on what was held out: no --no-test.")
     runs, sweep = _plan(arguments, options)
     out = arguments.out or folder_of_all(arguments.config, runs, "sweep")
     rows = [{"settings": run.setting.values, "seed": run.seed, "run": str(run.folder)} for run in runs]
     write_json(out / "sweep.json", {"runs": rows})
     failed = run_left(runs, arguments.jobs, sweep.module)
-    if not arguments.no_test and not arguments.no_report:
+    if arguments.folds is not None and not failed:
+        _choose(runs, arguments, out)
+    elif not arguments.no_test and not arguments.no_report:
         _report([run.folder for run in runs if (run.folder / REPORT).exists()], out)
     tell_failed(failed, len(runs))
 
@@ -123,6 +145,12 @@ def tell_failed(failed: Sequence[PlannedRun], of: int) -> None:
 def _plan(arguments: argparse.Namespace, options: Sequence[str]) -> tuple[list[PlannedRun], Sweep]:
     grid = parse_grid(arguments.grid)
     stage = arguments.stage or stage_of(arguments.config)
+    if arguments.folds is not None:
+        if stage != "dialog":
+            raise UsageError("--folds is for dialogue networks, which read stores; an extractor has none.")
+        from m2fnet.sweeps.folds import with_folds  # imports pandas
+
+        grid = [fold for setting in grid for fold in with_folds(setting, arguments.folds, arguments.fold_by)]
     sweep = Sweep(arguments.config, stage, arguments.seeds, is_tested=not arguments.no_test)
     runs = [run for setting in grid for run in sweep.runs(setting, options)]
     if len({run.folder for run in runs}) < len(runs):
@@ -181,6 +209,19 @@ def _line(outcome: Outcome) -> str:
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1] if lines else "it said nothing"
+
+
+def _choose(runs: Sequence[PlannedRun], arguments: argparse.Namespace, out: Path) -> None:
+    """Write and print the settings by their out-of-fold scores, and the command that trains the best one."""
+    from m2fnet.sweeps.folds import as_page, compare_out_of_fold
+
+    table = compare_out_of_fold(runs, arguments.folds, arguments.fold_by)
+    page = as_page(table)
+    write_json(out / "folds.json", table)
+    write_text(out / "folds.md", page)
+    best = [f"--{key}={value}" for key, value in table["settings"][0]["options"].items()]
+    command = shlex.join(["m2fnet", "dialog", "fit", "--config", arguments.config, *best])
+    print(f"\n{page}\nWrote {out / 'folds.md'}, {out / 'folds.json'}. The best setting: {command}")
 
 
 def _report(runs: Sequence[Path], out: Path) -> None:

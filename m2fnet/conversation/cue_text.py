@@ -55,7 +55,7 @@ def spoken(payload: str, *, speaker: str | None = None, is_mostly_named: bool = 
         >>> spoken("- ANN: I <i>know</i>. [sighs]\n- You do?")
         Heard(utterances=(('ANN', 'I know.'), (None, 'You do?')), unspoken=('[sighs]',), silent=())
     """
-    unspoken = [f"the drawing {match[0][:40]!r}" for match in _DRAWING.finditer(payload)]
+    unspoken = [f"the drawing {match[0][:40]}" for match in _DRAWING.finditer(payload)]
     before, *voices = _VOICE.split(without_markup(payload))
     said = list(_by_line(before, speaker, is_mostly_named, unspoken))
     for name, _, words in zip(voices[::3], voices[1::3], voices[2::3], strict=True):

@@ -89,7 +89,8 @@ def not_said(heard: Heard, where: str) -> Iterator[str]:
     """
     others = ", ".join(heard.unspoken)
     if not heard.utterances:
-        yield f"{where} says nothing" + (f" but shows {others}" if others else "")
+        shown = ", ".join((*(f"{speaker}:" for speaker in heard.silent), *heard.unspoken))
+        yield f"{where} says nothing" + (f" but shows {shown}" if shown else "")
         return
     if others:
         yield f"{where} shows {others}, which is not said"
@@ -120,7 +121,11 @@ def _once(cues: Sequence[Cue]) -> list[Cue]:
         and (new.end_s - new.start_s <= _BLINK_S or (now == before and new.payload.strip() != old.payload.strip()))
         for roll, old, new, before, now in zip(rolls, cues, cues[1:], shown, shown[1:], strict=False)
     ]
-    is_rolling = 2 * sum(rolls) >= sum(follows) and (any(is_certain) or sum(rolls) > 1)
+    evidence = sum(
+        certain or (roll and now != before[-len(now) :])
+        for certain, roll, before, now in zip(is_certain, rolls, shown, shown[1:], strict=False)
+    )
+    is_rolling = 2 * evidence >= sum(follows) and (any(is_certain) or evidence > 1)
     once: list[Cue] = list(cues[:1])
     for number, cue in enumerate(cues[1:]):
         before, now = shown[number], shown[number + 1]

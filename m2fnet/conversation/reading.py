@@ -30,7 +30,7 @@ def read_lines(path: Path) -> tuple[list[str], str | None]:
         ConversationError: if it is not a plain file, larger than `MAX_BYTES`, unreadable, blank, or not text.
     """
     text, note = decoded(_bytes(path), str(path))
-    lines = _LINE_END.split(text.removeprefix("\ufeff"))
+    lines = _LINE_END.split(text.replace("\ufeff", ""))  # also where files were joined
     nul = next((number for number, line in enumerate(lines, start=1) if "\0" in line), None)
     if nul is not None:
         raise ConversationError(f"{path}:{nul} holds a NUL byte, expected text. Save the file as UTF-8.")

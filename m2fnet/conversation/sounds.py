@@ -15,7 +15,7 @@ _SOUND = re.compile(
     r"indistinct|unintelligible|chatter|crosstalk|overlapping|babbl|noise|static|sounds?\b|beep|bleep|buzz|ring(?:s|ing)?\b|"
     r"ringtone|chim|bells?\b|alarm|siren|horn|honk|engine|tires|screech|crash|bang|thud|thump|slam|knock|door|creak|click|"
     r"clatter|clink|clang|rustl|footstep|gunshot|gunfire|explo|thunder|bark|meow|growl|howl|chirp|"
-    r"clear(?:s|ing) throat|speak(?:s|ing)\b|blank_audio|speaker_turn|foreign language|"
+    r"clear(?:s|ing) throat|speak(?:s|ing)\b|blank_audio|foreign\b|crowd|audience|"
     r"lach(?:t|en|end)?\b|lächel|seufz|wein(?:t|en|end)\b|musik|gelächter|schluchz|hust|schrei|flüster|stöhn|klingel|"
     r"rires?\b|rit\b|riant|soupir|pleur|touss|crie\b|chuchot|musique|risas?\b|ríen?\b|rien\b|suspir|llora|grita|susurr|"
     r"música|aplauso|смех|сме[её]тся|вздох|вздыха|музыка|плач|аплодис|кашл|кашел|крик|ш[её]пот)"

@@ -67,6 +67,7 @@ _SENTENCE = frozenset((
     "very", "if", "because", "self", "myself", "yourself", "ich", "du", "er", "sie", "es", "wir", "ihr", "ist",
     "sind", "war", "sagte", "je", "tu", "il", "elle", "nous", "vous", "est", "sont", "était", "dit",
 ))  # fmt: skip
+_DIRECTIONS = "\u200e\u200f\u202a\u202b\u2066\u2067\u2068"  # of writing, before lines in Arabic and Hebrew
 _ABBREVIATION = re.compile(
     r"(?:[A-Z]|[Dd]r|[Mm]rs?|[Mm]s|[Mm]me|[Ss]t|[Pp]rof|[Jj]r|[Ss]r|[Ll]t|[Cc]ol|[Ss]gt|[Cc]apt|[Gg]en|[Rr]ev)\."
 )
@@ -102,6 +103,7 @@ def labelled(line: str, *, is_mostly_named: bool = False) -> Labelled | None:
         >>> labelled("He said: no way"), labelled("one thing: go"), labelled("10:30 is fine")
         (None, None, None)
     """
+    line = line.lstrip(_DIRECTIONS)
     if (match := _LABEL.match(line)) is not None:
         return Labelled(None if match[1].endswith("?") else match[1], line[match.end() :])
     if (match := _BRACKETS_COLON.match(line)) is not None:
@@ -185,7 +187,7 @@ def _is_text(name: str) -> bool:
         or len(words) > _MOST_WORDS
     ):
         return True
-    if re.search(r"[?!…;\"“”<>=]|\.\.", name) or re.search(r"\.\s", _ABBREVIATION.sub("", name)):
+    if re.search(r"[?!…;\"“”<>=]|\.\.", name) or re.search(r"\.(?:\s|$)", _ABBREVIATION.sub("", name)):
         return True
     if words[0] in _OPENINGS and (len(words) == 1 or name.split()[-1].islower()):
         return True

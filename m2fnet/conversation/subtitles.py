@@ -109,7 +109,8 @@ def timing(line: str) -> tuple[tuple[float, float] | None, str] | None:
     if "-->" not in normal:
         return None
     match = _TIMING.match(normal)
-    if match is not None and all(":" in time or "." in time or "," in time for time in match.group(1, 2)):
+    is_time = re.compile(r".*[:.,]" if is_arrow else rf"-?(?:{_EXACT}|[0-9]+:[0-9]+:[0-9]+(?::[0-9]{{3}})?)$").match
+    if match is not None and all(map(is_time, match.group(1, 2))):
         start_s, end_s = (_seconds(time) for time in match.group(1, 2))
         if start_s is None or end_s is None:
             return None, ""

@@ -17,7 +17,7 @@ _BEHIND = re.compile(rf"(.{{1,60}}?)(\s*[\[(]\s*|,\s*|\s+[-–—|]?\s*)({_CLOCK
 _AMID = re.compile(rf"([^:\[(]{{1,60}}?)\s*(:?)\s*[\[(]\s*({_CLOCK})\s*[\])]\s*(:?)\s+(.+)")  # Ann (0:03): Hello
 _FROM = re.compile(r"From\s+(.{1,60}?)(?:\s+to\s+.{1,60}?)?\s*:\s*(.*)", re.IGNORECASE)  # in saved chats of Zoom
 _DATE = re.compile(
-    r"\[?(?:[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}\.?),?\s+[0-9]{1,2}[:.][0-9]{2}(?:[:.][0-9]{2})?"
+    r"\[?(?:[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}\.?),?\s+(?:[^\d\s\[\]]{1,4}\s?)?[0-9]{1,2}[:.][0-9]{2}(?:[:.][0-9]{2})?"
     r"(?:\s?[ap]\.?\s?m\.?)?(?:\]|\s[-–—])\s*(.*)",
     re.IGNORECASE,
 )  # WhatsApp on Android and on iPhones, in the order of dates of any country
@@ -114,7 +114,7 @@ def _timed(line: str, where: str) -> _Line:
 
 def _meeting(read: Sequence[_Line], name: str, *, is_timed: bool = True) -> Iterator[Segment | Note | str]:
     """Segments of an export with times: each is said from its time to the next one."""
-    read = _with_names_above(read)
+    read = _with_names_behind(_with_names_above(read))
     is_mostly_named = mostly_named(line.text for line in read if line.text and line.speaker is None)
     blocks: list[_Block] = []
     speaker: str | None = None  # of the lines under a header
@@ -175,6 +175,15 @@ def _with_names_above(read: Sequence[_Line]) -> list[_Line]:
     return [line for n, line in enumerate(joined) if n + 1 not in above]
 
 
+def _with_names_behind(read: Sequence[_Line]) -> list[_Line]:
+    """The lines with the text behind each time as the speaker, where it is a name and what is said is under it."""
+    stamped = [n for n, line in enumerate(read) if line.start_s is not None]
+    is_above_text = all(n + 1 < len(read) and read[n + 1].start_s is None for n in stamped)
+    if len(stamped) < 2 or not is_above_text or not all(is_header_name(read[n].text) for n in stamped):
+        return list(read)
+    return [replace(line, speaker=line.text, text="") if n in stamped else line for n, line in enumerate(read)]
+
+
 def _chat(lines: Sequence[str], name: str) -> Iterator[Segment | str]:
     """Segments of an exported chat; lines without a date continue the message before."""
     messages: list[tuple[str, list[str]]] = []
@@ -199,7 +208,7 @@ def _chat(lines: Sequence[str], name: str) -> Iterator[Segment | str]:
 
 
 def _untimed(lines: Sequence[str], name: str) -> Iterator[Segment | str]:
-    """Segments of a text with one utterance per line; a name on a line of its own belongs to the lines under it."""
+    """Segments of a text with one utterance per line; a name on a separate line belongs to the lines under it."""
     is_mostly_named = mostly_named(cleaned(line) for line in lines if line.strip())
     above: str | None = None  # the speaker of the lines up to the next name or empty line
     silent: str | None = None  # where they are named, until they say something

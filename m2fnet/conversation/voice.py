@@ -20,7 +20,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from m2fnet.errors import MediaError
-from m2fnet.media.audio import PlacedSound, checked_rate
+from m2fnet.media.audio import PlacedSound, checked_rate, is_silent
 from m2fnet.media.container import Media, open_audio
 from m2fnet.records import Segment
 
@@ -66,11 +66,20 @@ def levels_of(clip: Path) -> Levels:
     Raises:
         MediaError: as `voice_activity`.
     """
+    levels, peak, channels = _levels(clip, None)
+    if channels > 1 and is_silent(peak):  # one of them may be in opposite phase
+        levels, _, _ = _levels(clip, 0)
+    return levels
+
+
+def _levels(clip: Path, channel: int | None) -> tuple[Levels, float, int]:
+    """Levels and largest sample of the mean of all channels or of one, and the number of channels."""
     rows: list[Levels] = []
     rest = np.empty(0, np.float32)
-    heard = 0
+    heard, peak = 0, 0.0
     with open_audio(clip) as media:
-        for block in _blocks(media):
+        for block in _blocks(media, channel):
+            peak = max(peak, float(np.abs(block).max(initial=0.0)))
             heard += len(block)
             if heard > MAX_HOURS * 3600 * _RATE:
                 raise MediaError("decode", f"the sound lasts more than {MAX_HOURS} hours")
@@ -78,7 +87,8 @@ def levels_of(clip: Path) -> Levels:
             if len(rest) >= _WINDOW:
                 rows.append(_band_levels(rest))
                 rest = rest[len(rows[-1]) * _HOP :]
-    return np.concatenate(rows) if rows else NO_LEVELS
+        channels = media.stream.codec_context.channels
+    return np.concatenate(rows) if rows else NO_LEVELS, peak, channels
 
 
 def seconds_in(levels: Levels) -> float:
@@ -101,11 +111,11 @@ def speech_in(levels: Levels) -> tuple[Segment, ...]:
     )
 
 
-def _blocks(media: Media[AudioStream]) -> Iterator[Samples]:
+def _blocks(media: Media[AudioStream], channel: int | None) -> Iterator[Samples]:
     """The sound as one channel at `_RATE`, some seconds at a time."""
     pieces: list[Samples] = []
     gathered = 0
-    for piece in _pieces(media):
+    for piece in _pieces(media, channel):
         pieces.append(piece)
         gathered += len(piece)
         if gathered >= _BLOCK:
@@ -115,9 +125,9 @@ def _blocks(media: Media[AudioStream]) -> Iterator[Samples]:
         yield _block(pieces)
 
 
-def _pieces(media: Media[AudioStream]) -> Iterator[Samples]:
+def _pieces(media: Media[AudioStream], channel: int | None) -> Iterator[Samples]:
     """The sound as it is decoded, where the clock of the file places it."""
-    placed = PlacedSound(_RATE, begin=0.0)
+    placed = PlacedSound(_RATE, begin=0.0, channel=channel)
     clock = 0.0
     for frame in media.container.decode(media.stream):
         clock = frame.time - media.origin if frame.time is not None else clock  # raw streams have no times

@@ -81,9 +81,9 @@ def read_cremad(
     for name in names:
         actor, sentence, emotion, _ = name.split("_")
         media: dict[str, str | None] = {}
-        for kind, path in (("audio", f"AudioWAV/{name}.wav"), ("video", f"VideoFlash/{name}.flv")):
-            problem = media_file(root, path) if (root / path).parent.is_dir() else "missing"
-            media[kind] = path if problem is None else None
+        for kind, relative in (("audio", f"AudioWAV/{name}.wav"), ("video", f"VideoFlash/{name}.flv")):
+            problem = media_file(root, relative) if (root / relative).parent.is_dir() else "missing"
+            media[kind] = relative if problem is None else None
             if kind == "audio" or (root / "VideoFlash").is_dir():
                 log.add(
                     f"{kind} file {problem}", f"{kind} counts as missing", [name] if problem else [], kind=MISSING_MEDIA

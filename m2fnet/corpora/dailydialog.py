@@ -15,17 +15,18 @@ TREE = """dailydialog/
   validation/dialogues_validation.txt  validation/dialogues_emotion_validation.txt
   test/dialogues_test.txt              test/dialogues_emotion_test.txt"""
 
+_LABELS: Mapping[Split, tuple[int, ...]] = {
+    "train": (72_143, 827, 303, 146, 11_182, 969, 1600),
+    "dev": (7108, 77, 3, 11, 684, 79, 107),
+    "test": (6321, 118, 47, 17, 1019, 102, 116),
+}
 COUNTS: dict[Split, Counts] = {
     split: {
-        "dialogues": dialogues,
+        "dialogues": 11_118 if split == "train" else 1000,
         "utterances": sum(labels),
         "labels": dict(zip(DAILYDIALOG.classes, labels, strict=True)),
     }
-    for split, dialogues, labels in (
-        ("train", 11_118, (72_143, 827, 303, 146, 11_182, 969, 1600)),
-        ("dev", 1000, (7108, 77, 3, 11, 684, 79, 107)),
-        ("test", 1000, (6321, 118, 47, 17, 1019, 102, 116)),
-    )
+    for split, labels in _LABELS.items()
 }
 _FOLDERS: Mapping[Split, str] = {"train": "train", "dev": "validation", "test": "test"}
 _END = "__eou__"

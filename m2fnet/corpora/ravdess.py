@@ -22,12 +22,13 @@ _SENTENCES = {"01": "Kids are talking by the door.", "02": "Dogs are sitting by 
 _LAST_ACTOR: Mapping[Split, int] = {"train": 16, "dev": 20, "test": 24}  # ours: no actor is in two splits
 
 # 60 utterances of each of the 24 actors: 4 are neutral, 8 of every other emotion
+_ACTORS: Mapping[Split, int] = {"train": 16, "dev": 4, "test": 4}
 COUNTS: dict[Split, Counts] = {
     split: {
         "utterances": 60 * actors,
         "labels": {emotion: (4 if emotion == "neutral" else 8) * actors for emotion in RAVDESS.classes},
     }
-    for split, actors in (("train", 16), ("dev", 4), ("test", 4))
+    for split, actors in _ACTORS.items()
 }
 
 

@@ -21,7 +21,7 @@ _RATES = (1_000, 768_000)  # outside it a header is damaged, and resampling woul
 _LEAD = 0.5  # seconds decoded ahead of a span: a coder's first packets after a jump overlap with what it did not see
 _ALMOST = 1e-6  # 9.777 - 7.777 is a little more than 2
 _JUMP = 0.05  # seconds between the clock of a file and its samples that are no rounding of time stamps
-_RESTART = 10.0  # seconds back: the clock was started again
+_RESTART = 1.0  # seconds back: the clock was started again
 _STUCK = 3  # frames in a row that are no later than the one before: the time stamps are damaged
 _BLOCK = 32_000  # samples of silence in a piece
 _EDGE = 0.05  # seconds resampled ahead of a span, so that the filter has settled
@@ -45,7 +45,8 @@ def read_audio(
 ) -> Sound:
     r"""Sound of a clip, or of its ``span`` in seconds, mixed to one channel at ``rate`` Hz.
 
-    Of more than ``max_seconds`` only the beginning is read, so that memory stays bounded.
+    Of more than ``max_seconds`` only the beginning is read, so that memory stays bounded. Where the channels cancel
+    each other, because one of them is in opposite phase, the first one is read.
 
     Raises:
         MediaError: if there is no sound, it cannot be decoded, it is clearly shorter than the file or the span says,
@@ -67,8 +68,12 @@ def read_audio(
         if span is not None:
             media.check_span(span)
         samples = _decode(media, start, min(stop, limit), rate)
+        channels = media.stream.codec_context.channels
         expected = min(media.end, stop, limit) - max(start, media.begin) if media.end is not None else 0.0
         cut_s = max(0.0, min(stop, media.likely_end) - limit)
+    if channels > 1 and len(samples) and is_silent(samples.abs().max()):
+        with open_audio(path) as media:
+            samples = _decode(media, start, min(stop, limit), rate, channel=0)
     if is_clearly_short(len(samples) / rate, expected):
         raise MediaError("decode", "the sound is shorter than declared")
     return Sound(_checked(samples).clamp_(-1, 1), cut_s)
@@ -79,16 +84,21 @@ def _checked(samples: Tensor) -> Tensor:
         raise MediaError("decode", "the sound is empty")
     if not torch.isfinite(samples).all():
         raise MediaError("decode", "the sound holds NaN or infinity")
-    if samples.abs().max() < _SILENCE:
+    if is_silent(samples.abs().max()):
         raise MediaError("decode", "the sound is silent")
     return samples
 
 
-def _decode(media: Media[AudioStream], start: float, stop: float, rate: int) -> Tensor:
+def is_silent(peak: float | Tensor) -> bool:
+    """Whether the largest sample is no more than the noise of a coder that was given nothing."""
+    return bool(peak < _SILENCE)
+
+
+def _decode(media: Media[AudioStream], start: float, stop: float, rate: int, channel: int | None = None) -> Tensor:
     jumps = start > _LEAD and not media.is_timed_by_a_rate
     if jumps:
         media.seek(start - _LEAD)
-    placed = PlacedSound(rate)
+    placed = PlacedSound(rate, channel=channel)
     pieces: list[np.ndarray] = []
     clock, begun, heard = 0.0, math.nan, 0.0
     for frame in _frames(media, jumped=jumps):
@@ -120,12 +130,14 @@ class PlacedSound:
     Args:
         rate: of the samples, in Hz.
         begin: second at which the first sample is; by default where the first frame is.
+        channel: number of the only one that is read; by default the mean of all.
 
     Attributes:
         moved: samples of silence that were put in, less those that were dropped.
     """
 
-    def __init__(self, rate: int, begin: float | None = None) -> None:
+    def __init__(self, rate: int, begin: float | None = None, channel: int | None = None) -> None:
+        self.channel = channel
         self.rate, self.begin, self.moved = rate, begin, 0
         self._resampler = av.AudioResampler("fltp", None, rate)
         self._given, self._surplus = 0, 0
@@ -147,7 +159,7 @@ class PlacedSound:
             elif off > _JUMP:
                 self._surplus = 0
                 yield from self._silence(round((min(time, until) - self.begin) * self.rate) - self._given)
-        for piece in mixed(self._resampler, frame):
+        for piece in mixed(self._resampler, frame, self.channel):
             dropped = min(self._surplus, len(piece))
             self._surplus -= dropped
             self.moved -= dropped
@@ -156,7 +168,7 @@ class PlacedSound:
 
     def rest(self) -> list[np.ndarray]:
         """What the resampler still holds."""
-        return mixed(self._resampler, None)
+        return mixed(self._resampler, None, self.channel)
 
     def _silence(self, samples: int) -> Iterator[np.ndarray]:
         self.moved += max(0, samples)
@@ -182,9 +194,10 @@ def _frames(media: Media[AudioStream], *, jumped: bool) -> Iterator[AudioFrame]:
         yield from frames
 
 
-def mixed(resampler: av.AudioResampler, frame: AudioFrame | None) -> list[np.ndarray]:
-    """Mean of all channels; FFmpeg's own mixing to mono adds them up and lets them clip."""
-    return [piece.to_ndarray().mean(0) for piece in resampler.resample(frame)]
+def mixed(resampler: av.AudioResampler, frame: AudioFrame | None, channel: int | None = None) -> list[np.ndarray]:
+    """Mean of all channels, or only one; FFmpeg's own mixing to mono adds them up and lets them clip."""
+    pieces = (piece.to_ndarray() for piece in resampler.resample(frame))
+    return [piece.mean(0) if channel is None else piece[channel] for piece in pieces]
 
 
 def checked_rate(frame: AudioFrame) -> int:

@@ -19,7 +19,7 @@ from m2fnet.plots.attention import attention_maps
 from m2fnet.plots.calibration import Answers, reliability_diagram
 from m2fnet.plots.classes import PAPER, class_scores
 from m2fnet.plots.confusion import confusion
-from m2fnet.plots.curves import training_curves
+from m2fnet.plots.curves import gradient_norms, training_curves
 from m2fnet.plots.embeddings import MOST, embedding_map
 from m2fnet.plots.missing import missing_curves
 from m2fnet.plots.spectrogram import spectrogram
@@ -143,9 +143,19 @@ def _confusion(setting: TestedSetting, label: _Label) -> Iterator[Picture]:
 
 
 def _curves(settings: Sequence[TestedSetting], names: Mapping[str, str]) -> Iterator[Picture]:
-    figure = training_curves({names[s.name]: [Curves.read(run.folder) for run in s.runs] for s in settings})
-    caption = "One line per run. A dev loss that rises while the dev score holds says that the network grows too sure."
-    yield Picture("curves", "Training curves", caption, figure)
+    curves = {names[s.name]: [Curves.read(run.folder) for run in s.runs] for s in settings}
+    caption = (
+        "One line per run. A dev loss that rises while the dev score holds says that the network grows too sure. The "
+        "loss on train is that of the network with dropout and, where set, smoothed labels, so the gap may begin below 0."
+    )
+    yield Picture("curves", "Training curves", caption, training_curves(curves))
+    measured = {name: runs for name, runs in curves.items() if any(run.gradients for run in runs)}
+    if measured:
+        caption = (
+            "Mean over the first steps of each epoch and over the runs, before clipping. Layers whose gradients are "
+            "thousands of times smaller than those of others hardly learn."
+        )
+        yield Picture("gradients", "Gradient norms by layer", caption, gradient_norms(measured))
 
 
 def _calibration(setting: TestedSetting, label: _Label) -> Iterator[Picture]:

@@ -17,6 +17,7 @@ from m2fnet.runs.tested import inputs_of, kind_of, name_of_data
 
 PICTURE = "confusion.png"
 TOGETHER = "together.png"  # which emotions of a set occur together
+WARNING = "Warning: "  # how a line begins that says what is wrong with the scores
 
 
 def write_report(
@@ -59,20 +60,42 @@ def as_markdown(report: Mapping[str, Any]) -> str:
         if kind == "single"
         else f"macro F1 {percent(test['macro_f1'])}"
     )
+    linear = f", linear classifier {percent(report['linear']['test'][main])}" if "linear" in report else ""
     chosen = "The last epoch was kept" if report.get("select") == "last" else "The epoch was chosen on dev"
     title = score_title(main)
+    fold = report.get("fold")
+    where = f"fold {fold['number'] + 1} of {fold['of']}, held out from training," if fold else "test"
     return "\n".join(
         [
             f"# {escaped(name_of_data(report))}: {' + '.join(inputs_of(report))}, seed {report['seed']}",
             "",
-            f"{title[0].upper()}{title[1:]} on test **{percent(test[main])}** ({sure}), {other}. "
+            f"{title[0].upper()}{title[1:]} on {where} **{percent(test[main])}** ({sure}), {other}{linear}. "
             f"{chosen}; dev {percent(report['dev'][main])}."
             f"{'' if kind == 'single' else ' The thresholds were chosen on dev.'}",
+            *_warnings(report, main),
             "",
             *(_of_one_emotion(report) if kind == "single" else _of_label_sets(report)),
             "",
         ]
     )
+
+
+def _warnings(report: Mapping[str, Any], main: str) -> list[str]:
+    """A line if the network is below a baseline that anything trained should reach."""
+    test = report["test"]
+    baselines = {f"always answering {name}": of[main] for name, of in test.get("baselines", {}).items()}
+    if "majority_weighted_f1" in test:
+        baselines["always answering the majority class"] = test["majority_weighted_f1"]
+    if "linear" in report:
+        baselines["a linear classifier of single utterances on the same inputs"] = report["linear"]["test"][main]
+    better = [f"{name} ({percent(score)})" for name, score in baselines.items() if score > test[main]]
+    if not better:
+        return []
+    return [
+        "",
+        f"{WARNING}the {score_title(main)} of {percent(test[main])} is below that of {' and '.join(better)}. Look at "
+        "the training curves (`m2fnet report --plots`): train longer, at another rate, or a smaller network.",
+    ]
 
 
 def _of_one_emotion(report: Mapping[str, Any]) -> list[str]:

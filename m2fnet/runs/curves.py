@@ -11,6 +11,7 @@ from m2fnet.metrics.scores import STATISTICS, main_score
 from m2fnet.runs.folder import FIT
 
 SCORES = tuple(f"dev/{main_score(kind)}" for kind in STATISTICS)
+GRADIENT = "gradient/"  # begins the names of the norms by layer
 COLUMNS = ("train/loss", "dev/loss", *SCORES)
 
 
@@ -20,11 +21,13 @@ class Curves:
 
     Attributes:
         values: a name of `COLUMNS` -> epoch -> value.
+        gradients: name of a layer -> epoch -> norm of its gradient, in the order of the network; empty in older runs.
         kept: the epoch whose weights were selected, from 0 as in ``values``, or None if the run does not say.
     """
 
     values: dict[str, dict[int, float]] = field(default_factory=lambda: {name: {} for name in COLUMNS})
     kept: int | None = None
+    gradients: dict[str, dict[int, float]] = field(default_factory=dict)
 
     @classmethod
     def read(cls, run: Path) -> "Curves":
@@ -47,24 +50,27 @@ class Curves:
             raise RunError(f"{run} has no logs/*/metrics.csv; `m2fnet dialog fit` writes it.")
         curves = cls(kept=_kept(run))
         for file in files:
-            _read(file, curves.values)
+            _read(file, curves)
         return curves
 
 
-def _read(file: Path, values: dict[str, dict[int, float]]) -> None:
+def _read(file: Path, curves: Curves) -> None:
     try:
         with file.open(encoding="utf-8", newline="") as lines:
             for number, row in enumerate(csv.DictReader(lines), start=2):
-                _take(row, values, f"{file}:{number}")
+                _take(row, curves, f"{file}:{number}")
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise RunError(f"Cannot read {file}: {problem}. Train the run again to get its curves.") from problem
 
 
-def _take(row: Mapping[str, str | None], values: dict[str, dict[int, float]], where: str) -> None:
+def _take(row: Mapping[str, str | None], curves: Curves, where: str) -> None:
     try:
         for name in COLUMNS:
             if row.get(name):
-                values[name][int(row["epoch"] or "")] = float(row[name] or "")
+                curves.values[name][int(row["epoch"] or "")] = float(row[name] or "")
+        for name in (name for name in row if name.startswith(GRADIENT) and row[name]):
+            layer = curves.gradients.setdefault(name.removeprefix(GRADIENT), {})
+            layer[int(row["epoch"] or "")] = float(row[name] or "")
     except (KeyError, ValueError) as problem:
         raise RunError(
             f"{where} is not a line of training curves ({problem}); expected the columns epoch, {', '.join(COLUMNS)} "

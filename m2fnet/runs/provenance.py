@@ -19,7 +19,7 @@ from m2fnet.files import read_json, write_json
 from m2fnet.manifest import ADVICE as PREPARE
 from m2fnet.manifest import META as MANIFEST
 from m2fnet.manifest import Manifest
-from m2fnet.runs.folder import PROVENANCE
+from m2fnet.runs.folder import PROVENANCE, REPORT
 from m2fnet.store import Store
 from m2fnet.store.layout import ADVICE as EXTRACT
 from m2fnet.store.layout import META as STORE
@@ -182,6 +182,16 @@ def refuse_other_data(run: Path) -> None:
             f"{run} was trained on other data: {' '.join(changed)} Name another folder with --run, or train it again "
             "with --overwrite."
         )
+
+
+def has_own_report(run: Path) -> bool:
+    """Whether the run was tested on the data that it was trained on; versions before this one mixed them up."""
+    if not (run / REPORT).is_file():
+        return False
+    if not (run / PROVENANCE).is_file():
+        return True
+    report = read_json(run / REPORT, RunError, "Test the run again.")
+    return bool(report.get("manifest_sha256") == Provenance.read(run).manifest.sha256)
 
 
 def store_input(store: Store) -> Input:

@@ -44,6 +44,7 @@ class Store:
         meta: the facts in its ``meta.json``.
         missing: utterance id -> why it has no embedding.
         cut: how much the extractor cut from the utterances, summed by kind; empty where it cuts nothing.
+        media_sha256: hash of the media files that the embeddings were made from; None where it was not noted.
 
     Raises:
         StoreError: if the folder is not a store, is damaged, or was written by a newer format.
@@ -75,6 +76,7 @@ class Store:
             self.missing = {m["id"]: Missing(m["stage"], m["reason"]) for m in content["missing"]}
             self._hashes = dict[str, str](content["sha256"])
             self.cut = {str(kind): int(total) for kind, total in content.get("cut", {}).items()}
+            self.media_sha256: object = content.get("media_sha256")
             generation = generation_of(self._hashes)
             index = self.folder / index_name(generation)
             self._verify(index.name)

@@ -48,6 +48,7 @@ class StoreWriter:
         shard_bytes: a shard is closed when it holds at least this much.
         replaces: whether ``folder`` may hold a store already.
         cut: how much the extractor has cut from utterances so far, summed by kind; `put` adds to it.
+        media_sha256: hash of the media files that the embeddings are made from, to detect that one was replaced.
 
     Raises:
         StoreError: if ``folder`` already holds a store, or a setting is not one of the above.
@@ -78,6 +79,7 @@ class StoreWriter:
         shard_bytes: int = 256 * 2**20,
         replaces: bool = False,
         cut: Mapping[str, int] | None = None,
+        media_sha256: str | None = None,
     ) -> None:
         self.meta = StoreMeta.of(
             manifest, modality=modality, width=width, extractor=extractor, resolution=resolution, dtype=dtype
@@ -85,6 +87,7 @@ class StoreWriter:
         if (folder / META).exists() and not replaces:
             raise StoreError(f"{folder} already holds a store; choose another folder, or remove this one first.")
         self.folder = folder
+        self.media_sha256 = media_sha256
         self.cut = Counter(cut or {})
         self._expected = {u.id for u in manifest.utterances}
         self._hashes: dict[str, str] = {}
@@ -172,6 +175,7 @@ class StoreWriter:
             {
                 "format": FORMAT,
                 **dataclasses.asdict(self.meta),
+                **({"media_sha256": self.media_sha256} if self.media_sha256 else {}),
                 "shards": self._shard,
                 "count": len(self._index),
                 "cut": dict(sorted(self.cut.items())),

@@ -9,7 +9,7 @@ import yaml
 
 from m2fnet.config import resolve_config_arguments
 from m2fnet.errors import UsageError
-from m2fnet.runs.folder import CONFIG, FIT, REPORT
+from m2fnet.runs.folder import CONFIG, FIT
 from m2fnet.sweeps.processes import PlannedRun, PlannedSetting
 
 STAGES = ("dialog", "extractor")
@@ -59,7 +59,9 @@ class Sweep:
         """What is left to do for a run."""
         test = (self.stage, "test", "--config", str(folder / CONFIG), "--quiet")
         fits = () if (folder / FIT).exists() else ((self.stage, *fit),)
-        return (*fits, test) if self.is_tested and (fits or not (folder / REPORT).exists()) else fits
+        from m2fnet.runs.provenance import has_own_report  # torch takes seconds, which `--help` does not need
+
+        return (*fits, test) if self.is_tested and (fits or not has_own_report(folder)) else fits
 
 
 def _trainer(stage: str) -> Callable[[Sequence[str]], Path]:

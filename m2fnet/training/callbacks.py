@@ -19,6 +19,8 @@ from m2fnet.errors import RunError, UsageError
 from m2fnet.runs.checkpoints import BEST, LAST, checkpoint_file
 from m2fnet.training.averaging import AverageWeights, Averaging
 
+GRADIENT_STEPS = 5  # of an epoch, in which gradients are measured
+
 
 class EpochTimer(pl.Callback):
     """Seconds per training epoch (validation included) and peak memory."""
@@ -107,6 +109,47 @@ class ScoreLastStep(pl.Callback):
         """Ask the trainer to stop after the last step."""
         if trainer.global_step == trainer.max_steps:
             trainer.should_stop = True
+
+
+class GradientNorms(pl.Callback):
+    """Logs how large the gradient of each layer is, ``gradient/<layer>``: the mean of the first steps of each epoch."""
+
+    def __init__(self) -> None:
+        self.norms: list[dict[str, float]] = []
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget the steps of the epoch before."""
+        self.norms = []
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
+        """Measure the gradients as they are before clipping."""
+        if len(self.norms) == GRADIENT_STEPS or not trainer.loggers:
+            return
+        squares: dict[str, torch.Tensor] = {}
+        for name, parameter in pl_module.named_parameters():
+            if parameter.grad is not None:
+                layer = layer_of(name)
+                squares[layer] = squares.get(layer, 0) + parameter.grad.detach().float().square().sum()
+        self.norms.append({layer: math.sqrt(square) for layer, square in squares.items()})
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Log the means, past the metrics that a run is stopped by if they are not finite."""
+        names = dict.fromkeys(layer for norms in self.norms for layer in norms)
+        means = {f"gradient/{name}": statistics.mean(norms.get(name, 0.0) for norms in self.norms) for name in names}
+        for logger in trainer.loggers if means else []:
+            logger.log_metrics({**means, "epoch": trainer.current_epoch}, step=trainer.global_step)
+
+
+def layer_of(parameter: str) -> str:
+    """Name of the layer that a parameter belongs to: up to the first number in its name, or two parts long.
+
+    Example:
+        >>> [layer_of(name) for name in ("net.encoders.text.0.attention.weight", "net.head.weight", "head.bias")]
+        ['encoders.text.0', 'head', 'head']
+    """
+    parts = parameter.removeprefix("net.").split(".")[:-1]
+    number = next((place for place, part in enumerate(parts) if part.isdigit()), 1)
+    return ".".join(parts[: number + 1]) or parameter
 
 
 class EpochLines(pl.Callback):

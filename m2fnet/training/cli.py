@@ -18,6 +18,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from m2fnet.config import one_sentence, refused_if_not_installed, resolve_config_arguments
 from m2fnet.errors import UsageError
+from m2fnet.files import raise_if_full
 from m2fnet.problems import Problem
 from m2fnet.records import LabelSet
 from m2fnet.runs.checkpoints import SELECTED, asked_weights
@@ -27,6 +28,7 @@ from m2fnet.runs.provenance import Environment, Input, Provenance, store_input
 from m2fnet.training.callbacks import (
     EpochLines,
     EpochTimer,
+    GradientNorms,
     RandomState,
     ScoreLastStep,
     StopOnNonFinite,
@@ -171,7 +173,14 @@ class RunCLI(LightningCLI):
         given, trainer = self.config_init[self.subcommand], self.config_init[self.subcommand].trainer
         self.timer = EpochTimer()
         self.checkpoint, *others = checkpoint_callbacks(self.run, given.select, self.monitor)
-        own: list[pl.Callback] = [StopOnNonFinite(), ScoreLastStep(), self.checkpoint, *others, self.timer]
+        own: list[pl.Callback] = [
+            StopOnNonFinite(),
+            ScoreLastStep(),
+            GradientNorms(),
+            self.checkpoint,
+            *others,
+            self.timer,
+        ]
         own.append(RandomState())
         kwargs["logger"] = run_loggers(self.run, trainer.logger, is_fit=self.subcommand == "fit")
         kwargs["enable_model_summary"] = bool(trainer.enable_model_summary)
@@ -183,10 +192,24 @@ class RunCLI(LightningCLI):
         if self.subcommand == "fit":
             refuse_unknown_monitors(callbacks, self.logged_on_dev())
         trainer.callbacks = [*callbacks, *own]
+        asked = str(trainer.precision)
         try:
-            return super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, ValueError) as error:
+            made = super().instantiate_trainer(**kwargs)
+        except TypeError as error:
+            if "CPUAccelerator" not in str(error):
+                raise
+            raise UsageError(
+                f"trainer.devices is {trainer.devices!r}, a choice of GPUs, but torch finds none on this machine; "
+                "expected a number of processes on the CPU, such as 1."
+            ) from error
+        except (MisconfigurationException, ImportError, ValueError) as error:
             raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
+        if asked in ("16", "16-mixed") and made.precision != "16-mixed":
+            raise UsageError(
+                f"trainer.precision is {asked}, which needs a GPU, but the run would be on the CPU in "
+                f"{made.precision}. Set that, or 32-true."
+            )
+        return made
 
     def logged_on_dev(self) -> Iterable[str]:
         """Names of the scores on dev that are logged after every epoch."""
@@ -202,7 +225,16 @@ class RunCLI(LightningCLI):
         self, model: pl.LightningModule, datamodule: pl.LightningDataModule, checkpoint: Path | None
     ) -> dict[str, object]:
         """Train from ``checkpoint`` if a run resumes; return what ``fit.json`` shall hold."""
-        self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+        try:
+            self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
+        except (OSError, RuntimeError) as error:  # torch has its own words for a full disk
+            raise_if_full(error, self.run)
+            if "not implemented for" in str(error):
+                raise UsageError(
+                    f"trainer.precision is {self.trainer.precision}, in which {self.trainer.strategy.root_device} "
+                    f"cannot compute what the network needs ({' '.join(str(error).split())}). Set 32-true or bf16-mixed."
+                ) from error
+            raise
         select: str = self.config[self.subcommand].select
         return facts_of_training(self.trainer, self.checkpoint, self.timer, self.monitor, select)
 

@@ -71,6 +71,41 @@ def test_utterances_in_two_splits_are_named_when_they_are_loaded(dialog, tiny, c
         assert "clip missing" not in printed
 
 
+def test_a_single_callback_needs_no_list(dialog, tmp_path):
+    one = "pytorch_lightning.callbacks.LearningRateMonitor"
+    assert dialog("fit", "--trainer.callbacks", one, "--trainer.max_epochs", "1") == DONE
+    assert "lr-" in next((tmp_path / "run" / "logs").rglob("metrics.csv")).read_text()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--trainer.devices", "[0,1]"], "trainer.devices is [0, 1], a choice of GPUs, but torch finds none"),
+        (["--trainer.precision", "16-mixed"], "trainer.precision is 16-mixed, which needs a GPU"),
+        (["--trainer.accelerator", "gpu"], "trainer: No supported gpu backend found!"),
+    ],
+)
+def test_what_only_a_gpu_has_is_refused_by_a_sentence(dialog, options, message, tmp_path, capsys):
+    assert dialog("fit", *options) == WRONG_USE
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_never_logged_is_refused_before_anything_is_trained(dialog, tmp_path, capsys):
+    stop = ("--trainer.callbacks", "pytorch_lightning.callbacks.EarlyStopping")
+    assert dialog("fit", *stop, "--trainer.callbacks.monitor", "val_loss") == WRONG_USE
+    expected = "EarlyStopping monitors 'val_loss', which is never logged; expected one of dev/accuracy, dev/loss, dev/m"
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "run" / "config.yaml").exists()
+    plateau = ("--model.scheduler", "pytorch_lightning.cli.ReduceLROnPlateau", "--model.scheduler.monitor")
+    assert dialog("fit", *plateau, "dev/lost") == WRONG_USE
+    assert "model.scheduler monitors 'dev/lost', which is never logged" in capsys.readouterr().err
+    assert dialog("fit", *plateau, "dev/weighted_f1") == WRONG_USE
+    assert "with mode 'min', so it would lower the learning rate while that score improves" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "config.yaml").exists()
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(dialog, tmp_path):
     assert dialog("fit", into="a") == dialog("fit", into="b") == DONE
     assert dialog("fit", "--seed_everything", "4", into="c") == DONE

@@ -50,6 +50,8 @@ def write_meld(folder: Path, rows: dict[str, list[list[str]]] | None = None, *, 
     return root
 
 
+IEMOCAP_HEADER = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]"
+
 Spoken = tuple[str, float, float, str]  # utterance, start, end, label
 
 
@@ -67,7 +69,7 @@ def write_iemocap(folder: Path, dialogues: dict[str, list[Spoken]], *, media: bo
 
 
 def _write_dialogue(session: Path, name: str, utterances: list[Spoken], media: bool) -> None:
-    evaluation = ["% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]", ""]
+    evaluation = [IEMOCAP_HEADER, ""]
     transcript = []
     for utterance, start, end, label in utterances:
         evaluation += [

@@ -1,5 +1,9 @@
+import errno
+import os
 import re
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -90,3 +94,21 @@ def test_an_absent_file_is_named(tmp_path):
 def test_sha256_is_that_of_the_bytes(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), ValueError("IoError: No space left on device (os error 28)")],
+)
+def test_a_full_disk_names_the_file(tmp_path, error):
+    with pytest.raises(OSError, match="No space left on device") as caught, replaced(tmp_path / "a.bin"):
+        raise error
+    assert caught.value.filename == str(tmp_path / "a.bin")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_output_in_any_encoding_ends_no_command():
+    for encoding in ("ascii", "cp1252", "utf-8"):
+        command = [sys.executable, "-m", "m2fnet.cli", "--help"]  # its text has a sign that ASCII lacks
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        assert subprocess.run(command, env=environment, capture_output=True).returncode == 0

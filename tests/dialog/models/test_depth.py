@@ -82,12 +82,12 @@ def of_a_linear_classifier():
 
 
 def test_five_encoders_and_five_fusion_layers_are_ahead_of_a_linear_classifier(of_a_linear_classifier):
-    assert accuracy(lambda problem: M2FNet(problem, **DEEP, **OURS)) > of_a_linear_classifier + 0.05
+    assert accuracy(lambda problem: M2FNet(problem, **DEEP, **OURS)) > of_a_linear_classifier + 0.02
 
 
 def test_as_printed_they_are_behind_it(of_a_linear_classifier):
-    """What the test above is good for: it fails for the network without our settings."""
-    assert accuracy(lambda problem: M2FNet(problem, **DEEP)) < of_a_linear_classifier - 0.05
+    """The test above fails for the network without our settings."""
+    assert accuracy(lambda problem: M2FNet(problem, **DEEP)) < of_a_linear_classifier - 0.1
 
 
 def test_ours_keeps_the_scale_of_the_stream_that_the_printed_skip_doubles():
@@ -97,8 +97,10 @@ def test_ours_keeps_the_scale_of_the_stream_that_the_printed_skip_doubles():
         network = M2FNet(make_problem(LABELS, WIDTHS), **DEEP | settings).eval()
         fit_standardisation(network, corpus)
         before, after = [], []
-        network.encoders["text"].register_forward_pre_hook(lambda _, inputs, to=before: to.append(inputs[0].std()))
-        network.encoders["text"].register_forward_hook(lambda _, __, output, to=after: to.append(output.std()))
+        network.encoders["text"].register_forward_pre_hook(
+            lambda _, inputs, to=before: to.append(inputs[0].detach().std())
+        )
+        network.encoders["text"].register_forward_hook(lambda _, __, output, to=after: to.append(output.detach().std()))
         network(corpus.batch(torch.arange(4)))
         scale[name] = float(after[0] / before[0])
     assert scale["printed"] > 25

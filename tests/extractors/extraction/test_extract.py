@@ -163,3 +163,21 @@ def test_a_trainer_can_be_used_for_several_stores(corpus, tmp_path):
         extract(net, {}, corpus, tmp_path / name, loading=Loading(workers=0), trainer=trainer)
     assert trainer.callbacks == trainer_for().callbacks == []
     assert {path.name for path in (tmp_path / "one").iterdir()} == {path.name for path in (tmp_path / "two").iterdir()}
+
+
+def test_a_store_whose_media_were_replaced_is_not_taken_for_done(corpus, changed, tmp_path):
+    copy = tmp_path / "words.mp4"
+    clip = next(u.audio for u in corpus.utterances if u.audio)
+    copy.write_bytes((corpus.root / clip).read_bytes())
+    moved = dataclasses.replace(
+        corpus,
+        root=tmp_path,
+        utterances=tuple(dataclasses.replace(u, audio="words.mp4") for u in corpus.utterances[:4]),
+    ).save(tmp_path / "manifest")
+    extractor, made_with = fitted(MEL, corpus, tmp_path / "run"), {"class_path": MEL}
+    assert extract(extractor, made_with, moved, tmp_path / "store").embedded == 4
+    assert extract(extractor, made_with, moved, tmp_path / "store").embedded == 0
+    copy.write_bytes(copy.read_bytes()[:-1] + b"x")
+    with pytest.raises(StoreError, match="media files have been replaced since they were made"):
+        extract(extractor, made_with, moved, tmp_path / "store")
+    assert extract(extractor, made_with, moved, tmp_path / "store", overwrite=True).embedded == 4

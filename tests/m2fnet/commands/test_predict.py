@@ -1,6 +1,7 @@
 """``m2fnet predict``: what it prints, writes, skips and refuses."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 import torch
 import yaml
 from made_up_model import SENTENCES, made_up_model, subtitles, talk, write_wav
+from PIL import Image
 
 from m2fnet import cli
 from m2fnet.conversation.writing import load
@@ -257,6 +259,34 @@ def test_results_of_another_model_clip_or_context_are_made_again_and_it_says_why
     given = predict(clip, "--segments", clip.with_suffix(".srt"), "--causal", model="other")[1]
     assert "but from other segments and other subtitles or none next to the clip; it is predicted again." in given
     assert "was done before: see" in predict(clip, "--segments", clip.with_suffix(".srt"), "--causal", model="other")[1]
+
+
+def test_a_name_that_is_not_utf8_is_named_and_the_others_are_done(predict, tmp_path):
+    (tmp_path / "in").mkdir()
+    write_wav(tmp_path / "z.wav", 1)
+    for name in (b"caf\xe9.wav", b"z.wav"):
+        shutil.copy(tmp_path / "z.wav", tmp_path / "in" / os.fsdecode(name))
+    code, out, err = predict("in")
+    assert code == cli.FAILED
+    assert "z.wav: 1 utterance, from " in out
+    assert "failed: The name b'in/caf\\xe9.wav' is not valid UTF-8" in err
+    code, _, err = predict(os.fsdecode(b"in/caf\xe9.wav"))
+    assert code == cli.FAILED
+    assert "Rename the file or its folder." in err
+
+
+def test_hidden_files_are_no_clips_and_a_picture_is_explained(predict, tmp_path):
+    (tmp_path / "in").mkdir()
+    write_wav(tmp_path / "in" / "a.wav", 1)
+    (tmp_path / "in" / "._a.wav").write_bytes(b"of another system")
+    (tmp_path / "in" / "a.en.srt").write_text(subtitles(talk(1, seconds=1.0)), encoding="utf-8")
+    code, out, _ = predict("in")
+    assert code == cli.DONE
+    assert "Skipped, because they are not clips: ._a.wav\n" in out
+    Image.new("RGB", (64, 48)).save(tmp_path / "face.jpg")
+    code, _, err = predict("face.jpg")
+    assert code == cli.FAILED
+    assert "face.jpg is a still picture, which has no time in which somebody speaks. Make a clip of it: `ffmpeg" in err
 
 
 def test_subtitles_that_were_added_or_corrected_are_read(predict, clip, tmp_path):

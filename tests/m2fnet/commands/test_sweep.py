@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sklearn.metrics import f1_score
 
 from m2fnet import cli
 from m2fnet.cli import DONE, FAILED, WRONG_USE
+from m2fnet.manifest import Manifest
 from m2fnet.sweeps.processes import LOG
 
 
@@ -39,6 +41,34 @@ def test_a_sweep_trains_tests_and_reports_every_seed_of_every_setting(sweep, tra
         "run": f"runs/{other}/seed-1",
     }
     assert yaml.safe_load(Path(rows[3]["run"], "config.yaml").read_text())["model"]["net"]["init_args"]["hidden"] == 6
+
+
+@pytest.mark.slow  # trains and tests four runs
+def test_settings_are_compared_on_folds_of_the_training_dialogues_and_test_is_not_read(sweep, content):
+    manifest = Manifest.load(content["data"]["manifest"])
+    assert sweep("--seeds", "0", "--folds", "2", "--grid", "model.optimizer.lr=0.0,0.03") == DONE
+    (page,) = Path("runs").glob("*/folds.md")
+    table = json.loads(page.with_suffix(".json").read_text(encoding="utf-8"))
+    assert table["utterances"] == sum(u.split == "train" and u.label is not None for u in manifest.utterances)
+    assert table["dialogues"] == len(manifest.dialogues("train"))
+    first, second = table["settings"]
+    assert first["score"]["value"] >= second["score"]["value"]
+    assert (first["difference"], second["difference"]["value"] <= 0) == (None, True)
+    rows = [
+        json.loads(line)
+        for folder in first["runs"]
+        for line in Path(folder, "predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    assert {row["id"].split("-")[0] for row in rows} == {"train"}
+    labels, predicted = zip(*((row["label"], row["predicted"]) for row in rows), strict=True)
+    assert first["score"]["value"] == pytest.approx(f1_score(labels, predicted, average="weighted"))
+    assert "held out from training," in Path(first["runs"][0], "report.md").read_text(encoding="utf-8")
+
+
+def test_folds_are_scored_on_what_was_held_out(sweep, capsys):
+    assert sweep("--seeds", "0", "--folds", "1") == WRONG_USE
+    assert sweep("--seeds", "0", "--folds", "3", "--no-test") == WRONG_USE
+    assert "--folds expects at least 2 folds" in capsys.readouterr().err
 
 
 def test_what_is_done_is_not_done_again(sweep, trained, capsys):

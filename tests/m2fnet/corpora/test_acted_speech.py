@@ -62,7 +62,7 @@ def test_a_part_of_ravdess_needs_partial(tmp_path: Path):
     with pytest.raises(CorpusError, match=r"ravdess train has 60 utterances, expected 960"):
         read_ravdess(write_ravdess(tmp_path))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CorpusError, match="has no file of speech such as .* Expected this tree"):
+    with pytest.raises(CorpusError, match=r"has no file of speech such as .* Expected this tree"):
         read_ravdess(tmp_path / "empty", partial=True)
 
 

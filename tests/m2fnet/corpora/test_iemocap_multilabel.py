@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from fake_corpora import IEMOCAP_HEADER
 
 from m2fnet.cli import run
 from m2fnet.corpora.iemocap import read_iemocap
@@ -13,7 +14,7 @@ from m2fnet.records import Annotation
 
 # The first block is printed in public notes on the release (CXianRen/AMST Doc/dataset/IEMOCAP.md); the others are made
 # up in its format.
-BLOCKS = """% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]
+BLOCKS = """
 
 [140.2250 - 145.6000]\tSes01F_impro05_F019\tang\t[1.5000, 4.0000, 4.5000]
 C-E1:\tAnger;\t()
@@ -52,7 +53,7 @@ def root(tmp_path: Path) -> Path:
         folder = tmp_path / f"raw/Session{session}/dialog/EmoEvaluation"
         folder.mkdir(parents=True)
         name = f"Ses0{session}F_impro05"
-        (folder / f"{name}.txt").write_text(BLOCKS.replace("Ses01F_impro05", name))
+        (folder / f"{name}.txt").write_text(IEMOCAP_HEADER + BLOCKS.replace("Ses01F_impro05", name))
     return tmp_path / "raw"
 
 

@@ -1,12 +1,17 @@
 """Sound against a reference tone: any rate, any channels, spans, and sound without content."""
 
+import wave
+from fractions import Fraction
+
+import av
 import numpy as np
 import pytest
 import torch
 from tiny_media import tone, write_clip, write_sound
 
+from m2fnet.conversation.voice import levels_of, voice_activity
 from m2fnet.errors import MediaError
-from m2fnet.media.audio import RATE, read_audio
+from m2fnet.media.audio import RATE, PlacedSound, read_audio
 
 
 @pytest.mark.parametrize(
@@ -101,3 +106,88 @@ def test_one_sample_is_sound(tmp_path):
 def test_sound_without_content_is_named(tmp_path, samples, reason):
     with pytest.raises(MediaError, match=reason):
         read_audio(write_sound(tmp_path / "a.wav", samples))
+
+
+def bursts(seconds, rate=16_000):
+    """Silence, but for 300 Hz in every odd second."""
+    time = np.arange(seconds * rate) / rate
+    return (0.4 * np.sin(2 * np.pi * 300 * time) * (np.floor(time) % 2)).astype(np.float32)
+
+
+@pytest.mark.parametrize("codec", ["adpcm_ms", "adpcm_ima_wav", "pcm_s16le"])
+def test_wav_with_a_wrong_byte_rate_is_read_at_its_real_places(tmp_path, codec):
+    path = write_sound(tmp_path / "a.wav", bursts(12)[None], codec=codec)
+    content = bytearray(path.read_bytes())
+    content[28:32] = (8_000).to_bytes(4, "little")  # bytes per second, by which FFmpeg would jump
+    path.write_bytes(content)
+    if codec == "pcm_s16le":
+        with wave.open(str(path)) as file:  # an independent reading
+            whole = np.frombuffer(file.readframes(file.getnframes()), np.int16) / 2**15
+    else:
+        with av.open(str(path)) as file:
+            whole = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)]) / 2**15
+    for second in (1, 7, 11):
+        samples = read_audio(path, span=(second, second + 1)).samples.numpy()
+        np.testing.assert_allclose(samples, whole[second * RATE : (second + 1) * RATE], atol=1e-3)
+
+
+def write_joined(path, starts, piece, rate=RATE):
+    """The same piece of sound again and again with the given time stamps, whatever its length is."""
+    with av.open(str(path), "w") as out:
+        stream = out.add_stream("pcm_s16le", rate=rate, layout="mono")
+        for start in starts:
+            frame = av.AudioFrame.from_ndarray((piece * 2**15).astype(np.int16)[None], format="s16", layout="mono")
+            frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), round(start * rate)
+            out.mux(stream.encode(frame))
+        out.mux(stream.encode())
+    return path
+
+
+def placed_by_stamps(path, seconds, rate=RATE):
+    """The sound by the time stamps of its packets, as this test understands them."""
+    sound = np.zeros(round(seconds * rate))
+    with av.open(str(path)) as file:
+        for frame in file.decode(audio=0):
+            first = round(float(frame.pts * frame.time_base) * rate)
+            samples = frame.to_ndarray().reshape(-1) / 2**15
+            sound[first : first + len(samples)] = samples[: len(sound) - first]
+    return sound
+
+
+@pytest.mark.parametrize("step", [2.93, 3.0, 3.4])  # overlapping, gapless, with gaps
+def test_sound_is_where_its_time_stamps_say(tmp_path, step):
+    piece = np.zeros(3 * RATE, np.float32)
+    piece[RATE : 2 * RATE] = bursts(2)[RATE:]
+    path = write_joined(tmp_path / "a.mkv", [n * step for n in range(12)], piece)
+    expected = placed_by_stamps(path, 12 * step)
+    whole = read_audio(path).samples.numpy()
+    assert len(whole) == pytest.approx(11 * step * RATE + len(piece), abs=0.06 * RATE)
+    common = min(len(whole), len(expected))
+    loud, found = np.abs(expected[:common]) > 0.05, np.abs(whole[:common]) > 0.05
+    assert (loud != found).mean() < 0.02  # of the samples; FFmpeg's own tolerance is a tenth of a second
+    for n in (1, 6, 11):
+        samples = read_audio(path, span=(n * step + 0.9, n * step + 2.1)).samples.abs()
+        assert float((samples > 0.05).float().mean()) == pytest.approx(found.mean() * step / 1.2, abs=0.1)
+    begins = [segment.start_s for segment in voice_activity(path)]
+    assert begins == pytest.approx([n * step + 1.0 for n in range(12)], abs=0.2)
+
+
+def test_time_stamps_that_do_not_advance_or_start_again_are_not_followed():
+    frame = av.AudioFrame.from_ndarray(np.ones((1, 1600), np.float32), format="flt", layout="mono")
+    frame.sample_rate = RATE
+    rising = [0.1 * n for n in range(10)]
+    for times in ([0.0] * 20, [20 + time for time in rising] + rising, [20 + time for time in rising] + [0.0] * 10):
+        placed = PlacedSound(RATE)
+        samples = sum(len(piece) for time in times for piece in placed.add(frame, time))
+        assert samples + sum(map(len, placed.rest())) >= 0.7 * 20 * 1600
+
+
+def test_channels_in_opposite_phase_are_not_silent(tmp_path):
+    left = tone(seconds=2)
+    path = write_sound(tmp_path / "a.wav", np.concatenate([left, -left]), layout="stereo")
+    torch.testing.assert_close(read_audio(path).samples, torch.from_numpy(left[0]), atol=2e-3, rtol=0)
+    assert len(levels_of(path))
+    assert float(levels_of(path).max()) > -40
+    quiet = write_sound(tmp_path / "b.wav", np.zeros((2, RATE), np.float32), layout="stereo")
+    with pytest.raises(MediaError, match="silent"):
+        read_audio(quiet)

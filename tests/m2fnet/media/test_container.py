@@ -12,7 +12,7 @@ from tiny_media import tone, write_pictures, write_sound
 
 from m2fnet.errors import MediaError
 from m2fnet.media.audio import read_audio
-from m2fnet.media.container import is_clearly_short
+from m2fnet.media.container import DEMUXERS, is_clearly_short
 from m2fnet.media.video import read_frames
 
 
@@ -167,3 +167,30 @@ def test_flipped_bytes_never_crash(tmp_path):
         path.write_bytes(damaged)
         with contextlib.suppress(MediaError):
             assert read_frames(path, count=3).dtype == torch.uint8
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            b"just some words\n" * 50,
+            "it is not a clip of sound or pictures, or was cut off while it was copied",
+        ),
+        (b"ffconcat version 1.0\nfile secret.wav\n", "its format is not one of those that are read; convert it"),
+    ],
+)
+def test_plain_words_come_before_those_of_ffmpeg(tmp_path, content, words):
+    (tmp_path / "a.xyz").write_bytes(content)
+    with pytest.raises(MediaError) as caught:
+        read_audio(tmp_path / "a.xyz")
+    assert caught.value.reason.startswith(words)
+
+
+@pytest.mark.parametrize(("suffix", "codec", "rate"), [(".ac3", "ac3", 16_000 * 3), (".mkv", "flac", 16_000)])
+def test_sound_of_telephones_and_discs_is_read(tmp_path, suffix, codec, rate):
+    path = write_sound(tmp_path / f"a{suffix}", tone(seconds=3, rate=rate), rate=rate, codec=codec)
+    assert len(read_audio(path, span=(1.0, 2.0)).samples) == 16_000
+
+
+def test_amr_is_a_format_that_is_read():
+    assert {"amr", "ac3", "eac3"} <= set(DEMUXERS.split(","))  # FFmpeg as it is packaged cannot write AMR

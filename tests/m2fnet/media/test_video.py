@@ -1,15 +1,18 @@
 """Which frames are picked, and what becomes of them."""
 
 import struct
+from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
 import torch
-from tiny_media import write_clip, write_pictures
+from av.stream import Disposition
+from tiny_media import _frame, _picture_stream, half_grey, write_clip, write_pictures
 
 from m2fnet.errors import MediaError
 from m2fnet.media import container
+from m2fnet.media.audio import read_audio
 from m2fnet.media.video import frame_times, read_frames
 
 
@@ -163,3 +166,38 @@ def test_a_random_place_is_that_of_the_generator_and_is_in_the_clip():
     assert 2.0 <= min(map(min, drawn)) < max(map(max, drawn)) <= 6.0
     assert max(times[0] for times in drawn) - min(times[0] for times in drawn) > 2
     assert first(0, 2.1)[0] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("ratio", "shape"), [((64, 45), (48, 91)), ((8, 9), (54, 64)), ((1, 1), (48, 64)), ((1, 500), (48, 64))]
+)
+def test_pixels_that_are_not_square_are_made_square(tmp_path, ratio, shape):
+    with av.open(str(tmp_path / "a.mkv"), "w") as out:
+        stream = _picture_stream(out, "mpeg4", (64, 48), 10)
+        stream.codec_context.sample_aspect_ratio = Fraction(*ratio)
+        for number in range(3):
+            out.mux(stream.encode(_frame(half_grey(200, (64, 48)), number, 10)))
+        out.mux(stream.encode())
+    frames = read_frames(tmp_path / "a.mkv", count=1)
+    assert frames.shape[1:3] == shape
+    assert brightness(frames)[0] == pytest.approx(200, abs=8)
+    assert max(read_frames(tmp_path / "a.mkv", count=1, max_side=32).shape[1:3]) == 32
+
+
+def test_of_several_streams_the_default_one_is_read(tmp_path):
+    with av.open(str(tmp_path / "a.mkv"), "w") as out:
+        pictures = [_picture_stream(out, "ffv1", (64, 48), 10) for _ in range(2)]
+        sounds = [out.add_stream("pcm_s16le", rate=16_000, layout="mono") for _ in range(2)]
+        for first, second in (pictures, sounds):
+            first.disposition, second.disposition = Disposition(0), Disposition.default
+        for value, stream in zip((50, 200), pictures, strict=True):
+            for number in range(10):
+                out.mux(stream.encode(_frame(half_grey(value, (64, 48)), number, 10)))
+            out.mux(stream.encode())
+        for level, stream in zip((1_000, 10_000), sounds, strict=True):
+            frame = av.AudioFrame.from_ndarray(np.full((1, 16_000), level, np.int16), format="s16", layout="mono")
+            frame.sample_rate, frame.time_base, frame.pts = 16_000, Fraction(1, 16_000), 0
+            out.mux(stream.encode(frame))
+            out.mux(stream.encode())
+    assert brightness(read_frames(tmp_path / "a.mkv", count=1))[0] == pytest.approx(200, abs=4)
+    assert float(read_audio(tmp_path / "a.mkv").samples.max()) == pytest.approx(10_000 / 2**15, abs=1e-3)

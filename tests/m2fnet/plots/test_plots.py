@@ -18,6 +18,7 @@ from m2fnet.errors import RunError
 from m2fnet.manifest import Manifest
 from m2fnet.plots.attention import attention_maps
 from m2fnet.plots.confusion import confusion
+from m2fnet.plots.curves import gradient_norms
 from m2fnet.plots.missing import missing_curves
 from m2fnet.reports.mistakes import find_mistakes
 from m2fnet.runs.attention import DialogueAttention
@@ -224,3 +225,16 @@ def test_the_epoch_that_was_kept_is_the_one_with_its_score(tmp_path):
     (with_logs(tmp_path) / "fit.json").write_text(json.dumps({"epoch": 2}), encoding="utf-8")
     curves = Curves.read(tmp_path)
     assert curves.values["dev/weighted_f1"][curves.kept] == 0.4
+
+
+def test_gradient_norms_of_a_run_are_read_and_drawn_in_the_order_of_the_network(tmp_path):
+    file = with_logs(tmp_path) / "logs" / "version_1" / "metrics.csv"
+    file.parent.mkdir()
+    file.write_text("epoch,gradient/first.0,gradient/head\n0,0.5,2.0\n1,0.25,\n", encoding="utf-8")
+    curves = Curves.read(tmp_path)
+    assert curves.gradients == {"first.0": {0: 0.5, 1: 0.25}, "head": {0: 2.0}}
+    (axes,) = gradient_norms({"plain": [curves]}).axes
+    assert [(line.get_label(), list(line.get_ydata())) for line in axes.lines] == [
+        ("first.0", [0.5, 0.25]),
+        ("head", [2.0]),
+    ]

@@ -12,6 +12,7 @@ from m2fnet.errors import UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.records import LabelSet, Utterance
 from m2fnet.runs.other_data import parse_label_map, relabelled
+from m2fnet.runs.provenance import has_own_report
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,14 @@ def test_the_same_data_in_another_folder_are_the_runs_own(trained):
     (trained.parent / "a").rename(trained.parent / "moved")
     assert score("test", "moved") == DONE
     assert not list(trained.glob("on-*"))
+
+
+def test_a_report_on_other_data_is_not_the_runs_own(trained):
+    assert has_own_report(trained)
+    report = json.loads((trained / "report.json").read_text())
+    (trained / "report.json").write_text(json.dumps({**report, "manifest_sha256": "0" * 64}))  # by an older version
+    assert not has_own_report(trained)
+    assert not has_own_report(trained.parent)
 
 
 @pytest.mark.parametrize("command", ["test", "predict"])
