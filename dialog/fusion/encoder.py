@@ -113,8 +113,10 @@ class RelativeEncoderLayer(nn.TransformerEncoderLayer):
             query, key = rotated(query), rotated(key)
         dropout = attention.dropout if self.training else 0.0
         attended = F.scaled_dot_product_attention(query, key, value, mask, dropout)
-        mixed: Tensor = attention.out_proj(attended.transpose(1, 2).reshape(dialogues, utterances, width))
-        return self.dropout1(mixed)
+        mixed: Tensor = self.dropout1(
+            attention.out_proj(attended.transpose(1, 2).reshape(dialogues, utterances, width))
+        )
+        return mixed
 
 
 def encoder_layer(

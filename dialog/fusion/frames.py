@@ -64,10 +64,9 @@ def in_dialogues(values: Tensor, rows: Tensor, valid: Tensor) -> Tensor:
         tensor([[1., 0.],
                 [1., 1.]])
     """
-    if torch.compiler.is_exporting():
-        return values.unflatten(0, valid.shape)
-    whole = values.new_zeros(valid.numel(), *values.shape[1:])
-    return whole.index_copy(0, rows, values).unflatten(0, valid.shape)
+    if not torch.compiler.is_exporting():
+        values = values.new_zeros(valid.numel(), *values.shape[1:]).index_copy(0, rows, values)
+    return values.reshape(*valid.shape, *values.shape[1:])
 
 
 def some_frame(mask: Tensor) -> Tensor:
@@ -100,7 +99,8 @@ class SoftAlignment(nn.Module):
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
         """Aligned frames; those that ``mask`` (N, T) excludes have no share."""
         places = self.lstm(frames)[0].softmax(-1)[..., 1:] * mask[..., None]
-        return places.transpose(1, 2) @ frames
+        aligned: Tensor = places.transpose(1, 2) @ frames
+        return aligned
 
 
 class Dropout(nn.Dropout):
@@ -207,7 +207,7 @@ class FrameEncoder(nn.Module):
         """Hidden frames (N, T, width) and their mask (N, T); after an alignment T is its length."""
         if self.part is None or not self.training or not torch.is_grad_enabled() or frames.device.type != "cpu":
             return self._encoded(frames, mask)
-        parts = zip(frames.split(self.part), mask.split(self.part), strict=True)
+        parts = zip(torch.split(frames, self.part), torch.split(mask, self.part), strict=True)
         hidden, masks = zip(*(checkpoint(self._encoded, *one, use_reentrant=False) for one in parts), strict=True)
         return torch.cat(hidden), torch.cat(masks)
 

@@ -202,9 +202,11 @@ class CARAT(nn.Module):
             {name: SkipEncoder(width, context, heads, feedforward, dropout, "pre") for name in names} if context else {}
         )
         self.prototypes = Prototypes(len(names), labels, latent, momentum)
-        self.fusion = nn.ModuleDict({name: nn.Linear(len(names) * width, width) for name in names} if levels else {})
-        for layer in self.fusion.values():
+        self.fusion = nn.ModuleDict()
+        for name in names if levels else ():
+            layer = nn.Linear(len(names) * width, width)
             nn.init.xavier_uniform_(layer.weight)
+            self.fusion[name] = layer
         self.classifier = nn.Parameter(torch.empty(len(names), labels, width))
         for weight in self.classifier:
             nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
@@ -269,7 +271,8 @@ class CARAT(nn.Module):
         by_emotion = in_dialogues(own, rows, batch["valid"]).transpose(1, 2).flatten(0, 1)  # (B C, U, D)
         here = batch["present"][name].repeat_interleave(own.shape[1], 0)
         seen = self.context[name](by_emotion * here[..., None], here, causal=self.causal)
-        return seen.unflatten(0, (-1, own.shape[1])).transpose(1, 2).flatten(0, 1)[rows]
+        back: Tensor = seen.unflatten(0, (-1, own.shape[1])).transpose(1, 2).flatten(0, 1)[rows]
+        return back
 
     def _level(self, others: Tensor, own_place: Tensor | None = None) -> Tensor:
         """Reconstructions (N, M, C, D): ``F_m [v_1, ..., v_M]`` with v of ``others``, but v_m of ``own_place``."""
