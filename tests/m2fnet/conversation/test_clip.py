@@ -1,7 +1,7 @@
 """A clip and its utterances: their source, the manifest, and the files that are not clips."""
 
-import re
 import os
+import re
 import zipfile
 from pathlib import Path
 
