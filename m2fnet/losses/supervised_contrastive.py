@@ -106,7 +106,7 @@ class _WeightedLogSumExp(torch.autograd.Function):
         return total
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: FunctionCtx, incoming: Tensor) -> tuple[Tensor, None, None, None, None]:
         (gradient,) = ctx.saved_tensors  # type: ignore[attr-defined]
         return incoming * gradient, None, None, None, None

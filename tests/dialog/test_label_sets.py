@@ -22,16 +22,7 @@ NETWORKS = {
     "mlp": ("dialog.models.per_utterance.PerUtterance", {"hidden": 16}),
     "bc_lstm": ("dialog.models.recurrent.Recurrent", {"width": 8}),
     "late_fusion": ("dialog.models.late_fusion.LateFusion", {"width": 8, "heads": 2}),
-    "dialogue_rnn": (
-        "dialog.models.dialogue_rnn.DialogueRNN",
-        {"global_width": 8, "party_width": 8, "emotion_width": 8, "hidden": 8},
-    ),
-    "dialogue_gcn": ("dialog.models.dialogue_gcn.DialogueGCN", {"width": 8, "layers": 1, "dropout": 0.1}),
-    "mmgcn": ("dialog.models.mmgcn.MMGCN", {"width": 16, "recurrent_layers": 1, "graph_width": 16, "layers": 2}),
-    "dag_erc": ("dialog.models.dag_erc.DagERC", {"width": 16}),
-    "sdt": ("dialog.models.sdt.SDT", {"width": 16, "heads": 2}),
-    "mult": ("dialog.models.mult.MulT", {"width": 8, "heads": 2, "layers": 2}),
-    "state_space": ("dialog.models.state_space.StateSpace", {"width": 16, "layers": 1}),
+    "sdt": ("dialog.models.sdt.SDT", {"width": 16, "heads": 2, "dropout": 0.1}),
     "m2fnet": ("dialog.models.m2fnet.M2FNet", {"width": 8, "heads": 2, "hidden": 16, "fusion_layers": 1}),
     "carat": (
         "dialog.models.carat.CARAT",

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from functools import partial
 
 import pytest
 import torch
@@ -161,7 +162,7 @@ def test_an_absent_stream_was_never_there(folder):
     assert_close(whole(gone).scores, part(text.dialogues("train").__getitems__([2, 4])).scores)
 
 
-PEERS = [DialogueRNN, DialogueGCN, MMGCN, DagERC, SDT, MulT, StateSpace]
+PEERS = [DialogueRNN, DialogueGCN, MMGCN, DagERC, partial(SDT, width=16), MulT, StateSpace]
 
 
 @pytest.mark.parametrize("network", [M2FNet, LateFusion, PerUtterance, Recurrent, *PEERS])

@@ -21,7 +21,7 @@ from dialog.models.per_utterance import PerUtterance
 from dialog.models.recurrent import Recurrent
 from dialog.models.sdt import SDT, log_probabilities
 from dialog.models.state_space import StateSpace, selective_scan
-from m2fnet.problems import make_problem
+from m2fnet.problems import UNLABELLED, make_problem
 from m2fnet.records import LabelSet
 
 SMALL = {
@@ -148,6 +148,20 @@ def test_every_weight_gets_a_gradient(name, streams):
 
 
 @pytest.mark.parametrize("name", SMALL)
+def test_a_step_against_the_gradient_of_sets_of_emotions_lowers_their_loss(name):
+    labels = LabelSet(LABELS.name, LABELS.classes, "multi")
+    net, batch = network(name, labels=labels), batch_of([4, 3])
+    target = torch.randint(0, 2, (2, 4, 3)).masked_fill(~batch["valid"][..., None], UNLABELLED).flatten(0, 1)
+    losses = []
+    for _ in range(2):
+        losses.append(make_problem(labels, WIDTHS).loss(net(batch).scores.flatten(0, 1), target))
+        net.zero_grad()
+        losses[-1].backward()
+        torch.optim.SGD(net.parameters(), lr=1e-3).step()
+    assert losses[1] < losses[0]
+
+
+@pytest.mark.parametrize("name", SMALL)
 def test_settings_that_make_no_sense_are_named(name):
     with pytest.raises(ValueError, match=r"to be at least 1.* but got"):
         network(name, **{next(iter(SMALL[name][1])): 0})
@@ -260,7 +274,7 @@ def test_the_students_of_sdt_add_their_losses_in_training_only(kind):
     labels = LabelSet(LABELS.name, LABELS.classes, kind)
     net, batch = network("sdt", labels=labels, students=2.0, distillation=0.5), batch_of([3, 2])
     if kind == "multi":
-        batch["label"] = torch.randint(0, 2, (2, 3, 3)).masked_fill(~batch["valid"][..., None], -100)
+        batch["label"] = torch.randint(0, 2, (2, 3, 3)).masked_fill(~batch["valid"][..., None], UNLABELLED)
     assert net(batch).terms == {}
     net.train()
     for module in net.modules():
