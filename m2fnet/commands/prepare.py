@@ -9,7 +9,8 @@ from m2fnet.corpora.cremad import read_cremad
 from m2fnet.corpora.dailydialog import read_dailydialog
 from m2fnet.corpora.dev_dialogues import HELP, with_dev
 from m2fnet.corpora.emorynlp import read_emorynlp
-from m2fnet.corpora.goemotions import goemotions, goemotions_ekman, read_goemotions
+from m2fnet.corpora.goemotions import PROTOCOLS as GOEMOTIONS_PROTOCOLS
+from m2fnet.corpora.goemotions import read_goemotions
 from m2fnet.corpora.iemocap import read_iemocap
 from m2fnet.corpora.iemocap_protocols import SESSION_DIALOGUES, iemocap4, iemocap6, iemocap6_erc, iemocap_multilabel
 from m2fnet.corpora.m3ed import read_m3ed
@@ -146,17 +147,14 @@ def _parser() -> argparse.ArgumentParser:
     comments.add_argument("--root", type=Path, required=True, help="folder with train.tsv, dev.tsv and test.tsv")
     comments.add_argument(
         "--protocol",
-        choices=("goemotions", "goemotions-ekman"),
+        choices=tuple(GOEMOTIONS_PROTOCOLS),
         default="goemotions",
-        help="all 28 labels, or Ekman's six with the empty set for neutral (default: %(default)s)",
+        help="all 28 labels, Ekman's six with the empty set for neutral, or these with neutral as a seventh label "
+        "(default: %(default)s)",
     )
     _add_partial(comments)
     _add_common(comments)
-    comments.set_defaults(
-        read=lambda o: read_goemotions(
-            o.root, goemotions() if o.protocol == "goemotions" else goemotions_ekman(), partial=o.partial
-        )
-    )
+    comments.set_defaults(read=lambda o: read_goemotions(o.root, GOEMOTIONS_PROTOCOLS[o.protocol](), partial=o.partial))
 
     mosei = corpora.add_parser("mosei", help="CMU-MOSEI: published feature files with label sets, or a table of labels")
     mosei.add_argument("--root", type=Path, required=True, help="folder with the files of the protocol")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from m2fnet.corpora.base import Counts, DefectLog, expect_counts, not_the_corpus
-from m2fnet.corpora.label_sets import EKMAN, GOEMOTIONS
+from m2fnet.corpora.label_sets import EKMAN, EKMAN_NEUTRAL, GOEMOTIONS
 from m2fnet.corpora.reading import read_csv, read_lines, shown
 from m2fnet.errors import CorpusError
 from m2fnet.manifest import Manifest
@@ -43,8 +43,8 @@ class Protocol:
             >>> goemotions_ekman().labels(frozenset({"gratitude", "love", "grief", "neutral"}))
             ('joy', 'sadness')
         """
-        if self.label_set == EKMAN:
-            return tuple(name for name in EKMAN.classes if emotions.intersection(_EKMAN[name]))
+        if self.label_set != GOEMOTIONS:
+            return tuple(name for name in self.label_set.classes if emotions.intersection(_EKMAN.get(name, (name,))))
         return tuple(name for name in self.label_set.classes if name in emotions)
 
 
@@ -80,12 +80,29 @@ def goemotions_ekman() -> Protocol:
     )
 
 
+def goemotions_ekman_neutral() -> Protocol:
+    """Ekman's six emotions and neutral as a seventh label, as the authors score them; no set is empty."""
+    neutral: dict[Split, int] = {"train": 14_219, "dev": 1766, "test": 1787}
+    six = goemotions_ekman().counts
+    return Protocol(
+        EKMAN_NEUTRAL,
+        {
+            split: {"utterances": six[split]["utterances"], "labels": {**six[split]["labels"], "neutral": number}}
+            for split, number in neutral.items()
+        },
+    )
+
+
+PROTOCOLS = {"goemotions": goemotions, "goemotions-ekman": goemotions_ekman,
+             "goemotions-ekman-neutral": goemotions_ekman_neutral}  # fmt: skip
+
+
 def read_goemotions(root: Path, protocol: Protocol, *, partial: bool = False) -> Manifest:
     """Manifest of GoEmotions' official split; a comment is a dialogue of one utterance.
 
     Args:
         root: folder as in `TREE`, or the one above it.
-        protocol: `goemotions` or `goemotions_ekman`.
+        protocol: `goemotions`, `goemotions_ekman` or `goemotions_ekman_neutral`.
         partial: accept a copy with other counts than the published ones, or without one of the files.
 
     Raises:

@@ -36,6 +36,7 @@ GOEMOTIONS = LabelSet(
     "multi",
 )  # fmt: skip
 EKMAN = LabelSet("goemotions-ekman", ("anger", "disgust", "fear", "joy", "sadness", "surprise"), "multi")
+EKMAN_NEUTRAL = LabelSet("goemotions-ekman-neutral", (*EKMAN.classes, "neutral"), "multi")
 
 RAVDESS = LabelSet(
     "ravdess", ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")

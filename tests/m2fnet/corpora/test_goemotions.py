@@ -4,7 +4,7 @@ import pytest
 from fake_other_corpora import write_goemotions
 
 from m2fnet.cli import run
-from m2fnet.corpora.goemotions import goemotions, goemotions_ekman, read_goemotions
+from m2fnet.corpora.goemotions import goemotions, goemotions_ekman, goemotions_ekman_neutral, read_goemotions
 from m2fnet.errors import CorpusError
 from m2fnet.manifest import Manifest
 
@@ -33,6 +33,14 @@ def test_ekman_maps_and_neutral_is_the_empty_set(tmp_path: Path):
     assert sets["eebbqej"] == ()
     assert sets["ed00q6i"] == ("joy",)
     assert sets["eecwqtt"] == ("fear", "surprise")
+
+
+def test_neutral_may_be_a_seventh_label(tmp_path: Path):
+    manifest = read_goemotions(write_goemotions(tmp_path), goemotions_ekman_neutral(), partial=True)
+    sets = {u.id: u.labels for u in manifest.utterances}
+    assert sets["eebbqej"] == ("neutral",)
+    assert sets["ed00q6i"] == ("joy",)
+    assert sets["eecwqtt"] == ("fear", "surprise", "neutral")
 
 
 def test_the_same_corpus_as_csv(tmp_path: Path):
