@@ -2,7 +2,7 @@
 
 64 utterances of 60 aligned frames (300 text, 74 audio, 35 visual), 6, 4 and 4 layers, a queue of 8,192 rows, dropout
 0.3, AdamW, random numbers. One thread, process time (``time.process_time``), which other programs change little. Each
-side trains in a process of its own, whose peak memory is noted after the first tenth of the steps and at the end: the
+side trains in a separate process, whose peak memory is noted after the first tenth of the steps and at the end: the
 difference shows a leak. ``_plain_carat.py`` keeps the whole matrix of similarities, as the released code does several
 times, but not the graphs of past steps. ``--quick``: fewer steps, 16 utterances, one layer.
 """
@@ -76,7 +76,7 @@ def main() -> None:
 
 
 def apart(work: Callable[[Size], Figures], size: Size) -> Figures:
-    """What ``work`` measures in a process of its own."""
+    """What ``work`` measures in a separate process."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(work, size).result()
 

@@ -133,10 +133,10 @@ class DialogueCLI(RunCLI):
         }
 
 
-def data_of(argv: Sequence[str]) -> dict[str, Any]:
-    """The settings of the data that ``m2fnet dialog fit`` with ``argv`` would train on; nothing is trained."""
-    data: dict[str, Any] = DialogueCLI.start(["fit", *argv, "--dry-run", "--overwrite"]).values["data"]
-    return data
+def settings_of(argv: Sequence[str]) -> dict[str, Any]:
+    """The settings with which ``m2fnet dialog fit`` with ``argv`` would train; nothing is trained."""
+    settings: dict[str, Any] = DialogueCLI.start(["fit", *argv, "--dry-run", "--overwrite"]).values
+    return settings
 
 
 def train(argv: Sequence[str]) -> Path:

@@ -59,7 +59,7 @@ class DialogueTask(pl.LightningModule):
             that is chosen on dev, ``one`` is chosen for all, or a number is it (CARAT's code: 0.25).
 
     Raises:
-        UsageError: if the schedule, the class weight, the thresholds or the modality dropout's numbers are out of
+        UsageError: if the schedule, the class weight, the thresholds or the numbers of the modality dropout are out of
             range.
     """
 

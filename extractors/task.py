@@ -20,6 +20,7 @@ from extractors.evaluation.embedding_scores import Embedded, evaluate_embeddings
 from m2fnet.errors import M2FNetError, RunError, UsageError
 from m2fnet.losses.covariance import covariance_penalty
 from m2fnet.losses.mining import Mining
+from m2fnet.losses.supervised_contrastive import supervised_contrastive
 from m2fnet.losses.triplet import TripletLoss
 from m2fnet.losses.variance import variance_penalty
 from m2fnet.problems import Problem, make_problem, problem_from_dict
@@ -32,6 +33,8 @@ T = TypeVar("T")
 NetworkFactory = Callable[[], Extractor]
 Scorer = Literal["head", "nearest", "probe"]
 Printed = Literal["triplet", "covariance", "variance"]
+_ON_EMBEDDINGS = ("triplet", "covariance", "variance", "supervised_contrastive")
+_MOST_SCALED = 1000.0  # by how much `balance` enlarges terms whose gradient has all but vanished
 _SETS = 3  # M2FNet sums variance and covariance over anchors, positives and negatives: mined online, each is the batch
 
 
@@ -44,12 +47,14 @@ class LossWeights:
         triplet: adaptive-margin triplet; M2FNet (arXiv:2206.02187, eq 9) gives it 20.
         covariance: there 5.
         variance: there 1.
+        supervised_contrastive: Khosla et al., arXiv:2004.11362, eq 2, see `m2fnet.losses.supervised_contrastive`.
     """
 
     cross_entropy: float = 0.0
     triplet: float = 20.0
     covariance: float = 5.0
     variance: float = 1.0
+    supervised_contrastive: float = 0.0
 
 
 def adam(parameters: Iterable[nn.Parameter]) -> Optimizer:
@@ -71,6 +76,11 @@ class ExtractorTask(pl.LightningModule):
         mining: which triplets of a batch count, see `m2fnet.losses.mining`.
         as_printed: the terms taken as printed in the paper instead of as they work, some of ``[triplet, covariance,
             variance]``; ``true`` is all three.
+        projector: width of two layers between the embeddings and all terms but cross-entropy, used only in training
+            (SimCLR, arXiv:2002.05709, section 4.2); without it these terms are taken on the embeddings themselves.
+        balance: what the gradient of all terms but cross-entropy has at the embeddings, relative to the gradient of
+            cross-entropy there: in every batch they are scaled together to this. Without it the weights alone decide.
+        temperature: of the supervised contrastive term.
         scorer: which of the three scores selects the epoch.
         backbone_lr: learning rate of the network's pretrained parts; by default that of the rest.
         freeze_epochs: epochs at the beginning in which the pretrained parts do not learn.
@@ -95,6 +105,9 @@ class ExtractorTask(pl.LightningModule):
         losses: LossWeights = LossWeights(),
         mining: Mining = "semi-hard",
         as_printed: bool | list[Printed] = False,
+        projector: int | None = None,
+        balance: float | None = None,
+        temperature: float = 0.1,
         scorer: Scorer = "head",
         backbone_lr: float | None = None,
         freeze_epochs: int = 0,
@@ -114,6 +127,14 @@ class ExtractorTask(pl.LightningModule):
         for name, share in (("head_dropout", head_dropout), ("label_smoothing", label_smoothing)):
             if not 0 <= share < 1:
                 raise UsageError(f"Expected model.{name} in [0, 1), but got {share}.")
+        if (projector is not None and projector < 1) or (balance is not None and not 0 < balance < math.inf):
+            raise UsageError(
+                f"Expected a model.projector of at least 1 and a model.balance above 0, but got {projector}, {balance}."
+            )
+        if balance is not None and not losses.cross_entropy:
+            raise UsageError("model.balance is relative to cross-entropy, but model.losses.cross_entropy is 0.")
+        if not temperature > 0:
+            raise UsageError(f"Expected a model.temperature above 0, but got {temperature}.")
         if not 0 <= class_weight <= 1:
             raise UsageError(f"model.class_weight is {class_weight}, expected 0 to 1.")
         self.save_hyperparameters(logger=False)
@@ -125,6 +146,10 @@ class ExtractorTask(pl.LightningModule):
         self.as_printed = tuple(as_printed)
 
         self.triplet = TripletLoss(mining, as_printed="triplet" in self.as_printed)
+        self.projector_width = projector
+        self.projector: nn.Module = nn.Identity()  # without weights, so that older checkpoints fit
+        self.balance = balance
+        self.temperature = temperature
         self.scorer: Scorer = scorer
         self.backbone_lr = backbone_lr
         self.freeze_epochs = freeze_epochs
@@ -178,6 +203,9 @@ class ExtractorTask(pl.LightningModule):
         self.net = net
         self.problem = problem
         self.head = nn.Linear(net.width, len(problem.classes))
+        if self.projector_width is not None:
+            layers = (nn.Linear(net.width, net.width), nn.ReLU(), nn.Linear(net.width, self.projector_width))
+            self.projector = nn.Sequential(*layers)
         self._thaws = [p for part in net.backbones() for p in part.parameters() if p.requires_grad]
 
     def forward(self, inputs: dict[str, Any]) -> Tensor:
@@ -293,16 +321,28 @@ class ExtractorTask(pl.LightningModule):
         logits = self.head(F.dropout(heard, self.head_dropout, self.training))
         total = self._problem().loss(logits, label, self.class_weights, self.label_smoothing)
         terms = {"cross_entropy": total / len(z)}
+        projected = self.projector(z)
         if weights.triplet:
-            terms["triplet"], found = self.triplet(z, label)
+            terms["triplet"], found = self.triplet(projected, label)
             self._log("triplets", float(found), len(z))
             self._log("batches_without_triplet", float(found == 0), len(z), reduce_fx="sum")
         for name, penalty in (("covariance", covariance_penalty), ("variance", variance_penalty)):
             if getattr(weights, name):  # one embedding has no variance
-                terms[name] = _SETS * penalty(z, as_printed=name in self.as_printed) if len(z) > 1 else z.new_zeros(())
+                is_printed = name in self.as_printed
+                terms[name] = _SETS * penalty(projected, as_printed=is_printed) if len(z) > 1 else z.new_zeros(())
+        if weights.supervised_contrastive:
+            rows = F.normalize(projected)
+            terms["supervised_contrastive"] = supervised_contrastive(rows, label, temperature=self.temperature)
         for name, value in terms.items():
             self._log(name, value, len(z))
-        loss = sum((getattr(weights, name) * value for name, value in terms.items()), z.new_zeros(()))
+        own = weights.cross_entropy * terms["cross_entropy"]
+        others = [getattr(weights, name) * value for name, value in terms.items() if name != "cross_entropy"]
+        if self.balance is None:
+            loss = sum(others, own)
+        else:
+            of_embeddings = sum(others, 0 * projected.sum())
+            share = self.balance * _gradient_norm(own, z) / _gradient_norm(of_embeddings, z).clamp(min=1e-8)
+            loss = own + share.clamp(max=_MOST_SCALED) * of_embeddings
         self._log("loss", loss, len(z))
         return loss if weights.cross_entropy else loss + terms["cross_entropy"]
 
@@ -311,7 +351,7 @@ class ExtractorTask(pl.LightningModule):
         if self.weights.triplet:  # in the order of `_loss`, for sums over processes are matched by their order
             self._log("triplets", 0.0, 0)
             self._log("batches_without_triplet", 0.0, 0, reduce_fx="sum")
-        terms = (name for name in ("triplet", "covariance", "variance") if getattr(self.weights, name))
+        terms = (name for name in _ON_EMBEDDINGS if getattr(self.weights, name))
         for name in ("cross_entropy", *terms, "loss"):
             self._log(name, 0.0, 0)
         return torch.stack([parameter.sum() for parameter in self.parameters() if parameter.requires_grad]).sum() * 0
@@ -364,6 +404,14 @@ def problem_of(checkpoint: Mapping[str, Any]) -> Problem:
     if "problem" in checkpoint:
         return problem_from_dict(checkpoint["problem"])
     return make_problem(LabelSet("emotions", tuple(checkpoint["classes"])), {})
+
+
+def _gradient_norm(loss: Tensor, z: Tensor) -> Tensor:
+    """Norm of the gradient of ``loss`` with respect to the embeddings; 0 where it does not depend on them."""
+    if not z.requires_grad or not loss.requires_grad:
+        return z.new_zeros(())
+    (gradient,) = torch.autograd.grad(loss, z, retain_graph=True, allow_unused=True)
+    return z.new_zeros(()) if gradient is None else gradient.norm()
 
 
 def of_all_processes(mine: T) -> list[T]:

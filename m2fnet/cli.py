@@ -15,7 +15,7 @@ Main = Callable[[list[str]], None]
 COMMANDS = {
     "demo": "the whole workflow on a generated corpus, in minutes",
     "check": "versions, devices, and what is missing",
-    "prepare": "raw corpus -> manifest: toy, meld, iemocap, table",
+    "prepare": "raw corpus -> manifest: toy, meld, iemocap, mosei, m3ed, goemotions, mer2024, table and more",
     "import": "published feature pickle -> manifest + stores",
     "extractor": "train an extractor: fit, validate, test",
     "extract": "manifest -> store of embeddings",

@@ -18,7 +18,7 @@ Skip = Literal["outer", "scaled", "none"]
 class SkipEncoder(nn.Module):
     """A stack of transformer encoders, with a skip around each as printed: ``h <- h + Tr(h)`` (arXiv:2206.02187, eq 5).
 
-    Each encoder has residuals of its own, so the printed skip doubles the stream in each: after five of them with
+    Each encoder has residuals already, so the printed skip doubles the stream in each: after five of them with
     ``pre`` norm it is 32 times as large, and what an encoder adds no longer matters. ``scaled`` halves the sum,
     ``h <- (h + Tr(h)) / 2``, which keeps the scale; ``none`` has only the residuals of the encoders, ``h <- Tr(h)``.
 
@@ -113,8 +113,10 @@ class RelativeEncoderLayer(nn.TransformerEncoderLayer):
             query, key = rotated(query), rotated(key)
         dropout = attention.dropout if self.training else 0.0
         attended = F.scaled_dot_product_attention(query, key, value, mask, dropout)
-        mixed: Tensor = attention.out_proj(attended.transpose(1, 2).reshape(dialogues, utterances, width))
-        return self.dropout1(mixed)
+        mixed: Tensor = self.dropout1(
+            attention.out_proj(attended.transpose(1, 2).reshape(dialogues, utterances, width))
+        )
+        return mixed
 
 
 def encoder_layer(

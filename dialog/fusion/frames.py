@@ -64,10 +64,9 @@ def in_dialogues(values: Tensor, rows: Tensor, valid: Tensor) -> Tensor:
         tensor([[1., 0.],
                 [1., 1.]])
     """
-    if torch.compiler.is_exporting():
-        return values.unflatten(0, valid.shape)
-    whole = values.new_zeros(valid.numel(), *values.shape[1:])
-    return whole.index_copy(0, rows, values).unflatten(0, valid.shape)
+    if not torch.compiler.is_exporting():
+        values = values.new_zeros(valid.numel(), *values.shape[1:]).index_copy(0, rows, values)
+    return values.reshape(*valid.shape, *values.shape[1:])
 
 
 def some_frame(mask: Tensor) -> Tensor:
@@ -100,7 +99,8 @@ class SoftAlignment(nn.Module):
     def forward(self, frames: Tensor, mask: Tensor) -> Tensor:
         """Aligned frames; those that ``mask`` (N, T) excludes have no share."""
         places = self.lstm(frames)[0].softmax(-1)[..., 1:] * mask[..., None]
-        return places.transpose(1, 2) @ frames
+        aligned: Tensor = places.transpose(1, 2) @ frames
+        return aligned
 
 
 class Dropout(nn.Dropout):
@@ -171,8 +171,8 @@ class FrameEncoder(nn.Module):
         positions: learned positions; frames beyond the last have its position.
         align_to: bring the frames softly to this number first, see `SoftAlignment`; None to keep them.
         attention_dropout: of the attention weights.
-        recompute: keep only the input of each layer for the backward pass, which computes the rest again: a fraction of
-            the memory for a third more time.
+        part: on a CPU train on so many utterances at a time and compute them again for the backward pass, which takes a
+            fraction of the memory; None for all together, as on a GPU.
     """
 
     def __init__(
@@ -186,10 +186,10 @@ class FrameEncoder(nn.Module):
         positions: int,
         align_to: int | None = None,
         attention_dropout: float = 0.0,
-        recompute: bool = False,
+        part: int | None = None,
     ) -> None:
         super().__init__()
-        self.recompute = recompute
+        self.part = part
         self.norm = nn.LayerNorm(inputs, eps=EPSILON)
         self.align = SoftAlignment(inputs, align_to) if align_to is not None else None
         self.project = nn.Linear(inputs, width)
@@ -205,6 +205,13 @@ class FrameEncoder(nn.Module):
 
     def forward(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden frames (N, T, width) and their mask (N, T); after an alignment T is its length."""
+        if self.part is None or not self.training or not torch.is_grad_enabled() or frames.device.type != "cpu":
+            return self._encoded(frames, mask)
+        parts = zip(torch.split(frames, self.part), torch.split(mask, self.part), strict=True)
+        hidden, masks = zip(*(checkpoint(self._encoded, *one, use_reentrant=False) for one in parts), strict=True)
+        return torch.cat(hidden), torch.cat(masks)
+
+    def _encoded(self, frames: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         x = self.norm(frames)
         if self.align is not None:
             x = self.align(x, mask)
@@ -214,8 +221,7 @@ class FrameEncoder(nn.Module):
         # without a mask the attention is faster
         allowed = None if not torch.compiler.is_exporting() and bool(mask.all()) else some_frame(mask)
         for layer in self.layers:
-            again = self.recompute and self.training and torch.is_grad_enabled()
-            h = checkpoint(layer, h, allowed, use_reentrant=False) if again else layer(h, allowed)
+            h = layer(h, allowed)
         return h, mask
 
 

@@ -7,10 +7,10 @@ from torch.nn import functional as F
 
 def two_layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """``W_2 relu(W_1 x + b_1) + b_2``, Xavier-uniform weights."""
-    layers = nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
-    for layer in (layers[0], layers[2]):
+    first, second = nn.Linear(inputs, hidden), nn.Linear(hidden, outputs)
+    for layer in (first, second):
         nn.init.xavier_uniform_(layer.weight)
-    return layers
+    return nn.Sequential(first, nn.ReLU(), second)
 
 
 class Latent(nn.Module):

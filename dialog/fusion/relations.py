@@ -10,7 +10,7 @@ from dialog.batch import UNKNOWN_SPEAKER, DialogueBatch
 
 Bias = Literal["none", "fixed", "learned"]
 
-MOST_SPEAKERS = 8  # that have an embedding of their own in a dialogue; later ones share the last
+MOST_SPEAKERS = 8  # with separate embeddings in a dialogue; later ones share the last
 _STRENGTH = 1.0  # of the bias between speakers, in the logits of attention
 
 
@@ -37,16 +37,16 @@ class Relations:
 
 
 def slopes(heads: int) -> Tensor:
-    """Slope (H,) of the distance in each head: 1/2 to 1/256 in equal ratios, as in arXiv:2108.12409, section 3.
+    """Slope (H,) of the distance in each head: 1/2, 1/8, 1/32, ..., each for two heads.
 
-    Two heads that differ in the speakers they prefer, see `Relations`, share a slope.
+    In ratio 1/4 as for 4 heads in arXiv:2108.12409, section 3. The two heads of a slope differ in the speakers that
+    they prefer, see `Relations`.
 
     Example:
         >>> slopes(4)
-        tensor([0.2500, 0.2500, 0.0156, 0.0156])
+        tensor([0.5000, 0.5000, 0.1250, 0.1250])
     """
-    pairs = (heads + 1) // 2
-    return torch.pow(2.0, -4.0 * (2 * (torch.arange(heads) // 2) + 1) / pairs)
+    return torch.pow(2.0, -(1.0 + 2 * (torch.arange(heads) // 2)))
 
 
 class AttentionBias(nn.Module):

@@ -87,7 +87,7 @@ class CARAT(nn.Module):
         dropout: in the encoders.
         positions: learned positions of frames; frames beyond the last share its position.
         align_to: bring streams of sequences other than text softly to this number of frames; None to keep them.
-        recompute: spare the memory of the encoders in training, see `FrameEncoder`.
+        part: utterances that the encoders train on at a time on a CPU, see `FrameEncoder`; None for all together.
         context: layers of a transformer over the utterances of the dialogue, on U; ours.
         causal: in the context no utterance sees a later one.
         levels: 2; 1 classifies aug, and 0 classifies U, without reconstruction by the other modalities.
@@ -136,7 +136,7 @@ class CARAT(nn.Module):
         dropout: float = 0.3,
         positions: int = 512,
         align_to: int | None = None,
-        recompute: bool = True,
+        part: int | None = 16,
         context: int = 0,
         causal: bool = False,
         levels: int = 2,
@@ -160,7 +160,11 @@ class CARAT(nn.Module):
         if unknown := sorted(set(weights or {}) - set(WEIGHTS)):
             raise ValueError(f"Expected `weights` of {', '.join(WEIGHTS)}, but got {unknown[0]}.")
         sizes = {"width": width, "latent": latent, "heads": heads, "feedforward": feedforward, "positions": positions}
-        for name, size in [*sizes.items(), ("align_to", 1 if align_to is None else align_to)]:
+        for name, size in [
+            *sizes.items(),
+            ("align_to", 1 if align_to is None else align_to),
+            ("part", 1 if part is None else part),
+        ]:
             if size < 1:
                 raise ValueError(f"Expected `{name}` to be at least 1, but got {size}.")
         if width % heads or not 0 <= levels <= 2 or min(context, queue, *depth.values()) < 0:
@@ -190,7 +194,7 @@ class CARAT(nn.Module):
                 positions,
                 align_to=aligned,
                 attention_dropout=of_attention,
-                recompute=recompute,
+                part=part,
             )
             self.attention[name] = LabelAttention(width, labels)
             self.latents[name] = Latent(width, latent)
@@ -198,9 +202,11 @@ class CARAT(nn.Module):
             {name: SkipEncoder(width, context, heads, feedforward, dropout, "pre") for name in names} if context else {}
         )
         self.prototypes = Prototypes(len(names), labels, latent, momentum)
-        self.fusion = nn.ModuleDict({name: nn.Linear(len(names) * width, width) for name in names} if levels else {})
-        for layer in self.fusion.values():
+        self.fusion = nn.ModuleDict()
+        for name in names if levels else ():
+            layer = nn.Linear(len(names) * width, width)
             nn.init.xavier_uniform_(layer.weight)
+            self.fusion[name] = layer
         self.classifier = nn.Parameter(torch.empty(len(names), labels, width))
         for weight in self.classifier:
             nn.init.kaiming_uniform_(weight, a=math.sqrt(5))
@@ -265,7 +271,8 @@ class CARAT(nn.Module):
         by_emotion = in_dialogues(own, rows, batch["valid"]).transpose(1, 2).flatten(0, 1)  # (B C, U, D)
         here = batch["present"][name].repeat_interleave(own.shape[1], 0)
         seen = self.context[name](by_emotion * here[..., None], here, causal=self.causal)
-        return seen.unflatten(0, (-1, own.shape[1])).transpose(1, 2).flatten(0, 1)[rows]
+        back: Tensor = seen.unflatten(0, (-1, own.shape[1])).transpose(1, 2).flatten(0, 1)[rows]
+        return back
 
     def _level(self, others: Tensor, own_place: Tensor | None = None) -> Tensor:
         """Reconstructions (N, M, C, D): ``F_m [v_1, ..., v_M]`` with v of ``others``, but v_m of ``own_place``."""

@@ -5,6 +5,8 @@ pools the frames by attention instead of taking the last one, and has no convolu
 utterances of a dialogue instead.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -107,13 +109,13 @@ class FrameMulT(nn.Module):
     def _read(self, name: str, streams: dict[str, Tensor], masks: dict[str, Tensor]) -> Tensor:
         """One vector of each utterance from its stream ``name`` that read the others; zero where it has no frame."""
         read = []
-        for other, layers in self.pairs[name].items():  # type: ignore[operator]
+        for other, layers in cast(nn.ModuleDict, self.pairs[name]).items():
             h = streams[name]
-            for layer in layers:
+            for layer in cast(nn.ModuleList, layers):
                 h = layer(h, streams[other], masks[other])
             read.append(h)
         h = torch.cat(read, -1)
-        for layer in self.memory[name]:  # type: ignore[union-attr]
+        for layer in cast(nn.ModuleList, self.memory[name]):
             h = layer(h, src_key_padding_mask=~some_frame(masks[name]))
         pooled: Tensor = self.pool[name](h, masks[name])[:, 0]
         return pooled * masks[name].any(1, keepdim=True)

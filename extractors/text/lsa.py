@@ -27,7 +27,8 @@ from m2fnet.records import Modality
 
 VOCABULARY = "vocabulary.json"
 _WORD = re.compile(r"\w+")
-_FEWEST_WORDS, _KNOWN_WORDS, _KNOWN_LETTERS = 3, 0.25, 0.5  # of a text that is not of another language
+_FEWEST_WORDS, _KNOWN_WORDS = 3, 0.25  # of a text that is not of another language
+_KNOWN_LETTERS, _KNOWN_LETTERS_OF_FEW = 0.5, 0.25
 _WORD_OR_MARK = r"\w+|[^\w\s]"  # punctuation is kept: "!" and "?" carry emotion
 
 
@@ -103,9 +104,9 @@ class LSA(FittedExtractor):
     def knows(self, text: str) -> bool:
         """Whether enough of ``text`` occurred in training; otherwise its embedding would be that of no words at all.
 
-        It is not enough if none of three or more words is known, or less than a quarter of the words and half of their
-        letters by threes. Of MELD's 13,708 utterances that is true for three ("Yowza"), of another language for nearly
-        all.
+        It is not enough if none of three or more words is known, or less than a quarter of the words and, of their
+        letters by threes, less than half (a quarter for one or two words). Of MELD's 13,708 utterances that is true for
+        three at most ("Yowza"), of another language for nearly all.
 
         Example:
             >>> lsa = LSA(width=2, min_df=1)
@@ -123,7 +124,8 @@ class LSA(FittedExtractor):
         likeness = sum(piece in letters for piece in threes) / len(threes) if letters is not None else None
         if share == 0 and (len(words) >= _FEWEST_WORDS or likeness is None):
             return False
-        return (share is not None and share >= _KNOWN_WORDS) or likeness is None or likeness >= _KNOWN_LETTERS
+        enough = _KNOWN_LETTERS if len(words) >= _FEWEST_WORDS else _KNOWN_LETTERS_OF_FEW
+        return (share is not None and share >= _KNOWN_WORDS) or likeness is None or likeness >= enough
 
     def collate(self, samples: Sequence[Sample]) -> Sample:
         """The n-grams of all samples as one list with a start per sample, the form of an embedding bag."""

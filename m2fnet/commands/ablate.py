@@ -15,6 +15,7 @@ from m2fnet.files import write_json, write_text
 from m2fnet.formatting import is_given
 from m2fnet.records import MODALITIES, Modality
 from m2fnet.runs.folder import REPORT
+from m2fnet.sweeps.carat_tables import CARAT, carat_tables
 from m2fnet.sweeps.paper_tables import PAPER_CORPORA, STORE_QUESTIONS, Row, Table, store_table, tables
 from m2fnet.sweeps.plan import Sweep, folder_of_all, stage_of
 from m2fnet.sweeps.processes import PlannedRun, PlannedSetting
@@ -32,16 +33,21 @@ face or both and the extractor's losses compare stores, which --visual and
 --losses name; without, the page says what makes them. Rows that are the same
 settings are trained once, what is done is not done again, and a run that
 fails does not stop the others. Depths are to be chosen by the dev column.
+
+For a configuration of CARAT (arXiv:2312.10201) the tables are other ones: the network without each of its parts, with
+each fault of its released code, and from each subset of the streams.
 """
 EPILOG = """\
 Any other key is a setting of all runs: --trainer.max_epochs 5 ...
 
   m2fnet ablate --config conf/dialog/m2fnet_meld.yaml --seeds 0-2 --jobs 2
   m2fnet ablate --config conf/dialog/m2fnet_meld.yaml --only encoders
+  m2fnet ablate --config conf/dialog/carat_toy.yaml --only parts
   m2fnet ablate --config conf/dialog/m2fnet_meld.yaml \\
     --visual scene=DIR face=DIR both=DIR
 """
 NAMES = ("modalities", "fusion", "encoders", "fusion_layers", "visual", "losses")
+CARAT_NAMES = ("parts", "mends")  # with the modalities
 
 
 @dataclass(frozen=True)
@@ -68,13 +74,14 @@ def main(argv: list[str]) -> None:
         RunError: if runs failed; their tables are written without them.
     """
     arguments, options = parse_many_runs(_parser(), argv)
-    from dialog.cli import data_of  # takes seconds, which `--help` does not need
+    from dialog.cli import settings_of  # takes seconds, which `--help` does not need
 
     if stage_of(arguments.config) != "dialog":
         raise UsageError(f"{arguments.config} names no data.stores; expected the configuration of a dialogue network.")
-    data = data_of(["--config", arguments.config, *options])
+    settings = settings_of(["--config", arguments.config, *options])
+    data, network = settings["data"], str(settings["model"]["net"]["class_path"])
     modalities = _modalities(arguments, data)
-    chosen = _tables(arguments, modalities)
+    chosen = _carat_tables(arguments, modalities) if network == CARAT else _tables(arguments, modalities)
     sweep = Sweep(arguments.config, "dialog", arguments.seeds)
     planned = _plan(sweep, chosen, [*options, f"--data.streams={json.dumps(list(modalities))}"])
     # rows of several tables may be the same settings
@@ -87,7 +94,7 @@ def main(argv: list[str]) -> None:
         "config": arguments.config,
         "seeds": ", ".join(map(str, arguments.seeds)),
         "tables": [_summary(one, planned[one.name]) for one in chosen],
-        "not_made": _not_made(arguments, modalities, data["manifest"]),
+        "not_made": [] if network == CARAT else _not_made(arguments, modalities, data["manifest"]),
     }
     _deliver(content, out)
     tell_failed(failed, len(runs))
@@ -96,7 +103,10 @@ def main(argv: list[str]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = parser_of_many_runs("ablate", DESCRIPTION, EPILOG, seeds="0-2")
     parser.add_argument(
-        "--only", type=list_of(NAMES), metavar="TABLES", help=f"any of {','.join(NAMES)} (default: all)"
+        "--only",
+        type=list_of((*NAMES, *CARAT_NAMES)),
+        metavar="TABLES",
+        help=f"any of {','.join(NAMES)}; for CARAT {','.join(CARAT_NAMES)},modalities (default: all)",
     )
     parser.add_argument(
         "--modalities",
@@ -154,6 +164,8 @@ def _text(modalities: Mapping[str, Modality]) -> list[str]:
 
 def _tables(arguments: argparse.Namespace, modalities: Mapping[str, Modality]) -> list[Table]:
     """The tables that were asked for and have rows."""
+    if of_carat := [name for name in arguments.only or [] if name in CARAT_NAMES]:
+        raise UsageError(f"--only names {of_carat[0]}, a table of CARAT, but {arguments.config} is of another network.")
     every = tables(list(modalities), _text(modalities))
     for asked in STORE_QUESTIONS:
         if stores := getattr(arguments, asked.name):
@@ -163,6 +175,19 @@ def _tables(arguments: argparse.Namespace, modalities: Mapping[str, Modality]) -
     if arguments.only and (empty := [one.name for one in every if one.name in only and not one.rows]):
         raise UsageError(f"--only names {empty[0]}, but {_nothing_to_fuse(modalities)}")
     return [one for one in every if one.name in only and one.rows]
+
+
+def _carat_tables(arguments: argparse.Namespace, modalities: Mapping[str, Modality]) -> list[Table]:
+    """The tables of CARAT that were asked for."""
+    every = carat_tables(list(modalities))
+    names = [one.name for one in every]
+    unknown = [name for name in arguments.only or [] if name not in names]
+    if unknown or arguments.visual or arguments.losses:
+        raise UsageError(
+            f"{arguments.config} is of CARAT, whose tables are {', '.join(names)}; name these with --only, without "
+            "--visual and --losses."
+        )
+    return [one for one in every if one.name in (arguments.only or names)]
 
 
 def _stream_of(

@@ -217,13 +217,6 @@ def find_jobs(clip: Path | None, segments: Path | None) -> list[Job]:
     return [Job(path.name, path, None) for path in clips]
 
 
-def _is_sidecar(path: Path, stems: tuple[str, ...]) -> bool:
-    """Whether a file belongs to one of the clips whose names begin with ``stems``."""
-    from m2fnet.conversation.segments import SUFFIXES
-
-    return path.suffix.lower() in SUFFIXES and path.name.startswith(stems)
-
-
 def _predict_one(job: Job, pipeline: "Pipeline", made_with: dict[str, str], arguments: argparse.Namespace) -> None:
     """Predict one conversation, write its folder and print its table, unless that is done."""
     from m2fnet.pipeline import conversation_of

@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
 
         stores = write_streams(features, saved, options.out, overwrite=options.overwrite)
     if not options.quiet:
-        media = f"media under {saved.root}" if saved.root is not None else "no media (text only)"
+        media = f"media under {saved.root}" if saved.root is not None else "no media files"
         print(f"{saved.corpus}: {len(saved.utterances)} utterances in {len(saved.dialogues())} dialogues, {media}")
         print(counts_text(saved))
         print(f"defects ({DEFECTS} lists them, {META} every id):")

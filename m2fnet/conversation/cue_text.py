@@ -24,6 +24,7 @@ _TAG = re.compile(r"</?(?:b|c|font|i|lang|rt|ruby|s|span|u|v)(?:[.\s][^<>]*)?/?>
 _DASH = re.compile(r"(?:[-\u2010\u2013\u2014]|>{2,3})(?:\s+(?=\S)|(?=[^\s\d]))")  # not the minus of a number
 _ONLY_DASH = re.compile(r"[-\u2010\u2013\u2014]|>{2,3}")
 _NEXT_DASH = re.compile(r"(?<=[.?!…\"”»♪)\]])\s+(?:[/|]\s+)?(?=[-\u2010\u2013\u2014]\s*[^\W\d])|\s+[/|]\s+(?=[-–—])")
+_NEXT_CAPITALS = re.compile(r"(?<=[.?!…])\s+(?=[A-Z][A-Z.'’ -]{0,29}[A-Z]:\s)")  # ANN: Hi. BOB: Ho.
 _NEXT_CHEVRON = re.compile(r"(?<=\S)\s+(?=>{2,3}\s)")
 _HUGE = re.compile("&#[0-9]{8,}")  # no character; Python refuses to read numbers of thousands of digits
 
@@ -59,9 +60,9 @@ def spoken(payload: str, *, speaker: str | None = None, is_mostly_named: bool = 
     before, *voices = _VOICE.split(without_markup(payload))
     said = list(_by_line(before, speaker, is_mostly_named, unspoken))
     for name, _, words in zip(voices[::3], voices[1::3], voices[2::3], strict=True):
-        if said and _ONLY_DASH.fullmatch(said[-1][1]):  # it belongs to the voice tag that follows
+        if said and said[-1][0] is None and _ONLY_DASH.fullmatch(said[-1][1]):  # it belongs to the voice tag that follows
             said.pop()
-        said += _by_line(words, speaker or _plain(name or "") or None, is_mostly_named, unspoken)
+        said += _by_line(words, speaker or _name(name or ""), is_mostly_named, unspoken)
     utterances: list[Said] = []
     silent: list[str] = []
     for name, text in said:
@@ -69,7 +70,7 @@ def spoken(payload: str, *, speaker: str | None = None, is_mostly_named: bool = 
         unspoken += others
         if words:
             utterances.append((name, words))
-        elif name is not None and not others:
+        elif name is not None:
             silent.append(name)
     return Heard(tuple(utterances), tuple(unspoken), tuple(silent))
 
@@ -123,7 +124,13 @@ def _split(text: str) -> Iterator[str]:
     """Lines, and the parts of a line that has the dashes of several speakers."""
     for line in map(_plain, text.split("\n")):
         for part in _NEXT_CHEVRON.split(line):
-            yield from _NEXT_DASH.split(part) if _DASH.match(part) else [part]
+            for said in _NEXT_DASH.split(part) if _DASH.match(part) else [part]:
+                yield from _NEXT_CAPITALS.split(said)
+
+
+def _name(annotation: str) -> str | None:
+    name = _plain(annotation)
+    return name if any(map(str.isalnum, name)) else None
 
 
 def _plain(markup: str) -> str:

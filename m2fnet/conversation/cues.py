@@ -89,7 +89,8 @@ def not_said(heard: Heard, where: str) -> Iterator[str]:
     """
     others = ", ".join(heard.unspoken)
     if not heard.utterances:
-        yield f"{where} says nothing" + (f" but shows {others}" if others else "")
+        shown = ", ".join((*(f"{speaker}:" for speaker in heard.silent), *heard.unspoken))
+        yield f"{where} says nothing" + (f" but shows {shown}" if shown else "")
         return
     if others:
         yield f"{where} shows {others}, which is not said"

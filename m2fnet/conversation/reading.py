@@ -11,7 +11,7 @@ MAX_BYTES = 10 * 2**20  # a feature film's subtitles have a hundredth of it
 
 _LINE_END = re.compile(r"\r*\n|\r")  # some tools write two carriage returns
 _CONTROL = re.compile(
-    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202d\u202e\ud800-\udfff\ufeff]"
+    r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )  # also overrides of direction
 _CLOCK = re.compile(r"(?:(?:([0-9]{1,3}):)?([0-9]{1,3}):)?([0-9]{1,9}(?:[.,][0-9]{0,9})?)")
 

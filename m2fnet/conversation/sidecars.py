@@ -13,7 +13,7 @@ _LANGUAGE = re.compile(
 _KINDS = frozenset((
     "forced", "sdh", "cc", "hi", "default", "full", "orig", "original", "auto",
 ))  # fmt: skip
-_OWN_CUE = re.compile(r"\[[^\[\]]+ [0-9]{1,3} %\]")  # as `write_srt` begins them
+_OWN_CUE = re.compile(r"\[(?:none|[^\[\]]+ [0-9]{1,3} %)\]")  # as `write_srt` begins them
 
 
 def sidecars_of(clip: Path) -> list[Path]:
@@ -84,7 +84,7 @@ def is_own_output(texts: Sequence[str]) -> bool:
     """Whether the first lines of all cues are those of `write_srt`: the predictions, not what they are made from.
 
     Example:
-        >>> is_own_output(["[joy 87 %] Ann: Hi!"]), is_own_output(["[laughs] Hi!"]), is_own_output([])
-        (True, False, False)
+        >>> is_own_output(["[joy 87 %, fear 6 %] Ann: Hi!", "[none] So."]), is_own_output(["[laughs] Hi!"])
+        (True, False)
     """
-    return bool(texts) and all(_OWN_CUE.match(text) for text in texts)
+    return any("%]" in text for text in texts) and all(_OWN_CUE.match(text) for text in texts)

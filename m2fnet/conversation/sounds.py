@@ -15,7 +15,7 @@ _SOUND = re.compile(
     r"indistinct|unintelligible|chatter|crosstalk|overlapping|babbl|noise|static|sounds?\b|beep|bleep|buzz|ring(?:s|ing)?\b|"
     r"ringtone|chim|bells?\b|alarm|siren|horn|honk|engine|tires|screech|crash|bang|thud|thump|slam|knock|door|creak|click|"
     r"clatter|clink|clang|rustl|footstep|gunshot|gunfire|explo|thunder|bark|meow|growl|howl|chirp|"
-    r"clear(?:s|ing) throat|speak(?:s|ing)\b|blank_audio|foreign\b|crowd|audience|"
+    r"clear(?:s|ing) throat|speak(?:s|ing)\b|blank_audio|foreign\b|crowd|audience|intro\b|outro\b|"
     r"lach(?:t|en|end)?\b|lächel|seufz|wein(?:t|en|end)\b|musik|gelächter|schluchz|hust|schrei|flüster|stöhn|klingel|"
     r"rires?\b|rit\b|riant|soupir|pleur|touss|crie\b|chuchot|musique|risas?\b|ríen?\b|rien\b|suspir|llora|grita|susurr|"
     r"música|aplauso|смех|сме[её]тся|вздох|вздыха|музыка|плач|аплодис|кашл|кашел|крик|ш[её]пот)"
@@ -26,6 +26,13 @@ _MANNER = re.compile(
     r"(?:in [A-Z][a-z]+|on (?:the )?(?:phone|tv|radio)|over (?:phone|radio|pa)|v\.?o\.?|o\.?s\.?)", re.I
 )
 _SAYS_SO = re.compile(r"\b(?:i|i'm|you|we|me|us|my|your|our|this|that)\b|[.?!…]$", re.IGNORECASE)
+
+
+_CREDIT = re.compile(
+    r"(?:subtitl|caption|sync|translat|transcri|correct|encod|rip|resync|edit)\w*.{0,40}\bby\b.{1,80}|"
+    r".{0,80}\b(?:opensubtitles|addic7ed|subscene|amara\.org|www\.\w+\.\w+).{0,80}",
+    re.IGNORECASE,
+)  # of those who made the subtitles
 
 
 def is_sound(words: str) -> bool:
@@ -55,6 +62,8 @@ def without_sounds(text: str, *, is_named: bool) -> tuple[str, list[str]]:
         ('I am fine (but not really).', ['[sighs]', '♪'])
     """
     found: list[str] = []
+    if not is_named and _CREDIT.fullmatch(text):
+        return "", [text]
 
     def remove(match: re.Match[str]) -> str:
         found.append(match[0].strip())

@@ -28,8 +28,9 @@ _NUMBERED = (
 )
 _OPEN, _CLOSE = r"[\[(（【［]", r"[\])）】］]"
 _LABEL = re.compile(rf"{_OPEN}\s*({_NUMBERED})\s*{_CLOSE}\s*[:：]?\s*", re.IGNORECASE)  # (speaker 1), [SPEAKER_00]:
+_NUMBER_FIRST = re.compile(r"(SPEAKER_[0-9]{2,3})\s+(?=\S)")  # of pyannote, before the text
 _BRACKETS_COLON = re.compile(r"(?:\[([^\[\]]{1,40})\]|\(([^()]{1,40})\)|【([^【】]{1,40})】)\s?[:：]\s*")
-_BRACKETS = re.compile(r"\[([^\[\]:]{1,40})\]\s+(?=\S)")  # [Tom] Let's go
+_BRACKETS = re.compile(r"\[([^\[\]:]{1,40})\](?:\s+(?=\S)|$)")  # [Tom] Let's go
 _JAPANESE = re.compile(r"（([^（）]{1,10})）\s*(?=.*[\u3040-\u30ff])")  # （健）おはよう, as broadcasters there write
 _COLON = re.compile(r"([^:：﹕︰]{1,80}?)\s?(?:(:)(\s+|$)?|[：﹕︰]\s*)")
 _MANNER = re.compile(r"\s*(?:\(([^()]*)\)|\[([^\[\]]*)\]|（([^（）]*)）)$")
@@ -106,6 +107,8 @@ def labelled(line: str, *, is_mostly_named: bool = False) -> Labelled | None:
     line = line.lstrip(_DIRECTIONS)
     if (match := _LABEL.match(line)) is not None:
         return Labelled(None if match[1].endswith("?") else match[1], line[match.end() :])
+    if (match := _NUMBER_FIRST.match(line)) is not None:
+        return Labelled(match[1], line[match.end() :])
     if (match := _BRACKETS_COLON.match(line)) is not None:
         name = next(filter(None, match.groups())).strip()
         is_name = re.search(r"[^\W\d_]", name) and not is_sound(name)

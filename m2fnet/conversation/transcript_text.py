@@ -13,8 +13,11 @@ from m2fnet.records import Segment
 _CLOCK = r"[0-9]{1,3}(?::[0-9]{2}){1,2}(?:[.,][0-9]{1,3})?"
 _RANGE = rf"({_CLOCK})(?:\s*[-–—]\s*({_CLOCK}))?"
 _BEFORE = re.compile(rf"(?:[\[(]\s*{_RANGE}\s*[\])]|{_RANGE}(?=\s|$))\s*(?:[-–—|:]\s+)?(.*)")  # [00:12] Ann: Hello
-_BEHIND = re.compile(rf"(.{{1,60}}?)(\s*[\[(]\s*|,\s*|\s+[-–—|]?\s*)({_CLOCK})\s*[\])]?\s*:?$")  # Ann Lee  0:03
+_BEHIND = re.compile(
+    rf"(.{{1,60}}?)(\s*[\[(]\s*|,\s*|\s+[-–—|]?\s*)({_CLOCK})(\s?[AaPp]\.?[Mm]\.?)?\s*[\])]?\s*:?$"
+)  # Ann Lee  0:03
 _AMID = re.compile(rf"([^:\[(]{{1,60}}?)\s*(:?)\s*[\[(]\s*({_CLOCK})\s*[\])]\s*(:?)\s+(.+)")  # Ann (0:03): Hello
+_SECONDS = re.compile(r"([0-9]{1,6}\.[0-9]{1,6})\s+([0-9]{1,6}\.[0-9]{1,6})\s+(.*)")  # 0.00 2.50 SPEAKER_00 Hello
 _FROM = re.compile(r"From\s+(.{1,60}?)(?:\s+to\s+.{1,60}?)?\s*:\s*(.*)", re.IGNORECASE)  # in saved chats of Zoom
 _DATE = re.compile(
     r"\[?(?:[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}\.?),?\s+(?:[^\d\s\[\]]{1,4}\s?)?[0-9]{1,2}[:.][0-9]{2}(?:[:.][0-9]{2})?"
@@ -45,6 +48,7 @@ class _Line:
     end_s: float | None = None
     speaker: str | None = None
     is_certain: bool = False  # the time is in brackets, or far behind the name: not a part of a sentence
+    is_daytime: bool = False  # such as 10:15 AM
 
 
 @dataclass
@@ -81,10 +85,11 @@ def read_transcript(lines: Sequence[str], name: str) -> Iterator[Segment | Note 
     in_order = starts == sorted(starts)
     if len(uncertain) == len(stamps) and (len(stamps) < 2 or 3 * len(stamps) < len(read) or not in_order):
         yield from _untimed(plain, name)
-    elif in_order:
+    elif in_order and not any(line.is_daytime for line in stamps):
         yield from _meeting(read, name)
     else:
-        yield Note(f"{name} has times that go back, so they were not used.")
+        what = "that go back" if not in_order else "of day, not of a clip"
+        yield Note(f"{name} has times {what}, so they were not used.")
         yield from _meeting(read, name, is_timed=False)
 
 
@@ -99,12 +104,16 @@ def _timed(line: str, where: str) -> _Line:
             speaker, rest = (sender[1], sender[2]) if sender is not None else (None, match[5])
             is_certain = match[1] is not None or re.fullmatch(r"[0-9]+:[0-9]{2}:[0-9]{2}", text) is not None
             return _Line(where, rest, start_s, clock(end) if end else None, speaker, is_certain)
+    if (match := _SECONDS.fullmatch(text)) is not None:
+        return _Line(where, match[3], float(match[1]), float(match[2]), is_certain=True)
     if (match := _BEHIND.fullmatch(text)) is not None:
         who = match[1].strip("[]*: ")
-        is_apart = re.search(rf"(?:\s{{2,}}|\t|[\[(]\s*){_CLOCK}\s*[\])]?\s*:?\s*$", line) is not None
+        is_apart = (
+            re.search(rf"(?:\s{{2,}}|\t|[\[(]\s*){_CLOCK}(?:\s?[AaPp]\.?[Mm]\.?)?\s*[\])]?\s*:?\s*$", line) is not None
+        )
         is_certain = is_apart or match[1].startswith("[")
         if clock(match[3]) is not None and (is_header_name(who) or (is_certain and mostly_named([f"{who}: x"] * 2))):
-            return _Line(where, "", clock(match[3]), None, who, is_certain)
+            return _Line(where, "", clock(match[3]), None, who, is_certain, is_daytime=match[4] is not None)
     if (match := _AMID.fullmatch(text)) is not None and (match[2] or match[4] or is_header_name(match[1].strip("* "))):
         who = match[1].strip("* ")
         if clock(match[3]) is not None and mostly_named([f"{who}: x"] * 2):

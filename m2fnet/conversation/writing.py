@@ -123,8 +123,9 @@ def _prediction(row: dict[str, Any], where: str) -> Prediction:
         problem = f"the field {wrong!r} is {row.get(wrong)!r}" if wrong is not None else f"{surplus!r} is unknown"
         raise ConversationError(f"{where} is not a prediction: {problem[:200]}. {_ADVICE}")
     frames = tuple(SeenFrame(frame["time_s"], tuple(map(tuple, frame["faces"]))) for frame in row["frames"])
-    sets = {"labels": tuple(row["labels"])} if has_sets else {}
-    return Prediction(**{**row, **sets, "modalities": tuple(row["modalities"]), "frames": frames})
+    if has_sets:
+        row = {**row, "labels": tuple(row["labels"])}
+    return Prediction(**{**row, "modalities": tuple(row["modalities"]), "frames": frames})
 
 
 def _is_frame(value: object) -> bool:

@@ -17,7 +17,7 @@ from m2fnet.corpora.reading import read_lines, shown
 from m2fnet.errors import CorpusError
 from m2fnet.files import JsonObject, read_json
 from m2fnet.manifest import Manifest
-from m2fnet.records import SPLITS, Annotation, Split, Utterance
+from m2fnet.records import Annotation, Split, Utterance
 
 TREE = """M3ED/
   M3ED_annotation.json (or annotation.json)
@@ -70,14 +70,15 @@ def read_m3ed(root: Path, protocol: Protocol = "m3ed", *, partial: bool = False)
     split_of = _splits(root)
     utterances: list[Utterance] = []
     annotations: dict[str, Annotation] = {}
+    places: Counter[str] = Counter()
     for spoken in _spoken(table):
         split = split_of.get(spoken.movie)
         if split is None:
             log.add("series in no list of a split", "skipped", [f"{table.name}:{spoken.movie}"])
             continue
         labels, note = _labels(spoken)
-        index = sum(u.dialogue == spoken.dialogue for u in utterances[-500:])
-        utterance = _utterance(root, spoken, split, index, labels, log)
+        utterance = _utterance(root, spoken, split, places[spoken.dialogue], labels, log)
+        places[spoken.dialogue] += 1
         utterances.append(utterance)
         annotations[utterance.id] = note
     if not utterances:
@@ -189,7 +190,6 @@ def _labels(spoken: _Spoken) -> tuple[tuple[str, ...], Annotation]:
 def _utterance(
     root: Path, spoken: _Spoken, split: Split, index: int, labels: tuple[str, ...], log: DefectLog
 ) -> Utterance:
-    assert split in SPLITS
     text, speaker = (spoken.entry.get(key) for key in ("Text", "Speaker"))
     name = f"{speaker}_{spoken.id}"
     media: dict[str, str | None] = {}

@@ -12,7 +12,6 @@ from numpy.lib import format as npy
 from m2fnet.corpora.label_sets import MER
 from m2fnet.corpora.reading import MAX_BYTES, read_csv, shown
 from m2fnet.errors import CorpusError
-from m2fnet.store.safe_pickle import Machine, instructions, refused_if_damaged
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,9 @@ def read_label_npz(path: Path, part: str, *, is_optional: bool = False) -> dict[
         UnsafePickleError: if the dictionary holds more than plain data.
         CorpusError: if there is no such part and ``is_optional`` is False, or it is not such a dictionary.
     """
+    # here, because the package of stores loads PyTorch, which tables do not need
+    from m2fnet.store.safe_pickle import Machine, instructions, refused_if_damaged
+
     with refused_if_damaged(path), zipfile.ZipFile(path) as archive:
         if f"{part}.npy" not in archive.namelist():
             if is_optional:

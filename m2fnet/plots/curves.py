@@ -45,7 +45,7 @@ def training_curves(settings: Mapping[str, Sequence[Curves]]) -> Figure:
                     score.plot(run.kept + 1, dev[run.kept], marker(number), color=colour(number), ms=7, mec="black")
         loss.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="loss: dotted on train, solid on dev")
         gap.axhline(0, color="grey", lw=0.8)
-        gap.set(xlabel="epoch", ylabel="dev less train (nats)", title="gap: what is learned by heart")
+        gap.set(xlabel="epoch", ylabel="dev less train (nats)", title="gap between the losses")
         score.set(xlabel="epoch", ylabel=f"{title} on dev (%)", title="dev score: the marker is the selected epoch")
         for axes in (loss, gap, score):
             axes.xaxis.get_major_locator().set_params(integer=True)
@@ -79,6 +79,7 @@ def gradient_norms(settings: Mapping[str, Sequence[Curves]]) -> Figure:
                 axes.plot(*_line(means), color=shade, lw=1.4, marker="." if len(epochs) < 3 else None, label=layer)
             axes.set(xlabel="epoch", title=short(name, 40), yscale="log")
             axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.yaxis.set_major_formatter("{x:g}")  # the default one writes mathematics, which `styled` turns off
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=7, ncols=1 + len(layers) // 24)
         panels[0].set(ylabel="norm of the gradient")
     return figure

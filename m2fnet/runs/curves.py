@@ -11,7 +11,7 @@ from m2fnet.metrics.scores import STATISTICS, main_score
 from m2fnet.runs.folder import FIT
 
 SCORES = tuple(f"dev/{main_score(kind)}" for kind in STATISTICS)
-GRADIENT = "gradient/"  # begins the names of the norms by layer
+GRADIENT = "gradient/"  # begins names of norms: gradient/<place>/<layer>
 COLUMNS = ("train/loss", "dev/loss", *SCORES)
 
 
@@ -69,7 +69,7 @@ def _take(row: Mapping[str, str | None], curves: Curves, where: str) -> None:
             if row.get(name):
                 curves.values[name][int(row["epoch"] or "")] = float(row[name] or "")
         for name in (name for name in row if name.startswith(GRADIENT) and row[name]):
-            layer = curves.gradients.setdefault(name.removeprefix(GRADIENT), {})
+            layer = curves.gradients.setdefault(name.removeprefix(GRADIENT).partition("/")[2], {})
             layer[int(row["epoch"] or "")] = float(row[name] or "")
     except (KeyError, ValueError) as problem:
         raise RunError(

@@ -140,6 +140,11 @@ def modality_table(streams: Sequence[str], text: Collection[str] = ("text",)) ->
     return Table("modalities", "Which modalities", (_concatenated(rows), *([_with_fusion(fused)] if fused else [])))
 
 
+def stream_part(streams: Sequence[str]) -> Part:
+    """Every subset of ``streams`` for a network that fuses them in its own way."""
+    return Part("data.streams", tuple(Row(" + ".join(chosen), _list(chosen)) for chosen in _subsets(streams)))
+
+
 def fusion_table(streams: Sequence[str], text: Collection[str] = ("text",)) -> Table:
     """The fusion layers against plain concatenation, for every set of streams that can be fused."""
     chosen = [subset for subset in _subsets(streams) if _can_fuse(subset, text)]

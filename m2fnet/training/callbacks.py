@@ -17,6 +17,7 @@ from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
 from m2fnet.errors import RunError, UsageError
 from m2fnet.runs.checkpoints import BEST, LAST, checkpoint_file
+from m2fnet.runs.curves import GRADIENT
 from m2fnet.training.averaging import AverageWeights, Averaging
 
 GRADIENT_STEPS = 5  # of an epoch, in which gradients are measured
@@ -112,7 +113,10 @@ class ScoreLastStep(pl.Callback):
 
 
 class GradientNorms(pl.Callback):
-    """Logs how large the gradient of each layer is, ``gradient/<layer>``: the mean of the first steps of each epoch."""
+    """Logs how large the gradient of each layer is: the mean of the first steps of each epoch.
+
+    A name is ``gradient/<place>/<layer>``, because the CSV file has its columns in alphabetical order.
+    """
 
     def __init__(self) -> None:
         self.norms: list[dict[str, float]] = []
@@ -135,7 +139,10 @@ class GradientNorms(pl.Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Log the means, past the metrics that a run is stopped by if they are not finite."""
         names = dict.fromkeys(layer for norms in self.norms for layer in norms)
-        means = {f"gradient/{name}": statistics.mean(norms.get(name, 0.0) for norms in self.norms) for name in names}
+        means = {
+            f"{GRADIENT}{place:03}/{name}": statistics.mean(norms.get(name, 0.0) for norms in self.norms)
+            for place, name in enumerate(names)
+        }
         for logger in trainer.loggers if means else []:
             logger.log_metrics({**means, "epoch": trainer.current_epoch}, step=trainer.global_step)
 

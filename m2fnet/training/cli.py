@@ -192,10 +192,24 @@ class RunCLI(LightningCLI):
         if self.subcommand == "fit":
             refuse_unknown_monitors(callbacks, self.logged_on_dev())
         trainer.callbacks = [*callbacks, *own]
+        asked = str(trainer.precision)
         try:
-            return super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, ValueError) as error:
+            made = super().instantiate_trainer(**kwargs)
+        except TypeError as error:
+            if "CPUAccelerator" not in str(error):
+                raise
+            raise UsageError(
+                f"trainer.devices is {trainer.devices!r}, a choice of GPUs, but torch finds none on this machine; "
+                "expected a number of processes on the CPU, such as 1."
+            ) from error
+        except (MisconfigurationException, ImportError, ValueError) as error:
             raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
+        if asked in ("16", "16-mixed") and made.precision != "16-mixed":
+            raise UsageError(
+                f"trainer.precision is {asked}, which needs a GPU, but the run would be on the CPU in "
+                f"{made.precision}. Set that, or 32-true."
+            )
+        return made
 
     def logged_on_dev(self) -> Iterable[str]:
         """Names of the scores on dev that are logged after every epoch."""
@@ -215,6 +229,11 @@ class RunCLI(LightningCLI):
             self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
         except (OSError, RuntimeError) as error:  # torch has its own words for a full disk
             raise_if_full(error, self.run)
+            if "not implemented for" in str(error):
+                raise UsageError(
+                    f"trainer.precision is {self.trainer.precision}, in which {self.trainer.strategy.root_device} "
+                    f"cannot compute what the network needs ({' '.join(str(error).split())}). Set 32-true or bf16-mixed."
+                ) from error
             raise
         select: str = self.config[self.subcommand].select
         return facts_of_training(self.trainer, self.checkpoint, self.timer, self.monitor, select)

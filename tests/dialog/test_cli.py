@@ -77,6 +77,21 @@ def test_a_single_callback_needs_no_list(dialog, tmp_path):
     assert "lr-" in next((tmp_path / "run" / "logs").rglob("metrics.csv")).read_text()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--trainer.devices", "[0,1]"], "trainer.devices is [0, 1], a choice of GPUs, but torch finds none"),
+        (["--trainer.precision", "16-mixed"], "trainer.precision is 16-mixed, which needs a GPU"),
+        (["--trainer.accelerator", "gpu"], "trainer: No supported gpu backend found!"),
+    ],
+)
+def test_what_only_a_gpu_has_is_refused_by_a_sentence(dialog, options, message, tmp_path, capsys):
+    assert dialog("fit", *options) == WRONG_USE
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_what_is_never_logged_is_refused_before_anything_is_trained(dialog, tmp_path, capsys):
     stop = ("--trainer.callbacks", "pytorch_lightning.callbacks.EarlyStopping")
     assert dialog("fit", *stop, "--trainer.callbacks.monitor", "val_loss") == WRONG_USE

@@ -24,6 +24,10 @@ NETWORKS = {
     "late_fusion": ("dialog.models.late_fusion.LateFusion", {"width": 8, "heads": 2}),
     "sdt": ("dialog.models.sdt.SDT", {"width": 16, "heads": 2, "dropout": 0.1}),
     "m2fnet": ("dialog.models.m2fnet.M2FNet", {"width": 8, "heads": 2, "hidden": 16, "fusion_layers": 1}),
+    "carat": (
+        "dialog.models.carat.CARAT",
+        {"width": 16, "latent": 8, "layers": 0, "heads": 2, "feedforward": 8, "queue": 64, "dropout": 0.0},
+    ),
 }
 
 
@@ -163,3 +167,19 @@ def test_what_needs_one_emotion_per_utterance_is_refused_in_a_sentence(dialog, c
     assert dialog("test", "linear") == DONE
     assert run(["report", str(tmp_path / "linear"), "--errors"]) == WRONG_USE
     assert "have sets of emotions; this needs one emotion per utterance" in capsys.readouterr().err
+
+
+def test_thresholds_are_fixed_or_one_for_all_if_asked_for(dialog, tmp_path, capsys):
+    for choice in ("0.25", "one"):
+        assert dialog("fit", "linear", "--model.thresholds", choice, "--overwrite") == DONE
+        saved = torch.load(tmp_path / "linear" / "checkpoints" / "best.ckpt", weights_only=True)["problem"][
+            "thresholds"
+        ]
+        assert len(set(saved)) == 1
+        assert (saved[0] == 0.25) is (choice == "0.25")
+    assert dialog("test", "linear", "--model.thresholds", "one") == DONE
+    page = capsys.readouterr().out
+    assert "Micro precision on test" in page
+    assert (tmp_path / "linear" / "together.png").is_file()
+    assert dialog("fit", "linear", "--model.thresholds", "1.5", "--overwrite") == WRONG_USE
+    assert "model.thresholds is 1.5" in capsys.readouterr().err

@@ -54,7 +54,7 @@ def test_padding_changes_no_logit_where_speakers_are_read(name):
 
 def test_bias_prefers_the_near_and_in_half_of_the_heads_the_same_speaker():
     bias = AttentionBias(Relations(distance="fixed"), heads=4)({"valid": torch.ones(1, 3)})
-    assert_close(bias[0, :, 0, 2], -2 * torch.tensor([0.25, 0.25, 2**-6, 2**-6]))
+    assert_close(bias[0, :, 0, 2], -2 * torch.tensor([0.5, 0.5, 0.125, 0.125]))
     assert_close(bias, bias.transpose(-1, -2))
     same, other = AttentionBias(Relations(speaker="fixed"), heads=2)(spoken_by(0, 1, 0, 2, -1, 1))[0]
     assert same[0].tolist() == [1, 0, 1, 0, 0, 0]

@@ -77,7 +77,7 @@ def accept(tmp_path, monkeypatch, capsys):
             raise AcceptedError  # `m2fnet extractor` leaves its keys to another parser
         return found
 
-    def fit(arguments):
+    def fit(arguments, out=None):
         extractor_command.train([*arguments, "--dry-run", "--quiet"])
         raise AcceptedError
 

@@ -14,6 +14,7 @@ from extractors.task import ExtractorTask, LossWeights
 from m2fnet.errors import RunError, UsageError
 from m2fnet.losses.class_weights import class_weights
 from m2fnet.losses.covariance import covariance_penalty
+from m2fnet.losses.supervised_contrastive import supervised_contrastive
 from m2fnet.losses.triplet import TripletLoss
 from m2fnet.losses.variance import variance_penalty
 from m2fnet.problems import SingleLabel, make_problem
@@ -89,14 +90,39 @@ class TestLoss:
         )
         torch.testing.assert_close(task.training_step(batch, 0), expected)
 
+    def test_balanced_terms_have_the_asked_share_of_the_gradient_of_cross_entropy(self):
+        losses, batch = LossWeights(0.5, 20, 5, 1), batch_of()
+        z = built()(batch["inputs"]).detach().requires_grad_()
+
+        def gradient(task):
+            return torch.autograd.grad(task._loss(z, batch["label"]), z)[0]
+
+        own = gradient(built(losses=LossWeights(**{**ONLY, "cross_entropy": 0.5})))
+        rest = gradient(built(losses=losses)) - own
+        balanced = gradient(built(losses=losses, balance=0.3)) - own
+        assert float(balanced.norm()) == pytest.approx(0.3 * float(own.norm()), rel=1e-4)
+        torch.testing.assert_close(balanced / balanced.norm(), rest / rest.norm())
+
+    def test_a_projector_is_between_the_embeddings_and_all_terms_but_cross_entropy(self):
+        task = built(losses=LossWeights(1.0, 0, 0, 0, supervised_contrastive=2.0), projector=4, temperature=0.5)
+        batch = batch_of()
+        z = task(batch["inputs"])
+        rows = torch.nn.functional.normalize(task.projector(z))
+        assert rows.shape == (12, 4)
+        expected = torch.nn.functional.cross_entropy(task.head(z), batch["label"]) + 2.0 * supervised_contrastive(
+            rows, batch["label"], temperature=0.5
+        )
+        torch.testing.assert_close(task.training_step(batch, 0), expected)
+        assert set(built().state_dict()) == {name for name in task.state_dict() if not name.startswith("projector")}
+
     def test_a_weight_of_0_keeps_a_term_from_the_network(self):
         gradients = {}
-        for name in ("cross_entropy", "triplet", "covariance", "variance"):
+        for name in ("cross_entropy", "triplet", "covariance", "variance", "supervised_contrastive"):
             task = built(losses=LossWeights(**{**ONLY, name: 1.0}))
             task.training_step(batch_of(), 0).backward()
             gradients[name] = task.net.projector[1].weight.grad
             assert task.head.weight.grad is not None
-        assert len({tuple(g.flatten().tolist()) for g in gradients.values()}) == 4
+        assert len({tuple(g.flatten().tolist()) for g in gradients.values()}) == 5
 
     def test_without_cross_entropy_the_head_learns_and_the_network_does_not_hear_of_it(self):
         variance_only, all_terms = built(losses=LossWeights(**{**ONLY, "variance": 1.0})), built(losses=LossWeights())
@@ -108,9 +134,16 @@ class TestLoss:
         assert torch.equal(variance_only.net.projector[1].weight.grad, twin.net.projector[1].weight.grad)
         assert torch.equal(twin.head.weight.grad, all_terms.head.weight.grad)  # whatever the network learns by
 
-    @pytest.mark.parametrize("losses", [M2FNET, LossWeights(cross_entropy=1.0)])
-    def test_a_batch_of_one_or_of_one_class_has_a_finite_gradient(self, losses):
-        task = built(losses=losses)
+    @pytest.mark.parametrize(
+        ("losses", "settings"),
+        [
+            (M2FNET, {}),
+            (LossWeights(cross_entropy=1.0), {}),
+            (LossWeights(1.0, 20, 5, 1, 1), {"balance": 0.3, "projector": 4}),
+        ],
+    )
+    def test_a_batch_of_one_or_of_one_class_has_a_finite_gradient(self, losses, settings):
+        task = built(losses=losses, **settings)
         for batch in (batch_of(2), {**batch_of(4), "label": torch.zeros(4, dtype=torch.long)}):
             task.training_step(batch, 0).backward()
         task.net.eval()

@@ -486,6 +486,16 @@ def test_soft_alignment_brings_other_streams_to_one_length():
     assert seen["shape"] == (5, 3, 8)
 
 
+def test_in_parts_the_encoders_learn_the_same():
+    gradients = []
+    for part in (None, 1, 2):
+        network = made(part=part, weights={"bce_shuffled": 0.0})
+        loss_of(network, sequences()).backward()
+        gradients.append(torch.cat([weight.grad.flatten() for weight in network.encoders.parameters()]))
+    assert_close(gradients[1], gradients[0])
+    assert_close(gradients[2], gradients[0])
+
+
 def test_the_optimiser_refuses_numbers_out_of_range():
     with pytest.raises(ValueError, match="`warmup` from 0 to below 1"):
         BertAdam([torch.nn.Parameter(torch.ones(1))], warmup=1.0)

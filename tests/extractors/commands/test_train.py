@@ -177,6 +177,7 @@ def test_scoring_by_the_head_only_embeds_no_training_utterance(extractor, tmp_pa
         (["--model.mining", "easy"], "model.mining: expected semi-hard, hard, random, all, but got 'easy'"),
         (["--model.scorer", "test"], "model.scorer: expected head, nearest, probe, but got 'test'"),
         (["--model.scorer", "probe", "--data.references", "0"], "data.references above 0"),
+        (["--model.balance", "0"], r"a model\.balance above 0, but got None, 0.0"),
         (["--model.warmup", "1.5"], r"model.warmup .* \[0, 1\)"),
         (["--data.batch_size", "0"], "data.batch_size is 0, expected at least 1"),
         (["--data.per_class", "4"], "data.per_class: Expected batches of at least two classes"),

@@ -178,8 +178,6 @@ def test_a_store_whose_media_were_replaced_is_not_taken_for_done(corpus, changed
     assert extract(extractor, made_with, moved, tmp_path / "store").embedded == 4
     assert extract(extractor, made_with, moved, tmp_path / "store").embedded == 0
     copy.write_bytes(copy.read_bytes()[:-1] + b"x")
-    with pytest.raises(
-        StoreError, match="media files have been replaced since they were made"
-    ):
+    with pytest.raises(StoreError, match="media files have been replaced since they were made"):
         extract(extractor, made_with, moved, tmp_path / "store")
     assert extract(extractor, made_with, moved, tmp_path / "store", overwrite=True).embedded == 4

@@ -1,7 +1,12 @@
 """Rolling captions: each sentence once, at the time at which it is first shown; and what only looks like them."""
 
-import pytest
+import re
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from m2fnet.conversation.cue_text import lines_of
 from m2fnet.conversation.cues import Cue, utterances_of
 from m2fnet.conversation.reading import Note
 from m2fnet.conversation.segments import read_segments, segments_in
@@ -119,3 +124,49 @@ def test_everything_else_on_the_screen_is_named():
         ],
         [],
     )
+
+
+MARKS = [
+    "\n",
+    " ",
+    "- ",
+    ">> ",
+    "♪ ",
+    " ♪",
+    "# ",
+    ": ",
+    "<i>",
+    "</i>",
+    "<v Ann>",
+    "</v>",
+    "{\\an8}",
+    "{\\p1}",
+    "{\\p0}",
+    "\\N",
+]
+WORDS = [
+    "[w{}]",
+    "(w{})",
+    "(laughs w{})",
+    "（w{}）",
+    "*sighs w{}*",
+    "W{}",
+    "w{}",
+    "W{}:",
+    "w{}:",
+    "W{} (v.o.):",
+    "(speaker {})",
+]
+
+
+@given(st.lists(st.lists(st.sampled_from(MARKS + WORDS), min_size=1, max_size=8), min_size=1, max_size=4))
+def test_no_word_on_the_screen_vanishes(parts):
+    number = iter(range(100))
+    texts = ["".join(part.format(next(number)) if "{}" in part else part for part in text) for text in parts]
+    found = list(utterances_of(Cue(f"a.srt:{n}", 3 * n, 3 * n + 1, text) for n, text in enumerate(texts)))
+    seen = " ".join(
+        one if isinstance(one, str) else one.text if isinstance(one, Note) else f"{one.speaker} {one.text}"
+        for one in found
+    )
+    words = re.findall(r"[wW]?\d+", " ".join(" ".join(lines_of(text)) for text in texts))
+    assert [word for word in words if word not in seen] == []

@@ -90,9 +90,9 @@ def test_subtitles_inside_a_clip_are_its_utterances(tmp_path, name, codec):
 def test_a_cue_inside_a_clip_that_says_nothing_is_skipped_and_named(tmp_path):
     empty = (0.1, 0.2, b"BOB:")
     found = segments_of(with_subtitles(tmp_path / "talk.mkv", cues=(empty, *CUES)))
-    assert (len(found.segments), found.skipped) == (3, ("talk.mkv at 0.10 s says nothing",))
+    assert (len(found.segments), found.skipped) == (3, ("talk.mkv at 0.10 s says nothing but shows BOB:",))
     found = segments_of(with_subtitles(tmp_path / "talk.mkv", cues=(empty,)))
-    assert (found.source, found.skipped) == ("whole clip", ("talk.mkv at 0.10 s says nothing",))
+    assert (found.source, found.skipped) == ("whole clip", ("talk.mkv at 0.10 s says nothing but shows BOB:",))
 
 
 def test_subtitles_next_to_the_clip_come_first(tmp_path):

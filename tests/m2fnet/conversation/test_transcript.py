@@ -246,6 +246,11 @@ GOOD = {
     "a.csv": b'start,end,speaker,text\n0,1:02.5,Ann,"Well, no"\n2;3\n',
     "a.rttm": b"SPEAKER talk 1 0.5 1 <NA> <NA> ann <NA> <NA>\n",
     "a.txt": b"Ann: Hello\nBob: Bye\n",
+    "b.txt": b"Ann Lee  0:03\nHello.\n\nBob [0:07]: Hi\n0:09\nYes\n",
+    "c.txt": b"12.03.24, 10:15 - Ann: Hello\n12.03.24, 10:16 - Bob: <x>\nBye\n",
+    "b.srt": "1\n0:1,0 --> 0:2,0\nGrüß Gott\n\n0:2,0 -> 0:3,0\nGrüß Gott\nAnn: (lacht) Já!\n".encode("cp1252"),
+    "c.srt": "1\n0:1,0 --> 0:2,0\n你好。\n".encode("utf-16-le"),
+    "a.ass": b"[Events]\nFormat: Start, End, Name, Text\nDialogue: 0:00:01.0,0:00:02.0,Ann,{\\p1}m{\\p0}Hi, you\n",
 }
 
 

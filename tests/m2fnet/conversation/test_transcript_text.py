@@ -33,6 +33,7 @@ HELLO = [(3.0, 7.0, "Ann Lee", "Hello everyone."), (7.0, 8.0, "Bob", "Hi: all go
         "Ann Lee (00:03):\nHello everyone.\n\nBob (00:07):\nHi: all good?\n",  # Rev
         "Ann Lee\n0:03\nHello everyone.\n\nBob\n0:07\nHi: all good?\n",  # Teams
         "Ann Lee\t00:00:03\nHello\neveryone.\n\nBob\t00:00:07\nHi: all good?\n",
+        "[00:00:03] Ann Lee\nHello everyone.\n\n[00:00:07] Bob\nHi: all good?\n",
         "[00:00:03] Ann Lee: Hello everyone.\n[00:00:07] Bob: Hi: all good?\n",
         "(0:03) Ann Lee: Hello everyone.\n(0:07) Bob: Hi: all good?\n",
         "00:03 Ann Lee: Hello everyone.\n00:07 Bob: Hi: all good?\n",
@@ -50,6 +51,19 @@ def test_exports_of_meetings(read, text):
     assert (said, skipped) == (HELLO, [])
     assert bool(notes) == (" - " not in text)
     assert all(note.startswith(" says when an utterance begins, but not when it ends.") for note in notes)
+
+
+def test_times_of_day_are_not_used(read):
+    for stamp in ("10:15 AM", " [10:16 p.m.]"):
+        said, skipped, notes = read(f"Ann Lee {stamp}\nHi there.\nBob {stamp}\nHo: ho.\n")
+        assert (said, skipped) == ([(None, None, "Ann Lee", "Hi there."), (None, None, "Bob", "Ho: ho.")], [])
+        assert notes == [" has times of day, not of a clip, so they were not used."]
+
+
+def test_seconds_before_a_text(read):
+    said, *_ = read("0.00 2.50 SPEAKER_00 Hi there.\n2.50 4.00 SPEAKER_01 Ho.\n")
+    assert said == [(0.0, 2.5, "SPEAKER_00", "Hi there."), (2.5, 4.0, "SPEAKER_01", "Ho.")]
+    assert read("0.000000\t2.500000\tAnn: Hi\n")[0] == [(0.0, 2.5, "Ann", "Hi")]  # labels of Audacity
 
 
 def test_what_frames_an_export_is_named(read):

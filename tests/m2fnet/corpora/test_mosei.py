@@ -182,7 +182,7 @@ def test_a_whole_corpus_of_the_published_counts_passes(tmp_path: Path):
     sets += [[2, 3]] * 702
     frame = np.ones((1, 2), np.float32)
     content = {
-        split: {f"src-{m}": [frame.copy() for _ in rows] for m in ("text", "audio", "visual")} | {"tgt": rows}
+        split: {f"src-{m}": [frame] * len(rows) for m in ("text", "audio", "visual")} | {"tgt": rows}
         for split, rows in {"train": [[2, 3]] * 16_326, "valid": [[2, 3]] * 1871, "test": sets}.items()
     }
     torch.save(content, tmp_path / "train_valid_test.pt")

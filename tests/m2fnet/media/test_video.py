@@ -173,14 +173,14 @@ def test_a_random_place_is_that_of_the_generator_and_is_in_the_clip():
 )
 def test_pixels_that_are_not_square_are_made_square(tmp_path, ratio, shape):
     with av.open(str(tmp_path / "a.mkv"), "w") as out:
-        stream = _picture_stream(out, "ffv1", (64, 48), 10)
+        stream = _picture_stream(out, "mpeg4", (64, 48), 10)
         stream.codec_context.sample_aspect_ratio = Fraction(*ratio)
         for number in range(3):
             out.mux(stream.encode(_frame(half_grey(200, (64, 48)), number, 10)))
         out.mux(stream.encode())
     frames = read_frames(tmp_path / "a.mkv", count=1)
     assert frames.shape[1:3] == shape
-    assert brightness(frames)[0] == pytest.approx(200, abs=4)
+    assert brightness(frames)[0] == pytest.approx(200, abs=8)
     assert max(read_frames(tmp_path / "a.mkv", count=1, max_side=32).shape[1:3]) == 32
 
 

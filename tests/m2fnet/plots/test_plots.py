@@ -230,7 +230,7 @@ def test_the_epoch_that_was_kept_is_the_one_with_its_score(tmp_path):
 def test_gradient_norms_of_a_run_are_read_and_drawn_in_the_order_of_the_network(tmp_path):
     file = with_logs(tmp_path) / "logs" / "version_1" / "metrics.csv"
     file.parent.mkdir()
-    file.write_text("epoch,gradient/first.0,gradient/head\n0,0.5,2.0\n1,0.25,\n", encoding="utf-8")
+    file.write_text("epoch,gradient/000/first.0,gradient/001/head\n0,0.5,2.0\n1,0.25,\n", encoding="utf-8")
     curves = Curves.read(tmp_path)
     assert curves.gradients == {"first.0": {0: 0.5, 1: 0.25}, "head": {0: 2.0}}
     (axes,) = gradient_norms({"plain": [curves]}).axes
