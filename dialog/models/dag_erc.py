@@ -21,8 +21,8 @@ from m2fnet.problems import Problem
 def predecessors(speaker: Tensor, omega: int) -> Tensor:
     """Whether utterance ``t`` hears utterance ``s``, (B, U, U) as bool, for the speakers (B, U).
 
-    It hears everything from the last but ``omega`` utterance of its own speaker on, that one included, up to the
-    utterance before it (section 3.2, Algorithm 1).
+    It hears the last ``omega`` earlier utterances of its speaker and everything between the first of these and itself
+    (section 3.2, Algorithm 1).
 
     Example:
         >>> predecessors(torch.tensor([[0, 1, 0, 1]]), omega=1)[0].int()
