@@ -228,22 +228,19 @@ def _origin(container: InputContainer) -> float:
 def _reason(stage: str, error: Exception) -> str:
     """The error in plain words, and FFmpeg's own; without the path: reasons are counted over many files."""
     words = getattr(error, "strerror", None) or str(error)
-    known = {
-        "open": {
-            av.ArgumentError: "its format is not one of those that are read; convert it, such as to MP4 or WAV, by "
-            "`ffmpeg -i FILE FILE.mp4`",
-            av.InvalidDataError: "it is not a clip of sound or pictures, or was cut off while it was copied",
-        },
-        "decode": {
-            av.ArgumentError: "its header or a frame is damaged",
-            av.InvalidDataError: "its sound or pictures are damaged",
-        },
-    }[stage]
-    known |= {
+    known: dict[type[Exception], str] = {
         PermissionError: "you may not read it",
         EOFError: "it ends too early",
         av.DecoderNotFoundError: "it is coded in a way that is not read; convert it by `ffmpeg -i FILE FILE.mp4`",
         MemoryError: "it needs more memory than there is",
     }
+    if stage == "open":
+        known[av.ArgumentError] = (
+            "its format is not one of those that are read; convert it by `ffmpeg -i FILE FILE.mp4`"
+        )
+        known[av.InvalidDataError] = "it is not a clip of sound or pictures, or was cut off while it was copied"
+    else:
+        known[av.ArgumentError] = "its header or a frame is damaged"
+        known[av.InvalidDataError] = "its sound or pictures are damaged"
     plain = next((text for kind, text in known.items() if isinstance(error, kind)), "it cannot be read")
     return f"{plain} ({type(error).__name__}{f': {words}' if words else ''})"
