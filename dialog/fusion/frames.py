@@ -64,7 +64,9 @@ def in_dialogues(values: Tensor, rows: Tensor, valid: Tensor) -> Tensor:
         tensor([[1., 0.],
                 [1., 1.]])
     """
-    if not torch.compiler.is_exporting():
+    if torch.compiler.is_exporting():
+        values = torch.where(valid.reshape(-1, *(1 for _ in values.shape[1:])), values, 0.0)
+    else:
         values = values.new_zeros(valid.numel(), *values.shape[1:]).index_copy(0, rows, values)
     return values.reshape(*valid.shape, *values.shape[1:])
 

@@ -7,7 +7,6 @@ import torch
 from made_up_model import Letters, talk
 
 from dialog.saved import build
-from extractors.base import Extractor
 from m2fnet.conversation.writing import load, write_csv, write_jsonl, write_srt
 from m2fnet.errors import ConversationError
 from m2fnet.model import Model
@@ -21,15 +20,10 @@ LABELS = LabelSet("sets", ("joy", "anger", "fear"), "multi")
 SMALL = {"width": 8, "latent": 4, "layers": 1, "heads": 2, "feedforward": 8, "queue": 0}
 
 
-class Sentence(Extractor):
-    """Every letter of an utterance as one frame."""
+class Frames(Letters):
+    """An extractor of sequences, of which only the settings are read here."""
 
-    modality = "text"
-    width = 26
     resolution = "frame"
-
-    def forward(self, batch):
-        raise NotImplementedError
 
 
 def model_of(extractor, thresholds=(0.5, 0.5, 0.5), **settings):
@@ -94,7 +88,7 @@ def test_the_picture_frames_every_emotion_of_a_set(predictions):
 def test_as_onnx_a_network_of_sequences_answers_the_same(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: `make test` brings it")
     pytest.importorskip("onnxscript", reason="onnxscript is not installed: `make test` brings it")
-    model = model_of(Sentence())
+    model = model_of(Frames())
     (path,) = export_onnx(model, tmp_path)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     draw = torch.Generator().manual_seed(0)
