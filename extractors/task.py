@@ -79,7 +79,7 @@ class ExtractorTask(pl.LightningModule):
         projector: width of two layers between the embeddings and all terms but cross-entropy, used only in training
             (SimCLR, arXiv:2002.05709, section 4.2); without it these terms are taken on the embeddings themselves.
         balance: what the gradient of all terms but cross-entropy has at the embeddings, relative to the gradient of
-            cross-entropy there: in every batch they are scaled together to this. Without it the weights alone decide.
+            cross-entropy there: in every batch they are scaled together to this. Without it only the weights decide.
         temperature: of the supervised contrastive term.
         scorer: which of the three scores selects the epoch.
         backbone_lr: learning rate of the network's pretrained parts; by default that of the rest.

@@ -17,7 +17,7 @@ _STEPS = 100
 def linear_baseline(data: DialogueData) -> dict[str, dict[str, float]]:
     """Scores on dev and test of a linear classifier that is fitted on the training split, by split and name.
 
-    It reads all streams of an utterance side by side, standardised by the training split, an absent one as its mean
+    It reads all streams of an utterance together, standardised by the training split, an absent one as its mean
     and a sequence as the mean of its frames. It minimises the loss of the problem with an L2 penalty by LBFGS; for sets
     of emotions its thresholds are chosen on dev.
     """

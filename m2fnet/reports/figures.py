@@ -146,7 +146,7 @@ def _curves(settings: Sequence[TestedSetting], names: Mapping[str, str]) -> Iter
     curves = {names[s.name]: [Curves.read(run.folder) for run in s.runs] for s in settings}
     caption = (
         "One line per run. A dev loss that rises while the dev score holds says that the network grows too sure. The "
-        "loss on train is that of the network with dropout and, where set, smoothed labels, so the gap may begin below 0."
+        "loss on train has dropout and, if they are set, smoothed labels, so the gap may be below 0."
     )
     yield Picture("curves", "Training curves", caption, training_curves(curves))
     measured = {name: runs for name, runs in curves.items() if any(run.gradients for run in runs)}
