@@ -232,7 +232,8 @@ class RunCLI(LightningCLI):
             if "not implemented for" in str(error):
                 raise UsageError(
                     f"trainer.precision is {self.trainer.precision}, in which {self.trainer.strategy.root_device} "
-                    f"cannot compute what the network needs ({' '.join(str(error).split())}). Set 32-true or bf16-mixed."
+                    f"cannot compute what the network needs ({' '.join(str(error).split())}). Set 32-true or "
+                    "bf16-mixed."
                 ) from error
             raise
         select: str = self.config[self.subcommand].select
