@@ -411,7 +411,8 @@ def _gradient_norm(loss: Tensor, z: Tensor) -> Tensor:
     if not z.requires_grad or not loss.requires_grad:
         return z.new_zeros(())
     (gradient,) = torch.autograd.grad(loss, z, retain_graph=True, allow_unused=True)
-    return z.new_zeros(()) if gradient is None else gradient.norm()
+    norm: Tensor = z.new_zeros(()) if gradient is None else gradient.norm()
+    return norm
 
 
 def of_all_processes(mine: T) -> list[T]:

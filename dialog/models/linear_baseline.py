@@ -40,12 +40,12 @@ def linear_baseline(data: DialogueData) -> dict[str, dict[str, float]]:
     def loss() -> Tensor:
         optimizer.zero_grad()
         value = (problem.loss(x @ weight.T + bias, y) + PENALTY / 2 * weight.square().sum()) / len(x)
-        value.backward()
+        torch.autograd.backward(value)
         return value
 
     with torch.enable_grad():
-        optimizer.step(loss)
-    scores = {}
+        optimizer.step(loss)  # type: ignore[no-untyped-call]
+    scores: dict[str, dict[str, float]] = {}
     for split in ("dev", "test"):
         metrics = problem.metrics()
         metrics.update((inputs[split] @ weight.T + bias).detach(), targets[split])
@@ -57,8 +57,8 @@ def linear_baseline(data: DialogueData) -> dict[str, dict[str, float]]:
 def _utterances(dialogues: Dialogues) -> tuple[Tensor, Tensor]:
     """Inputs (N, D) of every utterance, all streams together and NaN where one is absent, and targets (N, ...)."""
     parts = []
-    for numbers in torch.arange(len(dialogues)).split(_BATCH):
-        batch = dialogues.__getitems__(numbers.tolist())
+    for first in range(0, len(dialogues), _BATCH):
+        batch = dialogues.__getitems__(range(first, min(first + _BATCH, len(dialogues))))
         columns = []
         for name, values in batch["inputs"].items():
             if name in batch["frames"]:

@@ -17,13 +17,9 @@ from m2fnet.sweeps.processes import PlannedRun, PlannedSetting
 _FOLD = "data.fold"
 
 
-class FoldScore(TypedDict):
-    """A score over all folds together: mean and standard deviation over seeds, interval over dialogues."""
-
-    value: float
-    sd: float | None
-    low: float | None
-    high: float | None
+# a score over all folds together: `value` and `sd`, mean and standard deviation over seeds, and `low` and `high`, its
+# interval over dialogues
+FoldScore = dict[str, float | None]
 
 
 class FoldRow(TypedDict):
@@ -94,7 +90,7 @@ def compare_out_of_fold(runs: Sequence[PlannedRun], folds: int, by: FoldBy) -> F
             "difference": None,
         }
         found.append((row, counts))
-    found.sort(key=lambda one: -one[0]["score"]["value"])
+    found.sort(key=lambda one: float(one[0]["score"]["value"] or 0), reverse=True)
     best = found[0][1]
     for row, counts in found[1:]:
         if counts.shape[1] >= FEWEST_DIALOGUES:
