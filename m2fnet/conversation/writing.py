@@ -95,7 +95,8 @@ def _cell(text: str | None) -> str:
 
 def _prediction(row: dict[str, Any], where: str) -> Prediction:
     """The prediction of a line, if every field is what it should be."""
-    row = {name: value for name, value in row.items() if name not in ("labels", "thresholds") or value is not None}
+    if not row.get("labels") and not row.get("thresholds"):  # of a model of one emotion per utterance
+        row = {name: value for name, value in row.items() if name not in ("labels", "thresholds")}
     probabilities, missing, modalities = row.get("probabilities"), row.get("missing"), row.get("modalities")
     labels, thresholds = row.get("labels"), row.get("thresholds")
     has_sets = "labels" in row or "thresholds" in row
