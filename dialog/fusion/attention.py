@@ -64,7 +64,8 @@ class CrossAttention(nn.Module):
     def forward(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, bias: Tensor | None = None) -> Tensor:
         """Attended values (B, U, D_q) under ``allowed`` (B, U, U), with ``bias`` (B, H, U, U) added to the logits."""
         mask = attention_mask(allowed, self.attention.num_heads, bias)
-        attended, _ = self.attention(query, key, value, attn_mask=mask, need_weights=False)
+        # with a bias, torch's fused attention cannot be written as ONNX; the one that also returns weights can
+        attended, _ = self.attention(query, key, value, attn_mask=mask, need_weights=bias is not None)
         return torch.where(allowed.any(-1, keepdim=True), attended, 0.0)
 
     def weights(self, query: Tensor, key: Tensor, value: Tensor, allowed: Tensor, bias: Tensor | None = None) -> Tensor:

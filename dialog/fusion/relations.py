@@ -98,7 +98,8 @@ class AttentionBias(nn.Module):
             known = is_known[:, None, :, None] & is_known[:, None, None, :]
             same = (speaker[:, None, :, None] == speaker[:, None, None, :]) & known
             prefers_same = (torch.arange(len(self.speaker), device=speaker.device) % 2 == 0)[:, None, None]
-            parts.append(torch.where(prefers_same, same, known & ~same) * self.speaker[:, None, None])
+            preferred = (same & prefers_same) | (known & ~same & ~prefers_same)
+            parts.append(preferred * self.speaker[:, None, None])
         return torch.stack(parts).sum(0) if parts else None
 
 
