@@ -46,6 +46,19 @@ class OtherData:
             f"are written into {run / self.folder}; the run's own report stays as it is."
         )
 
+    def facts(self, label_map: str | None, lost: Mapping[str, int]) -> dict[str, object]:
+        """What a report on these data holds about them.
+
+        Args:
+            label_map: as it was typed; None if it was not.
+            lost: label -> number of utterances that are context only, because the run has no such emotion.
+        """
+        inputs = {name: noted.folder for name, noted in self.inputs.items()}
+        return {
+            "trained_on": self.trained_on,
+            "other_data": {"inputs": inputs, "label_map": label_map, "context_only": dict(lost)},
+        }
+
 
 def other_data(
     run: Path, manifest: Manifest, folder: str, stores: Mapping[str, Input], *, retrain: str

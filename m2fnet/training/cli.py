@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
-from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from m2fnet.config import one_sentence, refused_if_not_installed, resolve_config_arguments
 from m2fnet.errors import UsageError
-from m2fnet.files import raise_if_full
 from m2fnet.problems import Problem
 from m2fnet.records import LabelSet
 from m2fnet.runs.checkpoints import SELECTED, asked_weights
@@ -39,6 +37,7 @@ from m2fnet.training.callbacks import (
 from m2fnet.training.fitting import evaluate, facts_of_training, fit_in_folder
 from m2fnet.training.lightning_output import keep_lightning_to_the_point
 from m2fnet.training.loggers import run_loggers
+from m2fnet.training.refusals import refuse_other_precision, refused_by_machine, refused_settings
 from m2fnet.training.scored_data import Scoring, settle_data
 from m2fnet.training.settings import PARSER_MODE, RunSettings, add_run_options, read_renamed_settings, refuse_wrong_seed
 
@@ -159,29 +158,14 @@ class RunCLI(LightningCLI):
 
     def facts_of_other_data(self) -> dict[str, object]:
         """What a report on other data says about the run; empty for the run's own data."""
-        if self.other is None:
-            return {}
-        inputs = {name: noted.folder for name, noted in self.other.inputs.items()}
-        label_map = self.config[self.subcommand].label_map
-        return {
-            "trained_on": self.other.trained_on,
-            "other_data": {"inputs": inputs, "label_map": label_map, "context_only": self.lost_labels},
-        }
+        return self.other.facts(self.config[self.subcommand].label_map, self.lost_labels) if self.other else {}
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:  # noqa: ANN401 - Lightning's own
         """The trainer with this run's checkpoints, logs and timer; a `UsageError` says what Lightning refuses."""
         given, trainer = self.config_init[self.subcommand], self.config_init[self.subcommand].trainer
         self.timer = EpochTimer()
         self.checkpoint, *others = checkpoint_callbacks(self.run, given.select, self.monitor)
-        own: list[pl.Callback] = [
-            StopOnNonFinite(),
-            ScoreLastStep(),
-            GradientNorms(),
-            self.checkpoint,
-            *others,
-            self.timer,
-        ]
-        own.append(RandomState())
+        own = [StopOnNonFinite(), ScoreLastStep(), GradientNorms(), self.checkpoint, *others, self.timer, RandomState()]
         kwargs["logger"] = run_loggers(self.run, trainer.logger, is_fit=self.subcommand == "fit")
         kwargs["enable_model_summary"] = bool(trainer.enable_model_summary)
         if given.quiet or trainer.enable_progress_bar is None:
@@ -193,22 +177,9 @@ class RunCLI(LightningCLI):
             refuse_unknown_monitors(callbacks, self.logged_on_dev())
         trainer.callbacks = [*callbacks, *own]
         asked = str(trainer.precision)
-        try:
+        with refused_settings(trainer):
             made = super().instantiate_trainer(**kwargs)
-        except TypeError as error:
-            if "CPUAccelerator" not in str(error):
-                raise
-            raise UsageError(
-                f"trainer.devices is {trainer.devices!r}, a choice of GPUs, but torch finds none on this machine; "
-                "expected a number of processes on the CPU, such as 1."
-            ) from error
-        except (MisconfigurationException, ImportError, ValueError) as error:
-            raise UsageError(f"trainer: {' '.join(str(error).split())}") from error
-        if asked in ("16", "16-mixed") and made.precision != "16-mixed":
-            raise UsageError(
-                f"trainer.precision is {asked}, which needs a GPU, but the run would be on the CPU in "
-                f"{made.precision}. Set that, or 32-true."
-            )
+        refuse_other_precision(asked, made)
         return made
 
     def logged_on_dev(self) -> Iterable[str]:
@@ -225,17 +196,8 @@ class RunCLI(LightningCLI):
         self, model: pl.LightningModule, datamodule: pl.LightningDataModule, checkpoint: Path | None
     ) -> dict[str, object]:
         """Train from ``checkpoint`` if a run resumes; return what ``fit.json`` shall hold."""
-        try:
+        with refused_by_machine(self.trainer, self.run):
             self.trainer.fit(model, datamodule=datamodule, ckpt_path=checkpoint, weights_only=True)
-        except (OSError, RuntimeError) as error:  # torch has its own words for a full disk
-            raise_if_full(error, self.run)
-            if "not implemented for" in str(error):
-                raise UsageError(
-                    f"trainer.precision is {self.trainer.precision}, in which {self.trainer.strategy.root_device} "
-                    f"cannot compute what the network needs ({' '.join(str(error).split())}). Set 32-true or "
-                    "bf16-mixed."
-                ) from error
-            raise
         select: str = self.config[self.subcommand].select
         return facts_of_training(self.trainer, self.checkpoint, self.timer, self.monitor, select)
 
