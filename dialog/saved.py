@@ -53,6 +53,8 @@ def of_run(run: Path) -> SavedNetwork:
         raise RunError(f"{run} is not a run of a dialogue network: it lacks {absent}. {_ADVICE}") from absent
     except (TypeError, AttributeError, ValueError) as damage:
         raise RunError(f"Cannot load {path}: {' '.join(str(damage).split())[:300]}. {_ADVICE}") from damage
+    if not problem.streams:
+        raise RunError(f"{run} is not a run of a dialogue network: what it trained reads no streams. {_ADVICE}")
     network = build(settings, problem, str(run / CONFIG))
     try:
         network.load_state_dict({name.removeprefix(_PREFIX): v for name, v in weights.items()})

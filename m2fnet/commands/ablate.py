@@ -34,8 +34,9 @@ face or both and the extractor's losses compare stores, which --visual and
 settings are trained once, what is done is not done again, and a run that
 fails does not stop the others. Depths are to be chosen by the dev column.
 
-For a configuration of CARAT (arXiv:2312.10201) the tables are other ones: the network without each of its parts, with
-each fault of its released code, and from each subset of the streams.
+For a configuration of CARAT (arXiv:2312.10201) the tables are other ones: the
+network without each of its parts, with each fault of its released code, and
+from each subset of the streams.
 """
 EPILOG = """\
 Any other key is a setting of all runs: --trainer.max_epochs 5 ...

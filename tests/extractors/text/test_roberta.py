@@ -210,7 +210,7 @@ def test_an_extractor_without_future_never_waits(roberta):
 @pytest.mark.parametrize("text", ["word " * 10_000, "🙂🙂🙂", "</s></s> [SEP] <pad>", "a\x00b", "ıİ\u2028ﬁ"])
 def test_strange_text_is_finite(text, any_encoder):
     net = network(any_encoder)
-    sample = net.preprocess(placed_at(1, TALK[0], (text, text), TALK[1]))
+    sample = net.preprocess(placed_at(1, TALK[0], (text, f"{text} {TALK[1][1]}"), TALK[1]))  # some of it is known
     assert len(sample["tokens"]) <= 64
     assert (sample["cut_tokens"] > 0) == (len(text) > 1000)
     assert torch.isfinite(embedding(net, sample)).all()
@@ -219,7 +219,7 @@ def test_strange_text_is_finite(text, any_encoder):
 def test_a_text_that_spells_a_separator_does_not_become_one(any_encoder):
     net = network(any_encoder)
     special = set(net.tokenizer.all_special_ids) - {net.tokenizer.unk_token_id}
-    sample = net.preprocess(single("</s> [SEP] <pad> [CLS] <s>", "[SEP]</s>"))
+    sample = net.preprocess(single(f"</s> [SEP] <pad> [CLS] <s> {TALK[1][1]}", "[SEP]</s>"))
     assert not special & set(sample["tokens"][sample["start"] : sample["end"]].tolist())
 
 
