@@ -23,7 +23,7 @@ fast: .venv/ready
 	$(BIN)/pytest -n 2 -m "not slow and not bench" --durations 15
 
 slow: .venv/ready
-	$(BIN)/pytest -n 2 -m slow --dist worksteal --durations 40
+	$(BIN)/pytest -n 2 -m slow --dist worksteal --durations 40 -rs
 
 # The scripts of bench/ in their small form; their figures mean nothing on a busy machine.
 bench: .venv/ready

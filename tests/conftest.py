@@ -1,7 +1,9 @@
 """For all tests: torch on one thread, and a real browser, headless, that reaches nothing but this machine."""
 
+import os
 import shutil
 import sys
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +11,20 @@ import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 NOWHERE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
+
+LAST_START = "M2FNET_LAST_START"  # seconds since 1970: no slow test is started later, for machines with a time limit
+
+
+def pytest_collection_modifyitems(items):
+    """The longest tests, of the wheel, start first, so that the other process is not idle at the end."""
+    items.sort(key=lambda item: item.path.name != "test_wheel.py")
+
+
+def pytest_runtest_setup(item):
+    """Skip, by name and with the reason, a slow test for which there is no time left."""
+    last = os.environ.get(LAST_START)
+    if last is not None and item.get_closest_marker("slow") is not None and time.time() > float(last):
+        pytest.skip(f"{LAST_START} has passed")
 
 
 @pytest.fixture(autouse=True)
