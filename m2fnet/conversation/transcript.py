@@ -54,6 +54,20 @@ def read_table(lines: Sequence[str], name: str) -> Iterator[Segment | Note]:
         raise ConversationError(str(problem)) from problem
 
 
+def is_table(lines: Sequence[str]) -> bool:
+    """Whether a text begins with the headings of a table with times.
+
+    Example:
+        >>> is_table(["start,end,text", "0,1,Hi"]), is_table(["Ann: start, end, text"])
+        (True, False)
+    """
+    try:
+        columns = set(spreadsheet.read_table([f"{line}\n" for line in lines], "", _KNOWN).columns)
+    except CorpusError:
+        return False
+    return any(columns.issuperset(pair) for pair in _TIMES)
+
+
 def _is_in_milliseconds(records: Sequence[Record]) -> bool:
     """Whether times are whole numbers between which next to nothing is said."""
     spans = [(record.cells["start_s"], record.cells["end_s"]) for record in records]
