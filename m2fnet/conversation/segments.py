@@ -13,7 +13,7 @@ from m2fnet.conversation.rttm import read_rttm
 from m2fnet.conversation.sidecars import is_forced, is_own_output, sidecars_of, similar_to
 from m2fnet.conversation.substation import is_substation, read_substation
 from m2fnet.conversation.subtitles import read_subtitles, timing
-from m2fnet.conversation.transcript import read_table
+from m2fnet.conversation.transcript import is_table, read_table
 from m2fnet.conversation.transcript_text import read_transcript
 from m2fnet.conversation.voice import NO_LEVELS, levels_of, seconds_in, speech_in
 from m2fnet.errors import ConversationError, MediaError
@@ -190,7 +190,7 @@ def _format(lines: Sequence[str], suffix: str) -> str:
         return ".rttm"
     if suffix in (".txt", ".rttm", ".ass", ".ssa", ".sbv") and any(timing(line) is not None for line in lines):
         return ".srt"
-    return suffix
+    return ".csv" if suffix == ".txt" and is_table(lines) else suffix
 
 
 def _sorted(read: Iterable[Segment | Note | str], source: str, name: str) -> Found:

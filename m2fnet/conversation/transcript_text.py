@@ -8,22 +8,30 @@ from m2fnet.conversation.cue_text import spoken
 from m2fnet.conversation.cues import not_said
 from m2fnet.conversation.reading import Note, cleaned, clock
 from m2fnet.conversation.speakers import is_header_name, mostly_named
+from m2fnet.errors import ConversationError
 from m2fnet.records import Segment
 
 _CLOCK = r"[0-9]{1,3}(?::[0-9]{2}){1,2}(?:[.,][0-9]{1,3})?"
 _RANGE = rf"({_CLOCK})(?:\s*[-–—]\s*({_CLOCK}))?"
 _BEFORE = re.compile(rf"(?:[\[(]\s*{_RANGE}\s*[\])]|{_RANGE}(?=\s|$))\s*(?:[-–—|:]\s+)?(.*)")  # [00:12] Ann: Hello
 _BEHIND = re.compile(
-    rf"(.{{1,60}}?)(\s*[\[(]\s*|,\s*|\s+[-–—|]?\s*)({_CLOCK})(\s?[AaPp]\.?[Mm]\.?)?\s*[\])]?\s*:?$"
+    rf"(.{{1,60}}?)(\s*[\[(]\s*|,\s*|\s+[-–—|]?\s*){_RANGE}(\s?[AaPp]\.?[Mm]\.?)?\s*[\])]?\s*:?$"
 )  # Ann Lee  0:03
 _AMID = re.compile(rf"([^:\[(]{{1,60}}?)\s*(:?)\s*[\[(]\s*({_CLOCK})\s*[\])]\s*(:?)\s+(.+)")  # Ann (0:03): Hello
-_SECONDS = re.compile(r"([0-9]{1,6}\.[0-9]{1,6})\s+([0-9]{1,6}\.[0-9]{1,6})\s+(.*)")  # 0.00 2.50 SPEAKER_00 Hello
+_SECONDS = re.compile(r"([0-9]{1,6}[.,][0-9]{1,6})\s+([0-9]{1,6}[.,][0-9]{1,6})\s+(.*)")  # 0.00 2.50 SPEAKER_00 Hello
 _FROM = re.compile(r"From\s+(.{1,60}?)(?:\s+to\s+.{1,60}?)?\s*:\s*(.*)", re.IGNORECASE)  # in saved chats of Zoom
 _DATE = re.compile(
-    r"\[?(?:[0-9]{1,4}[./-][0-9]{1,2}[./-][0-9]{1,4}\.?),?\s+(?:[^\d\s\[\]]{1,4}\s?)?[0-9]{1,2}[:.][0-9]{2}(?:[:.][0-9]{2})?"
+    r"\[?(?:[0-9]{1,4}[./-](?:[0-9]{1,2}|[a-z]{3})[./-][0-9]{1,4}\.?),?\s+(?:[^\d\s\[\]]{1,4}\s?)?[0-9]{1,2}[:.][0-9]{2}(?:[:.][0-9]{2})?"
     r"(?:\s?[ap]\.?\s?m\.?)?(?:\]|\s[-–—])\s*(.*)",
     re.IGNORECASE,
-)  # WhatsApp on Android and on iPhones, in the order of dates of any country
+)  # WhatsApp on Android and on iPhones, in the order of dates of any country; DiscordChatExporter
+_DATE_BEHIND = re.compile(
+    r"(.{1,60}?), \[[0-9]{1,4}([./-])[0-9]{1,2}\2[0-9]{1,4},? [0-9]{1,2}:[0-9]{2}[^\]]{0,6}\]"
+)  # Telegram
+_STAMP = re.compile(
+    r"\s*#([0-9]{1,2}:[0-9]{2}:[0-9]{2})-([0-9])#\s*"
+)  # of f4transkript and MAXQDA, tenths behind the dash
+_TIME_CELL = re.compile(rf"{_CLOCK}|[0-9]{{1,9}}(?:[.,][0-9]{{1,6}})?")
 _NOT_SAID = re.compile(
     r"<[^<>]+>|.{0,40} omitted|.{0,40} weggelassen|.*\(file attached\)|(?:this message was|you) deleted.*|"
     r".*end-to-end encrypted.*|missed (?:voice|video|group).*|null",
@@ -66,6 +74,9 @@ def read_transcript(lines: Sequence[str], name: str) -> Iterator[Segment | Note 
     Exports of meetings (Otter, Teams, Meet, Zoom, YouTube, ``[00:12] Ann: Hello``) have times; those of chats
     (WhatsApp) have dates, which are no times of a clip. What nobody said gives a sentence.
 
+    Raises:
+        ConversationError: if it is a table whose columns have no names.
+
     Example:
         >>> [(s.speaker, s.text) for s in read_transcript(["Ann: You came!", "", "Of course."], "talk.txt")]
         [('Ann', 'You came!'), (None, 'Of course.')]
@@ -74,7 +85,11 @@ def read_transcript(lines: Sequence[str], name: str) -> Iterator[Segment | Note 
         ((3.0, 7.0, 'Ann Lee'), (7.0, 'Bob', 'Hi: all good?'))
     """
     plain = [_INVISIBLE.sub("", line).replace("\u202f", " ").replace("\xa0", " ") for line in lines]
-    dated = [_DATE.fullmatch(line.strip()) is not None for line in plain]
+    _refuse_table(plain, name)
+    if 2 * sum(_STAMP.search(line) is not None for line in plain) > sum(bool(line.strip()) for line in plain):
+        yield from _stamped(plain, name)
+        return
+    dated = [any(date.fullmatch(line.strip()) for date in (_DATE, _DATE_BEHIND)) for line in plain]
     if sum(dated) > 1 or (any(dated) and dated[next(n for n, line in enumerate(plain) if line.strip())]):
         yield from _chat(lines, name)
         return
@@ -84,7 +99,10 @@ def read_transcript(lines: Sequence[str], name: str) -> Iterator[Segment | Note 
     starts = [line.start_s for line in stamps if line.start_s is not None]
     in_order = starts == sorted(starts)
     if len(uncertain) == len(stamps) and (len(stamps) < 2 or 3 * len(stamps) < len(read) or not in_order):
-        yield from _untimed(plain, name)
+        named = _with_colons(plain)
+        if named != plain:
+            yield Note(f"{name} has names on lines above what is said, which were read as speakers.")
+        yield from _untimed(named, name)
     elif in_order and not any(line.is_daytime for line in stamps):
         yield from _meeting(read, name)
     else:
@@ -105,15 +123,16 @@ def _timed(line: str, where: str) -> _Line:
             is_certain = match[1] is not None or re.fullmatch(r"[0-9]+:[0-9]{2}:[0-9]{2}", text) is not None
             return _Line(where, rest, start_s, clock(end) if end else None, speaker, is_certain)
     if (match := _SECONDS.fullmatch(text)) is not None:
-        return _Line(where, match[3], float(match[1]), float(match[2]), is_certain=True)
+        return _Line(where, match[3], clock(match[1]), clock(match[2]), is_certain=True)
     if (match := _BEHIND.fullmatch(text)) is not None:
         who = match[1].strip("[]*: ")
         is_apart = (
-            re.search(rf"(?:\s{{2,}}|\t|[\[(]\s*){_CLOCK}(?:\s?[AaPp]\.?[Mm]\.?)?\s*[\])]?\s*:?\s*$", line) is not None
+            re.search(rf"(?:\s{{2,}}|\t|[\[(]\s*){_RANGE}(?:\s?[AaPp]\.?[Mm]\.?)?\s*[\])]?\s*:?\s*$", line) is not None
         )
         is_certain = is_apart or match[1].startswith("[")
         if clock(match[3]) is not None and (is_header_name(who) or (is_certain and mostly_named([f"{who}: x"] * 2))):
-            return _Line(where, "", clock(match[3]), None, who, is_certain, is_daytime=match[4] is not None)
+            end_s = clock(match[4]) if match[4] else None
+            return _Line(where, "", clock(match[3]), end_s, who, is_certain, is_daytime=match[5] is not None)
     if (match := _AMID.fullmatch(text)) is not None and (match[2] or match[4] or is_header_name(match[1].strip("* "))):
         who = match[1].strip("* ")
         if clock(match[3]) is not None and mostly_named([f"{who}: x"] * 2):
@@ -193,19 +212,77 @@ def _with_names_behind(read: Sequence[_Line]) -> list[_Line]:
     return [replace(line, speaker=line.text, text="") if n in stamped else line for n, line in enumerate(read)]
 
 
+def _with_colons(lines: Sequence[str]) -> list[str]:
+    """The lines with a colon behind each name that is the first line of a paragraph, as in scripts and some exports.
+
+    They are names if most paragraphs of several lines begin so, and one of them more than once or all in capitals.
+    """
+    starts = [n for n, line in enumerate(lines) if line.strip() and (n == 0 or not lines[n - 1].strip())]
+    starts = [n for n in starts if n + 1 < len(lines) and lines[n + 1].strip()]
+    above = [n for n in starts if is_header_name(lines[n].strip())]
+    names = [lines[n].split("(")[0].strip() for n in above]
+    is_clear = len(set(names)) < len(names) or all(map(str.isupper, names))
+    if len(above) < 2 or 4 * len(above) < 3 * len(starts) or not is_clear:
+        return list(lines)
+    return [f"{names[above.index(n)]}:" if n in above else line for n, line in enumerate(lines)]
+
+
+def _refuse_table(lines: Sequence[str], name: str) -> None:
+    """Raise ConversationError if most lines are rows of a table with times, whose columns nobody named (ELAN)."""
+    cells = [[cell.strip() for cell in line.split("\t")] for line in lines if line.strip()]
+    rows = [row for row in cells if len(row) > 3 and sum(_TIME_CELL.fullmatch(cell) is not None for cell in row) > 1]
+    if 2 * len(rows) > len(cells):
+        raise ConversationError(
+            f"{name} is a table whose columns have no names: {' | '.join(rows[0])[:80]!r}. Put a first line such as "
+            "start, end, speaker, text above it, with tabs between, and save it as .tsv."
+        )
+
+
+def _stamped(lines: Sequence[str], name: str) -> Iterator[Segment | Note | str]:
+    """Segments of a transcript whose paragraphs end with the time at which they do, ``Ann: Hello. #00:00:05-1#``."""
+    is_mostly_named = mostly_named(_STAMP.sub(" ", line).strip() for line in lines if line.strip())
+    end_s = 0.0
+    for number, line in enumerate(lines, start=1):
+        where = f"{name}:{number}"
+        stamps = [(clock(f"{match[1]}.{match[2]}"), match) for match in _STAMP.finditer(line)]
+        text = _STAMP.sub(" ", line).strip()
+        if stamps and stamps[0][1].start() == 0 and stamps[0][0] is not None:
+            end_s = stamps.pop(0)[0] or end_s
+        if not text:
+            continue
+        heard = spoken(text, is_mostly_named=is_mostly_named)
+        yield from not_said(heard, where)
+        start_s, last_s = end_s, stamps[-1][0] if stamps else None
+        if last_s is None or last_s <= start_s:
+            if heard.utterances:
+                yield f"{where} begins at {start_s:g} s and has no time after it: {text[:80]!r}"
+            continue
+        end_s = last_s
+        total, count = sum(len(words) for _, words in heard.utterances), 0
+        for speaker, words in heard.utterances:
+            begin = start_s + (end_s - start_s) * count / total
+            count += len(words)
+            yield Segment(begin, start_s + (end_s - start_s) * count / total, speaker, words, where)
+    yield Note(f"{name} says when an utterance ends. Each was taken to begin where the one before ends.")
+
+
 def _chat(lines: Sequence[str], name: str) -> Iterator[Segment | str]:
     """Segments of an exported chat; lines without a date continue the message before."""
     messages: list[tuple[str, list[str]]] = []
     for number, line in enumerate(lines, start=1):
         line = line.replace("\u202f", " ").replace("\xa0", " ").strip()
-        match = _DATE.fullmatch(line.lstrip("\u200e\u200f"))
+        plain = line.lstrip("\u200e\u200f")
+        match = _DATE_BEHIND.fullmatch(plain) or _DATE.fullmatch(plain)
         if match is not None:
             messages.append((f"{name}:{number}", [match[1]]))
         elif messages and line:
             messages[-1][1].append(line)
         elif line:
             yield f"{name}:{number} comes before the first message: {line[:80]!r}"
+    has_headers = not any(": " in parts[0] for _, parts in messages)  # only the sender is on the line with the date
     for where, parts in messages:
+        if has_headers and len(parts) > 1:
+            parts = [f"{parts[0]}: ", *parts[1:]]
         sender, colon, text = cleaned(" ".join(parts)).partition(": ")
         text = re.sub(r"\s*<This message was edited>$", "", text)
         if not colon or len(sender) > 60:
@@ -227,6 +304,9 @@ def _untimed(lines: Sequence[str], name: str) -> Iterator[Segment | str]:
             above = above if silent is not None else None
             continue
         heard = spoken(line, is_mostly_named=is_mostly_named)
+        if above is not None and not (heard.utterances or heard.silent):  # (laughing), above what is said
+            yield from not_said(heard, where)
+            continue
         is_continued = bool(heard.utterances) and heard.utterances[0][0] is None and above is not None
         if silent is not None and not is_continued:
             yield f"{silent} says nothing"

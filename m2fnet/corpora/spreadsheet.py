@@ -41,6 +41,9 @@ HEADINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("end", "ends"),
         ("endtime", "endtimes", "endseconds", "endsec", "stop", "stops", "stoptime", "finish", "offset", "to", "tmax"),
     ),
+    "duration_s": (("durations",), ("duration", "durationseconds", "durationsec", "dur")),
+    "start_ms": (("startms",), ("starttimems", "startmsec", "startmilliseconds", "beginms", "onsetms")),
+    "end_ms": (("endms",), ("endtimems", "endmsec", "endmilliseconds", "stopms", "offsetms")),
     "audio": (("audio",), ("audiopath", "audiofile", "wav", "wavpath", "wavfile")),
     "video": (("video",), ("videopath", "videofile")),
     "audio_start_s": (("audiostarts",), ("audiostart",)),
@@ -54,6 +57,7 @@ _NOTHING = frozenset(
     ["#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "<na>", "n/a", "na", "null"]
 )
 _NOTHING |= {"nan", "none", "nat", "nil", "<nan>", "<none>"}
+_MAY_BE_SAID = frozenset(["na", "nat", "nil", "none", "null"])
 _SEPARATORS = ",;\t|"
 _SEP_LINE = re.compile(r"\"?sep=(.)\1*\"?\s*", re.IGNORECASE)
 _NOT_PLAIN = re.compile(r"[\W_]+")
@@ -161,6 +165,16 @@ def is_nothing(cell: str) -> bool:
         (True, True, False, False)
     """
     return cell.strip().casefold() in _NOTHING
+
+
+def is_no_text(cell: str) -> bool:
+    """Whether a cell of spoken words holds what programs write for a missing one, and nobody says.
+
+    Example:
+        >>> is_no_text("NaN"), is_no_text("#N/A"), is_no_text("None"), is_no_text("Nan")
+        (True, True, False, False)
+    """
+    return is_nothing(cell) and cell.strip().casefold() not in _MAY_BE_SAID and cell.strip() not in ("Nan", "NAN")
 
 
 def _plain(heading: str) -> str:

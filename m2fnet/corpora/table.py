@@ -33,7 +33,7 @@ from typing import get_args
 from m2fnet.corpora.base import MISSING_MEDIA, DefectLog, media_file
 from m2fnet.corpora.leaks import report_repeated_texts, report_repeats
 from m2fnet.corpora.reading import Row, read_own_csv, read_own_jsonl, shown
-from m2fnet.corpora.spreadsheet import is_nothing
+from m2fnet.corpora.spreadsheet import is_no_text, is_nothing
 from m2fnet.errors import CorpusError, ManifestError
 from m2fnet.manifest import Manifest, media_path
 from m2fnet.records import SPLITS, Crop, LabelSet, Utterance
@@ -132,6 +132,9 @@ def _with_one_spelling(rows: Sequence[Row], labels: Sequence[str], log: DefectLo
         if is_nothing(row["speaker"]):
             log.add(f"speaker {shown(row['speaker'])} is a word for nothing", "counted as unknown", [name])
             cells["speaker"] = ""
+        if is_no_text(row["text"]):
+            what = f"text {shown(row['text'])} is a word for nothing"
+            log.add(what, "kept as a word; leave its cell empty if the text is not known", [name])
         if row.is_short:
             log.add("row shorter than the first line", "its last cells counted as empty", [name])
         found.append(replace(row, cells=cells))

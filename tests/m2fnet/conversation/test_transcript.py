@@ -69,6 +69,32 @@ def test_a_word_for_nothing_is_no_speaker(read, word):
     assert read(f"start,end,speaker,text\n0,1,{word},{word}\n") == [(0.0, 1.0, None, word)]
 
 
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("whisper.tsv", "start\tend\ttext\n500\t2500\tHello there.\n2500\t5250\tHow are you?\n"),
+        ("a.csv", "start_ms,end_ms,text\n500,2500,Hello there.\n2500,5250,How are you?\n"),
+        ("b.csv", "Start (ms);End (ms);text\n500;2500;Hello there.\n2500;5250;How are you?\n"),
+        ("c.csv", "Start,Duration,Text\n0.5,2,Hello there.\n2.5,2.75,How are you?\n"),
+    ],
+)
+def test_milliseconds_and_durations(read, name, table):
+    assert read(table, name) == [(0.5, 2.5, None, "Hello there."), (2.5, 5.25, None, "How are you?")]
+
+
+def test_whole_seconds_are_seconds(read):
+    assert read("start,end,text\n0,20,Hello there.\n20,40,\n") == [
+        (0.0, 20.0, None, "Hello there."), (20.0, 40.0, None, None),
+    ]  # fmt: skip
+
+
+def test_what_is_not_read_in_a_table_or_may_be_no_word_is_noted(tmp_path):
+    (tmp_path / "talk.csv").write_text("start,end,text,Name,,start_frame\n0,1,NaN,Ann,,2\n")
+    unread, word = segments_in(tmp_path / "talk.csv").notes
+    assert unread.endswith("talk.csv: not read, as their headings mean nothing here: Name, start_frame.")
+    assert "talk.csv:2: a text like NaN was read as a word." in word
+
+
 def test_a_table_without_times_is_a_transcript_in_its_own_order(read):
     assert read("text,speaker\nHi,Bob\nHi,Ann\n") == [(None, None, "Bob", "Hi"), (None, None, "Ann", "Hi")]
 

@@ -3,6 +3,7 @@
 import pytest
 
 from m2fnet.conversation.segments import segments_in
+from m2fnet.errors import ConversationError
 
 
 @pytest.fixture
@@ -43,14 +44,77 @@ HELLO = [(3.0, 7.0, "Ann Lee", "Hello everyone."), (7.0, 8.0, "Bob", "Hi: all go
         "[Ann Lee] 00:00:03\nHello everyone.\n\n[Bob] 00:00:07\nHi: all good?\n",  # captions saved by Zoom
         "00:00:03\t From Ann Lee to Everyone:\n\tHello everyone.\n00:00:07\t From  Bob : Hi: all good?\n",  # its chat
         "\u200e0:03\nAnn Lee: Hello everyone.\n0:07\nBob: Hi: all good?\n",
+        "Ann Lee (00:03 - 00:07)\nHello everyone.\n\nBob (00:07 - 00:08)\nHi: all good?\n",  # Descript
+        "3,000000\t7,000000\tAnn Lee: Hello everyone.\n7,000000\t8,000000\tBob: Hi: all good?\n",  # Audacity, German
         "**Ann Lee** 0:03\nHello everyone.\n\n**Bob** 0:07\nHi: all good?\n",
     ],
 )
 def test_exports_of_meetings(read, text):
     said, skipped, notes = read(text)
     assert (said, skipped) == (HELLO, [])
-    assert bool(notes) == (" - " not in text)
+    assert bool(notes) == (" - " not in text and "," not in text)
     assert all(note.startswith(" says when an utterance begins, but not when it ends.") for note in notes)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#00:00:01-0#\nI: Wie geht es? #00:00:05-1#\n\nB: (lacht) Gut. #00:00:09-3#\n\nB: Ohne Zeit\n",
+        "#00:00:01-0# I: Wie geht es? #00:00:05-1#\nB: (lacht) Gut. #00:00:09-3#\nB: Ohne Zeit\n",
+    ],
+)
+def test_stamps_of_f4_and_maxqda_are_when_an_utterance_ends(read, text):
+    said, skipped, notes = read(text)
+    assert said == [(1.0, 5.1, "I", "Wie geht es?"), (5.1, 9.3, "B", "Gut.")]
+    assert [one.split(" ", 1)[1] for one in skipped] == [
+        "shows (lacht), which is not said", "begins at 9.3 s and has no time after it: 'B: Ohne Zeit'",
+    ]  # fmt: skip
+    assert notes == [" says when an utterance ends. Each was taken to begin where the one before ends."]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ann\nHello.\n\nBob\nHi.\n\nAnn\nSo.\n",
+        "ANN\nHello.\n\nBOB (CONT'D)\n(laughing)\nHi.\n\nANN\nSo.\n",
+    ],
+)
+def test_names_above_paragraphs(read, text):
+    said, skipped, notes = read(text)
+    assert [(who.title(), text) for _, _, who, text in said] == [("Ann", "Hello."), ("Bob", "Hi."), ("Ann", "So.")]
+    assert skipped == (["5 says nothing but shows (laughing)"] if "(laughing)" in text else [])
+    assert notes == [" has names on lines above what is said, which were read as speakers."]
+
+
+def test_lines_above_paragraphs_that_are_no_names_are_said(read):
+    lines = ["Hello Darling", "how are you", "", "Good Morning", "to you"]
+    assert read("\n".join(lines)) == ([(None, None, None, line) for line in lines if line], [], [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ann, [12.03.2024 10:15]\nHello\n\nBob, [12.03.2024 10:16]\nHi: you\n",  # Telegram
+        "[12-Mar-24 10:15 AM] Ann\nHello\n\n[12-Mar-24 10:16 AM] Bob\nHi: you\n",  # DiscordChatExporter
+    ],
+)
+def test_chats_with_the_sender_above_the_message(read, text):
+    assert read(text) == ([(None, None, "Ann", "Hello"), (None, None, "Bob", "Hi: you")], [], [])
+
+
+@pytest.mark.parametrize("mark", ["\t", ",", ";"])
+def test_a_table_in_a_text_file_is_a_table(read, mark):
+    rows = [["start", "end", "speaker", "text"], ["0.5", "2.5", "Ann", "Hello"], ["3", "4", "Bob", "Hi"]]
+    said, skipped, notes = read("\n".join(map(mark.join, rows)))
+    assert (said, skipped) == ([(0.5, 2.5, "Ann", "Hello"), (3.0, 4.0, "Bob", "Hi")], [])
+    assert notes == [" was read as CSV, which its content is."]
+
+
+def test_a_table_without_headings_in_a_text_file_is_refused(read):  # as ELAN writes it
+    with pytest.raises(
+        ConversationError, match=r"columns have no names: 'Ann \|  \| 0.5 \| 2.5 \| Hello'. Put a first"
+    ):
+        read("Ann\t\t0.5\t2.5\tHello\nBob\t\t3.0\t4.0\tHi\n")
 
 
 def test_times_of_day_are_not_used(read):

@@ -106,6 +106,8 @@ def test_words_for_nothing_are_words_in_a_dialogue_but_no_speaker_and_no_emotion
     assert manifest.label_set.classes == ("joy", "sad")
     found = {defect.what: defect.ids for defect in manifest.defects}
     assert found["label 'NaN' is a word for nothing"] == found["speaker 'NaN' is a word for nothing"] == ("a_4",)
+    assert found["text 'NaN' is a word for nothing"] == ("a_4",)
+    assert "text 'None' is a word for nothing" not in found
     named = read_table(root, labels=("None", "sad", "joy"))
     assert [u.label for u in named.utterances if u.text in ("None", "null")] == [None, "None"]
 
