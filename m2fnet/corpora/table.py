@@ -23,6 +23,7 @@ times may have decimal commas or colons. Words for nothing such as `NaN` are no 
 differ only in case or blanks are one.
 """
 
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -43,6 +44,8 @@ COLUMNS = (
     "audio_start_s", "audio_end_s", "video_start_s", "video_end_s", "crop",
 )  # fmt: skip
 _SUFFIXES = (".csv", ".tsv", ".jsonl")
+_WHOLE_NUMBER = re.compile(r"^(-?[0-9]+)\.0+$")  # as pandas writes the numbers of a column with gaps
+_OTHER_SET = re.compile(r"[,;\[\]]")  # of a set of emotions that is not divided by |
 _UNLABELLED = "?"  # in the column labels, where an empty cell is the empty set
 
 
@@ -73,6 +76,7 @@ def read_table(root: Path, *, labels: Sequence[str] = (), corpus: str | None = N
     report_repeats(utterances, scenes, log)
     report_repeated_texts([u for u in utterances if u.id not in scenes], log)
     _report_shared_recordings(utterances, log)
+    _report_dialogues(utterances, log)
     return Manifest(
         corpus=name,
         label_set=_label_set(name, rows, labels, is_multi="labels" in columns),
@@ -142,8 +146,9 @@ def _with_one_spelling(rows: Sequence[Row], labels: Sequence[str], log: DefectLo
 
 
 def _folded(label: str) -> str:
-    """What two spellings of one emotion have in common: not case, blanks or the form of their letters."""
-    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+    """What two spellings of one name have in common: not case, blanks, the form of letters, or ``.0`` of numbers."""
+    shown_letters = (letter for letter in unicodedata.normalize("NFKC", label) if unicodedata.category(letter) != "Cf")
+    return _WHOLE_NUMBER.sub(r"\1", " ".join("".join(shown_letters).casefold().split()))
 
 
 def _report_shared_recordings(utterances: Sequence[Utterance], log: DefectLog) -> None:
@@ -154,10 +159,13 @@ def _report_shared_recordings(utterances: Sequence[Utterance], log: DefectLog) -
     """
     for kind in ("audio", "video"):
         users: dict[str, list[Utterance]] = {}
+        spans: dict[object, list[Utterance]] = {}
         for u in utterances:
             file, span = (u.audio, u.audio_span) if kind == "audio" else (u.video, u.video_span)
             if file is not None and span is None:
                 users.setdefault(file, []).append(u)
+            elif file is not None:
+                spans.setdefault((u.split, file, span), []).append(u)
         shared = {file: of for file, of in users.items() if len(of) > 1}
         timed = next((of for of in shared.values() if len({(u.start_s, u.end_s) for u in of}) > 1), None)
         if timed is not None:
@@ -172,6 +180,25 @@ def _report_shared_recordings(utterances: Sequence[Utterance], log: DefectLog) -
         log.add(
             f"several utterances share one {kind} file without a span", "kept; each is read from the whole file", ids
         )
+        ids = [u.id for of in spans.values() if len(of) > 1 for u in of]
+        log.add(f"several utterances have the same span of one {kind} file", "kept", ids)
+
+
+def _report_dialogues(utterances: Sequence[Utterance], log: DefectLog) -> None:
+    """Name dialogues that may be one, and utterances whose row is not where their time is."""
+    names: dict[str, dict[str, None]] = {}
+    latest: dict[str, float] = {}
+    for u in utterances:
+        names.setdefault(_folded(u.dialogue), {})[u.dialogue] = None
+        if u.start_s is not None and u.start_s < latest.get(u.dialogue, u.start_s):
+            log.add("starts before an utterance above it in its dialogue", "kept in the order of the rows", [u.id])
+        if u.start_s is not None:
+            latest[u.dialogue] = max(u.start_s, latest.get(u.dialogue, u.start_s))
+    for alike in names.values():
+        if len(alike) > 1:
+            some = " and ".join(map(shown, alike))
+            ids = [u.id for u in utterances if u.dialogue in alike]
+            log.add(f"dialogues {some} differ only in their spelling", "kept as different dialogues", ids)
 
 
 def _check_columns(path: Path, columns: Collection[str]) -> None:
@@ -213,6 +240,10 @@ def _emotions(row: Row) -> tuple[str, ...]:
     """The emotions of a row, each once; none of an unlabelled one."""
     if row["labels"] == _UNLABELLED:
         return ()
+    if _OTHER_SET.search(row["labels"]):
+        raise CorpusError(
+            f"{row.where}: the labels are {shown(row['labels'])}; expected names with | between them, such as joy|fear."
+        )
     parts = [part.strip() for part in (row["label"], *row["labels"].split("|"))]
     if _UNLABELLED in parts:
         raise CorpusError(

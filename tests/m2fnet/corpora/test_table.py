@@ -359,3 +359,33 @@ def test_any_text_in_any_cell_is_read_or_refused(tmp_path: Path, cell: str, colu
         return
     saved = manifest.save(tmp_path / "out")
     assert Manifest.load(tmp_path / "out") == saved
+
+
+def test_what_may_be_one_dialogue_or_out_of_order_is_named(tmp_path: Path):
+    table = "dialogue,split,text,label,start_s,end_s\nA,train,x,joy,2,3\nA,train,y,sad,0,1\na,dev,z,joy,0,1\n"
+    manifest = read_table(write_table(tmp_path, table))
+    assert [(d.what, d.ids) for d in manifest.defects] == [
+        ("starts before an utterance above it in its dialogue", ("A_1",)),
+        ("dialogues 'A' and 'a' differ only in their spelling", ("A_0", "A_1", "a_0")),
+    ]
+
+
+def test_utterances_with_one_span_are_named(tmp_path: Path):
+    rows = "a,train,x,joy,here.wav,0,1\na,train,y,sad,here.wav,0,1\na,train,z,sad,here.wav,1,2\n"
+    table = f"dialogue,split,text,label,audio,audio_start_s,audio_end_s\n{rows}"
+    (defect,) = read_table(write_table(tmp_path, table, media=["here.wav"])).defects
+    assert (defect.what, defect.ids) == ("several utterances have the same span of one audio file", ("a_0", "a_1"))
+
+
+def test_numbers_and_invisible_letters_make_no_other_emotion(tmp_path: Path):
+    labels = ("1", "1.0", "0", "0", "joy", "jo\u200by")
+    rows = "".join(f"a,train,x{n},{label}\n" for n, label in enumerate(labels))
+    manifest = read_table(write_table(tmp_path, f"dialogue,split,text,label\n{rows}"))
+    assert manifest.label_set.classes == ("0", "1", "joy")
+    assert [defect.ids for defect in manifest.defects] == [("a_1",), ("a_5",)]
+
+
+@pytest.mark.parametrize("labels", ['"joy, sad"', "joy;sad", "\"['joy', 'sad']\""])
+def test_sets_of_emotions_written_in_another_way_are_refused(tmp_path: Path, labels: str):
+    with pytest.raises(CorpusError, match=r"csv:3: the labels are .*; expected names with \| between them"):
+        read_table(write_table(tmp_path, f"dialogue,split,text,labels\na,train,x,joy|sad\na,train,y,{labels}\n"))
