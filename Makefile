@@ -10,7 +10,7 @@ demo: .venv/ready
 
 # Runs all three even if one of them fails, and fails in the end all the same.
 test: .venv/ready
-	@echo "Lint and types take a minute or two, fast tests about 6 minutes, slow tests about 25 (on two cores)."
+	@echo "Lint and types take a minute or two, fast tests about 13 minutes, slow tests about 25 (on two cores)."
 	@start=$$(date +%s); $(MAKE) --no-print-directory -j1 --keep-going lint fast slow; code=$$?; \
 		echo "make test took $$((($$(date +%s) - start + 30) / 60)) minutes."; exit $$code
 

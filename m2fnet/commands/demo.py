@@ -50,7 +50,9 @@ def main(argv: list[str]) -> None:
         f"  report     {best / 'report.md'}\n"
         f"  picture    {best / 'confusion.png'}\n"
         f"  scores     {best / 'report.json'}\n"
-        f"  clips      {out / 'raw'}"
+        f"  clips      {out / 'raw'}\n"
+        f"Next: m2fnet predict {out / 'raw' / 'train_splits' / 'dia0_utt0.mp4'} --model {best}\n"
+        f"      m2fnet serve --model {best}"
     )
 
 
