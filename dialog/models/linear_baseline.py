@@ -4,6 +4,7 @@ from typing import cast
 
 import torch
 from torch import Tensor
+from torchmetrics import MetricCollection
 
 from dialog.data import DialogueData, Dialogues
 from m2fnet.problems import UNLABELLED
@@ -48,6 +49,8 @@ def linear_baseline(data: DialogueData) -> dict[str, dict[str, float]]:
     scores: dict[str, dict[str, float]] = {}
     for split in ("dev", "test"):
         metrics = problem.metrics()
+        for metric in metrics.values() if isinstance(metrics, MetricCollection) else [metrics]:
+            metric.distributed_available_fn = lambda: False  # only the process that writes the report is here
         metrics.update((inputs[split] @ weight.T + bias).detach(), targets[split])
         problem = problem.chosen_on_dev(metrics) if split == "dev" else problem
         scores[split] = {name: float(value) for name, value in problem.scores(metrics).items()}
