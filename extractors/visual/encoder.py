@@ -77,6 +77,7 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        # weights of strangers, which are no checkpoint of a run; `weights_only` runs no code in them
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as problem:  # a damaged file raises whatever it likes
         raise RunError(
