@@ -48,6 +48,12 @@ class FaceDetector:
         batch_pixels: how many pixels of scaled-down frames are searched together; more cost memory, and help only
             GPUs.
         device: where the three small networks run.
+
+    Example:
+        >>> detect = FaceDetector(min_side=40)
+        >>> grey = torch.full((2, 120, 160, 3), 128, dtype=torch.uint8)  # two frames without a face
+        >>> detect(grey)
+        [[], []]
     """
 
     def __init__(
