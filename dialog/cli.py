@@ -33,6 +33,7 @@ class DialogueCLI(RunCLI):
     prog = "m2fnet dialog"
     task, data = DialogueTask, DialogueData
     trained_by = DialogueTrainer
+    threads = 1
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:

@@ -13,6 +13,7 @@ import yaml
 from jsonargparse import set_parsing_settings
 
 from m2fnet.errors import UsageError
+from m2fnet.files import like_it
 
 # Naming a class in a configuration imports and calls it, so only these names are accepted from a file. A user's own
 # package is added with the environment variable M2FNET_TRUST, e.g. M2FNET_TRUST=my_lab,my_other_package.
@@ -57,6 +58,8 @@ def find_config(name: str) -> Path:
     shipped = conf_folder() / Path(*Path(name).parts[1:]) if Path(name).parts[:1] == ("conf",) else None
     if shipped is not None and ".." not in shipped.parts and shipped.is_file():
         return shipped
+    if near := like_it(Path(name)):
+        raise UsageError(f"There is no configuration file {name}.{near}")
     known = sorted(str(Path("conf") / path.relative_to(conf_folder())) for path in conf_folder().glob("*/*.yaml"))
     raise UsageError(f"There is no configuration file {name}. Shipped are: {', '.join(known)}.")
 

@@ -1,5 +1,6 @@
 """Writing files so that a reader never sees half of one."""
 
+import difflib
 import errno
 import hashlib
 import json
@@ -16,6 +17,7 @@ from filelock import FileLock, Timeout
 from m2fnet.errors import M2FNetError
 
 LOCK = ".lock"
+_NAMED = 5  # at most, of paths that are like a missing one
 
 JsonObject = dict[str, Any]  # as read: whoever reads it checks what it holds
 
@@ -118,6 +120,30 @@ def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     write_text(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
 
 
+def like_it(path: Path) -> str:
+    """A sentence that names what there is with nearly the name ``path``, with a blank before it; empty if ``path`` is.
+
+    Example:
+        >>> import tempfile
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> (folder / "runs" / "m2fnet_meld+text").mkdir(parents=True)
+        >>> like_it(folder / "runs" / "m2fnet_meld" / "seed-0").replace(str(folder), "")
+        ' Like it there is: /runs/m2fnet_meld+text.'
+    """
+    missing = path
+    while not missing.parent.exists() and missing.parent != missing:
+        missing = missing.parent
+    if missing.exists():
+        return ""
+    try:
+        names = sorted(one.name for one in missing.parent.iterdir() if not one.name.startswith("."))
+    except OSError:
+        return ""
+    near = difflib.get_close_matches(missing.name, names, n=_NAMED, cutoff=0.5)
+    near += [name for name in names if name.startswith(missing.name) and name not in near][: _NAMED - len(near)]
+    return f" Like it there is: {', '.join(str(missing.parent / name) for name in near)}." if near else ""
+
+
 def read_json(path: Path, error: type[M2FNetError], advice: str) -> JsonObject:
     """Read a JSON object from ``path``.
 
@@ -127,7 +153,7 @@ def read_json(path: Path, error: type[M2FNetError], advice: str) -> JsonObject:
     try:
         content = path.read_bytes()
     except OSError as problem:
-        raise error(f"Cannot read {path}: {problem}. {advice}") from problem
+        raise error(f"Cannot read {path}: {problem}. {advice}{like_it(path)}") from problem
     return _object(content, str(path), error, advice)
 
 

@@ -2,8 +2,7 @@
 
 import argparse
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,10 +63,10 @@ def _train_again(run: Path, into: Path) -> "list[Comparison]":
     before = Provenance.read(run)
     before.verify_inputs()
     print("Manifest and stores are those that the run was made from.")
-    with _threads(before.environment.threads):
-        _command(before.stage, "fit", "--config", str(run / CONFIG), "--run", str(into))
-        if (run / REPORT).exists():
-            _command(before.stage, "test", "--config", str(into / CONFIG), "--quiet")
+    threads = ("--threads", str(before.environment.threads))  # with another number, sums come out in another order
+    _command(before.stage, "fit", "--config", str(run / CONFIG), "--run", str(into), *threads)
+    if (run / REPORT).exists():
+        _command(before.stage, "test", "--config", str(into / CONFIG), "--quiet", *threads)
     changed = before.environment.differences(Provenance.read(into).environment)
     print("\n" + "\n".join(["Other than when the run was made:", *changed] if changed else ["Environment: the same"]))
     return compare_runs(run, into)
@@ -82,19 +81,6 @@ def _tell(found: "Sequence[Comparison]", run: Path, into: Path) -> None:
     if different:
         raise RunError(f"{into} is not equal to {run}: {', '.join(different)}.")
     print("The run was reproduced.")
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """As many threads as the run had: with another number, sums come out in another order."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _command(*arguments: str) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from m2fnet.errors import ModelError
+from m2fnet.files import like_it
 from m2fnet.model.assembling import assemble
 from m2fnet.model.folder import read_model
 from m2fnet.model.hub import download, is_name
@@ -35,7 +36,10 @@ def load_model(place: str | Path) -> Model:
     if not is_name(str(place)):
         raise ModelError(
             f"There is no model {str(place)!r}: no folder has that name; expected the folder of a model or of a run, "
-            "or owner/name on the Hugging Face hub."
+            f"or owner/name on the Hugging Face hub.{like_it(folder)}"
         )
-    snapshot = download(str(place))
+    try:
+        snapshot = download(str(place))
+    except ModelError as problem:  # a folder that is misspelled may look like a name on the hub
+        raise ModelError(f"{problem}{like_it(folder)}") from problem
     return read_model(snapshot, root=snapshot.parents[1])  # the hub's cache keeps the linked files there

@@ -130,6 +130,11 @@ def summarise_settings(
     for name, labels in {k: v for setting in settings for k, v in baselines_of(setting.runs[0]).items()}.items():
         baseline = {"table": "overall", "setting": name, "split": "test"}
         rows += _scored(baseline, _always(first, labels), statistics, resampling)
+    # once for every choice of inputs
+    for name, linear in {k: v for setting in settings for k, v in linear_of(setting.runs[0]).items()}.items():
+        for split, names in (("test", tuple(statistics)), ("dev", (main,))):
+            head = {"table": "overall", "setting": name, "split": split}
+            rows += [{**head, **size, "score": score, "value": linear[split].get(score)} for score in names]
     for setting in settings:
         head = {"setting": setting.name, "split": "test"}
         counts = counted[setting.name]
@@ -194,6 +199,12 @@ def baselines_of(run: TestedRun) -> dict[str, tuple[str, ...]]:
         f"{name} ({', '.join(one['labels']) or 'none'})": tuple(one["labels"])
         for name, one in test["baselines"].items()
     }
+
+
+def linear_of(run: TestedRun) -> dict[str, Mapping[str, Mapping[str, float]]]:
+    """Name -> scores of the linear classifier in the report of ``run``, by split; empty if it has none."""
+    name = f"linear classifier ({' + '.join(inputs_of(run.report))})"
+    return {name: run.report["linear"]} if run.report.get("linear") else {}
 
 
 def pairs_to_compare(settings: Sequence[TestedSetting]) -> list[tuple[TestedSetting, TestedSetting]]:

@@ -124,7 +124,7 @@ def how_drawn(summary: Summary) -> str:
 
 
 def _headline(summary: Summary, names: Mapping[str, str], selected_on_test: bool) -> Section:
-    """The settings, the majority class above them."""
+    """The settings, the majority class and a linear classifier of single utterances above them."""
     overall, facts = summary.table("overall"), summary.settings
     test = overall[overall["split"] == "test"]
     main, *others = STATISTICS[summary.kind]

@@ -1,12 +1,13 @@
 """Which folder a run has, and whether its content was trained with the present settings.
 
-``runs/<configuration>/seed-<seed>`` if every setting is as the configuration file says, and
-``runs/<configuration>-<8 digits>/seed-<seed>`` if the command line says otherwise: the digits are a hash of what
-differs from the file. So the same settings mean the same folder, however they were typed, and others another one.
+``runs/<configuration>/seed-<seed>`` if every setting is as the configuration file says, and if the command line says
+otherwise ``runs/<configuration>+<what differs>/seed-<seed>``, with eight digits of a hash where that would be long. So
+the same settings mean the same folder, however they were typed, and others another one.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,17 @@ REPORT = "report.json"
 # what `test`, `missing` and `predict` write about the weights of a run
 RESULTS = ("report.*", "predictions*.jsonl", "labels_*.jsonl", "attention.json", "missing.*", "confusion.png")
 REPRODUCTION = "reproduction.json"
+_LONGEST_NAME = 48  # of what differs, in letters
 _OTHER_FOLDER = "Delete this folder, or name another one with --run."
 # How a command is run, in contrast to what it makes: these may change from one start of a run to the next.
 _NOT_PART_OF_A_RUN = (
     "config",
     "run",
+    "name",
     "dry_run",
     "checkpoint",
     "label_map",
+    "threads",
     "overwrite",
     "quiet",
     # in the configurations of older runs
@@ -54,20 +58,65 @@ _CHANGEABLE = (
 )
 
 
-def run_folder(config: Path | None, seed: int, overrides: Mapping[str, Any]) -> Path:
+def run_folder(config: Path | None, seed: int, overrides: Mapping[str, Any], name: str | None = None) -> Path:
     """Folder of the run of ``config`` with ``seed``, where ``overrides`` are the settings that the file does not have.
 
-    >>> run_folder(Path("conf/dialog/m2fnet_meld.yaml"), 3, {}).as_posix()
-    'runs/m2fnet_meld/seed-3'
-    >>> run_folder(Path("conf/dialog/m2fnet_meld.yaml"), 3, {"model.net.init_args.fusion_layers": 1}).as_posix()
-    'runs/m2fnet_meld-86a721e8/seed-3'
+    Args:
+        config: the configuration file, None without one.
+        seed: of the run.
+        overrides: dotted key -> value.
+        name: instead of that of the configuration and what differs from it.
+
+    Example:
+        >>> config = Path("conf/dialog/m2fnet_meld.yaml")
+        >>> run_folder(config, 3, {}).as_posix()
+        'runs/m2fnet_meld/seed-3'
+        >>> run_folder(config, 3, {"model.net.init_args.fusion_layers": 1, "data.streams": ["text"]}).as_posix()
+        'runs/m2fnet_meld+text+fusion_layers=1/seed-3'
+        >>> run_folder(config, 3, {}, name="mine").as_posix()
+        'runs/mine/seed-3'
+        >>> run_folder(config, 3, {"model.averaging": {"kind": "ema"}}).as_posix()  # says not all in words
+        'runs/m2fnet_meld+averaging+c0796ec4/seed-3'
     """
-    name = config.stem if config is not None else "unnamed"
+    configured = config.stem if config is not None else "unnamed"
     what_differs = {key: value for key, value in overrides.items() if key != "seed_everything"}  # has its own folder
-    if what_differs:
+    if name is None and what_differs:
         text = json.dumps(what_differs, sort_keys=True, ensure_ascii=False)
-        name += f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    return Path("runs") / name / f"seed-{seed}"
+        digits = hashlib.sha256(text.encode()).hexdigest()[:8]
+        older = Path("runs") / f"{configured}-{digits}" / f"seed-{seed}"  # as it was called before names had words
+        if is_run(older):
+            return older
+        configured += _in_words(what_differs, digits)
+    return Path("runs") / (name or configured) / f"seed-{seed}"
+
+
+def _in_words(what_differs: Mapping[str, Any], digits: str) -> str:
+    """``+words`` that tell a setting apart, as many as fit, and ``digits`` if they do not say all of it."""
+    first = ("data.manifest", "data.streams")
+    keys = [*(key for key in first if key in what_differs), *sorted(what_differs.keys() - set(first))]
+    words, says_all = [], True
+    for key in keys:
+        word = _word(key, what_differs[key])
+        if not re.fullmatch(r"[\w.=+-]+", word, re.ASCII):
+            word, says_all = _short_key(key), False
+        if sum(map(len, words)) + len(word) > _LONGEST_NAME:
+            says_all = False
+            break
+        words.append(word)
+    return "".join(f"+{word}" for word in [*words, *([] if says_all else [digits])])
+
+
+def _word(key: str, value: object) -> str:
+    """A setting as a part of a folder's name: the folder of the manifest, streams, or a value after its key."""
+    if key == "data.streams" and isinstance(value, list):
+        return "+".join(map(str, value))
+    if key == "data.manifest":
+        return Path(str(value)).name
+    return f"{_short_key(key)}={value if isinstance(value, str) else json.dumps(value)}"
+
+
+def _short_key(key: str) -> str:
+    return re.sub(r"^(model\.net|data|trainer|model)\.", "", key.replace(".init_args", ""))
 
 
 def is_run(folder: Path) -> bool:

@@ -40,6 +40,7 @@ from m2fnet.training.loggers import run_loggers
 from m2fnet.training.refusals import refuse_other_precision, refused_by_machine, refused_settings
 from m2fnet.training.scored_data import Scoring, settle_data
 from m2fnet.training.settings import PARSER_MODE, RunSettings, add_run_options, read_renamed_settings, refuse_wrong_seed
+from m2fnet.training.threads import limit_threads, own_threads
 
 _COMMANDS = {
     "fit": "Train on the training split; dev chooses the weights that are kept. The same command resumes.",
@@ -74,6 +75,7 @@ class RunCLI(LightningCLI):
     task: ClassVar[type[pl.LightningModule]]
     data: ClassVar[type[pl.LightningDataModule]]
     trained_by: ClassVar[type[pl.Trainer]] = pl.Trainer
+    threads: ClassVar[int | None] = None  # by default; None for all cores
 
     def __init__(self, argv: Sequence[str]) -> None:
         keep_lightning_to_the_point()
@@ -98,12 +100,13 @@ class RunCLI(LightningCLI):
     @classmethod
     def start(cls, argv: Sequence[str], *, prints_plan: bool = False) -> RunSettings:
         """Run one command and return the settings of the run; with ``--dry-run`` nothing is made."""
-        try:
-            return cls(argv).settings
-        except DryRun as planned:
-            if prints_plan:
-                print_rank_zero(str(planned))
-            return planned.settings
+        with own_threads():
+            try:
+                return cls(argv).settings
+            except DryRun as planned:
+                if prints_plan:
+                    print_rank_zero(str(planned))
+                return planned.settings
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -133,6 +136,7 @@ class RunCLI(LightningCLI):
         if given.dry_run:
             raise DryRun(self.settings)
         given.run = given.trainer.default_root_dir = str(self.run)
+        limit_threads(given.threads, self.threads)
 
     def instantiate_classes(self) -> None:
         """Make data, task and trainer."""

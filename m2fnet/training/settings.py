@@ -39,8 +39,14 @@ def add_run_options(parser: ArgumentParser) -> None:
         "--run",
         type=str | None,
         default=None,
-        help="Folder of this run; by default runs/<name of the configuration>/seed-<seed>, where the name gets "
-        "eight digits more if other settings are given than those of the configuration.",
+        help="Folder of this run; by default runs/<configuration>/seed-<seed>, or, with other settings than those of "
+        "the configuration, runs/<configuration>+<what differs>/seed-<seed>.",
+    )
+    parser.add_argument(
+        "--name",
+        type=str | None,
+        default=None,
+        help="Name of this run and its other seeds, for the folder runs/<name>/seed-<seed>.",
     )
     parser.add_argument(
         "--select",
@@ -60,6 +66,13 @@ def add_run_options(parser: ArgumentParser) -> None:
         default=None,
         help="For a test on another corpus: their label=ours,... for the names that differ (nothing after = for a "
         "label without a counterpart), or a file with them.",
+    )
+    parser.add_argument(
+        "--threads",
+        type=int | None,
+        default=None,
+        help="Threads of torch on the CPU (default: one for dialogue networks, whose steps are so small that threads "
+        "wait for each other; all cores for extractors).",
     )
     parser.add_argument("--dry-run", action="store_true", help="Check the settings, name the run folder, stop.")
     parser.add_argument("--overwrite", action="store_true", help="Train a finished run again.")
@@ -97,12 +110,18 @@ class RunSettings:
         file = Path(str(given.config[0])) if given.config else None
         configured = (self._of_file(file) if file is not None else None) or {}
         self.overrides = {key: value for key, (_, value) in differences(configured, self.values).items()}
+        word = given.name
+        if word is not None and (given.run or not word or Path(word).name != word or word.startswith(".")):
+            raise UsageError(
+                f"--name is {given.name!r}; expected one word for the folder runs/<name>/seed-<seed>, and no --run "
+                "beside it."
+            )
         if given.run:
             self.folder = Path(given.run)
         elif file is not None and file.name == CONFIG and is_run(file.parent):
             self.folder = file.parent  # the configuration of a run means that run
         else:
-            self.folder = run_folder(file, given.seed_everything, self.overrides)
+            self.folder = run_folder(file, given.seed_everything, self.overrides, given.name)
 
     def refuse_misuse(self) -> None:
         """Refuse what the command cannot do in the run folder.

@@ -91,6 +91,17 @@ def test_an_absent_file_is_named(tmp_path):
         list(read_jsonl(tmp_path / "nothing", ManifestError, ADVICE))
 
 
+def test_an_absent_folder_is_told_with_those_like_it(tmp_path):
+    for name in ("m2fnet_meld+text", "m2fnet_toy", "other"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+    with pytest.raises(ManifestError) as caught:
+        read_json(tmp_path / "runs" / "m2fnet_meld" / "seed-0" / "report.json", ManifestError, "Test it.")
+    said = str(caught.value)
+    assert said.endswith(
+        f"Test it. Like it there is: {tmp_path / 'runs' / 'm2fnet_meld+text'}, {tmp_path / 'runs' / 'm2fnet_toy'}."
+    )
+
+
 def test_sha256_is_that_of_the_bytes(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -70,6 +70,19 @@ def test_the_majority_class_is_that_of_the_report(three):
     assert found["low"] < found["value"] < found["high"]
 
 
+def test_the_linear_classifier_of_the_reports_stands_beside_the_settings(three):
+    report = reports(three)[0]
+    summary = summarise_settings(collect(three))
+    name = "linear classifier (text + audio)"
+    overall = summary.table("overall")
+    for split, score in (("test", "weighted_f1"), ("test", "accuracy"), ("dev", "weighted_f1")):
+        found = only(overall, setting=name, split=split, score=score)
+        assert found["value"] == pytest.approx(report["linear"][split][score])
+    page = as_page(summary)
+    (line,) = (line for line in page.splitlines() if name in line)
+    assert f"{100 * report['linear']['test']['weighted_f1']:.2f}" in line
+
+
 def test_one_seed_has_no_deviation_and_few_dialogues_no_interval(three, corpus):
     (name,) = (setting.name for setting in collect(three[:1]))
     one = summarise_settings(collect(three[:1])).table("overall")

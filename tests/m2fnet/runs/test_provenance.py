@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from m2fnet.cli import DONE, FAILED
+from m2fnet.cli import DONE, FAILED, WRONG_USE
 from m2fnet.errors import RunError
 from m2fnet.files import sha256_of
 from m2fnet.runs import provenance
@@ -43,9 +43,22 @@ def test_a_run_says_what_it_was_made_from_and_with(dialog, tiny_data):
     assert found.environment.packages["torch"] == version("torch")
     assert found.environment.packages["m2fnet"] == version("m2fnet")
     assert found.environment.device == "cpu"
-    assert found.environment.threads == torch.get_num_threads()
+    assert found.environment.threads == 1
     assert found.changed_inputs() == []
     found.verify_inputs()
+
+
+@pytest.mark.parametrize(("options", "expected"), [([], 1), (["--threads", "3"], 3)])
+def test_a_dialogue_network_gets_one_thread_unless_more_are_asked_for(dialog, options, expected):
+    torch.set_num_threads(2)
+    assert dialog("fit", *options) == DONE
+    assert Provenance.read(Path("run")).environment.threads == expected
+    assert torch.get_num_threads() == 2  # who calls m2fnet from Python keeps their own
+
+
+def test_no_thread_is_refused(dialog, capsys):
+    assert dialog("fit", "--threads", "0") == WRONG_USE
+    assert "--threads is 0, expected at least 1." in capsys.readouterr().err
 
 
 def test_a_store_is_the_same_when_only_its_notes_differ(tiny_corpus_copy):
