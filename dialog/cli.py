@@ -33,6 +33,7 @@ class DialogueCLI(RunCLI):
     prog = "m2fnet dialog"
     task, data = DialogueTask, DialogueData
     trained_by = DialogueTrainer
+    example = "dialog/m2fnet_meld.yaml"
     threads = 1
 
     @staticmethod

@@ -48,6 +48,7 @@ class ExtractorCLI(RunCLI):
 
     prog = "m2fnet extractor"
     task, data = ExtractorTask, ExtractorData
+    example = "extractors/text_roberta.yaml"
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:

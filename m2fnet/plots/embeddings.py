@@ -1,13 +1,14 @@
 """Map of embeddings: do the vectors of one emotion, or of one speaker, form groups?"""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike, NDArray
 
+from m2fnet.plots.emotion_colours import emotion_colours
 from m2fnet.plots.style import colour, marker, short, styled
 
 MOST = 1500  # vectors on a map; more take long and hide each other
@@ -50,11 +51,14 @@ def embedding_map(
     with styled():
         figure = Figure(figsize=(12, 6.4))
         left, right = figure.subplots(1, 2)
-        _scatter(left, places, [emotions[n] for n in order], _by_frequency(emotions), "by emotion")
+        kinds = _by_frequency(emotions)
+        of = dict(zip(kinds, emotion_colours(kinds), strict=True))
+        _scatter(left, places, [emotions[n] for n in order], of, "by emotion")
         names = [_UNKNOWN if speakers[n] is None else str(speakers[n]) for n in order]
         frequent = _by_frequency(names)[:_NAMED]
         named = [name if name in frequent else _OTHERS for name in names]
-        _scatter(right, places, named, [*frequent, _OTHERS], "by speaker")
+        inks = {name: colour(number) for number, name in enumerate(frequent)}
+        _scatter(right, places, named, {**inks, _OTHERS: "#CCCCCC"}, "by speaker")
     return figure
 
 
@@ -75,12 +79,13 @@ def _tsne(vectors: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
     return places
 
 
-def _scatter(axes: Axes, places: NDArray[np.float32], names: Sequence[str], order: Sequence[str], title: str) -> None:
+def _scatter(
+    axes: Axes, places: NDArray[np.float32], names: Sequence[str], inks: Mapping[str, str], title: str
+) -> None:
     of = np.array(names, dtype=object)
-    for number, name in enumerate(order):
+    for number, (name, ink) in enumerate(inks.items()):
         inside = of == name
         if inside.any():
-            ink = "#CCCCCC" if name == _OTHERS else colour(number)
             label = f"{short(name, 20)} ({inside.sum()})"
             x, y = places[inside].T
             axes.scatter(x, y, s=16, marker=marker(number), color=ink, alpha=0.75, lw=0, label=label)

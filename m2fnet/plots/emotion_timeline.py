@@ -12,12 +12,12 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from m2fnet.plots.style import COLOURS, SHADES, colour, short, styled
+from m2fnet.plots.emotion_colours import emotion_colours, is_light
+from m2fnet.plots.style import SHADES, short, styled
 from m2fnet.records import Prediction
 
 _MOST_SPEAKERS = 8  # rows; of more, those who speak least share the last one
 _MARGINS = 3.0  # inches around the panels, for names and the colour bar
-_LIGHT = (COLOURS[1], COLOURS[3], COLOURS[4])  # on which black reads better than white
 _NONE = "#bbbbbb"  # of an empty set of emotions
 _LETTER = 0.078  # inches of a letter of the names inside bars
 _FEW = 60  # utterances; frames of more are drawn thinner
@@ -61,7 +61,7 @@ def emotion_timeline(predictions: Sequence[Prediction], classes: Sequence[str], 
         figure.colorbar(cells, ax=(who, what), label="probability (%)", aspect=30, pad=0.02)
         _name_rows(who, speakers)
         _name_rows(what, classes)
-        _draw_swatches(what, len(classes), 0.11 / (width - _MARGINS))
+        _draw_swatches(what, emotion_colours(classes), 0.11 / (width - _MARGINS))
         what.set(xlim=(first, last), xlabel="time (min:s)" if is_timed else "utterance")
         what.xaxis.set_major_locator(MaxNLocator(10, integer=True, steps=[1, 1.5, 2, 3, 5, 6, 10]))
         if is_timed:
@@ -109,11 +109,12 @@ def _speakers(predictions: Sequence[Prediction], spans: Floats) -> tuple[list[st
 
 
 def _draw_speakers(axes: Axes, utterances: _Spans, rows: Sequence[int], classes: Sequence[str]) -> None:
-    colours = [_NONE if answer < 0 else colour(answer) for answer in utterances.answers]
+    of = emotion_colours(classes)
+    colours = [_NONE if answer < 0 else of[answer] for answer in utterances.answers]
     boxes = _boxes(utterances.spans, np.array(rows) + 0.1, 0.8)
     axes.add_collection(PolyCollection(boxes, facecolors=colours, edgecolors="white", linewidth=0.6))
     for number, (row, answer) in enumerate(zip(rows, utterances.answers, strict=True)):
-        ink = "black" if answer < 0 or colour(answer) in _LIGHT else "white"
+        ink = "black" if is_light(colours[number]) else "white"
         utterances.label(axes, number, row, "none" if answer < 0 else classes[answer], ink)
     axes.tick_params(labelbottom=False)
 
@@ -145,10 +146,10 @@ def _name_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.tick_params(length=0)
 
 
-def _draw_swatches(axes: Axes, count: int, width: float) -> None:
+def _draw_swatches(axes: Axes, colours: Sequence[str], width: float) -> None:
     """Show each row's colour between its name and the axis, ``width`` being a share of the axis."""
-    for row in range(count):
-        swatch = Rectangle((-1.4 * width, row + 0.2), width, 0.6, color=colour(row), clip_on=False)
+    for row, colour in enumerate(colours):
+        swatch = Rectangle((-1.4 * width, row + 0.2), width, 0.6, color=colour, clip_on=False)
         axes.add_patch(swatch)
         swatch.set_transform(axes.get_yaxis_transform())
     axes.tick_params(axis="y", pad=14)

@@ -4,6 +4,7 @@ A run folder holds ``config.yaml``, ``provenance.json``, ``checkpoints/{best,las
 ``logs/`` for every time it was started or resumed and, once training is done, ``fit.json``.
 """
 
+import re
 import shlex
 import sys
 from argparse import ArgumentError
@@ -35,6 +36,7 @@ from m2fnet.training.callbacks import (
     refuse_unknown_monitors,
 )
 from m2fnet.training.fitting import evaluate, facts_of_training, fit_in_folder
+from m2fnet.training.help import ALL, SettingsHelp, asks_for_help
 from m2fnet.training.lightning_output import keep_lightning_to_the_point
 from m2fnet.training.loggers import run_loggers
 from m2fnet.training.refusals import refuse_other_precision, refused_by_machine, refused_settings
@@ -75,6 +77,7 @@ class RunCLI(LightningCLI):
     task: ClassVar[type[pl.LightningModule]]
     data: ClassVar[type[pl.LightningDataModule]]
     trained_by: ClassVar[type[pl.Trainer]] = pl.Trainer
+    example: ClassVar[str]  # a shipped configuration
     threads: ClassVar[int | None] = None  # by default; None for all cores
 
     def __init__(self, argv: Sequence[str]) -> None:
@@ -84,7 +87,13 @@ class RunCLI(LightningCLI):
         self.other: OtherData | None = None
         self.lost_labels: dict[str, int] = {}
         texts = {name: {"description": text} for name, text in _COMMANDS.items() if name in self.subcommands()}
-        parser = {"exit_on_error": False, "parser_mode": PARSER_MODE, "prog": self.prog, "description": self.__doc__}
+        parser = {
+            "exit_on_error": False,
+            "allow_abbrev": False,
+            "parser_mode": PARSER_MODE,
+            "prog": self.prog,
+            "description": self.__doc__,
+        }
         super().__init__(
             self.task,
             self.data,
@@ -100,6 +109,10 @@ class RunCLI(LightningCLI):
     @classmethod
     def start(cls, argv: Sequence[str], *, prints_plan: bool = False) -> RunSettings:
         """Run one command and return the settings of the run; with ``--dry-run`` nothing is made."""
+        if asks_for_help(argv) and argv[0] in _COMMANDS:
+            print_rank_zero(cls.help().page(argv, _COMMANDS[argv[0]]))
+            raise SystemExit(0)
+        argv = ["--help" if one == ALL else one for one in argv]
         with own_threads():
             try:
                 return cls(argv).settings
@@ -107,6 +120,11 @@ class RunCLI(LightningCLI):
                 if prints_plan:
                     print_rank_zero(str(planned))
                 return planned.settings
+
+    @classmethod
+    def help(cls) -> SettingsHelp:
+        """What the command says about its settings."""
+        return SettingsHelp(cls.prog, cls.task, cls.data, cls.example, add_run_options)
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -125,7 +143,9 @@ class RunCLI(LightningCLI):
         try:
             self.config = parser.parse_args(args)
         except ArgumentError as error:
-            raise UsageError(one_sentence(str(error))) from error
+            wrong = re.search(r"Option '([^']+)' is not accepted|unrecognized arguments: (--[^\s=]+)", str(error))
+            near = self.help().near(args, wrong[1] or wrong[2]) if wrong else ""
+            raise UsageError(one_sentence(str(error)).rstrip(".") + "." + near) from error
         refuse_wrong_seed(self.config[self.config.subcommand].seed_everything)
 
     def before_instantiate_classes(self) -> None:

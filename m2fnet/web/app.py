@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from m2fnet.errors import M2FNetError
 from m2fnet.files import JsonObject
-from m2fnet.plots.style import colour
+from m2fnet.plots.emotion_colours import emotion_colours
 from m2fnet.web.example import CLIP, SUBTITLES
 from m2fnet.web.limits import Limits
 from m2fnet.web.middleware import AllowedPaths
@@ -47,7 +47,7 @@ def make_server(
     server = Server(title="m2fnet", middleware=guards, openapi_url=None, docs_url=None, redoc_url=None)
     settings = {
         **facts,
-        "colours": [colour(number) for number in range(len(facts["classes"]))],
+        "colours": emotion_colours(facts["classes"]),
         "limits": {"megabytes": limits.megabytes, "minutes": limits.minutes},
     }
     _add_files(server, settings, example)

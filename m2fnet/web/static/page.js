@@ -268,7 +268,7 @@ function drawTimeline() {
       const share = utterance.probabilities[emotion];
       if (!isTop && (utterances.length > DETAILED || share < 0.05)) return;
       const bar = makeSvg("rect", { x, y: LANE * lane + 3, width, height: LANE - 6, fill: model.colours[lane] });
-      bar.setAttribute("opacity", isTop ? 1 : 0.6 * share);
+      bar.setAttribute("opacity", isTop ? 0.3 + 0.7 * share : 0.6 * share);
       bar.dataset.utterance = i;
       if (isTop) bar.classList.add("top");
       svg.append(bar);

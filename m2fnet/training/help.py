@@ -1,0 +1,170 @@
+"""The help of a training command on a few screens: what it does, and the settings that people change."""
+
+import argparse
+import difflib
+import inspect
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import yaml
+from docstring_parser import DocstringStyle, parse
+from torch import nn
+
+from m2fnet.config import conf_folder, named_class, resolve_config_arguments
+from m2fnet.errors import UsageError
+
+ALL = "--help-all"
+_HELP = {"-h", "--help"}
+_LINE = 78
+_KEYS = 26  # width of the first column
+_OF_TRAINER = {
+    "max_epochs": "epochs to train",
+    "max_time": "stop after DD:HH:MM:SS",
+    "accelerator": "cpu, gpu or auto",
+    "devices": "how many of them, or a list of their numbers",
+    "strategy": "how several share the work: auto, ddp, fsdp",
+    "precision": "32-true, bf16-mixed or 16-mixed",
+    "gradient_clip_val": "largest norm of the gradient",
+    "accumulate_grad_batches": "batches per optimizer step",
+    "limit_train_batches": "share or number of batches per epoch, to try things",
+    "callbacks": "a list of {class_path, init_args}",
+    "logger": "true for CSV and TensorBoard, or {class_path, init_args}",
+    "enable_progress_bar": "true or false; by default in a terminal",
+}
+_OF_OPTIMIZER = {"optimizer.lr": "learning rate", "optimizer.weight_decay": "weight decay"}
+
+
+def asks_for_help(argv: Sequence[str]) -> bool:
+    """Whether the short help of a command is asked for.
+
+    Example:
+        >>> asks_for_help(["fit", "--help"]), asks_for_help(["fit", "--help-all"]), asks_for_help(["--help"])
+        (True, False, False)
+    """
+    return bool(argv) and not argv[0].startswith("-") and not _HELP.isdisjoint(argv[1:])
+
+
+@dataclass(frozen=True)
+class SettingsHelp:
+    """What a training command says about its settings.
+
+    Attributes:
+        prog: ``m2fnet dialog`` or the like.
+        task: class whose arguments are the settings ``model``.
+        data: class whose arguments are the settings ``data``.
+        example: a shipped configuration; its network is explained if the command line names no configuration.
+        add_options: adds the options of the run to a parser.
+    """
+
+    prog: str
+    task: type
+    data: type
+    example: str
+    add_options: Callable[[Any], None]
+
+    def page(self, argv: Sequence[str], text: str) -> str:
+        """What ``m2fnet dialog fit --help`` prints.
+
+        Args:
+            argv: what was typed after ``prog``.
+            text: what the command does.
+
+        Raises:
+            UsageError: if the configuration in ``argv`` is missing or names a class that cannot be used.
+        """
+        command = f"{self.prog} {argv[0]}"
+        lines = [f"usage: {command} --config FILE [--KEY VALUE ...]", "", *textwrap.wrap(text, _LINE), ""]
+        lines += [f"  {command} --config conf/{self.example}", "", "In brackets: what a setting is by default.", ""]
+        for title, _, settings in self._parts(argv):
+            lines += [f"{title}:", *(line for key, said in settings.items() for line in _lines(key, said)), ""]
+        return "\n".join([*lines, "All settings, and every class that one may name:", f"  {command} {ALL}"])
+
+    def near(self, argv: Sequence[str], wrong: str) -> str:
+        """A question whether a setting like ``wrong`` is meant, with a blank before it; empty if none is like it."""
+        last = wrong.rsplit(".", 1)[-1].lstrip("-")
+        known = [f"{prefix}{key}" for _, prefix, settings in self._parts(argv) for key in settings]
+        by_name = {key.rsplit(".", 1)[-1].lstrip("-"): key for key in reversed(known)}
+        found = difflib.get_close_matches(last, by_name, n=1, cutoff=0.7)
+        return f" Did you mean {by_name[found[0]]}?" if found else ""
+
+    def _parts(self, argv: Sequence[str]) -> Iterator[tuple[str, str, Mapping[str, str]]]:
+        """Title, what comes before each key, and key -> text, for every part of the settings."""
+        options = argparse.ArgumentParser(add_help=False)
+        self.add_options(_WithoutTypes(options))
+        said = {action.option_strings[0]: str(action.help) for action in options._actions}
+        yield "Options of the run", "", {**said, "--seed_everything": "Seed of all random numbers."}
+        name = self._network(argv)
+        network = named_class(name, nn.Module, "model.net.class_path")
+        title = f"The network, --model.net.KEY VALUE ({name})"
+        yield title, "--model.net.", dict(_settings(network, skip=("problem",)))
+        task = dict(_settings(self.task, skip=("net", "optimizer")))
+        yield "Training, --model.KEY VALUE", "--model.", {**task, **_OF_OPTIMIZER}
+        yield "Data, --data.KEY VALUE", "--data.", dict(_settings(self.data))
+        yield "Lightning's trainer, --trainer.KEY VALUE, what is used most", "--trainer.", _OF_TRAINER
+
+    def _network(self, argv: Sequence[str]) -> str:
+        config = _config_in(argv) or conf_folder() / self.example
+        content = yaml.safe_load(config.read_text(encoding="utf-8"))
+        try:
+            return str(content["model"]["net"]["class_path"])
+        except (KeyError, TypeError) as problem:
+            raise UsageError(f"{config} names no network; expected it at model.net.class_path.") from problem
+
+
+class _WithoutTypes:
+    """Takes options as a parser of jsonargparse does, and leaves out their types, which argparse does not know."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._parser = parser
+
+    def add_argument(self, *names: str, type: object = None, **settings: Any) -> None:  # noqa: ANN401
+        self._parser.add_argument(*names, **settings)
+
+
+def _config_in(argv: Sequence[str]) -> Path | None:
+    found = resolve_config_arguments([one for one in argv if one not in _HELP])
+    for name, value in zip(found, [*found[1:], ""], strict=True):
+        if name in ("--config", "-c") and value:
+            return Path(value)
+        if name.startswith("--config="):
+            return Path(name.partition("=")[2])
+    return None
+
+
+def _settings(of: type, skip: Sequence[str] = (), prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every argument of the constructor of ``of`` with what its docstring says and its default."""
+    said = {one.arg_name: " ".join((one.description or "").split()) for one in _documented(of)}
+    types = get_type_hints(of if is_dataclass(of) else of.__init__)  # type: ignore[misc]
+    for name, parameter in inspect.signature(of).parameters.items():
+        if name in skip or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        kind = types.get(name)
+        if isinstance(kind, type) and is_dataclass(kind):
+            yield from _settings(kind, prefix=f"{prefix}{name}.")
+            continue
+        default = parameter.default
+        is_plain = default is None or isinstance(default, bool | int | float | str)
+        shown = "" if default is parameter.empty or not is_plain else f" [{_plain(default)}]"
+        yield f"{prefix}{name}", said.get(name, "").rstrip(".").replace("``", "").replace("`", "") + shown
+
+
+def _documented(of: type) -> list[Any]:
+    """Arguments or attributes in the docstring of a class."""
+    found: list[Any] = parse(inspect.cleandoc(of.__doc__ or ""), DocstringStyle.GOOGLE).params
+    return found
+
+
+def _plain(value: object) -> str:
+    """As it is written in YAML."""
+    return str(yaml.safe_dump(value)).removesuffix("...\n").strip()
+
+
+def _lines(key: str, text: str) -> list[str]:
+    wrapped = textwrap.wrap(text, _LINE - _KEYS) or [""]
+    first = f"  {key}".ljust(_KEYS)
+    if len(first) > _KEYS or first[-1] != " ":
+        return [first, *(" " * _KEYS + line for line in wrapped)]
+    return [first + wrapped[0], *(" " * _KEYS + line for line in wrapped[1:])]
