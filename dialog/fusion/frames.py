@@ -228,8 +228,8 @@ class FrameEncoder(nn.Module):
         positions: learned positions; frames beyond the last have its position.
         align_to: bring the frames softly to this number first, see `SoftAlignment`; None to keep them.
         attention_dropout: of the attention weights.
-        part: on a CPU train on so many utterances at a time and compute them again for the backward pass, which takes a
-            fraction of the memory; None for all together, as on a GPU.
+        part: on a CPU train on so many utterances at a time and compute two thirds of these parts again for the
+            backward pass, which takes less memory and more time; None for all together, as on a GPU.
     """
 
     def __init__(
@@ -266,7 +266,7 @@ class FrameEncoder(nn.Module):
         if self.part is None or not self.training or not torch.is_grad_enabled() or frames.device.type != "cpu":
             return self._encoded(frames, mask), after
         parts = list(zip(torch.split(frames, self.part), torch.split(mask, self.part), strict=True))
-        parameters, again = tuple(self.parameters()), len(parts) // 2
+        parameters, again = tuple(self.parameters()), 2 * len(parts) // 3
         hidden = [_ComputedAgain.apply(self._encoded, part, *parameters) for part in parts[:again]]  # type: ignore[no-untyped-call]
         return torch.cat(hidden + [self._encoded(*part) for part in parts[again:]]), after
 
