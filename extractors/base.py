@@ -89,7 +89,7 @@ class Extractor(nn.Module, ABC):
     """
 
     modality: ClassVar[Modality]
-    resolution: ClassVar[Resolution] = "utterance"
+    resolution: Resolution = "utterance"
     # Settings that name a place of one machine, such as a cache; an exported extractor does not have them.
     local_settings: ClassVar[tuple[str, ...]] = ()
 

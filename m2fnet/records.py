@@ -111,8 +111,10 @@ class LabelSet:
     kind: LabelKind = "single"
 
     def __post_init__(self) -> None:
-        if len(self.classes) < 2 or len(set(self.classes)) != len(self.classes):
-            raise ValueError(f"A label set needs at least two different classes, got {self.classes}.")
+        fewest = 2 if self.kind == "single" else 1  # of sets, one emotion is there or not
+        if len(self.classes) < fewest or len(set(self.classes)) != len(self.classes):
+            needed = "two different classes" if fewest == 2 else "one class, and each once"
+            raise ValueError(f"A label set needs at least {needed}, got {self.classes}.")
 
     def index(self, label: str) -> int:
         """Class number of ``label``."""

@@ -12,15 +12,22 @@ from m2fnet import cli
 # what a notebook writes -> the commands that make it; each does nothing if it is done already
 MADE_BY = {
     "data/toy/manifest.jsonl": ["prepare toy --root raw/toy --out data/toy --dialogues 30 10 14"],
-    "embeddings/toy": [
-        f"extract --config conf/extractors/{config}.yaml --run runs/{config} --manifest data/toy "
-        f"--out embeddings/toy/{modality}"
-        for modality, config in (
-            ("text", "text_lsa"),
-            ("audio", "audio_mel_statistics"),
-            ("visual", "visual_face_gradients"),
-        )
+    "data/toy-sets/manifest.jsonl": [
+        "prepare toy --root raw/toy --out data/toy --dialogues 30 10 14",
+        "prepare toy --root raw/toy --out data/toy-sets --dialogues 30 10 14 --label-sets",
     ],
+    **{
+        f"embeddings/{corpus}": [
+            f"extract --config conf/extractors/{config}.yaml --run runs/{run}{config} --manifest data/{corpus} "
+            f"--out embeddings/{corpus}/{modality}"
+            for modality, config in (
+                ("text", "text_lsa"),
+                ("audio", "audio_mel_statistics"),
+                ("visual", "visual_face_gradients"),
+            )
+        ]
+        for corpus, run in (("toy", ""), ("toy-sets", "sets-"))
+    },
 }
 
 

@@ -136,7 +136,7 @@ class CARAT(nn.Module):
         dropout: float = 0.3,
         positions: int = 512,
         align_to: int | None = None,
-        part: int | None = 16,
+        part: int | None = 8,
         context: int = 0,
         causal: bool = False,
         levels: int = 2,

@@ -40,7 +40,9 @@ class TextEncoder(Extractor):
         budget: most tokens of an input.
         speakers: put the speaker's name in capitals before every utterance, as in ``JOEY: How are you?``
         names: what to call speakers that the corpus has only codes for, such as ``Ses01_F``; the others keep theirs.
-        pooling: the embedding is the last layer at the ``first`` token, or its ``mean`` over the current utterance.
+        pooling: the embedding is the last layer at the ``first`` token, or its ``mean`` over the current utterance;
+            ``tokens``: its sequence over the tokens of the current utterance, for networks that read sequences. That is
+            for encoders as they are, because training needs one vector.
         gradient_checkpointing: compute activations twice instead of keeping them; less memory, slower.
 
     Raises:
@@ -60,7 +62,7 @@ class TextEncoder(Extractor):
         budget: int = 512,
         speakers: bool = True,
         names: dict[str, str] | None = None,
-        pooling: Literal["first", "mean"] = "first",
+        pooling: Literal["first", "mean", "tokens"] = "first",
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -76,6 +78,7 @@ class TextEncoder(Extractor):
         _check_budget(budget, self.room, self.encoder)
         self.speakers, self.names = speakers, names or {}
         self.pooling = pooling
+        self.resolution = "frame" if pooling == "tokens" else "utterance"
         self.marks_current = (past, future) != (0, 0) and getattr(self.encoder.config, "type_vocab_size", 0) > 1
         if gradient_checkpointing:
             self.encoder.activation_checkpointing_enable()
@@ -126,11 +129,13 @@ class TextEncoder(Extractor):
             **{name: torch.tensor([s[name] for s in samples]) for name in ("cut_utterances", "cut_tokens")},
         }
 
-    def forward(self, batch: Sample) -> Tensor:
-        """Embeddings (B, D)."""
+    def forward(self, batch: Sample) -> Tensor | list[Tensor]:
+        """Embeddings (B, D), or for every utterance those of its tokens, (T, D)."""
         segments = {"token_type_ids": batch["current"].long()} if self.marks_current else {}
         output = self.encoder(input_ids=batch["tokens"], attention_mask=batch["mask"].long(), **segments)
         hidden: Tensor = output.last_hidden_state
+        if self.pooling == "tokens":
+            return [row[current] for row, current in zip(hidden, batch["current"], strict=True)]
         return hidden[:, 0] if self.pooling == "first" else masked_mean(hidden, batch["current"])
 
     def backbones(self) -> Sequence[nn.Module]:

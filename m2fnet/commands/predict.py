@@ -162,7 +162,8 @@ def _predict(arguments: argparse.Namespace) -> None:
 
     pipeline = Pipeline.from_pretrained(arguments.model, device=arguments.device, causal=arguments.causal)
     use_threads(arguments.threads, pipeline.model)
-    if pipeline.model.temperature == 1:  # what a fit on dev never gives to the last digit
+    # 1 is what a fit on dev never gives to the last digit; sets of emotions have thresholds instead
+    if pipeline.model.temperature == 1 and not pipeline.model.thresholds:
         print(
             "The probabilities are not calibrated, because the run was not tested before. To calibrate them on its dev "
             "split, run `m2fnet dialog test --config RUN/config.yaml`; export it again if MODEL is an exported one."

@@ -1,6 +1,6 @@
 """The model card: what a person has to know before using a model, in the layout of the Hugging Face hub."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ _LIMITS = """\
 - The scores hold for recordings like those of the corpus. Other languages, cultures, ages, microphones, cameras and
   situations are not covered by them; expect less, and measure it on labelled recordings of your own.
 - Rare emotions are mostly recognised worst; the table by class shows by how much. Where one class is frequent,
-  answering it always already gives the weighted F1 that the table of scores names.
+  answering it always already gives the {main} that the table of scores names.
 - Probabilities are calibrated on the dev split of the corpus at best, and on nothing else.
 - An utterance is predicted from those around it too: who speaks when, and what was said before, changes the result."""
 
@@ -54,8 +54,8 @@ def model_card(run: Path, model: Model) -> str:
         _summary(model),
         _use(),
         f"## Corpus and protocol\n\n{_corpus(tested, model)}",
-        f"## Scores\n\n{_score_table(tested, scores)}",
-        f"## Limits\n\n{_LIMITS}",
+        f"## Scores\n\n{_score_table(tested, scores, model.thresholds)}",
+        f"## Limits\n\n{_LIMITS.format(main=score_title(main_score(tested.kind)))}",
         f"## Intended use\n\n{_INTENDED}",
         f"## Misuse\n\n{_MISUSE}",
         f"## Licences\n\n{_LICENCES}",
@@ -147,7 +147,7 @@ def _scores(tested: TestedRun) -> dict[str, Interval | None]:
     return dict(bootstrap_intervals(counts, STATISTICS[tested.kind]))
 
 
-def _score_table(tested: TestedRun, scores: dict[str, Interval | None]) -> str:
+def _score_table(tested: TestedRun, scores: dict[str, Interval | None], thresholds: Mapping[str, float]) -> str:
     test = tested.report["test"]
     if tested.kind == "single":
         baselines = [(f"weighted F1 of always {test['majority_class']}", percent(test["majority_weighted_f1"]), "–")]
@@ -175,9 +175,7 @@ def _score_table(tested: TestedRun, scores: dict[str, Interval | None]) -> str:
             )
         ),
         "",
-        *markdown_table(
-            pd.DataFrame(_class_rows(test["per_class"]), columns=["class", "n", "F1", "precision", "recall"])
-        ),
+        *markdown_table(_class_table(test["per_class"], thresholds)),
     ]
     return "\n".join(head)
 
@@ -186,8 +184,11 @@ def _bounds(interval: Interval | None) -> str:
     return "too few dialogues" if interval is None else f"{percent(interval.low)} to {percent(interval.high)}"
 
 
-def _class_rows(per_class: dict[str, Any]) -> Sequence[tuple[str, ...]]:
-    return [
+def _class_table(per_class: dict[str, Any], thresholds: Mapping[str, float]) -> pd.DataFrame:
+    """Scores of each class, and of sets of emotions the probability from which it is in an answer."""
+    rows = [
         (name, str(row["support"]), *(percent(row[key]) for key in ("f1", "precision", "recall")))
         for name, row in per_class.items()
     ]
+    table = pd.DataFrame(rows, columns=["class", "n", "F1", "precision", "recall"])
+    return table.assign(threshold=[percent(thresholds[name]) for name in per_class]) if thresholds else table

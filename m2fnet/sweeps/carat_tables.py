@@ -20,16 +20,16 @@ def carat_tables(streams: Sequence[str]) -> list[Table]:
         Table(
             "parts",
             "Without one part of CARAT",
+            # one weight at a time, so that the others are those of the configuration
             (
+                Part(f"{NET}.levels", (Row("whole", "2"),)),
+                Part(f"{NET}.weights.contrastive", (Row("without contrastive loss", "0.0"),)),
                 Part(
-                    f"{NET}.weights",
-                    (
-                        Row("whole", "{}"),
-                        Row("without contrastive loss", '{"contrastive": 0.0}'),
-                        Row("without reconstruction losses", '{"mse_recon": 0.0, "mse_aug": 0.0, "mse_beta": 0.0}'),
-                        Row("without shuffles", '{"bce_shuffled": 0.0}'),
-                    ),
+                    f"{NET}.weights.mse_recon",
+                    (Row("without reconstruction losses", "0.0"),),
+                    {f"{NET}.weights.mse_aug": "0.0", f"{NET}.weights.mse_beta": "0.0"},
                 ),
+                Part(f"{NET}.weights.bce_shuffled", (Row("without shuffles", "0.0"),)),
                 Part(f"{NET}.levels", (Row("without the second level", "1"), Row("without both levels", "0"))),
             ),
         ),
@@ -37,7 +37,7 @@ def carat_tables(streams: Sequence[str]) -> list[Table]:
             "mends",
             "With one fault of the released code",
             (
-                Part(f"{NET}.weights", (Row("none of them", "{}"),)),
+                Part(f"{NET}.released", (Row("none of them", "false"),)),
                 *(Part(f"{NET}.{mend}", (Row(_fault(mend), "true" if mend in _OURS else "false"),)) for mend in MENDS),
                 Part(f"{NET}.released", (Row("all of them", "true"),)),
             ),

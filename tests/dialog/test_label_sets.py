@@ -1,18 +1,23 @@
 """Networks, training, reports and predictions on a corpus whose utterances carry sets of emotions."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import yaml
+from made_up_model import Letters
 from sklearn.metrics import f1_score
 from tiny_corpus import CLASSES, WIDTHS, tiny_manifest
 
+from dialog.saved import of_run as network_of_run
 from dialog.task import DialogueTask
 from m2fnet.cli import DONE, WRONG_USE, run
 from m2fnet.manifest import Manifest
+from m2fnet.model import Model, save_model
+from m2fnet.model.card import model_card
 from m2fnet.problems import MultiLabel
 from m2fnet.records import LabelSet
 from m2fnet.store import StoreWriter
@@ -183,3 +188,40 @@ def test_thresholds_are_fixed_or_one_for_all_if_asked_for(dialog, tmp_path, caps
     assert (tmp_path / "linear" / "together.png").is_file()
     assert dialog("fit", "linear", "--model.thresholds", "1.5", "--overwrite") == WRONG_USE
     assert "model.thresholds is 1.5" in capsys.readouterr().err
+
+
+def test_a_model_of_sets_is_shared_with_its_thresholds(dialog, corpus, tmp_path):
+    streams = "[text]"
+    assert dialog("fit", "carat", "--data.streams", streams) == DONE
+    assert dialog("test", "carat", "--data.streams", streams) == DONE
+    folder = tmp_path / "carat"
+    store = json.loads((corpus / "text" / "meta.json").read_text(encoding="utf-8"))
+    trained = network_of_run(folder)
+    model = Model(
+        trained.problem.label_set,
+        {"text": Letters()},
+        trained.network,
+        {
+            "label_set": {"name": "sets", "classes": list(CLASSES), "kind": "multi"},
+            "network": {**trained.settings, "widths": trained.problem.widths},
+            "extractors": {"text": {"class_path": "made_up_model.Letters", "init_args": {}}},
+            "temperature": 1.0,
+            "thresholds": dict(zip(CLASSES, trained.problem.used_thresholds, strict=True)),
+            "trained": {
+                "corpus": store["corpus"], "select": "best", "protocol": None, "counts": None, "seed": 3,
+                "manifest_sha256": store["manifest_sha256"],
+            },
+        },
+    )  # fmt: skip
+    card = model_card(folder, model)
+    assert "any number, possibly none, of" in card
+    assert "gives the micro F1 that" in card
+    assert "| class | n | F1 | precision | recall | threshold |" in card
+    for name, threshold in model.thresholds.items():
+        assert re.search(rf"\| {name} \| .* \| {100 * threshold:.2f} \|", card)
+    header = yaml.safe_load(card.split("---")[1])
+    metrics = [one["name"] for one in header["model-index"][0]["results"][0]["metrics"]]
+    assert metrics == ["micro F1", "exact match"]
+    shared = save_model(model, tmp_path / "model", card)
+    assert json.loads((shared / "model.json").read_text(encoding="utf-8"))["thresholds"] == model.thresholds
+    assert (shared / "README.md").read_text(encoding="utf-8") == card

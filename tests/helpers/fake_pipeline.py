@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 from m2fnet.errors import MediaError, RunError
@@ -34,6 +35,19 @@ class FakePipeline:
         return Prediction(*utterance, emotion, odds, there, missing, frames)
 
 
+class FakeSets(FakePipeline):
+    """The same for sets of emotions: none, then joy, then joy and anger, in turn."""
+
+    model = SimpleNamespace(label_set=LabelSet("fake", EMOTIONS, "multi"), extractors={"text": None, "visual": None})
+
+    def _answer(self, i, *given):
+        labels = ((), ("joy",), ("joy", "anger"))[i % 3]
+        odds = {name: 0.6 if name in labels else 0.2 for name in EMOTIONS}
+        thresholds = {"neutral": 0.9, "joy": 0.5, "anger": 0.25}
+        one = super()._answer(i, *given)
+        return replace(one, emotion=max(odds, key=odds.get), probabilities=odds, labels=labels, thresholds=thresholds)
+
+
 def act(text):
     if "!crash" in text:
         os._exit(3)
@@ -49,6 +63,10 @@ def act(text):
 
 def load():
     return FakePipeline()
+
+
+def load_sets():
+    return FakeSets()
 
 
 def load_nothing():

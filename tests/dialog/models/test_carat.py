@@ -450,6 +450,17 @@ def test_a_batch_of_one_utterance_works():
     assert loss_of(made(), sequences((1,))).isfinite()
 
 
+@pytest.mark.parametrize("released", [False, True])
+def test_one_emotion_works(released):
+    labels = LabelSet("one", ("joy",), "multi")
+    network = made(make_problem(labels, PROBLEM.streams), released=released, mask_padding=True)
+    batch = sequences((2, 1))
+    batch["label"] = batch["label"][..., :1]
+    loss_of(network, batch).backward()
+    assert all(weight.grad.isfinite().all() for weight in network.parameters() if weight.grad is not None)
+    assert network.eval()(batch).scores.shape == (2, 2, 1)
+
+
 def test_frames_beyond_the_last_position_have_its_position():
     network = made(positions=2).eval()
     assert network(sequences()).scores.isfinite().all()
@@ -494,6 +505,22 @@ def test_in_parts_the_encoders_learn_the_same():
         gradients.append(torch.cat([weight.grad.flatten() for weight in network.encoders.parameters()]))
     assert_close(gradients[1], gradients[0])
     assert_close(gradients[2], gradients[0])
+
+
+def test_what_is_computed_again_draws_the_same_numbers():
+    drawn = []
+    network = made(part=1, dropout=0.5)
+    encoder = network.encoders["text"]
+    encoder.dropout.register_forward_hook(lambda _, __, h: drawn.append((h == 0).detach()))
+    encoder.layers[0].dropout.register_forward_hook(lambda _, __, h: drawn.append((h == 0).detach()))
+    torch.manual_seed(3)
+    loss = loss_of(network, sequences((2,)))
+    after = torch.get_rng_state()
+    before = len(drawn)
+    loss.backward()
+    assert torch.equal(torch.get_rng_state(), after)
+    assert (before, len(drawn)) == (6, 9)  # the first of two utterances twice
+    assert all(torch.equal(again, first) for again, first in zip(drawn[6:], drawn[:3], strict=True))
 
 
 def test_the_optimiser_refuses_numbers_out_of_range():

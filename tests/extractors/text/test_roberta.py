@@ -200,6 +200,15 @@ def test_the_mean_is_over_the_current_utterance(bert):
     torch.testing.assert_close(embedding(net, sample)[0], expected)
 
 
+def test_the_tokens_are_a_sequence_whose_mean_is_the_mean(any_encoder):
+    net, mean = (network(any_encoder, pooling=pooling) for pooling in ("tokens", "mean"))
+    samples = [net.preprocess(placed_at(n, *TALK)) for n in range(4)]
+    found = embedding(net, *samples)
+    assert net.resolution == "frame"
+    assert [tuple(tokens.shape) for tokens in found] == [(one["end"] - one["start"], 16) for one in samples]
+    torch.testing.assert_close(torch.stack([tokens.mean(0) for tokens in found]), embedding(mean, *samples))
+
+
 def test_an_extractor_without_future_never_waits(roberta):
     net = network(roberta, future=0)
     now, later = net.preprocess(placed_at(1, *TALK[:2])), net.preprocess(placed_at(1, *TALK))

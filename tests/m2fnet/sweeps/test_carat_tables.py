@@ -18,10 +18,10 @@ def test_every_row_is_a_setting_of_the_network():
     tables = {table.name: table for table in carat_tables(["text", "audio", "visual"])}
     for name in ("parts", "mends"):
         for part in tables[name].parts:
-            setting = part.key.removeprefix(f"{NET}.")
-            assert setting in known
-            if setting == "weights":
-                assert {key for row in part.rows for key in json.loads(row.value)} <= set(WEIGHTS)
+            for key in (part.key, *part.fixed):
+                setting, _, term = key.removeprefix(f"{NET}.").partition(".")
+                assert setting in known
+                assert not term or term in WEIGHTS
     names = [row.name for table in tables.values() for row in table.rows]
     assert len(set(names)) == len(names)
 

@@ -2,11 +2,15 @@
 
 import json
 import re
+import tempfile
 import time
 
 import pytest
-from served_page import IGNORE, uploaded
+from fake_pipeline import load_sets
+from served_page import IGNORE, LIMITS, free_port, uploaded
 from small_clips import write_sound, write_subtitles
+
+from m2fnet.web.page import open_page
 
 pytestmark = [pytest.mark.slow, IGNORE]
 
@@ -75,6 +79,28 @@ def test_the_example_becomes_a_player_a_timeline_and_a_transcript(open_here, add
     assert visited.outside(address) == []
     assert visited.complaints == []
     assert uploaded() == []
+
+
+def test_a_model_of_sets_shows_every_emotion_with_its_threshold(visit, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with open_page(load_sets, "fake", LIMITS, port=free_port()) as opened:
+        visited = visit(opened)
+        page = visited.page
+        page.locator("#example:enabled").wait_for()
+        page.click("#example")
+        answered(page)
+        shown = page.locator(".emotion").all_inner_texts()
+        assert shown[:3] == ["none", "joy 60 %", "joy 60 %, anger 60 %"]
+        page.locator(".utterance").nth(2).click()
+        assert page.locator("#odds dd:not(.gauge)").all_inner_texts() == [
+            "20 % of 90 %",
+            "60 % of 50 %",
+            "60 % of 25 %",
+        ]
+        assert page.locator("#odds dt.top").all_inner_texts() == ["joy", "anger"]
+        assert {"1", "2"} <= {utterance for utterance, _ in tops(page)}
+        assert visited.complaints == []
 
 
 def boxes(page):
