@@ -80,9 +80,8 @@ def test_utf8_with_a_few_other_bytes():
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_tables_in_other_encodings_are_read_and_listed(tmp_path, encoding, text, separator):
     cells = [("dialogue", "split", "speaker", "text", "label", "audio")]
-    cells += [
-        ("a", "train", "Ann", f'"{line}"', f"joy{n}", "clips/none.wav") for n, line in enumerate(text.split("\n"))
-    ]
+    lines = text.split("\n")
+    cells += [("a", "train", "Ann", f'"{line}"', f"joy{n}", "clips/none.wav") for n, line in enumerate(lines)]
     cells += [("a", "train", "Ann", "Hi", label, "") for label in ("joy0", "sad")]
     path = tmp_path / "own.csv"
     path.write_bytes("".join(separator.join(row) + "\r\n" for row in cells).encode(encoding))
