@@ -34,13 +34,17 @@ _OPEN, _CLOSE = r"[\[(（【［]", r"[\])）】］]"
 _LABEL = re.compile(rf"{_OPEN}\s*({_NUMBERED})\s*{_CLOSE}\s*[:：]?\s*", re.IGNORECASE)  # (speaker 1), [SPEAKER_00]:
 _NUMBER_FIRST = re.compile(r"(SPEAKER_[0-9]{2,3})\s+(?=\S)")  # of pyannote, before the text
 _BRACKETS_COLON = re.compile(r"(?:\[([^\[\]]{1,40})\]|\(([^()]{1,40})\)|【([^【】]{1,40})】)\s?[:：]\s*")
-_BRACKETS = re.compile(r"\[([^\[\]:]{1,40})(:?)\](?:\s+(?=\S)|$)")  # [Tom] Let's go
+_BRACKETS = re.compile(
+    r"[\[【［]([^\[\]【】［］:]{1,40})(:?)[\]】］](?:(?<=[】］])(?=\S)|\s+(?=\S)|$)"
+)  # [Tom] Let's go
 _ROUND = re.compile(r"\(([^():]{1,40})\)\s*(?=\S)")  # (Ann) Hi
 _ANGLES = re.compile(r"<([^<>/]{1,40})>\s?:?\s*(?=\S)")  # <Ann> Hi, as in chats
 _ORDINAL = re.compile(r"(?:#\d{1,4}|\d{1,4}[.)]|[•·▪‣*])\s+(?=\S)")
 _CLOCK = r"[0-9]{1,3}(?::[0-9]{2}){1,2}(?:[.,][0-9]{1,3})?"
 _CLOCK_FIRST = re.compile(rf"(?:[\[(]\s*{_CLOCK}\s*[\])]|{_CLOCK}(?=\s))\s*(?:[-–—|]\s+)?(?=\S)")
 _CLOCK_BEHIND = re.compile(rf"([^:]{{1,60}}?)\s*([\[(]\s*{_CLOCK}\s*[\])]|\s{_CLOCK})\s?:\s+")  # Ann (00:01): Hi
+_QUOTED = re.compile(r"([^「」\s]{1,12})\s?「([^「」]+)」")  # Ann「Hi」, as in Japanese scripts
+_LONG_DASH = re.compile(r"([^:—–]{1,40}?)\s[—–]\s+(?=\S)")  # Ann — Hi
 _JAPANESE = re.compile(r"（([^（）]{1,10})）\s*(?=.*[\u3040-\u30ff])")  # （健）おはよう, as broadcasters there write
 _COLON = re.compile(r"([^:：﹕︰]{1,80}?)\s?(?:(:)(\s+|$)?|[：﹕︰]\s*)")
 _MANNER = re.compile(r"\s*(?:\(([^()]*)\)|\[([^\[\]]*)\]|（([^（）]*)）)$")
@@ -142,6 +146,10 @@ def labelled(line: str, *, is_mostly_named: bool = False, names: Collection[str]
         return Labelled(match[1].strip(), line[match.end() :]) if is_name else None
     if (match := _JAPANESE.match(line)) is not None:
         return None if is_sound(match[1]) else Labelled(match[1], line[match.end() :])
+    if is_mostly_named and (match := _QUOTED.fullmatch(line)) is not None and match[1][-1] not in "はがもとを":
+        return Labelled(match[1], match[2])
+    if is_mostly_named and (match := _LONG_DASH.match(line)) is not None and _may_be_called(match[1]):
+        return Labelled(match[1], line[match.end() :])
     line = _MARKDOWN.sub(lambda match: f"{match[2]}:", line, count=1)
     match = _COLON.match(line)
     if match is None:

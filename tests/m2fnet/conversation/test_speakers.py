@@ -118,12 +118,15 @@ def test_a_file_in_which_most_lines_begin_with_a_name():
     assert not mostly_named([])
 
 
-@pytest.mark.parametrize("line", ["[ANN] Hi", "(Ann) Hi", "(ANN) Hi", "<ann> Hi"])
+@pytest.mark.parametrize(
+    "line", ["[ANN] Hi", "【ANN】Hi", "(Ann) Hi", "(ANN) Hi", "<ann> Hi", "Ann — Hi", "Ann – Hi", "Ann「Hi」"]
+)
 def test_names_in_brackets_in_a_file_in_which_most_lines_begin_with_one(line):
     assert labelled(line) is None
     found = labelled(line, is_mostly_named=True)
     assert (found.speaker.upper(), found.text) == ("ANN", "Hi")
     assert mostly_named([line, line, "Yes."]) == (line[0] != "(")
+    assert labelled("彼は「Hi」", is_mostly_named=True) is None
 
 
 def test_names_in_brackets_are_before_speech_more_than_once():
