@@ -7,12 +7,13 @@ screen and nobody said (see `without_sounds`) is listed.
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from m2fnet.conversation.reading import cleaned
 from m2fnet.conversation.sounds import without_sounds
-from m2fnet.conversation.speakers import labelled
+from m2fnet.conversation.speakers import Labelled, labelled
 
 Said = tuple[str | None, str]  # speaker, text
 
@@ -44,13 +45,16 @@ class Heard:
     silent: tuple[str, ...] = ()
 
 
-def spoken(payload: str, *, speaker: str | None = None, is_mostly_named: bool = False) -> Heard:
+def spoken(
+    payload: str, *, speaker: str | None = None, is_mostly_named: bool = False, names: Collection[str] = ()
+) -> Heard:
     r"""The utterances in the text of a cue.
 
     Args:
         payload: with its markup.
         speaker: of the whole cue, where the format has a field for it; then no names are looked for in the text.
         is_mostly_named: of its file, see `mostly_named`.
+        names: in brackets in its file, see `names_in_brackets`.
 
     Example:
         >>> spoken("- ANN: I <i>know</i>. [sighs]\n- You do?")
@@ -58,13 +62,14 @@ def spoken(payload: str, *, speaker: str | None = None, is_mostly_named: bool = 
     """
     unspoken = [f"the drawing {match[0][:40]}" for match in _DRAWING.finditer(payload)]
     before, *voices = _VOICE.split(without_markup(payload))
-    said = list(_by_line(before, speaker, is_mostly_named, unspoken))
+    label_of = partial(labelled, is_mostly_named=is_mostly_named, names=names)
+    said = list(_by_line(before, speaker, label_of, unspoken))
     for name, _, words in zip(voices[::3], voices[1::3], voices[2::3], strict=True):
         if (
             said and said[-1][0] is None and _ONLY_DASH.fullmatch(said[-1][1])
         ):  # it belongs to the voice tag that follows
             said.pop()
-        said += _by_line(words, speaker or _name(name or ""), is_mostly_named, unspoken)
+        said += _by_line(words, speaker or _name(name or ""), label_of, unspoken)
     utterances: list[Said] = []
     silent: list[str] = []
     for name, text in said:
@@ -99,14 +104,16 @@ def lines_of(payload: str) -> list[str]:
     return [line for line in map(_plain, lines) if line]
 
 
-def _by_line(words: str, voice: str | None, is_mostly_named: bool, unspoken: list[str]) -> Iterator[Said]:
+def _by_line(
+    words: str, voice: str | None, label_of: Callable[[str], Labelled | None], unspoken: list[str]
+) -> Iterator[Said]:
     """The utterances in the lines of one voice, or of several unnamed ones; a line without mark continues the last."""
     speaker: str | None = voice
     lines: list[str] = []
     is_open = False  # whether the speaker of the lines was named by one of them
     for line in _split(_TAG.sub("", words)):
         without_dash = _DASH.sub("", line, count=1) if _DASH.match(line) else line
-        label = labelled(without_dash, is_mostly_named=is_mostly_named) if voice is None else None
+        label = label_of(without_dash) if voice is None else None
         text = label.text if label is not None else without_dash
         if without_dash != line or label is not None:
             if lines or is_open:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from m2fnet.conversation.cue_text import Heard, lines_of, spoken
 from m2fnet.conversation.reading import Note
-from m2fnet.conversation.speakers import mostly_named
+from m2fnet.conversation.speakers import mostly_named, names_in_brackets
 from m2fnet.records import Segment
 
 _GAP_S = 0.1  # between cues of which the second shows the first one's lines again
@@ -68,8 +68,9 @@ def utterances_of(cues: Iterable[Cue]) -> Iterator[Segment | Note | str]:
             "at the time at which it first appears."
         )
     is_mostly_named = mostly_named(line for cue in once for line in lines_of(cue.payload)[:1] if cue.speaker is None)
+    names = names_in_brackets(line for cue in once for line in lines_of(cue.payload))
     for cue in once:
-        heard = spoken(cue.payload, speaker=cue.speaker, is_mostly_named=is_mostly_named)
+        heard = spoken(cue.payload, speaker=cue.speaker, is_mostly_named=is_mostly_named, names=names)
         yield from not_said(heard, cue.where)
         total = sum(len(text) for _, text in heard.utterances)
         begin, count = cue.start_s, 0

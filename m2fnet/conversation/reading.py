@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from m2fnet.conversation.encoding import decoded
+from m2fnet.corpora.encoding import decoded
 from m2fnet.errors import ConversationError
 
 MAX_BYTES = 10 * 2**20  # a feature film's subtitles have a hundredth of it
@@ -29,7 +29,7 @@ def read_lines(path: Path) -> tuple[list[str], str | None]:
     Raises:
         ConversationError: if it is not a plain file, larger than `MAX_BYTES`, unreadable, blank, or not text.
     """
-    text, note = decoded(_bytes(path), str(path))
+    text, note = decoded(_bytes(path), str(path), ConversationError)
     lines = _LINE_END.split(text.replace("\ufeff", ""))  # also where files were joined
     nul = next((number for number, line in enumerate(lines, start=1) if "\0" in line), None)
     if nul is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from m2fnet.conversation.clip import Streams, streams_of
 from m2fnet.conversation.embedded import read_embedded
+from m2fnet.conversation.other_formats import advice_by_content, advice_by_suffix, unread_sidecars
 from m2fnet.conversation.reading import Note, read_lines
 from m2fnet.conversation.rttm import read_rttm
 from m2fnet.conversation.sidecars import is_forced, is_own_output, sidecars_of, similar_to
@@ -128,6 +129,7 @@ def _sidecar(clip: Path) -> tuple[Path | None, tuple[str, ...]]:
         notes.insert(0, f"{good[0].name} was read, not {others}. Choose another one with --segments.")
     if not good and not notes and (others := ", ".join(path.name for path in similar_to(clip))):
         notes.append(f"{others} was not read, because its name is not that of the clip. Choose it with --segments.")
+    notes += [f"{path.name} {advice_by_suffix(path)}" for path in unread_sidecars(clip)]
     return next(iter(good), None), tuple(notes)
 
 
@@ -150,10 +152,14 @@ def _heard(clip: Path, streams: Streams) -> Found:
 
 def _read(path: Path, clip: str | None) -> Iterator[Segment | Note | str]:
     """Segments, and sentences about what was skipped and assumed, from the reader for the content."""
+    if (advice := advice_by_suffix(path)) is not None:
+        raise ConversationError(f"{path} {advice}")
     lines, note = read_lines(path)
     if note is not None:
         yield Note(note)
     name, suffix = str(path), path.suffix.lower()
+    if (advice := advice_by_content(lines)) is not None:
+        raise ConversationError(f"{path} {advice}")
     if suffix not in SUFFIXES and not lines[0].startswith("WEBVTT"):
         raise ConversationError(f"{path} has the suffix {suffix!r}, expected one of {', '.join(SUFFIXES)}.")
     format_ = _format(lines, suffix)

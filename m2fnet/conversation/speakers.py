@@ -10,14 +10,18 @@ What is before a colon is a name, or the beginning of a sentence. The rule:
    it is a numbered label (``speaker 1``, ``spk_0``).
 4. Anything else (``zhang wei``, ``one thing``) is a name in a file in which most lines begin with a name, as those of
    video conferences do, and text in others.
+5. ``[ANN] Hi`` may be a name or a sound. It is a name in a file of rule 4, or if its words are before speech more than
+   once and never by themselves (see `names_in_brackets`), and if they are not the words of a sound: ``[MUSIC]``.
+6. A number or bullet before the name, and a clock time before or after it, are no part of the name.
 
 The forms are those of whisperX, whisper.cpp, NeMo and pyannote, of Zoom, Teams, Meet and Otter, and of subtitles after
 the guides of the BBC and Netflix.
 """
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 
 from m2fnet.conversation.sounds import is_sound
 
@@ -30,11 +34,21 @@ _OPEN, _CLOSE = r"[\[(（【［]", r"[\])）】］]"
 _LABEL = re.compile(rf"{_OPEN}\s*({_NUMBERED})\s*{_CLOSE}\s*[:：]?\s*", re.IGNORECASE)  # (speaker 1), [SPEAKER_00]:
 _NUMBER_FIRST = re.compile(r"(SPEAKER_[0-9]{2,3})\s+(?=\S)")  # of pyannote, before the text
 _BRACKETS_COLON = re.compile(r"(?:\[([^\[\]]{1,40})\]|\(([^()]{1,40})\)|【([^【】]{1,40})】)\s?[:：]\s*")
-_BRACKETS = re.compile(r"\[([^\[\]:]{1,40})\](?:\s+(?=\S)|$)")  # [Tom] Let's go
+_BRACKETS = re.compile(
+    r"[\[【［]([^\[\]【】［］:]{1,40})(:?)[\]】］](?:(?<=[】］])(?=\S)|\s+(?=\S)|$)"
+)  # [Tom] Let's go
+_ROUND = re.compile(r"\(([^():]{1,40})\)\s*(?=\S)")  # (Ann) Hi
+_ANGLES = re.compile(r"<([^<>/]{1,40})>\s?:?\s*(?=\S)")  # <Ann> Hi, as in chats
+_ORDINAL = re.compile(r"(?:#\d{1,4}|\d{1,4}[.)]|[•·▪‣*])\s+(?=\S)")
+_CLOCK = r"[0-9]{1,3}(?::[0-9]{2}){1,2}(?:[.,][0-9]{1,3})?"
+_CLOCK_FIRST = re.compile(rf"(?:[\[(]\s*{_CLOCK}\s*[\])]|{_CLOCK}(?=\s))\s*(?:[-–—|]\s+)?(?=\S)")
+_CLOCK_BEHIND = re.compile(rf"([^:]{{1,60}}?)\s*([\[(]\s*{_CLOCK}\s*[\])]|\s{_CLOCK})\s?:\s+")  # Ann (00:01): Hi
+_QUOTED = re.compile(r"([^「」\s]{1,12})\s?「([^「」]+)」")  # Ann「Hi」, as in Japanese scripts
+_LONG_DASH = re.compile(r"([^:—–]{1,40}?)\s[—–]\s+(?=\S)")  # Ann — Hi
 _JAPANESE = re.compile(r"（([^（）]{1,10})）\s*(?=.*[\u3040-\u30ff])")  # （健）おはよう, as broadcasters there write
 _COLON = re.compile(r"([^:：﹕︰]{1,80}?)\s?(?:(:)(\s+|$)?|[：﹕︰]\s*)")
 _MANNER = re.compile(r"\s*(?:\(([^()]*)\)|\[([^\[\]]*)\]|（([^（）]*)）)$")
-_MARKDOWN = re.compile(r"^(\*\*|__)(.{1,60}?)(?:\1\s?([:：])|([:：])\s?\1)")
+_MARKDOWN = re.compile(r"^(\*{1,3}|_{1,2})(?=[^\s*_])(.{1,60}?)(?:\1\s?([:：])|([:：])\s?\1)")
 _PARTICLES = frozenset((
     "von", "van", "vom", "zu", "zum", "zur", "der", "den", "dem", "des", "de", "da", "di", "du", "do", "dos", "das",
     "la", "le", "les", "lo", "el", "al", "bin", "ibn", "ben", "af", "av", "y", "e", "of", "the", "and", "in", "on",
@@ -89,12 +103,13 @@ class Labelled:
     manner: str | None = None
 
 
-def labelled(line: str, *, is_mostly_named: bool = False) -> Labelled | None:
+def labelled(line: str, *, is_mostly_named: bool = False, names: Collection[str] = ()) -> Labelled | None:
     """The speaker and the text of a line that begins with its speaker; None if it does not.
 
     Args:
         line: without dash, and without blanks around it.
         is_mostly_named: whether it is from a file of which `mostly_named` is true.
+        names: what `names_in_brackets` finds in its file.
 
     Example:
         >>> labelled("[SPEAKER_00]: Where have you been?")
@@ -105,6 +120,13 @@ def labelled(line: str, *, is_mostly_named: bool = False) -> Labelled | None:
         (None, None, None)
     """
     line = line.lstrip(_DIRECTIONS)
+    if (match := _ORDINAL.match(line) or _CLOCK_FIRST.match(line)) is not None:
+        label = labelled(line[match.end() :], is_mostly_named=is_mostly_named, names=names)
+        return None if label is None else _with_manner(label, match[0])
+    if (match := _CLOCK_BEHIND.match(line)) is not None:
+        is_bracketed = not match[2].strip()[0].isdigit()
+        label = labelled(f"{match[1]}: {line[match.end() :]}", is_mostly_named=is_mostly_named and is_bracketed)
+        return None if label is None else _with_manner(label, match[2])
     if (match := _LABEL.match(line)) is not None:
         return Labelled(None if match[1].endswith("?") else match[1], line[match.end() :])
     if (match := _NUMBER_FIRST.match(line)) is not None:
@@ -114,9 +136,20 @@ def labelled(line: str, *, is_mostly_named: bool = False) -> Labelled | None:
         is_name = re.search(r"[^\W\d_]", name) and not is_sound(name)
         return Labelled(name, line[match.end() :]) if is_name else None
     if (match := _BRACKETS.match(line)) is not None:
-        return Labelled(match[1], line[match.end() :]) if _is_title(match[1]) and not is_sound(match[1]) else None
+        is_before_speech = match.end() < len(line)
+        is_name = _is_title(match[1]) or match[1].strip() in names or (is_mostly_named and is_before_speech) or match[2]
+        return Labelled(match[1].strip(), line[match.end() :]) if is_name and _may_be_called(match[1]) else None
+    if (match := _ROUND.match(line)) is not None and is_mostly_named and _may_be_called(match[1]):
+        return Labelled(match[1].strip(), line[match.end() :])
+    if (match := _ANGLES.match(line)) is not None:
+        is_name = _may_be_called(match[1]) or (is_mostly_named and not is_sound(match[1]) and not _is_text(match[1]))
+        return Labelled(match[1].strip(), line[match.end() :]) if is_name else None
     if (match := _JAPANESE.match(line)) is not None:
         return None if is_sound(match[1]) else Labelled(match[1], line[match.end() :])
+    if is_mostly_named and (match := _QUOTED.fullmatch(line)) is not None and match[1][-1] not in "はがもとを":
+        return Labelled(match[1], match[2])
+    if is_mostly_named and (match := _LONG_DASH.match(line)) is not None and _may_be_called(match[1]):
+        return Labelled(match[1], line[match.end() :])
     line = _MARKDOWN.sub(lambda match: f"{match[2]}:", line, count=1)
     match = _COLON.match(line)
     if match is None:
@@ -139,11 +172,31 @@ def mostly_named(lines: Iterable[str]) -> bool:
         >>> mostly_named(["zhang wei: hello", "Ann Lee: hi", "Me too."]), mostly_named(["one thing: go", "He said: no"])
         (True, False)
     """
-    count = named = 0
+    lines = list(lines)
+    names = names_in_brackets(lines)
+    named = sum(
+        labelled(line, names=names) is not None
+        or (line[:1] not in ("[", "(") and labelled(line, is_mostly_named=True) is not None)
+        for line in lines
+    )
+    return named >= 2 and 2 * named >= len(lines)
+
+
+def names_in_brackets(lines: Iterable[str]) -> frozenset[str]:
+    """What is in square brackets before speech on two lines or more, and on none by itself, as sounds are.
+
+    Example:
+        >>> sorted(names_in_brackets(["[ANN] Hi", "[BANG] Oh", "[ANN] So", "[BANG] No", "[BANG]", "[BOB] No"]))
+        ['ANN']
+    """
+    before: Counter[str] = Counter()
+    apart: set[str] = set()
     for line in lines:
-        count += 1
-        named += labelled(line, is_mostly_named=True) is not None
-    return named >= 2 and 2 * named >= count
+        if (match := _BRACKETS.match(line)) is not None and match.end() < len(line):
+            before[match[1].strip()] += 1
+        elif match is not None:
+            apart.add(match[1].strip())
+    return frozenset(name for name, count in before.items() if count > 1 and name not in apart)
 
 
 def is_header_name(text: str) -> bool:
@@ -172,6 +225,16 @@ def _is_name(name: str) -> bool:
         and _begins_name(words[0])
         and all(_begins_name(word) or word.lower() in _PARTICLES for word in words)
     )
+
+
+def _may_be_called(words: str) -> bool:
+    """Whether words in brackets can be the name of a person."""
+    return _is_name(words.strip()) and not _is_text(words.strip()) and not is_sound(words)
+
+
+def _with_manner(label: Labelled, manner: str) -> Labelled:
+    found = (part.strip() for part in (manner, label.manner or ""))
+    return replace(label, manner=" ".join(filter(None, found)))
 
 
 def _begins_name(word: str) -> bool:

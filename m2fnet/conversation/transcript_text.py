@@ -42,6 +42,9 @@ _FRAME = re.compile(
     r"recording (?:started|stopped)|end of transcript)\b.*|.{1,60} (?:started|stopped) transcription",
     re.IGNORECASE,
 )
+_SPELLED = re.compile(r"(?:.{1,60}?\s)?(?:[0-9]+ hours? )?(?:[0-9]+ minutes? )?[0-9]+ seconds?")  # copied from Teams
+_OF_DAY = re.compile(r"[0-9]{1,2}:[0-9]{2}\t([^\t]{1,60})\t(.+)")  # exports of LINE
+_DAY = re.compile(r"[0-9]{4}[./-][0-9]{1,2}[./-][0-9]{1,2}\s?\(.{1,3}\)")
 _INVISIBLE = re.compile("[\u200b\u200e\u200f\u2068\u2069]")
 _PER_S = 15  # characters of fluent speech, for the utterance after which no time is written
 
@@ -85,6 +88,18 @@ def read_transcript(lines: Sequence[str], name: str) -> Iterator[Segment | Note 
         ((3.0, 7.0, 'Ann Lee'), (7.0, 'Bob', 'Hi: all good?'))
     """
     plain = [_INVISIBLE.sub("", line).replace("\u202f", " ").replace("\xa0", " ") for line in lines]
+    spelled = [number for number, line in enumerate(plain) if _SPELLED.fullmatch(line.strip()) is not None]
+    if len(spelled) > 1:
+        plain = ["" if number in spelled else line for number, line in enumerate(plain)]
+        yield Note(f"{name}:{spelled[0] + 1} and {len(spelled) - 1} others are times in words, which were not read.")
+    of_day = [_OF_DAY.fullmatch(line.strip()) for line in plain]
+    if sum(match is not None for match in of_day) > 1:
+        for number, line in enumerate(plain):
+            if _DAY.fullmatch(line.strip()):
+                yield f"{name}:{number + 1} is not said: {line.strip()!r}"
+                plain[number] = ""
+        plain = [f"{match[1]}: {match[2]}" if match else line for line, match in zip(plain, of_day, strict=True)]
+        yield Note(f"{name} has times of day, not of a clip, so they were not used.")
     _refuse_table(plain, name)
     if 2 * sum(_STAMP.search(line) is not None for line in plain) > sum(bool(line.strip()) for line in plain):
         yield from _stamped(plain, name)
@@ -120,6 +135,9 @@ def _timed(line: str, where: str) -> _Line:
         if start_s is not None:
             sender = _FROM.fullmatch(match[5])
             speaker, rest = (sender[1], sender[2]) if sender is not None else (None, match[5])
+            who, bar, words = rest.partition(" | ")
+            if bar and is_header_name(who):  # 00:03 | Ann Lee | Hello.
+                speaker, rest = who, words
             is_certain = match[1] is not None or re.fullmatch(r"[0-9]+:[0-9]{2}:[0-9]{2}", text) is not None
             return _Line(where, rest, start_s, clock(end) if end else None, speaker, is_certain)
     if (match := _SECONDS.fullmatch(text)) is not None:
@@ -159,6 +177,10 @@ def _meeting(read: Sequence[_Line], name: str, *, is_timed: bool = True) -> Iter
                 blocks[-1].said.append(Segment(None, None, speaker, None, line.where))
             continue
         heard = spoken(line.text, speaker=speaker, is_mostly_named=is_mostly_named)
+        if heard.silent and not heard.utterances and not heard.unspoken:  # a name above what is said
+            speaker = heard.silent[-1]
+            blocks[-1].said.append(Segment(None, None, speaker, None, line.where))
+            continue
         yield from not_said(heard, line.where)
         said = blocks[-1].said
         for who, text in heard.utterances:

@@ -188,7 +188,7 @@ def _read_lines(path: Path, split: Split, label_set: LabelSet) -> list[_Line]:
             end_s=end_s,
             scene=f"{row['Season']}/{row['Episode']}",
             where=row.where,
-            is_repaired=row.is_repaired,
+            is_repaired=row.assumed is not None,
         )
         first = lines.setdefault(line.id, line)
         if first is not line:

@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from m2fnet.corpora.encoding import UNREADABLE, Encoding, encoding_of
 from m2fnet.corpora.spreadsheet import meanings, read_table
 from m2fnet.errors import CorpusError
 
@@ -22,7 +23,6 @@ MAX_BYTES = 512 * 2**20  # a table of utterances is thousands of times smaller; 
 
 # `surrogateescape` keeps every byte that is no UTF-8 as U+DC80..U+DCFF; five of them mean nothing in cp1252 either
 _CP1252 = {0xDC00 + byte: bytes([byte]).decode("cp1252", errors="replace") for byte in range(0x80, 0x100)}
-_UNREADABLE = "\N{REPLACEMENT CHARACTER}"
 _HALF_OR_NUL = re.compile("[\\0\\ud800-\\udfff]")  # JSON can spell both, files and paths can hold neither
 _INTEGER = re.compile(r"[0-9]{1,9}")
 
@@ -43,13 +43,14 @@ class Row:
     Attributes:
         where: its place, as ``file:line``.
         cells: by column name, stripped of surrounding blanks; None for JSON's null.
-        is_repaired: whether it held cp1252 bytes.
+        assumed: the encoding in which its letters were read if they are not in the one of the file, or if that had to
+            be guessed.
         is_short: whether its last cells were not written.
     """
 
     where: str
     cells: dict[str, str | None]
-    is_repaired: bool = False
+    assumed: str | None = None
     is_short: bool = False
 
     def __getitem__(self, column: str) -> str:
@@ -115,12 +116,11 @@ def read_lines(path: Path) -> list[Line]:
     Raises:
         CorpusError: if the file cannot be read, or a line holds bytes that are text in neither encoding.
     """
-    lines = re.split(r"\r\n|\r|\n", _decoded(path))
-    return [_line(f"{path}:{number}", text) for number, text in enumerate(lines, start=1)]
+    return _lines(_decoded(path), path)
 
 
 def read_csv(path: Path, required: Sequence[str]) -> list[Row]:
-    """Records of a CSV file whose first line names its columns, cp1252 bytes repaired.
+    """Records of a CSV file whose first line names its columns, UTF-8 with single cp1252 bytes repaired.
 
     Raises:
         CorpusError: if the file cannot be read, lacks one of the ``required`` columns, or has a row of another length.
@@ -142,14 +142,14 @@ def read_csv(path: Path, required: Sequence[str]) -> list[Row]:
                 "Put a text with a comma in it into double quotes."
             )
         stripped = (cell.strip() for cell in cells)
-        rows.append(Row(where, dict(zip(columns, stripped, strict=True)), is_repaired))
+        rows.append(Row(where, dict(zip(columns, stripped, strict=True)), "cp1252" if is_repaired else None))
     if not rows:
         raise CorpusError(f"{path} holds no row below its first line; expected one per utterance.")
     return rows
 
 
 def read_own_csv(path: Path, known: Collection[str]) -> list[Row]:
-    """Rows of a table as spreadsheets write it, by the meaning of their columns, cp1252 bytes repaired.
+    """Rows of a table as spreadsheets write it, by the meaning of their columns, in any encoding.
 
     Args:
         path: the table.
@@ -158,20 +158,25 @@ def read_own_csv(path: Path, known: Collection[str]) -> list[Row]:
     Raises:
         CorpusError: if the file cannot be read, or a row or the first line is wrong.
     """
-    table = read_table(io.StringIO(_decoded(path), newline=""), str(path), known)
+    text, assumed = _own_text(path)
+    table = read_table(io.StringIO(text, newline=""), str(path), known)
     rows = []
     for record in table.records:
         cells = {_repaired(table.where, name): _repaired(record.where, cell) for name, cell in record.cells.items()}
-        rows.append(Row(record.where, dict(cells), cells != record.cells, record.is_short))
+        encoding = "cp1252" if cells != record.cells else _assumed("".join(cells.values()), assumed)
+        rows.append(Row(record.where, dict(cells), encoding, record.is_short))
     return rows
 
 
 def read_own_jsonl(path: Path, known: Collection[str]) -> list[Row]:
     """The same of a file with one JSON object per line, see `read_jsonl`."""
+    text, assumed = _own_text(path)
     rows = []
-    for row in read_jsonl(path):
-        cells = dict(zip(meanings(list(row.cells), known, row.where), row.cells.values(), strict=True))
-        rows.append(Row(row.where, cells, row.is_repaired))
+    for line in _lines(text, path):
+        if line.text.strip():
+            row = _object(line)
+            cells = dict(zip(meanings(list(row.cells), known, row.where), row.cells.values(), strict=True))
+            rows.append(Row(row.where, cells, row.assumed or _assumed(line.text, assumed)))
     return rows
 
 
@@ -189,7 +194,7 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= 80 else text[:80] + "…")
 
 
-def _decoded(path: Path) -> str:
+def _bytes(path: Path) -> bytes:
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited on for ever
             raise CorpusError(f"{path} is not a plain file, expected a text file.")
@@ -200,28 +205,37 @@ def _decoded(path: Path) -> str:
         raise CorpusError(f"Cannot read {path}: {problem.strerror}. Check the path and its permissions.") from problem
     if not raw.strip():
         raise CorpusError(f"{path} is empty. Unpack or download it again.")
-    code = _utf16_of(raw)
-    if code is not None:
-        text = raw.decode(code, errors="replace").removeprefix("\ufeff")
-        if _UNREADABLE in text or "\0" in text:
-            raise CorpusError(f"{path} looks like UTF-16, but is cut off or damaged. Save it as UTF-8.")
-        return text
-    if b"\0" in raw:
-        line = raw.count(b"\n", 0, raw.index(b"\0")) + 1
-        raise CorpusError(f"{path}:{line} holds a NUL byte, expected text in UTF-8. Save the file as UTF-8.")
-    return raw.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors="surrogateescape")
+    return raw
 
 
-def _utf16_of(raw: bytes) -> str | None:
-    """The form of UTF-16 that Excel's "Unicode Text" has, with its mark or recognised by the zeros; else None."""
-    for mark, code in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
-        if raw.startswith(mark):
-            return code
-    head = raw[:200]
-    even, odd = head[::2].count(0), head[1::2].count(0)
-    if len(raw) % 2 or len(head) < 4 or max(even, odd) < 0.4 * len(head) or min(even, odd):
-        return None
-    return "utf-16-le" if odd > even else "utf-16-be"
+def _decoded(path: Path) -> str:
+    """A file of a published corpus, which is UTF-8 unless somebody saved it again; other bytes become surrogates."""
+    raw = _bytes(path)
+    return _text(raw, encoding_of(raw, str(path), CorpusError) if b"\0" in raw else Encoding("utf-8"), path)
+
+
+def _own_text(path: Path) -> tuple[str, str | None]:
+    """A user's own file, and its encoding if that had to be guessed; of UTF-8, other bytes become surrogates."""
+    raw = _bytes(path)
+    encoding = encoding_of(raw, str(path), CorpusError)
+    return _text(raw, encoding, path), encoding.name if encoding.is_assumed else None
+
+
+def _text(raw: bytes, encoding: Encoding, path: Path) -> str:
+    errors = "surrogateescape" if encoding.name == "utf-8" else "replace"
+    text = raw.decode(encoding.name, errors).removeprefix("\ufeff")
+    if encoding.name != "utf-8" and (UNREADABLE in text or "\0" in text):
+        raise CorpusError(f"{path} looks like {encoding.name}, but is cut off or damaged. Save it as UTF-8.")
+    return text
+
+
+def _assumed(text: str, encoding: str | None) -> str | None:
+    """The guessed encoding of a file, for a row that would read differently in others."""
+    return None if text.isascii() else encoding
+
+
+def _lines(text: str, path: Path) -> list[Line]:
+    return [_line(f"{path}:{n}", line) for n, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1)]
 
 
 def _line(where: str, text: str) -> Line:
@@ -231,7 +245,7 @@ def _line(where: str, text: str) -> Line:
 
 def _repaired(where: str, text: str) -> str:
     repaired = text.translate(_CP1252)
-    if repaired != text and repaired.count(_UNREADABLE) > text.count(_UNREADABLE):
+    if repaired != text and repaired.count(UNREADABLE) > text.count(UNREADABLE):
         raise CorpusError(f"{where} holds bytes that are text in neither UTF-8 nor cp1252. Save the file as UTF-8.")
     return repaired
 
@@ -266,7 +280,7 @@ def _object(line: Line) -> Row:
         raise CorpusError(
             f"{line.where} holds \\u0000 or half of a surrogate pair, expected text. Write it again as UTF-8."
         )
-    return Row(line.where, cells, line.is_repaired)
+    return Row(line.where, cells, "cp1252" if line.is_repaired else None)
 
 
 def _cell(where: str, name: str, value: object) -> str | None:

@@ -35,16 +35,30 @@ HEADINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
             "onset",
             "from",
             "tmin",
+            "segmentstart",
         ),
     ),
     "end_s": (
         ("end", "ends"),
-        ("endtime", "endtimes", "endseconds", "endsec", "stop", "stops", "stoptime", "finish", "offset", "to", "tmax"),
+        (
+            "endtime",
+            "endtimes",
+            "endseconds",
+            "endsec",
+            "stop",
+            "stops",
+            "stoptime",
+            "finish",
+            "offset",
+            "to",
+            "tmax",
+            "segmentend",
+        ),
     ),
     "duration_s": (("durations",), ("duration", "durationseconds", "durationsec", "dur")),
     "start_ms": (("startms",), ("starttimems", "startmsec", "startmilliseconds", "beginms", "onsetms")),
     "end_ms": (("endms",), ("endtimems", "endmsec", "endmilliseconds", "stopms", "offsetms")),
-    "audio": (("audio",), ("audiopath", "audiofile", "wav", "wavpath", "wavfile")),
+    "audio": (("audio",), ("audiopath", "audiofile", "audiofilepath", "wav", "wavpath", "wavfile")),
     "video": (("video",), ("videopath", "videofile")),
     "audio_start_s": (("audiostarts",), ("audiostart",)),
     "audio_end_s": (("audioends",), ("audioend",)),
@@ -131,7 +145,8 @@ def read_table(lines: Iterable[str], name: str, known: Collection[str]) -> Table
 def meanings(headings: Sequence[str], known: Collection[str], where: str) -> list[str]:
     """What each heading means; itself if it means nothing out of ``known``.
 
-    A heading of ours wins against one of others with the same meaning.
+    A heading of ours wins against one of others with the same meaning. ``offset`` is the end next to ``onset``, but the
+    start next to a duration, as in the manifests of NeMo.
 
     Raises:
         CorpusError: if two headings have the same meaning.
@@ -139,6 +154,8 @@ def meanings(headings: Sequence[str], known: Collection[str], where: str) -> lis
     Example:
         >>> meanings(["Emotion", "label", "Start Time"], ["label", "start_s"], "a.csv:1")
         ['Emotion', 'label', 'start_s']
+        >>> meanings(["offset", "duration"], ["start_s", "end_s", "duration_s"], "a.csv:1")
+        ['start_s', 'duration_s']
     """
     found = list(headings)
     for meaning in known:
@@ -154,6 +171,11 @@ def meanings(headings: Sequence[str], known: Collection[str], where: str) -> lis
             if places:
                 found[places[0]] = meaning
                 break
+    plain = [_plain(heading) for heading in headings]
+    has_duration = any(name in plain for names in HEADINGS["duration_s"] for name in names)
+    if has_duration and "start_s" in known and "start_s" not in found and "end_s" in found:
+        place = found.index("end_s")
+        found[place] = "start_s" if plain[place] == "offset" else "end_s"
     return found
 
 

@@ -288,8 +288,8 @@ def _utterance(root: Path, row: Row, corpus: str, index: int, log: DefectLog) ->
         raise CorpusError(f"{row.where}: crop is {shown(row['crop'])}, expected left or right, or nothing.")
     name = row["id"] or f"{row['dialogue']}_{index}"
     start_s, end_s = _times(row, "start_s", "end_s")
-    if row.is_repaired:
-        log.add("cp1252 bytes in the text", "decoded as cp1252", [name])
+    if row.assumed is not None:
+        log.add(f"{row.assumed} bytes in the text", f"decoded as {row.assumed}", [name])
     return Utterance(
         id=name,
         corpus=corpus,

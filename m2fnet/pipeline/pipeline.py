@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from m2fnet.conversation.clip import manifest_of
+from m2fnet.conversation.other_formats import advice_by_suffix
 from m2fnet.conversation.predictions import Predictions
 from m2fnet.conversation.segments import SUFFIXES, Found, segments_in, segments_of
 from m2fnet.errors import M2FNetError, PredictionError, UsageError
@@ -241,7 +242,8 @@ def conversation_of(
     if segments is not None and not isinstance(segments, str | Path):
         return clip, Found(tuple(segments), "given segments")
     file = Path(segments) if segments is not None else None
-    if clip is not None and file is None and clip.suffix.lower() in SUFFIXES:
+    is_text = clip is not None and (clip.suffix.lower() in SUFFIXES or advice_by_suffix(clip) is not None)
+    if clip is not None and file is None and is_text:
         clip, file = None, clip
     if clip is not None:
         return clip, segments_of(clip, file)

@@ -10,6 +10,7 @@ from m2fnet.conversation.cue_text import lines_of
 from m2fnet.conversation.cues import Cue, utterances_of
 from m2fnet.conversation.reading import Note
 from m2fnet.conversation.segments import read_segments, segments_in
+from m2fnet.records import Segment
 
 YOUTUBE = """WEBVTT
 Kind: captions
@@ -170,3 +171,28 @@ def test_no_word_on_the_screen_vanishes(parts):
     )
     words = re.findall(r"[wW]?\d+", " ".join(" ".join(lines_of(text)) for text in texts))
     assert [word for word in words if word not in seen] == []
+
+
+def test_names_in_square_brackets_and_sounds_in_one_file():
+    texts = ["[ANN] You came!", "Of course.", "[MUSIC] la la", "[ANN] Sit down.", "[SQUAWK]", "[SQUAWK] Oh!", "Well."]
+    read = list(utterances_of([Cue(f"a.srt:{n}", n, n + 1, text) for n, text in enumerate(texts)]))
+    assert [(s.speaker, s.text) for s in read if isinstance(s, Segment)] == [
+        ("ANN", "You came!"), (None, "Of course."), (None, "la la"), ("ANN", "Sit down."),
+        (None, "Oh!"), (None, "Well."),
+    ]  # fmt: skip
+    assert [s for s in read if isinstance(s, str)] == [
+        "a.srt:2 shows [MUSIC], which is not said",
+        "a.srt:4 says nothing but shows [SQUAWK]",
+        "a.srt:5 shows [SQUAWK], which is not said",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "sign"),
+    [("1. Ann: Hi", "1."), ("Ann (00:01): Hi", "(00:01)"), ("<Ann> Hi", ""), ("*Ann:* Hi", ""), ("<i>Ann:</i> Hi", "")],
+)
+def test_names_with_signs_around_them(line, sign):
+    segment, *others = utterances_of([Cue("a.srt:2", 0, 1, line)])
+    found = segment if isinstance(segment, Segment) else others.pop()
+    assert (found.speaker, found.text) == ("Ann", "Hi")
+    assert sign == "" or segment == f"a.srt:2 shows {sign}, which is not said"

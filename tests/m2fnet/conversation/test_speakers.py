@@ -5,7 +5,7 @@ import time
 import pytest
 
 from m2fnet.conversation.sounds import is_sound, without_sounds
-from m2fnet.conversation.speakers import LONGEST_NAME, is_header_name, labelled, mostly_named
+from m2fnet.conversation.speakers import LONGEST_NAME, is_header_name, labelled, mostly_named, names_in_brackets
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,13 @@ from m2fnet.conversation.speakers import LONGEST_NAME, is_header_name, labelled,
         ("[Ann Lee]: Hi", "Ann Lee"),
         ("(Ann): Hi", "Ann"),
         ("[Tom] Hi", "Tom"),
+        ("[TOM:] Hi", "TOM"),
+        ("<Ann> Hi", "Ann"),
+        ("<ANN LEE>: Hi", "ANN LEE"),
+        ("<speaker 1> Hi", "speaker 1"),
+        ("*Ann:* Hi", "Ann"),
+        ("_Ann_: Hi", "Ann"),
+        ("***Ann***: Hi", "Ann"),
         ("**Ann:** Hi", "Ann"),
         ("**Ann**: Hi", "Ann"),
         ("JOHN:Hi", "JOHN"),
@@ -63,6 +70,15 @@ def test_speakers(line, speaker):
         ("Alex Doe (he/him): Hi", "Alex Doe", "(he/him)"),
         ("John [whispering]: Hi", "John", "[whispering]"),
         ("记者（小声）：Hi", "记者", "（小声）"),
+        ("1. Ann: Hi", "Ann", "1."),
+        ("12) ANN: Hi", "ANN", "12)"),
+        ("#3 Ann: Hi", "Ann", "#3"),
+        ("• Ann: Hi", "Ann", "•"),
+        ("Ann (00:01): Hi", "Ann", "(00:01)"),
+        ("Ann Lee [1:02:03]: Hi", "Ann Lee", "[1:02:03]"),
+        ("Ann 00:01: Hi", "Ann", "00:01"),
+        ("[00:01] Ann: Hi", "Ann", "[00:01]"),
+        ("00:01:02 - Ann (V.O.): Hi", "Ann", "00:01:02 - (V.O.)"),
     ],
 )
 def test_how_it_is_said_is_no_part_of_the_name(line, speaker, manner):
@@ -75,7 +91,9 @@ TEXTS = [
     "I told her so: go", "Well: I never", "Note: go", "NOTE: go", "Note to self: run", "PS: I love you",
     "Remember: do not go", "Warning: hot", "Chapter 2: The end", "That's right: go", "It's 5 p.m.: go",
     "The thing is: go", "C:\\temp", "3: no", "注意：不要去", "他说：不", "Really? Yes: go", "Ann. Bob: go",
-    "[door slams]", "[Applause] Hi", "(laughs): Hi", "", ":", "：", "♪ a: b",
+    "[door slams]", "[Applause] Hi", "[MUSIC] la la", "[THUNDER RUMBLING] Hi", "(LAUGHS) Hi", "<laughs> Hi", "<3 you",
+    "<No> Hi", "1. Go home", "2. Note: go", "We meet (10:30): go", "at 10:30: go", "[10:30] go",
+    "*sighs* Hi", "**bold** text", "(laughs): Hi", "", ":", "：", "♪ a: b",
     f"{'A' * (LONGEST_NAME + 1)}: Hi", "One Two Three Four Five Six Seven: Hi",
 ]  # fmt: skip
 
@@ -98,6 +116,26 @@ def test_a_file_in_which_most_lines_begin_with_a_name():
     assert not mostly_named(["zhang wei: hi"])
     assert not mostly_named(TEXTS)
     assert not mostly_named([])
+
+
+@pytest.mark.parametrize(
+    "line", ["[ANN] Hi", "【ANN】Hi", "(Ann) Hi", "(ANN) Hi", "<ann> Hi", "Ann — Hi", "Ann – Hi", "Ann「Hi」"]
+)
+def test_names_in_brackets_in_a_file_in_which_most_lines_begin_with_one(line):
+    assert labelled(line) is None
+    found = labelled(line, is_mostly_named=True)
+    assert (found.speaker.upper(), found.text) == ("ANN", "Hi")
+    assert mostly_named([line, line, "Yes."]) == (line[0] != "(")
+    assert labelled("彼は「Hi」", is_mostly_named=True) is None
+
+
+def test_names_in_brackets_are_before_speech_more_than_once():
+    lines = ["[ANN] Hi", "Yes.", "So.", "[ANN] No.", "[SPLASH] Oh", "[SPLASH] Oh", "[SPLASH]", "[BOB] Oh", "Well."]
+    assert not mostly_named(lines)
+    assert names_in_brackets(lines) == {"ANN"}
+    assert labelled("[ANN] Hi", names={"ANN"}).speaker == "ANN"
+    assert labelled("[MUSIC] Hi", names=names_in_brackets(["[MUSIC] Hi"] * 3)) is None
+    assert labelled("[SPLASH]", is_mostly_named=True) is None
 
 
 def test_a_speaker_who_is_not_known():

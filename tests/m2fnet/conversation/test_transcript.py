@@ -76,6 +76,10 @@ def test_a_word_for_nothing_is_no_speaker(read, word):
         ("a.csv", "start_ms,end_ms,text\n500,2500,Hello there.\n2500,5250,How are you?\n"),
         ("b.csv", "Start (ms);End (ms);text\n500;2500;Hello there.\n2500;5250;How are you?\n"),
         ("c.csv", "Start,Duration,Text\n0.5,2,Hello there.\n2.5,2.75,How are you?\n"),
+        ("nemo.csv", "offset,duration,text\n0.5,2,Hello there.\n2.5,2.75,How are you?\n"),
+        ("d.tsv", "Text\tDuration (s)\tOffset\nHello there.\t2\t0.5\nHow are you?\t2,75\t2,5\n"),
+        ("e.csv", "onset,offset,text\n0.5,2.5,Hello there.\n2.5,5.25,How are you?\n"),
+        ("f.csv", "onset,offset,duration,text\n0.5,2.5,2,Hello there.\n2.5,5.25,2.75,How are you?\n"),
     ],
 )
 def test_milliseconds_and_durations(read, name, table):
@@ -245,8 +249,8 @@ def test_rttm_about_another_name_is_noted(read, tmp_path):
 
 
 def test_other_formats_are_refused_by_suffix(refusal):
-    assert "has the suffix '.docx', expected one of .srt, .vtt, .ass, .ssa, .sbv, .rttm, .csv, .tsv, .txt" in refusal(
-        "Ann: Hi", "talk.docx"
+    assert "has the suffix '.words', expected one of .srt, .vtt, .ass, .ssa, .sbv, .rttm, .csv, .tsv, .txt" in refusal(
+        "Ann: Hi", "talk.words"
     )
 
 

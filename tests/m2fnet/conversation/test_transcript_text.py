@@ -46,6 +46,8 @@ HELLO = [(3.0, 7.0, "Ann Lee", "Hello everyone."), (7.0, 8.0, "Bob", "Hi: all go
         "\u200e0:03\nAnn Lee: Hello everyone.\n0:07\nBob: Hi: all good?\n",
         "Ann Lee (00:03 - 00:07)\nHello everyone.\n\nBob (00:07 - 00:08)\nHi: all good?\n",  # Descript
         "3,000000\t7,000000\tAnn Lee: Hello everyone.\n7,000000\t8,000000\tBob: Hi: all good?\n",  # Audacity, German
+        "00:00:03 | Ann Lee | Hello everyone.\n00:00:07 | Bob | Hi: all good?\n",
+        "00:00:03\n[Ann Lee]\nHello everyone.\n\n00:00:07\n[Bob]\nHi: all good?\n",  # Happy Scribe
         "**Ann Lee** 0:03\nHello everyone.\n\n**Bob** 0:07\nHi: all good?\n",
     ],
 )
@@ -216,3 +218,18 @@ def test_sounds_in_a_transcript_are_named(read):
         ["1 shows [laughs], which is not said", "2 says nothing but shows [door slams]"],
         [],
     )
+
+
+def test_what_is_copied_from_the_page_of_teams_says_times_twice(read):
+    text = "Ann Lee\n0 minutes 3 seconds\n0:03\nAnn Lee 0 minutes 3 seconds\nHello everyone.\n"
+    text += "Bob\n7 seconds\n0:07\nBob 7 seconds\nHi: all good?\n"
+    said, skipped, notes = read(text)
+    assert (said, skipped) == (HELLO, [])
+    assert notes[0] == ":2 and 3 others are times in words, which were not read."
+
+
+def test_chats_with_times_of_day_between_tabs(read):
+    said, skipped, notes = read("2024/05/12(日)\n10:31\tAnn Lee\tHello everyone.\n10:32\tBob\tHi: all good?\n")
+    assert said == [(None, None, speaker, text) for _, _, speaker, text in HELLO]
+    assert skipped == ["1 is not said: '2024/05/12(日)'"]
+    assert notes == [" has times of day, not of a clip, so they were not used."]

@@ -168,6 +168,14 @@ def test_tables_as_spreadsheets_and_other_projects_write_them(tmp_path: Path, na
     assert manifest.defects == ()
 
 
+def test_an_offset_next_to_a_duration_is_the_start(tmp_path: Path):
+    head, rows = "dialogue,split,text,label", "a,train,Hi,joy,1.5,2\na,train,No,sad,4,5\n"
+    manifest = read_table(write_table(tmp_path, f"{head},offset,duration\n{rows}"))
+    assert [(u.start_s, u.end_s) for u in manifest.utterances] == [(1.5, None), (4.0, None)]
+    manifest = read_table(write_table(tmp_path, f"{head},onset,offset\n{rows}"))
+    assert [(u.start_s, u.end_s) for u in manifest.utterances] == [(1.5, 2.0), (4.0, 5.0)]
+
+
 def test_what_a_spreadsheet_adds_or_leaves_out_is_named(tmp_path: Path):
     table = ",dialogue,split,text,label,\n0,a,train,Hi,joy,\n1,a,train,Oh\n2,a,train,No,sad,note\n"
     manifest = read_table(write_table(tmp_path, table))
