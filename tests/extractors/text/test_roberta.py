@@ -382,7 +382,7 @@ def test_a_tokenizer_without_separators_is_refused(roberta, tmp_path):
         )
         (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
 
-    with pytest.raises(RunError, match="no separator or no padding"):
+    with pytest.raises(RunError, match="no separator between two texts"):
         network(broken(roberta, tmp_path, plain))
 
 
