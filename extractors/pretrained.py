@@ -9,7 +9,15 @@ from typing import Protocol
 
 import torch
 from huggingface_hub import snapshot_download
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoTokenizer,
+    BaseImageProcessor,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
 from m2fnet.errors import RunError
@@ -100,6 +108,19 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         if not tokenizer.is_fast:
             raise RunError(f"The tokenizer in {folder} has no tokenizer.json; save it with a newer `transformers`.")
     return tokenizer
+
+
+def load_image_processor(folder: Path) -> BaseImageProcessor:
+    """What scales and normalises pictures for the encoder in ``folder``.
+
+    Raises:
+        RunError: if its file is missing or damaged.
+    """
+    with _named(folder), _quiet():
+        processor: BaseImageProcessor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+            str(folder), trust_remote_code=False, local_files_only=True
+        )
+    return processor
 
 
 def write_files(folder: Path, *parts: Saves) -> None:
