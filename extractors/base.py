@@ -1,14 +1,14 @@
 """The contract of stage 1: what every utterance-level extractor, closed-form or network, has to offer."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, load_model, save_file, save_model
 from torch import Tensor, nn
 
 from m2fnet.errors import RunError
@@ -18,6 +18,7 @@ from m2fnet.records import Dialogue, Modality, Utterance
 from m2fnet.store.layout import Resolution
 
 FITTED = "fitted.safetensors"
+WEIGHTS = "model.safetensors"
 FIT_AGAIN = "Take another copy of the folder, or remove it and fit again with `m2fnet extractor fit`."
 Sample = dict[str, Any]  # what `Extractor.preprocess` makes of an utterance; every extractor has its own keys
 
@@ -138,6 +139,30 @@ class Extractor(nn.Module, ABC):
         """Settings that build it from what `save_assets` wrote, not from where that first came, such as a hub."""
         return {}
 
+    @classmethod
+    def is_trained(cls, settings: Mapping[str, object]) -> bool:
+        """Whether an extractor with these settings has to be trained; otherwise `m2fnet extract --config` makes it."""
+        return True
+
+    def save(self, folder: Path) -> None:
+        """Write everything except its settings into ``folder``; no pickle."""
+        self.save_assets(folder)
+        with replaced(folder / WEIGHTS) as temporary:
+            save_model(self, str(temporary))
+
+    def load(self, folder: Path) -> None:
+        """Load the weights that `save` wrote into ``folder``; the settings must be those it was saved with.
+
+        Raises:
+            RunError: if the file is absent, damaged, or of another extractor.
+        """
+        try:
+            load_model(self, folder / WEIGHTS)
+        except (OSError, RuntimeError, SafetensorError) as problem:
+            raise RunError(
+                f"{folder / WEIGHTS} does not fit the extractor: {' '.join(str(problem).split())[:300]}."
+            ) from problem
+
 
 def next_generator(step: Tensor, device: torch.device | str = "cpu") -> torch.Generator:
     """Random numbers that depend on the run's seed and the training ``step`` only; ``step`` is counted up.
@@ -169,6 +194,11 @@ class FittedExtractor(Extractor):
         >>> lsa(lsa.collate(samples)).shape
         torch.Size([3, 2])
     """
+
+    @classmethod
+    def is_trained(cls, settings: Mapping[str, object]) -> bool:
+        """Never: it is fitted."""
+        return False
 
     @abstractmethod
     def fit(self, samples: Sequence[Sample], *, seed: int = 0) -> None:

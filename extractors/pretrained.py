@@ -9,7 +9,15 @@ from typing import Protocol
 
 import torch
 from huggingface_hub import snapshot_download
-from transformers import AutoConfig, AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoTokenizer,
+    BaseImageProcessor,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import logging
 
 from m2fnet.errors import RunError
@@ -46,6 +54,9 @@ def fetch(model: str) -> Path:
 def load_encoder(folder: Path, *, pretrained: bool) -> PreTrainedModel:
     """The encoder in ``folder`` in single precision, ready to be trained, without its last layer's pooler.
 
+    Of a model that has an encoder and a decoder (Whisper) it is the encoder, of one for pictures and texts (CLIP,
+    SigLIP) the encoder of pictures.
+
     Args:
         folder: holds ``config.json`` and, for a pretrained encoder, ``model.safetensors`` or its shards.
         pretrained: take the weights; otherwise the same architecture comes with random ones.
@@ -72,6 +83,11 @@ def load_encoder(folder: Path, *, pretrained: bool) -> PreTrainedModel:
         else:
             config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
             encoder = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)  # type: ignore[no-untyped-call]
+    if encoder.config.is_encoder_decoder:
+        encoder = encoder.get_encoder()
+    encoder = getattr(encoder, "vision_model", encoder)
+    if getattr(encoder.config, "use_cache", False):
+        encoder.config.use_cache = False  # keys and values of a text that is read once
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None  # nobody uses it, and weights without a gradient stop distributed training
     encoder.train()  # it comes in evaluation mode, and Lightning trains every module in the mode it finds
@@ -92,6 +108,19 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         if not tokenizer.is_fast:
             raise RunError(f"The tokenizer in {folder} has no tokenizer.json; save it with a newer `transformers`.")
     return tokenizer
+
+
+def load_image_processor(folder: Path) -> BaseImageProcessor:
+    """What scales and normalises pictures for the encoder in ``folder``.
+
+    Raises:
+        RunError: if its file is missing or damaged.
+    """
+    with _named(folder), _quiet():
+        processor: BaseImageProcessor = AutoImageProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+            str(folder), trust_remote_code=False, local_files_only=True
+        )
+    return processor
 
 
 def write_files(folder: Path, *parts: Saves) -> None:

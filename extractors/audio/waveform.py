@@ -19,11 +19,11 @@ _FEW = 8  # clips that a CPU makes spectrograms of together: what is in between 
 
 
 class WaveformExtractor(Extractor):
-    """A network that hears samples at 16 kHz, and a linear projector behind it.
+    """A network that hears samples at 16 kHz, and perhaps a linear projector behind it.
 
     Args:
         features: width F of what `encode` gives.
-        width: length D of the embeddings.
+        width: length D of the embeddings; None: they are the features, without a projector.
         crop_seconds: in training every clip is a random part of this length; a shorter one goes round.
         max_seconds: of a longer utterance only the beginning is heard.
         augment: what is done to clips in training; None: they are only cut.
@@ -33,10 +33,10 @@ class WaveformExtractor(Extractor):
     step: Tensor
 
     def __init__(
-        self, features: int, *, width: int, crop_seconds: float, max_seconds: float, augment: Augment | None
+        self, features: int, *, width: int | None, crop_seconds: float, max_seconds: float, augment: Augment | None
     ) -> None:
         super().__init__()
-        if width < 1 or not 0.1 <= crop_seconds <= max_seconds < math.inf:
+        if (width is not None and width < 1) or not 0.1 <= crop_seconds <= max_seconds < math.inf:
             raise ValueError(
                 "Expected width >= 1 and 0.1 <= crop_seconds <= max_seconds < infinity, "
                 f"but got width={width}, crop_seconds={crop_seconds}, max_seconds={max_seconds}."
@@ -44,17 +44,18 @@ class WaveformExtractor(Extractor):
         self.crop = round(crop_seconds * RATE)
         self.max_seconds = max_seconds
         self.augment = augment or Augment()
-        self.projector = nn.Linear(features, width)
+        self._width = features if width is None else width
+        self.projector: nn.Module = nn.Identity() if width is None else nn.Linear(features, width)
         self.register_buffer("step", torch.zeros((), dtype=torch.long))
 
     @property
     def width(self) -> int:
         """Length D of the embeddings."""
-        return self.projector.out_features
+        return self._width
 
     @abstractmethod
-    def encode(self, signal: Tensor, lengths: Tensor) -> Tensor:
-        """Features (B, F) of what `represent` gives; what follows a length must not change them."""
+    def encode(self, signal: Tensor, lengths: Tensor) -> Tensor | list[Tensor]:
+        """Features (B, F), or sequences (T, F), of what `represent` gives; what follows a length changes nothing."""
 
     def represent(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What the network looks at, and its lengths (B,): the samples (B, N) themselves, or a spectrogram of them."""
@@ -91,11 +92,10 @@ class WaveformExtractor(Extractor):
         lengths = torch.tensor([len(clip) for clip in clips])
         return {"samples": pad_sequence(clips, batch_first=True), "lengths": lengths}
 
-    def forward(self, batch: Sample) -> Tensor:
-        """Embeddings (B, D)."""
-        signal, lengths = self.hear(batch["samples"], batch["lengths"])
-        embeddings: Tensor = self.projector(self.encode(signal, lengths))
-        return embeddings
+    def forward(self, batch: Sample) -> Tensor | list[Tensor]:
+        """Embeddings (B, D), or sequences (T, D) without a projector."""
+        features = self.encode(*self.hear(batch["samples"], batch["lengths"]))
+        return features if isinstance(features, list) else self.projector(features)
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # complex and random numbers gain nothing from it
     @torch.no_grad()

@@ -1,7 +1,7 @@
 """``m2fnet extractor {fit,validate,test}``: LightningCLI with this stage's Task and Data.
 
-A network is trained by Lightning; an extractor of closed form (`FittedExtractor`) is fitted in one pass over the
-training split. Both are configured, run and kept in the same way.
+A network is trained by Lightning; an extractor of closed form is fitted in one pass over the training split, or is an
+encoder that is read as it comes. All are configured, run and kept in the same way.
 """
 
 from collections import Counter
@@ -14,13 +14,14 @@ import pytorch_lightning as pl
 import yaml
 from pytorch_lightning.cli import LightningArgumentParser
 
-from extractors.base import FittedExtractor
+from extractors.base import Extractor, FittedExtractor
 from extractors.data import EMBED, ExtractorData
+from extractors.encoder import EncoderExtractor
 from extractors.evaluation.embedding_scores import evaluate_embeddings
 from extractors.extraction.embedding import as_words, names_dead_workers
 from extractors.extraction.extract import ANOTHER_STORE
 from extractors.runs import closed_form
-from extractors.runs.folder import NET, WEIGHTS_SHA256, fitted_sha256, older_fit
+from extractors.runs.folder import LAYER_SCORES, NET, WEIGHTS_SHA256, fitted_sha256, older_fit
 from extractors.runs.folder import load as load_run
 from extractors.runs.settings import extractor_class
 from extractors.task import ExtractorTask, of_all_processes, problem_of
@@ -57,8 +58,13 @@ class ExtractorCLI(RunCLI):
 
     @property
     def is_closed_form(self) -> bool:
-        """Whether the configuration is of an extractor that is fitted in one pass instead of trained."""
-        return issubclass(extractor_class(self.config[self.subcommand].model.net.class_path), FittedExtractor)
+        """Whether the configuration is of an extractor that is fitted in one pass, or read, instead of trained."""
+        net = self.config[self.subcommand].model.net
+        return not extractor_class(net.class_path).is_trained(net.init_args.as_dict())
+
+    def is_scored_after_fit(self, net: Extractor) -> bool:
+        """Whether an extractor of closed form is scored on dev when it is ready."""
+        return True
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401
         """Parse the command line.
@@ -95,8 +101,8 @@ class ExtractorCLI(RunCLI):
             for key, (usual, given) in differences(defaults, self.settings.values).items():
                 if not key.startswith(_OF_CLOSED_FORM):
                     raise UsageError(
-                        f"{key} is {given!r}, which has no effect: {self.config.fit.model.net.class_path} is fitted in "
-                        f"one pass over the training split, not trained. Remove the setting (default {usual!r})."
+                        f"{key} is {given!r}, which has no effect: {self.config.fit.model.net.class_path} is not "
+                        f"trained with these settings, but fitted in one pass. Remove the setting (default {usual!r})."
                     )
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:  # noqa: ANN401
@@ -144,23 +150,32 @@ class ExtractorCLI(RunCLI):
         task, data, timer = cast(ExtractorTask, self.model), cast(ExtractorData, self.datamodule), EpochTimer()
         timer.on_train_epoch_start(self.trainer, task)
         try:
-            net = task.net = cast(FittedExtractor, task.make_net())
+            net = task.net = task.make_net()
         except ValueError as error:
             raise UsageError(f"model.net: {error}") from error
-        count = closed_form.fit(net, data, self.run, seed=self.config.fit.seed_everything)
+        facts: dict[str, object] = {"utterances": 0}
+        if isinstance(net, FittedExtractor):
+            facts["utterances"] = closed_form.fit(net, data, self.run, seed=self.config.fit.seed_everything)
+        elif isinstance(net, EncoderExtractor) and net.readout.is_open:
+            scores = closed_form.choose_layer(net, data, self.run, data.loading)
+            facts = {"utterances": scores.utterances, LAYER_SCORES: asdict(scores)}
+            print_rank_zero(_layer_table(scores))
+        if not isinstance(net, FittedExtractor):
+            net.save(self.run / NET)
         timer.on_train_epoch_end(self.trainer, task)
         dev: dict[str, object] = {}
         try:
-            self._score(net, ("dev",), is_fitted_on=True)
-            train, judged = ([str(p.utterance.label) for p in data.labelled(name)] for name in ("train", "dev"))
-            always = majority(train, judged, data.problem.classes)["majority_weighted_f1"]
-            dev = {"dev.weighted_f1": task.scores["dev"]["probe"], "dev.majority_weighted_f1": always}
+            if self.is_scored_after_fit(net):
+                self._score(net, ("dev",), is_fitted_on=True)
+                train, judged = ([str(p.utterance.label) for p in data.labelled(name)] for name in ("train", "dev"))
+                always = majority(train, judged, data.problem.classes)["majority_weighted_f1"]
+                dev = {"dev.weighted_f1": task.scores["dev"]["probe"], "dev.majority_weighted_f1": always}
         except (closed_form.NotScoredError, LabelSetsError) as why:
             print_rank_zero(f"Fitted, but not scored on dev: {why}")
         return {
             "select": self.config.fit.select,
             **dev,
-            "utterances": count,
+            **facts,
             "parameters": sum(v.numel() for v in net.state_dict().values()),
             "device": "cpu",
             **timer.summary(),
@@ -235,9 +250,9 @@ class ExtractorCLI(RunCLI):
         data = cast(ExtractorData, self.datamodule)
         found = load_run(self.run)
         is_fitted_on = found.provenance["fitted_on"] == data.manifest.sha256
-        self._score(cast(FittedExtractor, found.extractor), splits, is_fitted_on=is_fitted_on)
+        self._score(found.extractor, splits, is_fitted_on=is_fitted_on)
 
-    def _score(self, net: FittedExtractor, splits: Sequence[Split], *, is_fitted_on: bool) -> None:
+    def _score(self, net: Extractor, splits: Sequence[Split], *, is_fitted_on: bool) -> None:
         task, data = cast(ExtractorTask, self.model), cast(ExtractorData, self.datamodule)
         task.net, task.scorer = net, "probe"
         task.judged = closed_form.embedded(net, data, self.run, splits, is_fitted_on=is_fitted_on)
@@ -298,6 +313,10 @@ class ExtractorCLI(RunCLI):
 
 class _FitForExtraction(ExtractorCLI):
     """Fits an extractor of closed form unless its run folder already has this fit; trains no network."""
+
+    def is_scored_after_fit(self, net: Extractor) -> bool:
+        """Not if it would be an encoder's second pass over the corpus: scoring it is `m2fnet extractor fit`."""
+        return isinstance(net, FittedExtractor)
 
     def fit(self, model: pl.LightningModule, datamodule: pl.LightningDataModule) -> None:
         """Fit, or use what is there."""
@@ -375,6 +394,15 @@ def _sums(cut: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
     """How much of each kind was cut, or lacked, in all utterances together."""
     kinds = sorted({kind for of_one in cut.values() for kind in of_one})
     return {kind: sum(of_one.get(kind, 0) for of_one in cut.values()) for kind in kinds}
+
+
+def _layer_table(scores: closed_form.LayerScores) -> str:
+    """The dev score of every layer, by which one was chosen."""
+    rows = [
+        f"{number:>5}{100 * score:>24.2f}{'   chosen' if number == scores.chosen else ''}"
+        for number, score in scores.dev_weighted_f1.items()
+    ]
+    return "\n".join([f"layer{'dev weighted F1 (probe)':>24}", *rows])
 
 
 def _table(scores: Mapping[str, Mapping[str, float]]) -> str:

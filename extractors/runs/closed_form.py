@@ -1,6 +1,10 @@
-"""Fitting an extractor in closed form: one pass over the training split, and a linear probe that scores the result."""
+"""Extractors that are not trained: fitted in one pass over the training split, or an encoder that is read as it is.
 
-from collections.abc import Mapping, Sequence
+A linear probe scores the result, and chooses the layer of an encoder if it is asked to.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -8,11 +12,21 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from extractors.base import FIT_AGAIN, FittedExtractor, PlacedUtterance
+from extractors.base import FIT_AGAIN, Extractor, FittedExtractor, PlacedUtterance
 from extractors.data import EMBED, ExtractorData
+from extractors.encoder import EncoderExtractor
 from extractors.evaluation.embedding_scores import Embedded
-from extractors.extraction.embedding import cuts, embed_outcomes, embed_samples, names_dead_workers, read
+from extractors.extraction.embedding import (
+    Loading,
+    Reading,
+    cuts,
+    embed_outcomes,
+    embed_samples,
+    names_dead_workers,
+    read,
+)
 from extractors.extraction.embedding import place_utterances as placed_in
+from extractors.extraction.embedding import plan as batches_of
 from extractors.runs.folder import NET, TRAINING
 from m2fnet.errors import LabelSetsError, RunError
 from m2fnet.files import replaced
@@ -52,9 +66,88 @@ def fit(extractor: FittedExtractor, data: ExtractorData, run: Path, *, seed: int
     return len(samples)
 
 
+@dataclass(frozen=True)
+class LayerScores:
+    """What a linear probe made of each layer of an encoder.
+
+    Attributes:
+        dev_weighted_f1: by the number of the layer.
+        chosen: the layer with the highest, of equal ones the lowest.
+        utterances: how many of train the probe learnt from.
+    """
+
+    dev_weighted_f1: Mapping[int, float]
+    chosen: int
+    utterances: int
+
+
+@names_dead_workers
+def choose_layer(extractor: EncoderExtractor, data: ExtractorData, run: Path, loading: Loading) -> LayerScores:
+    """Let a linear probe that learns from train and is scored on dev choose the layer that ``extractor`` reads.
+
+    The chosen layer's embeddings of train are left in the folder ``run`` for `embedded`.
+
+    Raises:
+        LabelSetsError: if utterances have sets of emotions.
+        RunError: if a split has no labelled utterance that can be read, or training has fewer than two emotions.
+    """
+    if data.manifest.label_set.kind != "single":
+        raise LabelSetsError(data.manifest.corpus, "choosing a layer", "Name one with `layers`.")
+    from extractors.evaluation.linear_probe import linear_probe  # scikit-learn, which embedding does not need
+
+    sides = []
+    for split in ("train", "dev"):
+        wanted = [p for p in placed_in(data.manifest, split) if p.utterance.label is not None]
+        found = dict(_by_layer(extractor, data, wanted, loading))
+        places = sorted(found)
+        if not places:
+            raise RunError(
+                f"layers: auto needs labelled utterances in train and dev, but none of {split} can be read as "
+                f"{extractor.modality}. Check the manifest, or name a layer."
+            )
+        labels = [str(wanted[place].utterance.label) for place in places]
+        sides.append(
+            ([wanted[place].utterance.id for place in places], torch.stack([found[p] for p in places]), labels)
+        )
+    (ids, train, train_labels), (_, dev, dev_labels) = sides
+    scores = {
+        number: float(linear_probe(train[:, n], train_labels, dev[:, n], dev_labels)["weighted_f1"])
+        for n, number in enumerate(extractor.readout.numbers)
+    }
+    chosen = max(scores, key=lambda number: (scores[number], -number))
+    embeddings = train[:, extractor.readout.numbers.index(chosen)].contiguous()
+    places_in_train = {p.utterance.id: place for place, p in enumerate(placed_in(data.manifest, "train"))}
+    with replaced(run / TRAINING) as temporary:
+        save_file(
+            {"places": torch.tensor([places_in_train[name] for name in ids]), "embeddings": embeddings}, temporary
+        )
+    extractor.choose(chosen)
+    return LayerScores(scores, chosen, len(ids))
+
+
+@torch.inference_mode()
+def _by_layer(
+    extractor: EncoderExtractor, data: ExtractorData, wanted: Sequence[PlacedUtterance], loading: Loading
+) -> Iterator[tuple[int, Tensor]]:
+    """Place and pooled vectors (L, D) of every layer, of what can be read."""
+    extractor.eval().to(loading.device)
+    batches = batches_of(extractor, wanted, loading.batch_size)
+    for batch in Reading(extractor, wanted, batches, loading.workers_for(extractor)):
+        if batch["inputs"] is not None:
+            given = {name: v.to(loading.device) if isinstance(v, Tensor) else v for name, v in batch["inputs"].items()}
+            rows = iter(extractor.by_layer(given).cpu())
+        for place, why, cut in zip(batch["places"], batch["missing"], batch["cut"], strict=True):
+            name = wanted[place].utterance.id
+            if why is not None:
+                data.missing[name] = Missing(*why)
+            else:
+                data.cut |= {name: cut} if cut else {}
+                yield place, next(rows)
+
+
 @names_dead_workers
 def embedded(
-    extractor: FittedExtractor, data: ExtractorData, run: Path, splits: Sequence[Split], *, is_fitted_on: bool
+    extractor: Extractor, data: ExtractorData, run: Path, splits: Sequence[Split], *, is_fitted_on: bool
 ) -> dict[str, Embedded]:
     """The labelled utterances of every split as ``extractor`` embeds them, with the logits of a linear probe.
 
@@ -63,15 +156,19 @@ def embedded(
 
     Raises:
         LabelSetsError: if utterances have sets of emotions.
-        NotScoredError: if a split has no labelled utterance that can be read, or training has fewer than two emotions.
+        NotScoredError: if a split has no labelled utterance that can be read, training has fewer than two emotions, or
+            utterances have sequences of vectors.
     """
+    if extractor.resolution == "frame":
+        raise NotScoredError("a linear probe needs one vector per utterance, but this extractor gives sequences.")
     if data.manifest.label_set.kind != "single":
         raise LabelSetsError(data.manifest.corpus, "scoring an extractor", EMBED)
     from extractors.evaluation.linear_probe import LinearProbe  # scikit-learn, which embedding does not need
 
     classes = data.manifest.label_set.classes
     train = placed_in(data.manifest, "train")
-    known = _training_embeddings(run) if is_fitted_on else _embed(extractor, data, train)
+    is_kept = is_fitted_on and (run / TRAINING).is_file()  # an encoder that is read as it is needs no training split
+    known = _training_embeddings(run) if is_kept else _embed(extractor, data, train)
     training = _labelled(train, known)
     if len(set(training[1])) < 2:
         raise NotScoredError("The linear probe needs two emotions among the training utterances, but got fewer.")
@@ -89,7 +186,7 @@ def embedded(
     return found
 
 
-def _embed(extractor: FittedExtractor, data: ExtractorData, wanted: Sequence[PlacedUtterance]) -> dict[int, Tensor]:
+def _embed(extractor: Extractor, data: ExtractorData, wanted: Sequence[PlacedUtterance]) -> dict[int, Tensor]:
     """Place -> embedding of what can be read."""
     outcomes = embed_outcomes(extractor, wanted, data.loading)
     data.missing |= {outcome.id: outcome.result for outcome in outcomes if isinstance(outcome.result, Missing)}

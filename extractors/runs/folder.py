@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from extractors.base import FIT_AGAIN, Extractor, FittedExtractor
+from extractors.base import FIT_AGAIN, Extractor
 from extractors.runs.settings import NetSettings, build, extractor_class
 from m2fnet.config import resolve_config_arguments
 from m2fnet.errors import M2FNetError, RunError
@@ -24,6 +24,7 @@ from m2fnet.runs.provenance import Provenance
 
 NET = "net"
 WEIGHTS_SHA256 = "weights_sha256"  # in `fit.json` if the extractor was fitted in closed form
+LAYER_SCORES = "layer_scores"  # there too, if a probe chose the layer of an encoder
 TRAINING = "train_embeddings.safetensors"
 _ADVICE = "Train it again with `m2fnet extractor fit`."
 
@@ -60,6 +61,7 @@ def load(run: Path) -> ExtractorRun:
     if WEIGHTS_SHA256 in fit:
         manifest = Provenance.read(run).manifest
         made = {**net, "seed": seed, "fitted_on": manifest.sha256, WEIGHTS_SHA256: fit[WEIGHTS_SHA256]}
+        made |= {LAYER_SCORES: fit[LAYER_SCORES]} if LAYER_SCORES in fit else {}
         return _load_fitted(run / NET, made)
     weights = kept_weights(run, fit)
     assets = extractor_class(net["class_path"]).asset_settings(run / NET)
@@ -91,7 +93,7 @@ def older_fit(run: Path) -> dict[str, object] | None:
 
 
 def fitted_sha256(folder: Path) -> str:
-    """One hash over all files that `FittedExtractor.save` wrote into ``folder``."""
+    """One hash over all files that `Extractor.save` wrote into ``folder``."""
     others = (CONFIG, REPORT, TRAINING, REPRODUCTION)  # in a folder of `older_fit`
     files = sorted(path for path in folder.glob("*") if path.name not in others and path.is_file())
     listing = "\n".join(f"{path.name} {sha256_of(path)}" for path in files)
@@ -102,9 +104,11 @@ def _load_fitted(folder: Path, made: dict[str, object]) -> ExtractorRun:
     if fitted_sha256(folder) != made.get(WEIGHTS_SHA256):
         raise RunError(f"The files in {folder} were changed after they were fitted. {FIT_AGAIN}")
     resolve_config_arguments([])  # tells the parser of settings which packages are trusted
-    extractor = build(str(made["class_path"]), cast(dict[str, object], made["init_args"]))
-    if not isinstance(extractor, FittedExtractor):
-        raise RunError(f"{folder} names {made['class_path']}, which cannot be fitted in closed form. {FIT_AGAIN}")
+    class_path, init_args = str(made["class_path"]), cast(dict[str, object], made["init_args"])
+    network = extractor_class(class_path)
+    if network.is_trained(init_args):
+        raise RunError(f"{folder} names {class_path}, which has to be trained with these settings. {FIT_AGAIN}")
+    extractor = build(class_path, {**init_args, **network.asset_settings(folder)})
     extractor.load(folder)
     return ExtractorRun(extractor, made)
 

@@ -5,19 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
-
-from extractors.base import Extractor, FittedExtractor
+from extractors.base import Extractor
 from extractors.runs.folder import is_run_of
 from extractors.runs.folder import load as load_run
 from extractors.runs.settings import NetSettings, build, extractor_class
 from m2fnet.config import resolve_config_arguments
-from m2fnet.errors import RunError, UsageError
-from m2fnet.files import replaced
+from m2fnet.errors import UsageError
 
 __all__ = ["SavedExtractor", "is_run_of", "load", "of_run", "save"]
-WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -56,12 +51,7 @@ def of_run(run: Path) -> SavedExtractor:
 
 def save(extractor: Extractor, folder: Path) -> None:
     """Write everything of ``extractor`` except its settings into ``folder``; no pickle."""
-    if isinstance(extractor, FittedExtractor):
-        extractor.save(folder)
-        return
-    extractor.save_assets(folder)
-    with replaced(folder / WEIGHTS) as temporary:
-        save_model(extractor, str(temporary))
+    extractor.save(folder)
 
 
 def load(settings: Mapping[str, object], folder: Path, where: str) -> Extractor:
@@ -82,15 +72,7 @@ def load(settings: Mapping[str, object], folder: Path, where: str) -> Extractor:
             "exported model must not."
         )
     extractor = build(class_path, {**init_args, **cls.asset_settings(folder)}, where)
-    if isinstance(extractor, FittedExtractor):
-        extractor.load(folder)
-        return extractor.eval()
-    try:
-        load_model(extractor, folder / WEIGHTS)
-    except (OSError, RuntimeError, SafetensorError) as problem:
-        raise RunError(
-            f"{folder / WEIGHTS} does not fit the extractor: {' '.join(str(problem).split())[:300]}."
-        ) from problem
+    extractor.load(folder)
     return extractor.eval()
 
 

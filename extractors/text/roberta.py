@@ -1,36 +1,43 @@
 """Text: a pretrained encoder reads an utterance between what was said before and after it.
 
 The input is that of EmoBERTa, Kim & Vossen, arXiv:2108.12009, and tae898/erc utils.py `ErcTextDataset`, which M2FNet
-(arXiv:2206.02187, section 3.2.1) builds on; the last layer is the embedding.
+(arXiv:2206.02187, section 3.2.1) builds on. Models that write text read an utterance without its context.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
-from extractors.base import Extractor, PlacedUtterance, Sample
+from extractors.base import PlacedUtterance, Sample
+from extractors.encoder import KEPT, EncoderExtractor, States, Trained
+from extractors.layers.hidden_states import Layers, hidden_states
+from extractors.layers.low_rank import LowRank
+from extractors.layers.readout import Combine, Pooling, Readout, parts
 from extractors.pretrained import fetch, load_encoder, load_tokenizer, write_files
 from extractors.text.transcript import has_text, utterance_text
 from m2fnet.errors import MediaError, RunError
 from m2fnet.records import Modality, Utterance
 
-KEPT = "encoder"
 
-
-class TextEncoder(Extractor):
+class TextEncoder(EncoderExtractor):
     """Embeddings of utterances in their dialogue from any encoder of text that Hugging Face's ``AutoModel`` can load.
 
     The input is ``PAST </s></s> CURRENT </s></s> FUTURE``, with whatever the encoder's own tokenizer puts around and
     between two texts. The current utterance comes first into the token budget: its text, then its speaker. The
     utterances around it are added one past, one future, one past ..., each whole or not at all; the first that does not
     fit closes its side. An encoder with segments (token types) is given which tokens are the current utterance. What
-    did not fit is counted in every sample: ``cut_utterances`` of the context, ``cut_tokens`` of the current one.
+    did not fit is counted in every sample: ``cut_utterances`` of the context, ``cut_tokens`` of the current one. With
+    an ``overlap``, an utterance that is longer than the budget is read in parts, and nothing of it is cut.
+
+    Pooling is over the tokens of the current utterance, its speaker's name included; ``first`` is the first token of
+    the whole input, the one that BERT and RoBERTa are trained to sum up in.
 
     Args:
         model: name on the Hugging Face hub, or folder, of the encoder and its tokenizer.
@@ -40,9 +47,13 @@ class TextEncoder(Extractor):
         budget: most tokens of an input.
         speakers: put the speaker's name in capitals before every utterance, as in ``JOEY: How are you?``
         names: what to call speakers that the corpus has only codes for, such as ``Ses01_F``; the others keep theirs.
-        pooling: the embedding is the last layer at the ``first`` token, or its ``mean`` over the current utterance;
-            ``tokens``: its sequence over the tokens of the current utterance, for networks that read sequences. That is
-            for encoders as they are, because training needs one vector.
+        layers: which hidden states are the embedding, see `extractors.layers.hidden_states.layer_numbers`.
+        combine: how several layers become one, see `extractors.layers.readout.Readout`.
+        pooling: how tokens become one vector, see there.
+        trained: what of the encoder learns, see `extractors.encoder.EncoderExtractor`.
+        low_rank: the change of low rank that learns, with ``trained: low_rank``.
+        overlap: tokens that the parts of a text longer than the budget share; None: such a text is cut. Only without
+            context.
         gradient_checkpointing: compute activations twice instead of keeping them; less memory, slower.
 
     Raises:
@@ -62,38 +73,59 @@ class TextEncoder(Extractor):
         budget: int = 512,
         speakers: bool = True,
         names: dict[str, str] | None = None,
-        pooling: Literal["first", "mean", "tokens"] = "first",
+        layers: Layers = -1,
+        combine: Combine = "average",
+        pooling: Pooling = "first",
+        trained: Trained = "all",
+        low_rank: LowRank | None = None,
+        overlap: int | None = None,
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         for name, utterances in {"past": past, "future": future}.items():
             if utterances is not None and utterances < 0:
                 raise ValueError(f"Expected {name} >= 0 utterances, or None for all, but got {utterances}.")
+        self.past, self.future = past, future
         folder = fetch(model)
         self.tokenizer = load_tokenizer(folder)
-        self.encoder = load_encoder(folder, pretrained=pretrained)
-        self.opening, self.joint, self.closing = _separators(self.tokenizer, model)
-        self.past, self.future = past, future
+        encoder = load_encoder(folder, pretrained=pretrained)
+        self.opening, self.joint, self.closing = _separators(self.tokenizer)
+        if not self.joint and (past, future) != (0, 0):
+            raise RunError(
+                f"The tokenizer of {model!r} has no separator between two texts, as those of models that write text; "
+                "expected an encoder such as RoBERTa or BERT, or the settings past: 0 and future: 0."
+            )
         self.room = budget - len(self.opening) - len(self.closing) - len(self.joint) * ((past != 0) + (future != 0))
-        _check_budget(budget, self.room, self.encoder)
+        _check_budget(budget, self.room, encoder)
+        if overlap is not None and not ((past, future) == (0, 0) and 0 <= overlap <= self.room // 2):
+            raise ValueError(
+                f"Expected an overlap from 0 to {self.room // 2} tokens, half of what fits, and past: 0 and future: 0, "
+                f"but got overlap={overlap}, past={past}, future={future}."
+            )
+        self.overlap = overlap
         self.speakers, self.names = speakers, names or {}
-        self.pooling = pooling
-        self.resolution = "frame" if pooling == "tokens" else "utterance"
-        self.marks_current = (past, future) != (0, 0) and getattr(self.encoder.config, "type_vocab_size", 0) > 1
+        self.marks_current = (past, future) != (0, 0) and getattr(encoder.config, "type_vocab_size", 0) > 1
         if gradient_checkpointing:
-            self.encoder.activation_checkpointing_enable()
+            encoder.activation_checkpointing_enable()
+        self.read_encoder(encoder, Readout.of(encoder, layers, combine, pooling), trained, low_rank)
+        if trained == "all" and self.depth not in self.readout.numbers:
+            self.freeze_unreached(self._in_parts([0], 0))
 
     @property
     def width(self) -> int:
         """Length D of the embeddings."""
-        return int(self.encoder.config.hidden_size)
+        return self.readout.width
 
     def preprocess(self, placed: PlacedUtterance) -> Sample:
         """Token ids (T,) of the utterance in its context, the place of the current one in them, and what was cut.
 
+        Of a text that is read in parts this is the first part, and ``rest`` has the same of the others.
+
         Raises:
             MediaError: if the utterance has no text, or none that the tokenizer knows anything of.
         """
+        if self.overlap is not None:
+            return self._in_parts(self._whole(placed.utterance), self.overlap)
         current, cut_tokens = self._current(placed.utterance)
         before, after = _around(placed, self.past, self.future)
         past, future = fill(self._tokens_of(before), self._tokens_of(after), self.room - len(current))
@@ -117,48 +149,87 @@ class TextEncoder(Extractor):
         return len(sample["tokens"])
 
     def collate(self, samples: Sequence[Sample]) -> Sample:
-        """One batch, padded to its longest sample: ``tokens``, ``mask`` and ``current`` (B, T); ``cut_*`` (B,)."""
-        tokens = [sample["tokens"] for sample in samples]
+        """One batch of R inputs, padded to its longest: ``tokens``, ``mask`` and ``current`` (R, T); ``cut_*`` (B,).
+
+        ``inputs`` (B,) is how many of them are each utterance's: one, unless it is read in parts.
+        """
+        inputs = [[sample, *sample.get("rest", ())] for sample in samples]
+        rows = [one for found in inputs for one in found]
+        tokens = [one["tokens"] for one in rows]
         lengths = torch.tensor([len(ids) for ids in tokens])[:, None]
-        bounds = torch.tensor([(sample["start"], sample["end"]) for sample in samples])
+        bounds = torch.tensor([(one["start"], one["end"]) for one in rows])
         place = torch.arange(int(lengths.max()))
         return {
-            "tokens": pad_sequence(tokens, batch_first=True, padding_value=float(self.tokenizer.pad_token_id)),
+            "tokens": pad_sequence(tokens, batch_first=True, padding_value=float(self.tokenizer.pad_token_id or 0)),
             "mask": place < lengths,
             "current": (place >= bounds[:, :1]) & (place < bounds[:, 1:]),
+            "inputs": torch.tensor([len(found) for found in inputs]),
             **{name: torch.tensor([s[name] for s in samples]) for name in ("cut_utterances", "cut_tokens")},
         }
 
-    def forward(self, batch: Sample) -> Tensor | list[Tensor]:
-        """Embeddings (B, D), or for every utterance those of its tokens, (T, D)."""
-        segments = {"token_type_ids": batch["current"].long()} if self.marks_current else {}
-        output = self.encoder(input_ids=batch["tokens"], attention_mask=batch["mask"].long(), **segments)
-        hidden: Tensor = output.last_hidden_state
-        if self.pooling == "tokens":
-            return [row[current] for row, current in zip(hidden, batch["current"], strict=True)]
-        return hidden[:, 0] if self.pooling == "first" else masked_mean(hidden, batch["current"])
+    def states(self, batch: Sample) -> States:
+        """Hidden states at the tokens that are pooled; as many inputs together as there are utterances."""
+        counted = batch["current"]
+        if self.readout.pooling == "first":
+            is_first_input = batch["inputs"].cumsum(0) - batch["inputs"]
+            counted = torch.zeros_like(counted)
+            counted[is_first_input, 0] = True
+        owner = torch.repeat_interleave(batch["inputs"])
+        lengths = owner.new_zeros(len(batch["inputs"])).index_add(0, owner, counted.sum(1))
+        found: dict[int, list[Tensor]] = {number: [] for number in self.readout.numbers}
+        given = (batch["tokens"], batch["mask"].long(), batch["current"].long(), counted)
+        for tokens, mask, current, kept in zip(*(part.split(len(lengths)) for part in given), strict=True):
+            segments = {"token_type_ids": current} if self.marks_current else {}
+            read = partial(self._read, input_ids=tokens, attention_mask=mask, **segments)
+            for number, states in hidden_states(self.blocks, found, self.depth, read).items():
+                found[number].append(states[kept])
+        return States({number: torch.cat(states) for number, states in found.items()}, lengths)
 
-    def backbones(self) -> Sequence[nn.Module]:
-        """The encoder; there is nothing else."""
-        return (self.encoder,)
+    def forward(self, batch: Sample) -> Tensor | list[Tensor]:
+        """Embeddings (B, D), or the tokens' (T, D) each."""
+        states = self.states(batch)
+        return self.readout(states.layers, states.lengths)
 
     def save_assets(self, folder: Path) -> None:
         """Write the encoder's architecture and its tokenizer into ``folder``, so that the hub is not asked again."""
+        super().save_assets(folder)
         write_files(folder / KEPT, self.encoder.config, self.tokenizer)
 
-    @classmethod
-    def asset_settings(cls, folder: Path) -> dict[str, object]:
-        """Settings for the same network without pretrained weights from what `save_assets` wrote."""
-        return {"model": str(folder / KEPT), "pretrained": False}
+    def _read(self, **given: Tensor) -> Tensor:
+        output: Tensor = self.encoder(**given).last_hidden_state
+        return output
+
+    def _in_parts(self, tokens: list[int], overlap: int) -> Sample:
+        """The sample of tokens without context, in parts if they do not fit."""
+        before = len(self.opening)
+        inputs: list[Sample] = [
+            {
+                "tokens": torch.tensor([*self.opening, *tokens[part], *self.closing]),
+                "start": before + counted.start - part.start,
+                "end": before + counted.stop - part.start,
+            }
+            for part, counted in parts(len(tokens), self.room, overlap)
+        ]
+        return {**inputs[0], "rest": inputs[1:], "cut_utterances": 0, "cut_tokens": 0}
+
+    def _whole(self, utterance: Utterance) -> list[int]:
+        """All tokens of an utterance, its speaker's name included."""
+        name, text = self._known(utterance)
+        return name + text
 
     def _current(self, utterance: Utterance) -> tuple[list[int], int]:
         """Tokens of the current utterance that fit, and the number of the others: first the name goes, then text."""
-        name, text = self._name_and_text(utterance, "")
-        if all(token == self.tokenizer.unk_token_id for token in text):
-            raise MediaError("text", "the transcript holds no character that the tokenizer knows")
+        name, text = self._known(utterance)
         kept = text[: self.room]
         kept = [*name, *kept] if len(name) + len(kept) <= self.room else kept
         return kept, len(name) + len(text) - len(kept)
+
+    def _known(self, utterance: Utterance) -> tuple[list[int], list[int]]:
+        """Tokens of the name and of the text, which holds something that the tokenizer knows."""
+        name, text = self._name_and_text(utterance, "")
+        if all(token == self.tokenizer.unk_token_id for token in text):
+            raise MediaError("text", "the transcript holds no character that the tokenizer knows")
+        return name, text
 
     def _tokens_of(self, utterances: Iterable[Utterance]) -> Iterator[list[int]]:
         """Tokens of each utterance, made only when asked for: a dialogue may be longer than anything that fits."""
@@ -204,13 +275,6 @@ def fill(past: Iterable[list[int]], future: Iterable[list[int]], room: int) -> t
     return taken
 
 
-def masked_mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean (B, D) of the rows of ``x`` (B, T, D) where ``mask`` (B, T) is true; at least one in every sequence."""
-    weights = mask.to(x.dtype)[..., None]
-    mean: Tensor = (x * weights).sum(1) / weights.sum(1)
-    return mean
-
-
 def _around(placed: PlacedUtterance, past: int | None, future: int | None) -> tuple[list[Utterance], list[Utterance]]:
     """Up to ``past`` utterances with text before the current one and ``future`` after it, nearest first."""
     before = placed.dialogue.utterances[: placed.position][::-1]
@@ -218,22 +282,19 @@ def _around(placed: PlacedUtterance, past: int | None, future: int | None) -> tu
     return [u for u in before[:past] if has_text(u)], [u for u in after[:future] if has_text(u)]
 
 
-def _separators(tokenizer: PreTrainedTokenizerBase, model: str) -> tuple[list[int], list[int], list[int]]:
+def _separators(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int], list[int]]:
     """What the tokenizer puts before, between and after two texts.
 
-    Raises:
-        RunError: if it puts nothing between them or has no padding, as those of models that write text do.
+    A model that writes text reads its first token in a way of its own, so that a token that begins a text is put there
+    if the tokenizer has one.
     """
     coded = tokenizer("a", "b")
     tokens, texts = coded["input_ids"], coded.sequence_ids(0)
     first_ends, second_starts = len(texts) - texts[::-1].index(0), texts.index(1)
     second_ends = len(texts) - texts[::-1].index(1)
     opening, joint, closing = tokens[: texts.index(0)], tokens[first_ends:second_starts], tokens[second_ends:]
-    if not joint or tokenizer.pad_token_id is None:
-        raise RunError(
-            f"The tokenizer of {model!r} has no separator or no padding; expected an encoder such as RoBERTa or BERT, "
-            "not a model that writes text."
-        )
+    if not (opening or joint or closing) and tokenizer.bos_token_id is not None:
+        opening = [tokenizer.bos_token_id]
     return opening, joint, closing
 
 
@@ -248,7 +309,7 @@ def _check_budget(budget: int, room: int, encoder: nn.Module) -> None:
 def _positions(encoder: nn.Module) -> int | None:
     """Longest input an encoder with learnt positions can take; None for one without such a limit."""
     for name, module in encoder.named_modules():
-        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+        if name.endswith(("position_embeddings", "wpe", "embed_positions")) and isinstance(module, nn.Embedding):
             # RoBERTa's family counts from behind the number that stands for padding
             return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
     return None

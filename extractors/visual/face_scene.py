@@ -12,22 +12,18 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import resize
 
-from extractors.audio.sound import utterance_sound
 from extractors.base import Extractor, PlacedUtterance, Sample, next_generator
 from extractors.visual.augmentation import Augmentation, augmented
 from extractors.visual.encoder import Backbone, ImageEncoder
-from extractors.visual.pictures import Frames, utterance_frames, utterance_times
+from extractors.visual.faces import Area, Choice, chosen_faces, face_cut, face_weights
+from extractors.visual.pictures import Frames, utterance_frames
 from m2fnet.errors import MediaError
-from m2fnet.media.audio import RATE
 from m2fnet.media.face_cache import CachedFaceDetector
-from m2fnet.media.faces import Face, FaceDetector
-from m2fnet.media.speaker import follow, largest, loudness_at, speaking
+from m2fnet.media.faces import FaceDetector
 from m2fnet.media.video import Place
 from m2fnet.records import Modality
 
-Area = Literal["sum", "max", "frame"]
 Branches = Literal["both", "face", "scene"]
-Choice = Literal["all", "largest", "speaker"]
 _TOGETHER = 256  # pictures the encoder sees together in evaluation, so that a crowd does not fill the memory
 
 
@@ -127,13 +123,13 @@ class FaceScene(Extractor):
         frames = utterance_frames(placed, self.which)
         pictures, size = frames.permute(0, 3, 1, 2), [self.side, self.side]
         found = self.detector(frames) if self.branches != "scene" else []
-        wanted = [faces[: self.max_faces] for faces in self._chosen(placed, frames, found)]
+        wanted = [faces[: self.max_faces] for faces in chosen_faces(placed, self.which, frames, found, self.faces)]
         shown = [(picture, faces) for picture, faces in zip(pictures, wanted, strict=False) if faces]
         if self.branches == "face" and not shown:
             raise MediaError("faces", "no face was found")
         none = pictures.new_empty(0, 3, *size)
         weights = [face_weights(faces, self.area, picture[0].numel()) for picture, faces in shown]
-        cuts = [resize(_cut(picture, face, self.margin), size) for picture, faces in shown for face in faces]
+        cuts = [resize(face_cut(picture, face, self.margin), size) for picture, faces in shown for face in faces]
         return {
             "scenes": resize(pictures, size) if self.branches != "face" else none,
             "faces": torch.stack(cuts) if cuts else none,
@@ -142,29 +138,6 @@ class FaceScene(Extractor):
             "without_face": int(self.branches != "scene" and not shown),  # half of the embedding is then 0
             "frame": torch.repeat_interleave(torch.tensor([len(faces) for _, faces in shown], dtype=torch.long)),
         }
-
-    def _chosen(
-        self, placed: PlacedUtterance, frames: Tensor, found: Sequence[Sequence[Face]]
-    ) -> Sequence[Sequence[Face]]:
-        """Of the faces in each frame those that ``faces`` asks for."""
-        tracks = follow(found) if self.faces != "all" else []
-        if not tracks:
-            return found
-        chosen = (
-            largest(tracks) if self.faces == "largest" else speaking(tracks, frames, self._loudness(placed, frames))
-        )
-        return [[chosen[number]] if number in chosen else [] for number in range(len(found))]
-
-    def _loudness(self, placed: PlacedUtterance, frames: Tensor) -> Tensor:
-        """How loud it is at each frame (T,); zeros for an utterance without sound that can be heard."""
-        times = utterance_times(placed, self.which)
-        try:
-            sound = utterance_sound(placed, max_seconds=float(times.max()) + 1)
-        except MediaError:
-            return torch.zeros(len(frames))
-        if len(times) != len(frames):  # times that share a frame show it once
-            times = times[torch.linspace(0, len(times) - 1, len(frames)).long()]
-        return loudness_at(sound.samples, RATE, times)
 
     def length(self, sample: Sample) -> int:
         """Pictures that the encoder has to look at."""
@@ -225,23 +198,6 @@ class FaceScene(Extractor):
         return augmented(pictures, self.augmentation, clip, len(batch["has_face"]), next_generator(self.step))
 
 
-def face_weights(faces: Sequence[Face], area: Area, frame_area: int) -> Tensor:
-    """Weights (N,) of one frame's faces: their areas divided by the areas' sum, by the largest, or by the frame's.
-
-    Left open in arXiv:2206.02187, section 3.2.1 ("areas normalised to 0..1").
-
-    >>> faces = [Face((0, 0, 30, 10), 1.0), Face((0, 0, 10, 10), 1.0)]
-    >>> face_weights(faces, "sum", 1000)
-    tensor([0.7500, 0.2500])
-    >>> face_weights(faces, "max", 1000)
-    tensor([1.0000, 0.3333])
-    >>> face_weights(faces, "frame", 1000)
-    tensor([0.3000, 0.1000])
-    """
-    areas = torch.tensor([float(face.area) for face in faces])
-    return areas / {"sum": areas.sum(), "max": areas.max(), "frame": torch.tensor(float(frame_area))}[area]
-
-
 def weighted_sum(vectors: Tensor, weights: Tensor, group: Tensor, groups: int) -> Tensor:
     """Sums (G, D) of vectors (N, D) times weights (N,), by group (N,); an empty group has zeros."""
     return vectors.new_zeros(groups, vectors.shape[1]).index_add(0, group, weights[:, None] * vectors)
@@ -251,10 +207,3 @@ def maximum(vectors: Tensor, group: Tensor, groups: int) -> Tensor:
     """Largest values (G, D) of vectors (N, D), by group (N,); an empty group has zeros."""
     places = group[:, None].expand_as(vectors)
     return vectors.new_zeros(groups, vectors.shape[1]).scatter_reduce(0, places, vectors, "amax", include_self=False)
-
-
-def _cut(picture: Tensor, face: Face, margin: float) -> Tensor:
-    """The part of a picture (3, H, W) that shows the face, with a margin where there is room."""
-    left, top, right, bottom = face.box
-    more_x, more_y = round(margin * (right - left) / 2), round(margin * (bottom - top) / 2)
-    return picture[:, max(0, top - more_y) : bottom + more_y, max(0, left - more_x) : right + more_x]

@@ -201,7 +201,7 @@ def test_the_mean_is_over_the_current_utterance(bert):
 
 
 def test_the_tokens_are_a_sequence_whose_mean_is_the_mean(any_encoder):
-    net, mean = (network(any_encoder, pooling=pooling) for pooling in ("tokens", "mean"))
+    net, mean = (network(any_encoder, pooling=pooling) for pooling in ("frames", "mean"))
     samples = [net.preprocess(placed_at(n, *TALK)) for n in range(4)]
     found = embedding(net, *samples)
     assert net.resolution == "frame"
@@ -391,7 +391,7 @@ def test_a_tokenizer_without_separators_is_refused(roberta, tmp_path):
         )
         (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
 
-    with pytest.raises(RunError, match="no separator or no padding"):
+    with pytest.raises(RunError, match="no separator between two texts"):
         network(broken(roberta, tmp_path, plain))
 
 

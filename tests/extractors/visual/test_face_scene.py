@@ -11,7 +11,8 @@ from PIL import Image
 from extractors.base import PlacedUtterance
 from extractors.extraction.embedding import Loading, embed, place_utterances, read
 from extractors.visual.augmentation import Augmentation
-from extractors.visual.face_scene import FaceScene, face_weights, maximum, weighted_sum
+from extractors.visual.face_scene import FaceScene, maximum, weighted_sum
+from extractors.visual.faces import face_weights
 from m2fnet.corpora.toy_face import EXPRESSIONS, Look, draw_head
 from m2fnet.errors import MediaError
 from m2fnet.manifest import Manifest
