@@ -51,7 +51,11 @@ def assemble(run: Path, extractors: Mapping[str, Path] | None = None) -> Model:
     label_set = trained.problem.label_set
     config = {
         "label_set": {"name": label_set.name, "classes": list(label_set.classes), "kind": label_set.kind},
-        "network": {**trained.settings, "widths": trained.problem.widths},
+        "network": {
+            **trained.settings,
+            "widths": trained.problem.widths,
+            **({"ratings": list(trained.problem.ratings)} if trained.problem.ratings else {}),
+        },
         "extractors": {
             name: {**saved.settings, "started_from": saved.started_from, "weights_sha256": saved.weights_sha256}
             for name, saved in found.items()
