@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple, NotRequired, TypedDict
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,8 @@ class DialogueBatch(TypedDict):
             utterances and padding.
         row: (B, U) place of the utterance in `Dialogues.utterances`; -1 for padding.
         labelled: number of utterances that have a label; counted here so that the device need not be asked.
+        rating: (B, U, R) what people rated each utterance on the scales of the problem, NaN where that is unknown, and
+            for padding; only where the problem has ratings.
     """
 
     inputs: dict[str, Tensor]
@@ -41,6 +43,7 @@ class DialogueBatch(TypedDict):
     label: Tensor
     row: Tensor
     labelled: int
+    rating: NotRequired[Tensor]
 
 
 class Output(NamedTuple):
@@ -50,6 +53,7 @@ class Output(NamedTuple):
         scores: (B, U, C), one score per emotion before softmax or sigmoid; what padding gets is ignored.
         terms: name (any but ``loss``) -> scalar, already weighted, that training adds to the loss of the scores and
             logs as ``train/name``.
+        ratings: (B, U, R), one number per scale of the problem; None of a network that rates nothing.
 
     Example:
         >>> import torch
@@ -60,6 +64,7 @@ class Output(NamedTuple):
 
     scores: Tensor
     terms: Mapping[str, Tensor] = MappingProxyType({})
+    ratings: Tensor | None = None
 
 
 def output_of(network: nn.Module, batch: DialogueBatch) -> Output:

@@ -1,5 +1,6 @@
 """``m2fnet dialog {fit,validate,test,missing,predict}``: LightningCLI with this project's Task and Data."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,8 +15,9 @@ from dialog.predictions import predictions
 from dialog.task import SCORED, DialogueTask
 from m2fnet.files import write_json, write_jsonl, write_text
 from m2fnet.formatting import plain
+from m2fnet.metrics.ratings import summarise_ratings
 from m2fnet.problems import Problem, problem_from_dict
-from m2fnet.records import LEAK, LabelSet
+from m2fnet.records import LEAK, LabelSet, Split
 from m2fnet.reports.run_report import WARNING, write_report
 from m2fnet.runs.attention import ATTENTION
 from m2fnet.runs.checkpoints import asked_weights, read_checkpoint
@@ -74,7 +76,7 @@ class DialogueCLI(RunCLI):
         # another corpus may have no training split
         training = [one for one in labels["train"] if one is not None] or [o for o in labels["dev"] if o is not None]
         baseline = linear_baseline(data) if any(one is not None for one in labels["train"]) else {}
-        facts = {**self._facts(data), **({"linear": baseline} if baseline else {})}
+        facts = {**self._facts(data), **({"linear": baseline} if baseline else {}), **self._ratings(task, data)}
         page = write_report(self.results, facts, answers, training, cast(Problem, task.problem))
         # the trainer has put the network back on the CPU, but leaves it in the precision that it was tested in
         if looked := attention_in(task.float(), data.dialogues("test")):
@@ -113,6 +115,25 @@ class DialogueCLI(RunCLI):
         if self.trainer.is_global_zero:
             write_jsonl(path, [asdict(row) for row in rows])
             print_rank_zero(f"Labelled {len(rows)} utterances: {path}")
+
+    def _ratings(self, task: DialogueTask, data: DialogueData) -> dict[str, object]:
+        """Scores of the ratings for the report; writes each rating into ``ratings.jsonl`` of the run."""
+        found: dict[str, dict[str, object]] = {name: {} for name in data.problem.ratings}
+        lines: list[dict[str, object]] = []
+        for split in SCORED if found else ():
+            rows, predicted, true = task.ratings(split)
+            said = [data.dialogues(cast(Split, split)).utterances[row] for row in rows.tolist()]
+            for name, mine, theirs in zip(found, predicted.T.tolist(), true.T.tolist(), strict=True):
+                known = [n for n, value in enumerate(theirs) if not math.isnan(value)]
+                dialogues = [said[n].dialogue for n in known]
+                found[name][split] = summarise_ratings([mine[n] for n in known], [theirs[n] for n in known], dialogues)
+                lines += [
+                    {"id": said[n].id, "split": split, "rating": name, "predicted": mine[n], "true": theirs[n]}
+                    for n in known
+                ]
+        if lines:
+            write_jsonl(self.results / "ratings.jsonl", lines)
+        return {"ratings": found} if found else {}
 
     def _print_leaks(self) -> None:
         for defect in cast(DialogueData, self.datamodule).manifest.defects:

@@ -1,7 +1,9 @@
 """The embeddings of whole dialogues, batched with masks."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 import pytorch_lightning as pl
@@ -14,7 +16,7 @@ from m2fnet.corpora.folds import Fold, with_fold
 from m2fnet.errors import StoreError, UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.problems import UNLABELLED, Problem, Stream, make_problem
-from m2fnet.records import MODALITIES, Dialogue, Split, Utterance
+from m2fnet.records import MODALITIES, Annotation, Dialogue, Split, Utterance
 from m2fnet.store import Store
 from m2fnet.store.sequences import Sequences
 from m2fnet.training.samplers import LengthGroupedBatchSampler
@@ -31,7 +33,8 @@ class Dialogues(Dataset[DialogueBatch]):
     Args:
         dialogues: utterances in speaking order.
         stores: stream -> its store; each has to account for every utterance.
-        problem: gives the target of each utterance.
+        problem: gives the target of each utterance, and names the ratings.
+        annotations: utterance id -> its ratings on scales, if the problem has ratings.
 
     Attributes:
         utterances: of all dialogues, one dialogue after another; N in all.
@@ -41,9 +44,16 @@ class Dialogues(Dataset[DialogueBatch]):
         present: stream -> (N,) as bool.
         speakers: (N,), numbers within the dialogue, see `DialogueBatch`.
         gaps_s: (N,), silence before each utterance, see `DialogueBatch`.
+        ratings: (N, R), NaN where a rating is unknown.
     """
 
-    def __init__(self, dialogues: Sequence[Dialogue], stores: Mapping[str, Store], problem: Problem) -> None:
+    def __init__(
+        self,
+        dialogues: Sequence[Dialogue],
+        stores: Mapping[str, Store],
+        problem: Problem,
+        annotations: Mapping[str, Annotation] = MappingProxyType({}),
+    ) -> None:
         self.utterances: list[Utterance] = [u for dialogue in dialogues for u in dialogue.utterances]
         self.lengths = torch.tensor([len(dialogue) for dialogue in dialogues], dtype=torch.long)
         self.starts = self.lengths.cumsum(0) - self.lengths
@@ -51,6 +61,9 @@ class Dialogues(Dataset[DialogueBatch]):
         self.speakers = torch.cat([speaker_numbers(dialogue.utterances) for dialogue in dialogues])
         self.gaps_s = torch.cat([gaps_s(dialogue.utterances) for dialogue in dialogues])
         ids = [u.id for u in self.utterances]
+        values = [annotations[name].values if name in annotations else {} for name in ids]
+        rated = [[of.get(name, math.nan) for name in problem.ratings] for of in values]
+        self.ratings = torch.tensor(rated, dtype=torch.float).view(len(ids), len(problem.ratings))
         self.present: dict[str, Tensor] = {}
         self._vectors: dict[str, Tensor] = {}
         self._sequences: dict[str, Sequences] = {}
@@ -95,7 +108,7 @@ class Dialogues(Dataset[DialogueBatch]):
         frames = {}
         for name, sequences in self._sequences.items():
             inputs[name], frames[name] = sequences.padded(rows.masked_fill(~valid, -1))
-        return {
+        batch: DialogueBatch = {
             "inputs": {name: inputs[name] for name in present},
             "frames": frames,
             "present": present,
@@ -106,6 +119,9 @@ class Dialogues(Dataset[DialogueBatch]):
             "row": rows.masked_fill(~valid, -1),
             "labelled": int(is_labelled.sum()),
         }
+        if self.ratings.shape[1]:
+            batch["rating"] = self.ratings[rows].masked_fill(~valid[..., None], math.nan)
+        return batch
 
 
 class DialogueData(pl.LightningDataModule):
@@ -127,9 +143,12 @@ class DialogueData(pl.LightningDataModule):
         predict_split: the split that `m2fnet dialog predict` labels.
         fold: holds a part of the training dialogues out and takes it for the test split, which is not read then; see
             `m2fnet sweep --folds`.
+        ratings: names of scales on which the network shall rate utterances in addition to their emotions, such as
+            ``[valence]``, out of those that the manifest has; none by default.
 
     Raises:
-        UsageError: if a setting is out of range, a stream name is invalid, or a stream has no store.
+        UsageError: if a setting is out of range, a stream name is invalid, a stream has no store, or the manifest lacks
+            a rating.
         StoreError: if a store belongs to another manifest, or is named after another modality.
 
     Example:
@@ -156,6 +175,7 @@ class DialogueData(pl.LightningDataModule):
         seed: int | None = None,
         predict_split: Split = "test",
         fold: Fold | None = None,
+        ratings: list[str] | None = None,
     ) -> None:
         super().__init__()
         names = list(stores) if streams is None else streams
@@ -170,6 +190,12 @@ class DialogueData(pl.LightningDataModule):
         self.fold = fold
         if fold is not None:
             self.manifest = with_fold(self.manifest, fold)
+        scales = dict.fromkeys(name for one in self.manifest.annotations.values() for name in one.values)
+        if unknown := [name for name in ratings or () if name not in scales]:
+            raise UsageError(
+                f"data.ratings names {unknown[0]!r}, but the manifest of {self.manifest.corpus!r} has the ratings "
+                f"{', '.join(scales) or 'none'}."
+            )
         order: dict[str, int] = {name: place for place, name in enumerate(MODALITIES)}
         self.streams = sorted(names, key=lambda name: order.get(name, len(order)))
         self.store_folders = {name: stores[name] for name in self.streams}
@@ -188,6 +214,7 @@ class DialogueData(pl.LightningDataModule):
                     name: Stream(store.meta.modality, store.meta.width, store.meta.resolution == "frame")
                     for name, store in self.stores.items()
                 },
+                ratings or (),
             )
         except ValueError as error:
             raise UsageError(f"data.stores: {error}") from error
@@ -223,7 +250,7 @@ class DialogueData(pl.LightningDataModule):
                     f"The manifest of {self.manifest.corpus!r} has no dialogue in the split {split!r}; prepare it with "
                     "some (train to learn from, dev to choose the weights, test to score them)."
                 )
-            self._loaded[split] = Dialogues(found, self.stores, self.problem)
+            self._loaded[split] = Dialogues(found, self.stores, self.problem, self.manifest.annotations)
         return self._loaded[split]
 
     def train_dataloader(self) -> DataLoader[DialogueBatch]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import pytorch_lightning as pl
 import torch
@@ -15,11 +15,14 @@ from dialog.data import Dialogues
 from dialog.fusion.streams import fit_standardisation
 from dialog.missing.modality_dropout import ModalityDropout
 from m2fnet.errors import UsageError
+from m2fnet.losses.ratings import RatingLoss, rating_loss
+from m2fnet.metrics.ratings import rating_scores, sums_of
 from m2fnet.problems import MultiLabel, Problem, Thresholds, problem_from_dict
 from m2fnet.training.averaging import Averaging
 from m2fnet.training.callbacks import callbacks_of_settings
 from m2fnet.training.schedules import Decay, refuse_unlogged, refuse_wrong_schedule, scheduled
 
+T = TypeVar("T")
 NetworkFactory = Callable[[Problem], nn.Module]
 SCORED = ("dev", "test")  # the order of `DialogueData.test_dataloader`
 
@@ -55,6 +58,8 @@ class DialogueTask(pl.LightningModule):
         patience: epochs without a better score on dev after which training stops; never by default.
         averaging: lets an average of the weights over the steps be scored and saved, see
             `m2fnet.training.averaging`; none by default.
+        rating_loss: of the ratings that ``data.ratings`` names: ``mse`` or ``ccc``, see `m2fnet.losses.ratings`.
+        rating_weight: of that loss, added to the loss of the emotions.
         thresholds: for sets of emotions, from which probability an emotion is in the answer: ``each`` has a threshold
             that is chosen on dev, ``one`` is chosen for all, or a number is it (CARAT's code: 0.25).
 
@@ -76,6 +81,8 @@ class DialogueTask(pl.LightningModule):
         patience: int | None = None,
         averaging: Averaging | None = None,
         thresholds: Thresholds = "each",
+        rating_loss: RatingLoss = "mse",
+        rating_weight: float = 1.0,
     ) -> None:
         super().__init__()
         refuse_wrong_schedule(warmup, decay, has_scheduler=scheduler is not None)
@@ -99,10 +106,13 @@ class DialogueTask(pl.LightningModule):
         self.patience = patience
         self.averaging = averaging
         self.thresholds: Thresholds = thresholds
+        self.rating_loss: RatingLoss = rating_loss
+        self.rating_weight = rating_weight
         self.class_weights: Tensor | None = None
         self.problem: Problem | None = None
         self.net: nn.Module | None = None
         self.outputs: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        self.rated: dict[str, list[tuple[Tensor, Tensor, Tensor]]] = {}
 
     def configure_model(self) -> None:
         """Build the network for the data at hand; called by the trainer, and before a checkpoint is loaded."""
@@ -127,10 +137,17 @@ class DialogueTask(pl.LightningModule):
         """Scores (B, U, C) and terms of the network.
 
         Raises:
-            UsageError: if the network returns something else than an `Output`.
+            UsageError: if the network returns something else than an `Output`, or lacks the ratings of the problem.
         """
         assert self.net is not None, "the network is built by `build`"
-        return output_of(self.net, batch)
+        output = output_of(self.net, batch)
+        if self._problem().ratings and output.ratings is None:
+            raise UsageError(
+                f"data.ratings names {', '.join(self._problem().ratings)}, but the network "
+                f"{type(self.net).__qualname__} rates nothing. Remove data.ratings, or use a network that does, such "
+                "as dialog.models.attention_fusion.AttentionFusion."
+            )
+        return output
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """Early stopping and averaging of weights, if they are set, while training."""
@@ -151,10 +168,14 @@ class DialogueTask(pl.LightningModule):
     def training_step(self, batch: DialogueBatch, batch_idx: int) -> Tensor:
         """Mean loss over the labelled utterances of the batch, plus the terms of the network."""
         if self.modality_dropout is not None:
-            batch = self.modality_dropout(batch, self.current_epoch)
+            batch = self.modality_dropout(batch, self.current_epoch, self._problem().modalities)
         output: Output = self(batch)
         loss = self._loss(output.scores, batch, self.class_weights, self.label_smoothing)
         weight = max(batch["labelled"], 1)
+        if output.ratings is not None and "rating" in batch:
+            rated = rating_loss(output.ratings, batch["rating"], self.rating_loss)
+            self.log("train/rating_loss", rated, on_step=False, on_epoch=True, batch_size=weight)
+            loss = loss + self.rating_weight * rated
         for name, term in output.terms.items():
             self.log(f"train/{name}", term, on_step=False, on_epoch=True, batch_size=weight)
             loss = loss + term
@@ -230,11 +251,7 @@ class DialogueTask(pl.LightningModule):
 
         Under distributed evaluation the parts of all processes are joined.
         """
-        parts = self.outputs.get(name, [])
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            gathered: list[Any] = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(gathered, parts)
-            parts = [part for process in gathered for part in process]
+        parts = of_all_processes(self.outputs.get(name, []))
         rows = torch.cat([rows for rows, _ in parts])
         order = rows.argsort()
         return rows[order], torch.cat([values for _, values in parts])[order]
@@ -246,8 +263,27 @@ class DialogueTask(pl.LightningModule):
         total = self.problem.loss(logits.flatten(0, 1), batch["label"].flatten(0, 1), weights, smoothing)
         return total / max(batch["labelled"], 1)  # a batch with nothing but context utterances has loss 0, not NaN
 
+    def ratings(self, name: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Row numbers (N,), ratings (N, R) and those of the raters (N, R) of ``name``, ``dev`` or ``test``.
+
+        Under distributed evaluation the parts of all processes are joined.
+        """
+        parts = of_all_processes(self.rated.get(name, []))
+        rows = torch.cat([rows for rows, _, _ in parts])
+        order = rows.argsort()
+        return rows[order], torch.cat([of for _, of, _ in parts])[order], torch.cat([of for *_, of in parts])[order]
+
+    def _problem(self) -> Problem:
+        assert self.problem is not None, "the problem is known after `build`"
+        return self.problem
+
     def _score(self, batch: DialogueBatch, split: str) -> Tensor:
-        logits: Tensor = self(batch).scores
+        output: Output = self(batch)
+        logits = output.scores
+        if output.ratings is not None and "rating" in batch:
+            valid = batch["valid"]
+            rated = tuple(of[valid].cpu() for of in (batch["row"], output.ratings.float(), batch["rating"]))
+            self.rated.setdefault(split, []).append(cast(tuple[Tensor, Tensor, Tensor], rated))
         loss = self._loss(logits, batch)
         weight = max(batch["labelled"], 1)
         self.log(f"{split}/loss", loss, batch_size=weight, sync_dist=True, add_dataloader_idx=False)
@@ -264,3 +300,27 @@ class DialogueTask(pl.LightningModule):
         found = self.problem.scores(metrics)
         self.log_dict({f"{split}/{name}": score for name, score in found.items()}, prog_bar=split == "dev")
         metrics.reset()
+        self._log_ratings(split)
+
+    def _log_ratings(self, split: str) -> None:
+        """Log the scores of the ratings of ``split`` in this epoch; a test keeps them for the report."""
+        ratings = self._problem().ratings
+        if not ratings or self.trainer.sanity_checking:
+            self.rated.pop(split, None)
+            return
+        _, found, true = self.ratings(split)
+        for name, mine, theirs in zip(ratings, found.double().T, true.double().T, strict=True):
+            known = ~theirs.isnan()
+            scores = rating_scores(sums_of(mine[known].numpy(), theirs[known].numpy()))
+            self.log_dict({f"{split}/{name}_{kind}": float(score) for kind, score in scores.items()})
+        if self.trainer.state.fn == "fit":
+            del self.rated[split]
+
+
+def of_all_processes(parts: list[T]) -> list[T]:
+    """The ``parts`` of all processes of a distributed run."""
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return parts
+    gathered: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(gathered, parts)
+    return [part for process in gathered for part in process]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from m2fnet.errors import RunError
 from m2fnet.files import replaced
 from m2fnet.manifest import Manifest
+from m2fnet.problems import Problem
 from m2fnet.records import Dialogue, Modality, Utterance
 from m2fnet.store.layout import Resolution
 
@@ -93,6 +94,8 @@ class Extractor(nn.Module, ABC):
     resolution: Resolution = "utterance"
     # Settings that name a place of one machine, such as a cache; an exported extractor does not have them.
     local_settings: ClassVar[tuple[str, ...]] = ()
+    # Values of the setting `output` of an extractor that can give several embeddings, such as plain and prompted.
+    outputs: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -126,6 +129,14 @@ class Extractor(nn.Module, ABC):
     def length(self, sample: Sample) -> int:
         """What a sample costs in a padded batch (tokens, samples, frames); similar ones are batched together."""
         return 1
+
+    def head(self, problem: Problem) -> nn.Module:
+        """What makes logits (B, C) of embeddings (B, D) in training; extraction does without it.
+
+        Raises:
+            ValueError: if the network's settings do not fit the emotions.
+        """
+        return nn.Linear(self.width, len(problem.classes))
 
     def backbones(self) -> Sequence[nn.Module]:
         """The parts that come pretrained; they can have their own learning rate and stay frozen for some epochs."""

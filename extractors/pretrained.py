@@ -125,7 +125,7 @@ def load_image_processor(folder: Path) -> BaseImageProcessor:
 
 def write_files(folder: Path, *parts: Saves) -> None:
     """Write ``parts`` into ``folder``, each file whole or not at all."""
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, _quiet():
         for part in parts:
             part.save_pretrained(temporary)
         for path in sorted(Path(temporary).iterdir()):

@@ -188,6 +188,7 @@ class ExtractorTask(pl.LightningModule):
         """
         try:
             net = cast(Callable[..., Extractor], self.make_net)(**self.kept)
+            head = net.head(problem)
         except M2FNetError:
             raise
         except ValueError as error:
@@ -202,7 +203,7 @@ class ExtractorTask(pl.LightningModule):
             net.compile(dynamic=True)
         self.net = net
         self.problem = problem
-        self.head = nn.Linear(net.width, len(problem.classes))
+        self.head = head
         if self.projector_width is not None:
             layers = (nn.Linear(net.width, net.width), nn.ReLU(), nn.Linear(net.width, self.projector_width))
             self.projector = nn.Sequential(*layers)

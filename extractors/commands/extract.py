@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
     manifest = Manifest.load(given.manifest)
     trainer = trainer_for(given.accelerator, given.devices, given.nodes, given.precision)
     usual = 8 if trainer.strategy.root_device.type == "cpu" else 64  # more than 8 do not fit into a CPU's cache
-    run = load(given.ckpt if given.ckpt is not None else _fitted(given, keys, trainer))
+    run = load(given.ckpt, given.output) if given.ckpt is not None else load(_fitted(given, keys, trainer))
     try:
         extraction = extract(
             run.extractor,
@@ -78,6 +78,9 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--ckpt", type=Path, metavar="RUN", help="run folder of `m2fnet extractor fit`")
     source.add_argument("--config", type=Path, metavar="FILE", help="configuration of an extractor to fit if needed")
+    parser.add_argument(
+        "--output", metavar="NAME", help="with --ckpt: which embedding of an extractor that gives several"
+    )
     parser.add_argument("--manifest", type=Path, required=True, metavar="DIR", help="folder of `m2fnet prepare`")
     parser.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder for the embeddings")
     parser.add_argument(
@@ -106,6 +109,8 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         "--max-failures", type=_count, metavar="N", help="fail if more than N utterances are missing (default: never)"
     )
     given, keys = parser.parse_known_args(argv)
+    if given.ckpt is None and given.output is not None:
+        raise UsageError("--output chooses an embedding of a trained run; with --config set model.net.output.")
     if given.ckpt is not None and keys:
         raise UsageError(f"{keys[0]!r} is not known; with --ckpt the settings are those of the run.")
     for key in ("--dry-run", "--checkpoint", "--select"):

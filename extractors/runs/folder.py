@@ -16,7 +16,7 @@ from typing import cast
 from extractors.base import FIT_AGAIN, Extractor
 from extractors.runs.settings import NetSettings, build, extractor_class
 from m2fnet.config import resolve_config_arguments
-from m2fnet.errors import M2FNetError, RunError
+from m2fnet.errors import M2FNetError, RunError, UsageError
 from m2fnet.files import read_json, sha256_of
 from m2fnet.runs.checkpoints import kept_weights, read_checkpoint
 from m2fnet.runs.folder import CONFIG, FIT, REPORT, REPRODUCTION, trained_settings
@@ -42,14 +42,19 @@ class ExtractorRun:
     provenance: dict[str, object]
 
 
-def load(run: Path) -> ExtractorRun:
+def load(run: Path, output: str | None = None) -> ExtractorRun:
     """The extractor in the run folder ``run``, with the weights that were selected, and without a hub.
+
+    Args:
+        run: the folder.
+        output: which embedding it shall give, one of `Extractor.outputs`; by default what its configuration says.
 
     Raises:
         RunError: if the folder holds no finished extractor, or its weights were changed or do not fit its settings.
-        UsageError: if its configuration names a class that is not trusted.
+        UsageError: if its configuration names a class that is not trusted, or it has no such output.
     """
     if older := older_fit(run):
+        _require_output(run, str(older["class_path"]), output)
         return _load_fitted(run, older)
     if not (run / FIT).is_file():
         raise RunError(
@@ -57,6 +62,9 @@ def load(run: Path) -> ExtractorRun:
             "resumes an interrupted training."
         )
     net, seed = _settings(run)
+    _require_output(run, net["class_path"], output)
+    if output is not None:
+        net["init_args"]["output"] = output
     fit = read_json(run / FIT, RunError, _ADVICE)
     if WEIGHTS_SHA256 in fit:
         manifest = Provenance.read(run).manifest
@@ -98,6 +106,13 @@ def fitted_sha256(folder: Path) -> str:
     files = sorted(path for path in folder.glob("*") if path.name not in others and path.is_file())
     listing = "\n".join(f"{path.name} {sha256_of(path)}" for path in files)
     return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _require_output(run: Path, class_path: str, output: str | None) -> None:
+    known = extractor_class(class_path).outputs
+    if output is not None and output not in known:
+        only = f"one of {', '.join(known)}" if known else "no --output: it gives one embedding"
+        raise UsageError(f"{run} holds the extractor {class_path}, which has no output {output!r}; expected {only}.")
 
 
 def _load_fitted(folder: Path, made: dict[str, object]) -> ExtractorRun:

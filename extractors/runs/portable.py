@@ -32,14 +32,18 @@ class SavedExtractor:
     weights_sha256: str
 
 
-def of_run(run: Path) -> SavedExtractor:
+def of_run(run: Path, output: str | None = None) -> SavedExtractor:
     """The extractor in the run folder ``run``, fitted in closed form or trained.
+
+    Args:
+        run: the folder.
+        output: which embedding it shall give, see `extractors.runs.folder.load`.
 
     Raises:
         RunError: if the folder holds no finished extractor, or a damaged one.
         UsageError: if its configuration names a class that is not trusted.
     """
-    found = load_run(run)
+    found = load_run(run, output)
     extractor, init_args = found.extractor.eval(), cast(dict[str, object], found.provenance["init_args"])
     local = _local_settings(type(extractor))
     settings: NetSettings = {

@@ -51,7 +51,11 @@ def assemble(run: Path, extractors: Mapping[str, Path] | None = None) -> Model:
     label_set = trained.problem.label_set
     config = {
         "label_set": {"name": label_set.name, "classes": list(label_set.classes), "kind": label_set.kind},
-        "network": {**trained.settings, "widths": trained.problem.widths},
+        "network": {
+            **trained.settings,
+            "widths": trained.problem.widths,
+            **({"ratings": list(trained.problem.ratings)} if trained.problem.ratings else {}),
+        },
         "extractors": {
             name: {**saved.settings, "started_from": saved.started_from, "weights_sha256": saved.weights_sha256}
             for name, saved in found.items()
@@ -90,7 +94,7 @@ def _made_with(run: Path, stream: str, store: Mapping[str, Any]) -> dict[str, An
     return made_with
 
 
-def _extractor(run: Path, stream: str, made_with: Mapping[str, str], given: Path | None) -> SavedExtractor:
+def _extractor(run: Path, stream: str, made_with: Mapping[str, Any], given: Path | None) -> SavedExtractor:
     """The extractor with the class and weights of ``made_with``, out of ``given`` or of a neighbour of ``run``."""
     if given is None:
         root = run.resolve().parent.parent
@@ -102,7 +106,9 @@ def _extractor(run: Path, stream: str, made_with: Mapping[str, str], given: Path
             f"{made_with['weights_sha256'][:12]}…) is in no run folder below {root}. "
             f"Name its run folder: --extractor {stream}=RUN."
         )
-    extractor = portable.of_run(given)
+    settings = made_with.get("init_args")
+    output = settings.get("output") if isinstance(settings, dict) else None
+    extractor = portable.of_run(given, output)
     if extractor.weights_sha256 != made_with["weights_sha256"]:
         raise ModelError(
             f"The weights in {given} have SHA-256 {extractor.weights_sha256[:12]}…, but the {stream} embeddings of "

@@ -88,14 +88,14 @@ def read_model(folder: Path, root: Path | None = None) -> Model:
         refuse_untrusted({"network": config["network"], **config["extractors"]}, where, PACKAGES)
         refuse_absurd([config["network"], *config["extractors"].values()], where)
         for name, settings in config["extractors"].items():
-            with WithinWeights(sorted((folder / name).glob("*.safetensors")), f"{where}: {name}"):
+            with WithinWeights(sorted((folder / name).rglob("*.safetensors")), f"{where}: {name}"):
                 extractors[name] = portable.load(settings, folder / name, f"{where}: {name}")
         streams = {
             name: Stream(extractor.modality, widths[name], extractor.resolution == "frame")
             for name, extractor in extractors.items()
         }
         with WithinWeights([folder / NETWORK], f"{where}: network"):
-            problem = make_problem(label_set, streams)
+            problem = make_problem(label_set, streams, config["network"].get("ratings", ()))
             network = networks.load(config["network"], problem, folder / NETWORK, f"{where}: network")
     except Exception as refusal:  # settings from elsewhere can make a class raise anything
         raise ModelError(f"{folder} cannot be loaded: {refusal} {ADVICE}") from refusal
@@ -122,6 +122,7 @@ def _checked(config: Mapping[str, Any], where: str) -> tuple[LabelSet, dict[str,
             and bool(widths)
             and all(type(width) is int and width > 0 for width in widths.values())
             and all(isinstance(part["class_path"], str) and isinstance(part["init_args"], dict) for part in parts)
+            and all(isinstance(text, str) and text.isprintable() for text in config["network"].get("ratings", []))
             and type(config["temperature"]) in (int, float)
             and 0 < float(config["temperature"]) < inf
         )

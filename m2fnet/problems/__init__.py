@@ -1,7 +1,7 @@
 """What a corpus asks of a network: one emotion per utterance or a set of them, and from which inputs."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from torch import nn
@@ -25,13 +25,14 @@ __all__ = [
 _NAME = re.compile(r"[A-Za-z]\w*", re.ASCII)  # names parts of networks, folders of models and settings
 
 
-def make_problem(label_set: LabelSet, streams: Mapping[str, Stream | int]) -> Problem:
+def make_problem(label_set: LabelSet, streams: Mapping[str, Stream | int], ratings: Sequence[str] = ()) -> Problem:
     """The problem of ``label_set`` for the given inputs.
 
     Args:
         label_set: the emotions; its kind decides between `SingleLabel` and `MultiLabel`.
         streams: name -> stream, in the order the network gets them; a number is short for one vector of that width per
             utterance, of the modality that the name says.
+        ratings: names of scales on which utterances are rated in addition, such as ``valence``.
 
     Raises:
         ValueError: if a value is not a stream, or a name is not usable as a module name.
@@ -51,6 +52,7 @@ def make_problem(label_set: LabelSet, streams: Mapping[str, Stream | int]) -> Pr
     return kind(
         label_set,
         {name: Stream(cast(Modality, name), of) if isinstance(of, int) else of for name, of in streams.items()},
+        tuple(ratings),
     )
 
 
@@ -69,7 +71,10 @@ def problem_from_dict(content: Mapping[str, object]) -> Problem:
     if not isinstance(names, Mapping) or names["kind"] not in ("single", "multi"):
         raise TypeError(f"label_set is {names!r}, expected name, classes and kind")
     label_set = LabelSet(names["name"], tuple(names["classes"]), names["kind"])
-    problem = make_problem(label_set, streams_from_dict(content))
+    ratings = content.get("ratings", ())
+    if not isinstance(ratings, list | tuple) or not all(isinstance(name, str) for name in ratings):
+        raise TypeError(f"ratings is {ratings!r}, expected names of scales")
+    problem = make_problem(label_set, streams_from_dict(content), ratings)
     thresholds = content.get("thresholds")
     if isinstance(problem, MultiLabel) and isinstance(thresholds, list | tuple):
         return problem.with_thresholds(thresholds)

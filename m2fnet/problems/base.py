@@ -45,6 +45,7 @@ class Problem(ABC):
     Attributes:
         label_set: the emotions, and whether an utterance has one or a set of them.
         streams: name of each input of the network -> what it is, in the order the network gets them.
+        ratings: names of the scales, such as ``valence``, on which it rates each utterance in addition.
 
     Example:
         >>> import torch
@@ -58,6 +59,7 @@ class Problem(ABC):
 
     label_set: LabelSet
     streams: dict[str, Stream] = field(default_factory=dict)
+    ratings: tuple[str, ...] = ()
 
     score_names: ClassVar[tuple[str, ...]]  # of `scores`
     monitor: ClassVar[str]  # name of the score on dev that selects weights
@@ -152,6 +154,7 @@ class Problem(ABC):
         return {
             "label_set": {"name": names.name, "classes": list(names.classes), "kind": names.kind},
             "streams": {name: dict(vars(stream)) for name, stream in self.streams.items()},
+            **({"ratings": list(self.ratings)} if self.ratings else {}),
         }
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from m2fnet.files import replaced, write_json, write_text
 from m2fnet.formatting import escaped, markdown_table, percent
+from m2fnet.metrics.ratings import RATING_SCORES
 from m2fnet.metrics.scores import STATISTICS, main_score, score_title
 from m2fnet.problems import Problem
 from m2fnet.records import Scored
@@ -75,6 +76,7 @@ def as_markdown(report: Mapping[str, Any]) -> str:
             *_warnings(report, main),
             "",
             *(_of_one_emotion(report) if kind == "single" else _of_label_sets(report)),
+            *_of_ratings(report.get("ratings", {})),
             "",
         ]
     )
@@ -163,6 +165,21 @@ def _of_label_sets(report: Mapping[str, Any]) -> list[str]:
         "empty the standard counts 1 and CARAT's code 0; compare each with its own kind. Hamming loss is the share "
         "of wrong pairs of utterance and emotion; lower is better.",
     ]
+
+
+def _of_ratings(ratings: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+    """A table of the scores on scales such as valence, with intervals over dialogues."""
+
+    def cell(of: Mapping[str, Any], score: str) -> str:
+        bounds = (of["intervals"] or {}).get(score)
+        return f"{of[score]:.3f}" + (f" ({bounds[0]:.3f} to {bounds[1]:.3f})" if bounds else "")
+
+    rows = [
+        [name, split, str(of["n"]), *(cell(of, score) for score in RATING_SCORES)]
+        for name, splits in ratings.items()
+        for split, of in splits.items()
+    ]
+    return ["", *_table(["rating", "split", "n", *RATING_SCORES.values()], rows)] if rows else []
 
 
 def draw_confusion(path: Path, table: Sequence[Sequence[int]], classes: Sequence[str]) -> None:

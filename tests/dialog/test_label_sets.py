@@ -29,6 +29,7 @@ NETWORKS = {
     "late_fusion": ("dialog.models.late_fusion.LateFusion", {"width": 8, "heads": 2}),
     "sdt": ("dialog.models.sdt.SDT", {"width": 16, "heads": 2, "dropout": 0.1}),
     "m2fnet": ("dialog.models.m2fnet.M2FNet", {"width": 8, "heads": 2, "hidden": 16, "fusion_layers": 1}),
+    "attention_fusion": ("dialog.models.attention_fusion.AttentionFusion", {"hidden": 16, "weights": "softmax"}),
     "carat": (
         "dialog.models.carat.CARAT",
         {"width": 16, "latent": 8, "layers": 0, "heads": 2, "feedforward": 8, "queue": 64, "dropout": 0.0},

@@ -8,7 +8,13 @@ from made_up_batches import LABELS, WIDTHS, batch_of, without
 from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
-from dialog.missing.modality_dropout import ModalityDropout, only, remove_at_random, with_present
+from dialog.missing.modality_dropout import (
+    ModalityDropout,
+    only,
+    pattern_probabilities,
+    remove_at_random,
+    with_present,
+)
 from dialog.models.m2fnet import M2FNet
 from dialog.models.per_utterance import PerUtterance
 from m2fnet.errors import UsageError
@@ -91,6 +97,46 @@ def test_dropout_warms_up_and_leaves_out_nothing_before():
 def test_other_numbers_are_refused(settings):
     with pytest.raises(UsageError, match=r"model\.modality_dropout is .*expected a probability from 0 to below 1"):
         ModalityDropout(**settings).check()
+
+
+SCHEMES = ["restore_one", "redraw", "keep_all", "even"]
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("streams", [1, 2, 3, 4])
+def test_patterns_are_all_but_none_and_their_probabilities_sum_to_one(streams, scheme):
+    for p in (0.0, 0.3, 0.9):
+        patterns, chances = pattern_probabilities(streams, p, scheme)
+        assert len(set(map(tuple, patterns.tolist()))) == 2**streams - 1
+        assert patterns.any(1).all()
+        assert chances.sum().item() == pytest.approx(1)
+        assert (chances >= 0).all()
+        assert (chances[patterns.all(1)] == 1).all() == (p == 0 or streams == 1)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_what_is_drawn_has_the_probabilities_of_its_scheme(scheme):
+    torch.manual_seed(0)
+    left = ModalityDropout(0.4, scheme=scheme)(batch_of([1] * 20_000), 0)["present"]
+    drawn = torch.stack([left[name][:, 0] for name in WIDTHS], 1)
+    for pattern, chance in zip(*pattern_probabilities(3, 0.4, scheme), strict=True):
+        assert (drawn == pattern).all(1).float().mean().item() == pytest.approx(chance.item(), abs=0.012)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_two_streams_of_a_modality_go_together_and_what_the_store_lacks_stays_absent(scheme):
+    batch = batch_of([4] * 200)
+    batch["present"]["audio"][:, 1] = False
+    batch["present"]["text"][:, 2] = batch["present"]["visual"][:, 2] = False
+    torch.manual_seed(0)
+    modalities = {"text": "text", "audio": "visual", "visual": "visual"}
+    left = ModalityDropout(0.5, by="modality", scheme=scheme)(batch, 0, modalities)["present"]
+    assert torch.equal(left["audio"][:, 0], left["visual"][:, 0])
+    assert not left["audio"][:, 1].any()
+    assert torch.equal(left["visual"][:, 1], left["visual"][:, 0])
+    assert left["audio"][:, 2].all()  # all that the utterance has
+    assert (~left["text"][:, 0]).any()
+    assert torch.equal(count(left) > 0, count(batch["present"]) > 0)
 
 
 def labelled(seed, strengths=(8.0, 1.5, 1.5)):
