@@ -137,7 +137,8 @@ def labelled(line: str, *, is_mostly_named: bool = False, names: Collection[str]
         return Labelled(name, line[match.end() :]) if is_name else None
     if (match := _BRACKETS.match(line)) is not None:
         is_before_speech = match.end() < len(line)
-        is_name = _is_title(match[1]) or match[1].strip() in names or (is_mostly_named and is_before_speech) or match[2]
+        is_known = match[1].strip() in names or (is_mostly_named and is_before_speech)
+        is_name = is_known or match[2] == ":" or _is_title(match[1])
         return Labelled(match[1].strip(), line[match.end() :]) if is_name and _may_be_called(match[1]) else None
     if (match := _ROUND.match(line)) is not None and is_mostly_named and _may_be_called(match[1]):
         return Labelled(match[1].strip(), line[match.end() :])

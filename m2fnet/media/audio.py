@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -18,7 +19,8 @@ from m2fnet.media.container import Media, bounds_of, is_clearly_short, open_audi
 RATE = 16_000
 _SILENCE = 1e-4  # -80 dB of full scale: the noise of a coder that was given nothing
 _RATES = (1_000, 768_000)  # outside it a header is damaged, and resampling would ask for any amount of memory
-_LEAD = 0.5  # seconds decoded ahead of a span: a coder's first packets after a jump overlap with what it did not see
+# seconds decoded ahead of a span: a coder's first packets after a jump overlap with what it did not see
+_BACK = (0.5, 4.0, 30.0, math.inf)  # further ones where the jump ended after the beginning of the span
 _ALMOST = 1e-6  # 9.777 - 7.777 is a little more than 2
 _JUMP = 0.05  # seconds between the clock of a file and its samples that are no rounding of time stamps
 _RESTART = 1.0  # seconds back: the clock was started again
@@ -95,13 +97,10 @@ def is_silent(peak: float | Tensor) -> bool:
 
 
 def _decode(media: Media[AudioStream], start: float, stop: float, rate: int, channel: int | None = None) -> Tensor:
-    jumps = start > _LEAD and not media.is_timed_by_a_rate
-    if jumps:
-        media.seek(start - _LEAD)
     placed = PlacedSound(rate, channel=channel)
     pieces: list[np.ndarray] = []
     clock, begun, heard = 0.0, math.nan, 0.0
-    for frame in _frames(media, jumped=jumps):
+    for frame in _frames_from(media, start):
         clock = frame.time - media.origin if frame.time is not None else clock  # raw streams have no times
         length = frame.samples / checked_rate(frame)
         if clock + length > start - _EDGE:
@@ -175,6 +174,24 @@ class PlacedSound:
         self._given += max(0, samples)
         for first in range(0, samples, _BLOCK):
             yield np.zeros(min(_BLOCK, samples - first), np.float32)
+
+
+def _frames_from(media: Media[AudioStream], start: float) -> Iterator[AudioFrame]:
+    """Decoded frames from one at or before ``start`` on, if there is such a one.
+
+    Files without an index, such as programme streams, are searched by the places of their bytes: a jump may end late.
+    """
+    if start <= _BACK[0] or media.is_timed_by_a_rate:
+        yield from _frames(media, jumped=False)
+        return
+    for back in _BACK:
+        media.seek(max(0.0, start - back))
+        frames = _frames(media, jumped=True)
+        first = next(frames, None)
+        is_early = first is not None and (first.time is None or first.time - media.origin <= start)
+        if first is not None and (is_early or back >= start):
+            yield from chain((first,), frames)
+            return
 
 
 def _frames(media: Media[AudioStream], *, jumped: bool) -> Iterator[AudioFrame]:

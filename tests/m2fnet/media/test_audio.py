@@ -78,6 +78,35 @@ def test_half_packets_after_a_jump_are_passed_over(tmp_path):
         assert torch.fft.rfft(samples[:RATE]).abs().argmax() == 440
 
 
+def test_a_jump_that_ends_late_is_made_again_from_further_back(tmp_path):
+    """As in programme streams, which have no index."""
+    path, tones, rate = tmp_path / "a.mpg", [300.0, 400.0, 500.0, 600.0, 700.0, 800.0], 48_000
+    wave = np.concatenate([tone(hertz, rate=rate, channels=2) for hertz in tones], axis=1)
+    with av.open(str(path), "w") as out:
+        pictures = out.add_stream("mpeg2video", rate=25)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        sound = out.add_stream("mp2", rate=rate, layout="stereo")
+        for tenth in range(10 * len(tones)):
+            for number in range(tenth * 5 // 2, (tenth + 1) * 5 // 2):
+                picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), int(20 + 1.4 * number), np.uint8)).reformat(
+                    format="yuv420p"
+                )
+                picture.pts, picture.time_base = number, Fraction(1, 25)
+                out.mux(pictures.encode(picture))
+            piece = wave[:, tenth * rate // 10 : (tenth + 1) * rate // 10]
+            frame = av.AudioFrame.from_ndarray(
+                (piece.T.reshape(1, -1) * 32767).astype(np.int16), format="s16", layout="stereo"
+            )
+            frame.sample_rate, frame.pts, frame.time_base = rate, tenth * rate // 10, Fraction(1, rate)
+            out.mux(sound.encode(frame))
+        out.mux(pictures.encode())
+        out.mux(sound.encode())
+    for second, hertz in enumerate(tones):
+        samples = read_audio(path, span=(second + 0.15, second + 0.85)).samples
+        assert len(samples) == pytest.approx(0.7 * RATE, abs=0.001 * RATE)
+        assert torch.fft.rfft(samples, n=RATE).abs().argmax() == pytest.approx(hertz, abs=5)
+
+
 def test_a_span_that_the_file_does_not_hold_is_named(tmp_path):
     path = write_sound(tmp_path / "a.wav", tone(seconds=3))
     assert len(read_audio(path, span=(1.0, 3.1)).samples) == 2 * RATE  # a small deviation
