@@ -6,7 +6,7 @@ encoder that is read as it comes. All are configured, run and kept in the same w
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -106,10 +106,13 @@ class ExtractorCLI(RunCLI):
                     )
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:  # noqa: ANN401
-        """The trainer; for an extractor of closed form one process on the CPU."""
-        return super().instantiate_trainer(
-            **({"accelerator": "cpu", "devices": 1} if self.is_closed_form else {}), **kwargs
-        )
+        """The trainer; for an extractor of closed form one process, on the CPU unless a network has to run."""
+        if self.is_closed_form:
+            class_path = self.config[self.subcommand].model.net.class_path
+            kwargs = {"devices": 1, **kwargs}
+            if issubclass(extractor_class(class_path), FittedExtractor):
+                kwargs = {"accelerator": "cpu", **kwargs}
+        return super().instantiate_trainer(**kwargs)
 
     def logged_on_dev(self) -> tuple[str, ...]:
         """Names of the scores on dev that are logged after every epoch."""
@@ -157,7 +160,8 @@ class ExtractorCLI(RunCLI):
         if isinstance(net, FittedExtractor):
             facts["utterances"] = closed_form.fit(net, data, self.run, seed=self.config.fit.seed_everything)
         elif isinstance(net, EncoderExtractor) and net.readout.is_open:
-            scores = closed_form.choose_layer(net, data, self.run, data.loading)
+            device = str(self.trainer.strategy.root_device)
+            scores = closed_form.choose_layer(net, data, self.run, replace(data.loading, device=device))
             facts = {"utterances": scores.utterances, LAYER_SCORES: asdict(scores)}
             print_rank_zero(_layer_table(scores))
         if not isinstance(net, FittedExtractor):

@@ -133,8 +133,8 @@ def labelled(line: str, *, is_mostly_named: bool = False, names: Collection[str]
         return Labelled(match[1], line[match.end() :])
     if (match := _BRACKETS_COLON.match(line)) is not None:
         name = next(filter(None, match.groups())).strip()
-        is_name = re.search(r"[^\W\d_]", name) and not is_sound(name)
-        return Labelled(name, line[match.end() :]) if is_name else None
+        has_letters = re.search(r"[^\W\d_]", name) is not None
+        return Labelled(name, line[match.end() :]) if has_letters and not is_sound(name) else None
     if (match := _BRACKETS.match(line)) is not None:
         is_before_speech = match.end() < len(line)
         is_known = match[1].strip() in names or (is_mostly_named and is_before_speech)

@@ -132,9 +132,9 @@ def summarise_settings(
         rows += _scored(baseline, _always(first, labels), statistics, resampling)
     # once for every choice of inputs
     for name, linear in {k: v for setting in settings for k, v in linear_of(setting.runs[0]).items()}.items():
-        for split, names in (("test", tuple(statistics)), ("dev", (main,))):
+        for split, listed in (("test", tuple(statistics)), ("dev", (main,))):
             head = {"table": "overall", "setting": name, "split": split}
-            rows += [{**head, **size, "score": score, "value": linear[split].get(score)} for score in names]
+            rows += [{**head, **size, "score": score, "value": linear[split].get(score)} for score in listed]
     for setting in settings:
         head = {"setting": setting.name, "split": "test"}
         counts = counted[setting.name]

@@ -94,12 +94,13 @@ def _in_words(what_differs: Mapping[str, Any], digits: str) -> str:
     """``+words`` that tell a setting apart, as many as fit, and ``digits`` if they do not say all of it."""
     first = ("data.manifest", "data.streams")
     keys = [*(key for key in first if key in what_differs), *sorted(what_differs.keys() - set(first))]
-    words, says_all = [], True
+    words: list[str] = []
+    says_all = True
     for key in keys:
         word = _word(key, what_differs[key])
         if not re.fullmatch(r"[\w.=+-]+", word, re.ASCII):
             word, says_all = _short_key(key), False
-        if sum(map(len, words)) + len(word) > _LONGEST_NAME:
+        if sum(len(one) for one in words) + len(word) > _LONGEST_NAME:
             says_all = False
             break
         words.append(word)

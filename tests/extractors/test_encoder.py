@@ -107,7 +107,7 @@ def test_layers_are_those_of_transformers(family, folders):
         if family in TEXT:
             output = reference(batch["tokens"], output_hidden_states=True)
             layers = (*output.hidden_states[:-1], output.last_hidden_state)
-                rows = [states[0, sample["end"] - 1] for states in layers]
+            rows = [states[0, sample["end"] - 1] for states in layers]
         elif family in SOUND:
             sound = batch["samples"] - batch["samples"].mean()
             output = reference(sound / (sound.square().mean() + 1e-7).sqrt(), output_hidden_states=True)
@@ -177,7 +177,7 @@ def test_memory_is_that_of_a_batch_however_long_a_text_is(folders):
 
 def test_a_model_that_writes_text_reads_after_its_first_token(folders):
     net = network(folders("llama"), "llama", pooling="last", **FROZEN)
-    assert net.preprocess(said("great day"))["tokens"].tolist() == [2, 14, 20]  # [CLS] stands for the beginning here
+    assert net.preprocess(said("great day"))["tokens"].tolist() == [2, 15, 21]  # [CLS] stands for the beginning here
     later, now = net.preprocess(said("great day")), net.preprocess(said("great"))
     frames = network(folders("llama"), "llama", pooling="frames", **FROZEN)
     torch.testing.assert_close(embedded(frames, later)[0][:1], embedded(net, now))  # it never sees what follows
@@ -274,6 +274,7 @@ def clips(tmp_path, monkeypatch):
 
 def test_a_probe_chooses_the_layer_and_the_store_says_why(clips, folders, capsys):
     model = ["--model.net.init_args.model", folders("whisper"), "--model.net.init_args.chunk_seconds", "2"]
+    model += ["--model.net.init_args.overlap_seconds", "0.2"]
     extract = ["extract", "--config", "conf/extractors/audio_frozen.yaml", *model, "--manifest", "manifest"]
     more = ["--run", "run", "--out", "store", "--workers", "0"]
     assert run([*extract, *more]) == DONE, capsys.readouterr().err
@@ -289,7 +290,8 @@ def test_a_probe_chooses_the_layer_and_the_store_says_why(clips, folders, capsys
     fixed = ["--model.net.init_args.layers", chosen, "--run", "fixed", "--out", "fixed_store", "--workers", "0"]
     assert run([*extract, *fixed]) == DONE, capsys.readouterr().err
     stores = [Store(clips / name) for name in ("store", "again", "fixed_store")]
-    for name in stores[0].ids:
+    names = [utterance.id for utterance in Manifest.load(clips / "manifest").utterances]
+    for name in names:
         assert all(torch.equal(stores[0][name], store[name]) for store in stores)
     assert "layer_scores" not in stores[2].meta.extractor
     assert run(["extractor", "test", "--config", "run/config.yaml"]) == DONE, capsys.readouterr().err
@@ -307,7 +309,7 @@ def test_frames_become_a_store_of_sequences(config, family, clips, folders, caps
         capsys.readouterr().err
     )
     store = Store(clips / "store")
-    sequences = store.sequences(store.ids)
+    sequences = store.sequences([utterance.id for utterance in Manifest.load(clips / "manifest").utterances])
     assert sequences.values.shape[1] == WIDTH
     assert min(sequences.lengths.tolist()) > 1
 
