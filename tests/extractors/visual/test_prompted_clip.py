@@ -15,10 +15,12 @@ from extractors.base import PlacedUtterance
 from extractors.extraction.embedding import place_utterances
 from extractors.layers.class_prompts import ClassPrompts, Context, Prototypes
 from extractors.layers.video_prompts import Prompts
+from extractors.runs import portable
 from extractors.visual.prompted_clip import PromptedCLIP, square
 from m2fnet.cli import DONE, WRONG_USE, run
 from m2fnet.errors import MediaError, RunError
 from m2fnet.manifest import Manifest
+from m2fnet.model.bounds import WithinWeights
 from m2fnet.problems import make_problem
 from m2fnet.records import LabelSet
 from m2fnet.runs.checkpoints import read_checkpoint
@@ -168,5 +170,12 @@ def test_from_clips_to_two_streams(clip, manifest, tmp_path, monkeypatch, capsys
     assert plain.meta.extractor["init_args"]["output"] == "plain"
     name = manifest.utterances[0].id
     assert (prompted[name] - plain[name]).abs().max() > 1e-4
+    saved = portable.of_run(tmp_path / "runs/clip", "plain")
+    portable.save(saved.extractor, tmp_path / "exported")
+    with WithinWeights(sorted((tmp_path / "exported").rglob("*.safetensors")), "exported"):
+        again = portable.load(saved.settings, tmp_path / "exported", "exported")
+    batch = again.collate(samples(3, 2))
+    with torch.no_grad():
+        assert torch.equal(again(batch), saved.extractor(batch))
     assert run([*extract, "--out", "third", "--output", "frames"]) == WRONG_USE
     assert "has no output 'frames'; expected one of prompted, plain" in capsys.readouterr().err
