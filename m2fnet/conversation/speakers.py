@@ -11,7 +11,7 @@ What is before a colon is a name, or the beginning of a sentence. The rule:
 4. Anything else (``zhang wei``, ``one thing``) is a name in a file in which most lines begin with a name, as those of
    video conferences do, and text in others.
 5. ``[ANN] Hi`` may be a name or a sound. It is a name in a file of rule 4, or if its words are before speech more than
-   once and never by themselves (see `names_in_brackets`), and if they are not the words of a sound: ``[MUSIC]``.
+   once and never without it (see `names_in_brackets`), and if they are not the words of a sound: ``[MUSIC]``.
 6. A number or bullet before the name, and a clock time before or after it, are no part of the name.
 
 The forms are those of whisperX, whisper.cpp, NeMo and pyannote, of Zoom, Teams, Meet and Otter, and of subtitles after
@@ -184,7 +184,7 @@ def mostly_named(lines: Iterable[str]) -> bool:
 
 
 def names_in_brackets(lines: Iterable[str]) -> frozenset[str]:
-    """What is in square brackets before speech on two lines or more, and on none by itself, as sounds are.
+    """What is in square brackets before speech on two lines or more, and on none without speech, as sounds are.
 
     Example:
         >>> sorted(names_in_brackets(["[ANN] Hi", "[BANG] Oh", "[ANN] So", "[BANG] No", "[BANG]", "[BOB] No"]))

@@ -1,8 +1,9 @@
 """Subtitles and documents that are not read are refused by a sentence that says what to convert them with."""
 
 import pytest
+from tiny_media import tone, write_sound
 
-from m2fnet.conversation.segments import segments_in
+from m2fnet.conversation.segments import segments_in, segments_of
 from m2fnet.errors import ConversationError
 from m2fnet.pipeline.pipeline import conversation_of
 
@@ -49,3 +50,12 @@ def test_formats_that_are_not_read_say_what_to_do(tmp_path, name, content, messa
 def test_texts_that_only_begin_like_them_are_read(tmp_path, text):
     (tmp_path / "talk.txt").write_text(f"{text}\nBob: Ho\n", encoding="utf-8")
     assert segments_in(tmp_path / "talk.txt").segments
+
+
+def test_such_subtitles_next_to_a_clip_are_named(tmp_path):
+    clip = write_sound(tmp_path / "talk.wav", tone())
+    for name in ("talk.smi", "talk.json", "other.ttml"):
+        (tmp_path / name).write_text("x", encoding="utf-8")
+    assert segments_of(clip).notes == (
+        "talk.smi is SAMI, which is not read. Convert it with `ffmpeg -i IN.smi OUT.srt`.",
+    )
