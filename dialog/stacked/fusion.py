@@ -193,7 +193,7 @@ class _Stack:
         return _weighted_f1(tables.view(-1, self.classes, self.classes).double()).tolist()
 
     def _batches(self) -> Iterator[Tensor]:
-        """Rows (R, B) of each step, every run in an order of its own generator."""
+        """Rows (R, B) of each step, every run in the order that its generator draws."""
         most = max(len(run.train) for run in self.runs)
         orders = []
         for run, generator in zip(self.runs, self.generators, strict=True):

@@ -132,18 +132,18 @@ def test_every_pattern_of_present_streams_and_its_expectation_is_that_of_the_rel
     given, dropped = numbers("attention_fusion"), numbers("modality_dropout")
     net, batch = released(given, weights=weights)
     scores = {}
-    for row, keep in enumerate(dropped["keep"].bool()):
-        batch["present"] = {name: here.expand(5, 1) for name, here in zip(STREAMS, keep, strict=True)}
+    for row, stays in enumerate(dropped["keep"].bool()):
+        batch["present"] = {name: here.expand(5, 1) for name, here in zip(STREAMS, stays, strict=True)}
         present = torch.stack(list(batch["present"].values()), -1)
         same(net.stream_weights(net.hidden(batch), present)[:, 0], dropped[f"{weights}.attention"][row])
-        scores[tuple(keep.tolist())] = net(batch).scores[:, 0]
-        same(scores[tuple(keep.tolist())], dropped[f"{weights}.emotion_logits"][row])
+        scores[tuple(stays.tolist())] = net(batch).scores[:, 0]
+        same(scores[tuple(stays.tolist())], dropped[f"{weights}.emotion_logits"][row])
     for theirs, scheme in SCHEMES.items():
         for p in (0.15, 0.3, 0.5):
             patterns, chances = pattern_probabilities(3, p, scheme)
-            order = [patterns.tolist().index(keep) for keep in dropped["keep"].bool().tolist()]
+            order = [patterns.tolist().index(stays) for stays in dropped["keep"].bool().tolist()]
             same(chances[order], dropped[f"probability.{theirs}.{p}"])
-            mean = sum(chance * scores[tuple(keep)] for keep, chance in zip(patterns.tolist(), chances, strict=True))
+            mean = sum(chance * scores[tuple(stays)] for stays, chance in zip(patterns.tolist(), chances, strict=True))
             same(mean, dropped[f"expected.{weights}.{theirs}.{p}"])
 
 
@@ -191,7 +191,7 @@ def test_ratings_are_answered_only_where_the_problem_has_some(kind):
     assert learns == {name for name, _ in net.named_parameters()} - {"classify.weight", "classify.bias"}
 
 
-def test_low_rank_fusion_is_the_tensor_it_stands_for():
+def test_low_rank_fusion_is_the_product_with_its_tensor():
     torch.manual_seed(0)
     net = LowRankFusion(make_problem(LABELS, {"text": 12, "audio": 8}), hidden=3, rank=2, input_norm="none").eval()
     batch = batch_of([2], ("text", "audio"))
