@@ -71,6 +71,7 @@ _NOTHING = frozenset(
     ["#n/a", "#n/a n/a", "#na", "-1.#ind", "-1.#qnan", "-nan", "1.#ind", "1.#qnan", "<na>", "n/a", "na", "null"]
 )
 _NOTHING |= {"nan", "none", "nat", "nil", "<nan>", "<none>"}
+_NOTHING |= {".", "-", "--", "–", "—", "?", "??", "???"}  # as Stata and SAS (.) and people write it
 _MAY_BE_SAID = frozenset(["na", "nat", "nil", "none", "null"])
 _SEPARATORS = ",;\t|"
 _SEP_LINE = re.compile(r"\"?sep=(.)\1*\"?\s*", re.IGNORECASE)

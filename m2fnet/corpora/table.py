@@ -124,7 +124,7 @@ def _with_one_spelling(rows: Sequence[Row], labels: Sequence[str], log: DefectLo
                     f"label {shown(emotion)} differs from {shown(now)} only in its spelling", "counted as that", [name]
                 )
         for column in ("label", "labels"):
-            if not row[column] or row[column] == _UNLABELLED:
+            if not row[column] or (column == "labels" and row[column] == _UNLABELLED):
                 continue
             parts = [usual[_folded(part)] for part in row[column].split("|") if part.strip()]
             if any(is_nothing(part) and part not in labels for part in parts):
@@ -244,8 +244,8 @@ def _emotions(row: Row) -> tuple[str, ...]:
         raise CorpusError(
             f"{row.where}: the labels are {shown(row['labels'])}; expected names with | between them, such as joy|fear."
         )
-    parts = [part.strip() for part in (row["label"], *row["labels"].split("|"))]
-    if _UNLABELLED in parts:
+    parts = [row["label"], *(part.strip() for part in row["labels"].split("|"))]
+    if _UNLABELLED in parts[1:]:
         raise CorpusError(
             f"{row.where}: the labels are {row['labels']!r}; expected names with | between them, or only "
             f"{_UNLABELLED} for an utterance that is not labelled."

@@ -168,6 +168,14 @@ def test_tables_as_spreadsheets_and_other_projects_write_them(tmp_path: Path, na
     assert manifest.defects == ()
 
 
+@pytest.mark.parametrize("sign", [".", "-", "--", "–", "?", "???"])
+def test_signs_for_nothing_are_no_emotion_and_no_speaker(tmp_path: Path, sign: str):
+    rows = f"a,train,Ann,Hi,joy\na,train,{sign},No,sad\na,train,Bob,So,{sign}\n"
+    manifest = read_table(write_table(tmp_path, f"dialogue,split,speaker,text,label\n{rows}"))
+    assert [(u.speaker, u.label) for u in manifest.utterances] == [("Ann", "joy"), (None, "sad"), ("Bob", None)]
+    assert [defect.ids for defect in manifest.defects if "word for nothing" in defect.what] == [("a_1",), ("a_2",)]
+
+
 def test_an_offset_next_to_a_duration_is_the_start(tmp_path: Path):
     head, rows = "dialogue,split,text,label", "a,train,Hi,joy,1.5,2\na,train,No,sad,4,5\n"
     manifest = read_table(write_table(tmp_path, f"{head},offset,duration\n{rows}"))
