@@ -11,7 +11,7 @@ from extractors.audio.augment import Augment
 from extractors.audio.listeners import Listener, MelListener, SampleListener
 from extractors.audio.waveform import WaveformExtractor
 from extractors.base import Sample
-from extractors.encoder import KEPT, EncoderExtractor, States, Trained
+from extractors.layers.encoder import KEPT, EncoderExtractor, States, Trained
 from extractors.layers.hidden_states import Layers
 from extractors.layers.low_rank import LowRank
 from extractors.layers.readout import Combine, Pooling, Readout, parts
@@ -37,7 +37,7 @@ class SpeechEncoder(EncoderExtractor, WaveformExtractor):
         layers: which hidden states are read, see `extractors.layers.hidden_states.layer_numbers`.
         combine: how several layers become one, see `extractors.layers.readout.Readout`.
         pooling: how frames become one vector, see there.
-        trained: what of the encoder learns, see `extractors.encoder.EncoderExtractor`.
+        trained: what of the encoder learns, see `extractors.layers.encoder.EncoderExtractor`.
         low_rank: the change of low rank that learns, with ``trained: low_rank``.
         chunk_seconds: longer sound is heard in parts of this length, so that memory stays bounded.
         overlap_seconds: what neighbouring parts share.

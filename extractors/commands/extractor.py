@@ -16,10 +16,10 @@ from pytorch_lightning.cli import LightningArgumentParser
 
 from extractors.base import Extractor, FittedExtractor
 from extractors.data import EMBED, ExtractorData
-from extractors.encoder import EncoderExtractor
 from extractors.evaluation.embedding_scores import evaluate_embeddings
 from extractors.extraction.embedding import as_words, names_dead_workers
 from extractors.extraction.extract import ANOTHER_STORE
+from extractors.layers.encoder import EncoderExtractor
 from extractors.runs import closed_form
 from extractors.runs.folder import LAYER_SCORES, NET, WEIGHTS_SHA256, fitted_sha256, older_fit
 from extractors.runs.folder import load as load_run

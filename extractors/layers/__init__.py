@@ -1,1 +1,1 @@
-"""Layers that extractors of several modalities share."""
+"""What extractors of several modalities share: layers, and encoders read by any of theirs."""

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from extractors.base import FIT_AGAIN, Extractor, FittedExtractor, PlacedUtterance
 from extractors.data import EMBED, ExtractorData
-from extractors.encoder import EncoderExtractor
 from extractors.evaluation.embedding_scores import Embedded
 from extractors.extraction.embedding import (
     Loading,
@@ -27,6 +26,7 @@ from extractors.extraction.embedding import (
 )
 from extractors.extraction.embedding import place_utterances as placed_in
 from extractors.extraction.embedding import plan as batches_of
+from extractors.layers.encoder import EncoderExtractor
 from extractors.runs.folder import NET, TRAINING
 from m2fnet.errors import LabelSetsError, RunError
 from m2fnet.files import replaced

@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedTokenizerBase
 
 from extractors.base import PlacedUtterance, Sample
-from extractors.encoder import KEPT, EncoderExtractor, States, Trained
+from extractors.layers.encoder import KEPT, EncoderExtractor, States, Trained
 from extractors.layers.hidden_states import Layers, hidden_states
 from extractors.layers.low_rank import LowRank
 from extractors.layers.readout import Combine, Pooling, Readout, parts
@@ -50,7 +50,7 @@ class TextEncoder(EncoderExtractor):
         layers: which hidden states are the embedding, see `extractors.layers.hidden_states.layer_numbers`.
         combine: how several layers become one, see `extractors.layers.readout.Readout`.
         pooling: how tokens become one vector, see there.
-        trained: what of the encoder learns, see `extractors.encoder.EncoderExtractor`.
+        trained: what of the encoder learns, see `extractors.layers.encoder.EncoderExtractor`.
         low_rank: the change of low rank that learns, with ``trained: low_rank``.
         overlap: tokens that the parts of a text longer than the budget share; None: such a text is cut. Only without
             context.
@@ -285,7 +285,7 @@ def _around(placed: PlacedUtterance, past: int | None, future: int | None) -> tu
 def _separators(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int], list[int]]:
     """What the tokenizer puts before, between and after two texts.
 
-    A model that writes text reads its first token in a way of its own, so that a token that begins a text is put there
+    A model that writes text attends to its first token whatever it is, so that a token that begins a text is put there
     if the tokenizer has one.
     """
     coded = tokenizer("a", "b")

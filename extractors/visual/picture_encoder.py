@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from extractors.base import PlacedUtterance, Sample
-from extractors.encoder import KEPT, EncoderExtractor, States, Trained
+from extractors.layers.encoder import KEPT, EncoderExtractor, States, Trained
 from extractors.layers.hidden_states import Layers, hidden_states
 from extractors.layers.low_rank import LowRank
 from extractors.layers.readout import Combine, Pooling, Readout
@@ -40,7 +40,7 @@ class PictureEncoder(EncoderExtractor):
         layers: which hidden states are read, see `extractors.layers.hidden_states.layer_numbers`.
         combine: how several layers become one, see `extractors.layers.readout.Readout`.
         pooling: how frames become one vector, see there.
-        trained: what of the encoder learns, see `extractors.encoder.EncoderExtractor`.
+        trained: what of the encoder learns, see `extractors.layers.encoder.EncoderExtractor`.
         low_rank: the change of low rank that learns, with ``trained: low_rank``.
         frames: how many frames are looked at.
         place: where in the utterance they are.

@@ -17,7 +17,7 @@ SINGLE_AGAINST_BATCHED = (
     "extractors/runs/test_closed_form.py::test_single_equals_batched_equals_read_by_workers",
     "extractors/audio/test_mel_resnet.py::test_a_clip_has_the_same_embedding_single_and_in_a_batch",
     "extractors/audio/test_speech_encoder.py::test_a_clip_has_the_same_embedding_single_and_in_a_batch",
-    "extractors/test_encoder.py::test_single_equals_batched",
+    "extractors/layers/test_encoder.py::test_single_equals_batched",
     "extractors/visual/test_face_scene.py::test_company_in_the_batch_changes_nothing",
     "extractors/extraction/test_embedding.py",
     "m2fnet/media/test_mtcnn.py::test_company_in_the_batch_changes_nothing",
