@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from av.stream import Disposition
-from tiny_media import _frame, _picture_stream, half_grey, write_clip, write_pictures
+from PIL import Image
+from tiny_media import _frame, _picture_stream, half_grey, tone, write_clip, write_pictures
 
 from m2fnet.errors import MediaError
 from m2fnet.media import container
@@ -201,3 +202,24 @@ def test_of_several_streams_the_default_one_is_read(tmp_path):
             out.mux(stream.encode())
     assert brightness(read_frames(tmp_path / "a.mkv", count=1))[0] == pytest.approx(200, abs=4)
     assert float(read_audio(tmp_path / "a.mkv").samples.max()) == pytest.approx(10_000 / 2**15, abs=1e-3)
+
+
+def test_a_cover_is_no_film(tmp_path):
+    Image.new("RGB", (64, 64), (255, 0, 0)).save(tmp_path / "cover.png")
+    path = tmp_path / "song.mp3"
+    with av.open(str(path), "w") as out, av.open(str(tmp_path / "cover.png")) as cover:
+        sound = out.add_stream("libmp3lame", rate=48_000, layout="mono")
+        picture = out.add_stream_from_template(cover.streams.video[0])
+        picture.disposition = Disposition.attached_pic
+        packet = next(packet for packet in cover.demux() if packet.size)
+        packet.stream = picture
+        out.mux(packet)
+        frame = av.AudioFrame.from_ndarray(tone(rate=48_000), format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48_000, 0, Fraction(1, 48_000)
+        out.mux(sound.encode(frame))
+        out.mux(sound.encode())
+    with av.open(str(path)) as written:
+        assert len(written.streams.video) == 1
+    with pytest.raises(MediaError, match="the file has no picture"):
+        read_frames(path, count=1)
+    assert len(read_audio(path).samples) > 15_000
