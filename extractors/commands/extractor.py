@@ -72,7 +72,8 @@ class ExtractorCLI(RunCLI):
         Raises:
             UsageError: one sentence that names the key.
         """
-        for path in (Path(str(one).rpartition("=")[2]) for one in args):
+        values = (str(one).partition("=")[2] if str(one).startswith("--") else str(one) for one in args)
+        for path in map(Path, values):
             content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.suffix in (".yaml", ".yml") else None
             if isinstance(content, dict) and "extractor" in content:
                 raise UsageError(

@@ -167,7 +167,8 @@ def embedded(
 
     classes = data.manifest.label_set.classes
     train = placed_in(data.manifest, "train")
-    is_kept = is_fitted_on and (run / TRAINING).is_file()  # an encoder that is read as it is needs no training split
+    reads_no_training = isinstance(extractor, EncoderExtractor) and not (run / TRAINING).exists()  # as it came
+    is_kept = is_fitted_on and not reads_no_training
     known = _training_embeddings(run) if is_kept else _embed(extractor, data, train)
     training = _labelled(train, known)
     if len(set(training[1])) < 2:

@@ -72,7 +72,7 @@ def run_folder(config: Path | None, seed: int, overrides: Mapping[str, Any], nam
         >>> run_folder(config, 3, {}).as_posix()
         'runs/m2fnet_meld/seed-3'
         >>> run_folder(config, 3, {"model.net.init_args.fusion_layers": 1, "data.streams": ["text"]}).as_posix()
-        'runs/m2fnet_meld+text+fusion_layers=1/seed-3'
+        'runs/m2fnet_meld+text+fusion_layers-1/seed-3'
         >>> run_folder(config, 3, {}, name="mine").as_posix()
         'runs/mine/seed-3'
         >>> run_folder(config, 3, {"model.averaging": {"kind": "ema"}}).as_posix()  # says not all in words
@@ -98,7 +98,7 @@ def _in_words(what_differs: Mapping[str, Any], digits: str) -> str:
     says_all = True
     for key in keys:
         word = _word(key, what_differs[key])
-        if not re.fullmatch(r"[\w.=+-]+", word, re.ASCII):
+        if not re.fullmatch(r"[\w.+-]+", word, re.ASCII):
             word, says_all = _short_key(key), False
         if sum(len(one) for one in words) + len(word) > _LONGEST_NAME:
             says_all = False
@@ -113,7 +113,7 @@ def _word(key: str, value: object) -> str:
         return "+".join(map(str, value))
     if key == "data.manifest":
         return Path(str(value)).name
-    return f"{_short_key(key)}={value if isinstance(value, str) else json.dumps(value)}"
+    return f"{_short_key(key)}-{value if isinstance(value, str) else json.dumps(value)}"
 
 
 def _short_key(key: str) -> str:

@@ -33,7 +33,7 @@ def network(corpus, tmp_path, monkeypatch):
 
 def test_a_trained_extractor_comes_out_the_same(network, corpus, capsys):
     assert run(["extractor", "fit", "--config", network, "--model.net.width", "4"]) == DONE, capsys.readouterr().err
-    (folder,) = Path("runs").glob("toy-*/seed-1")
+    (folder,) = Path("runs").glob("toy+*/seed-1")
     found = Provenance.read(folder)
     assert (found.stage, found.manifest.sha256, found.stores) == ("extractor", corpus.sha256, {})
     assert run(["extractor", "test", "--config", str(folder / "config.yaml"), "--quiet"]) == DONE

@@ -98,7 +98,7 @@ def test_every_choice_of_settings_has_a_summary_of_its_own_and_more_seeds_renew_
 
 def test_settings_of_all_runs_are_passed_on(sweep):
     assert sweep("--seeds", "0", "--no-test", "--data.batch_size", "3", "--model.net.hidden=6") == DONE
-    (config,) = Path("runs").glob("tiny-*/seed-0/config.yaml")
+    (config,) = Path("runs").glob("tiny+*/seed-0/config.yaml")
     settings = yaml.safe_load(config.read_text(encoding="utf-8"))
     assert (settings["data"]["batch_size"], settings["model"]["net"]["init_args"]["hidden"]) == (3, 6)
 
@@ -107,7 +107,9 @@ def test_a_run_that_fails_is_named_at_the_end_and_the_others_are_done(sweep, cap
     assert sweep("--seeds", "0", "--grid", "model.optimizer.lr=0.01,1e30,0.02") == FAILED
     printed = capsys.readouterr()
     assert "lr=1e30, seed 0: FAILED, what the child said" in printed.out
-    assert re.search(r"1 of 3 runs failed.*\n  runs/tiny-\w{8}/seed-0: what the child said", printed.err)
+    assert re.search(
+        r"1 of 3 runs failed.*\n  runs/tiny\+optimizer\.lr-1e\+30/seed-0: what the child said", printed.err
+    )
     assert len(list(Path("runs").glob("*/seed-0/report.json"))) == 2
 
 

@@ -32,7 +32,7 @@ def test_other_settings_have_a_folder_of_their_own_and_the_same_the_same(dialog,
     assert dialog("fit", into=None) == dialog("fit", "--model.net.hidden", "6", into=None) == DONE
     other, plain = made_runs()
     assert plain == "runs/tiny/seed-3"
-    assert other == "runs/tiny+hidden=6/seed-3"
+    assert other == "runs/tiny+hidden-6/seed-3"
     capsys.readouterr()
     assert dialog("fit", "--model.net.init_args.hidden=6", "--model.net.heads", "2", into=None) == DONE
     assert f"{other} is trained already" in capsys.readouterr().out
