@@ -326,7 +326,8 @@ def test_a_frozen_configuration_is_trained_where_something_learns(changed, clips
             "losses": {"cross_entropy": 1.0, "triplet": 1.0, "covariance": 1.0, "variance": 1.0},
             "net": {
                 "class_path": "extractors.audio.speech_encoder.SpeechEncoder",
-                "init_args": {"model": folders("whisper"), "width": None, "trained": "none", "chunk_seconds": 2.0,
+                "init_args": {"model": folders("whisper"), "width": None, "trained": "none",
+                              "chunk_seconds": 2.0, "overlap_seconds": 0.2,
                               "max_seconds": 2.0, "crop_seconds": 0.4} | changed,
             },
         },
