@@ -213,6 +213,10 @@ def test_it_is_built_again_without_the_first_folder(settings, family, folders, t
     net = network(folders(family), family, **settings)
     if net.readout.is_open:
         net.choose(2)
+    parts = {"encoder": net.encoder, "readout": net.readout}  # and nothing twice
+    assert {*net.state_dict()} - {"step"} == {
+        f"{at}.{name}" for at, part in parts.items() for name in part.state_dict()
+    }
     net.save(tmp_path)
     saved = type(net).asset_settings(tmp_path)
     again = network(saved.pop("model"), family, **(settings | saved))
