@@ -52,10 +52,23 @@ def fetch(model: str) -> Path:
 
 
 def load_encoder(folder: Path, *, pretrained: bool) -> PreTrainedModel:
-    """The encoder in ``folder`` in single precision, ready to be trained, without its last layer's pooler.
+    """The encoder of the model in ``folder``, see `load_model`, without its last layer's pooler.
 
     Of a model that has an encoder and a decoder (Whisper) it is the encoder, of one for pictures and texts (CLIP,
     SigLIP) the encoder of pictures.
+    """
+    encoder = load_model(folder, pretrained=pretrained)
+    if encoder.config.is_encoder_decoder:
+        encoder = encoder.get_encoder()
+    encoder = getattr(encoder, "vision_model", encoder)
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None  # nobody uses it, and weights without a gradient stop distributed training
+    encoder.train()
+    return encoder
+
+
+def load_model(folder: Path, *, pretrained: bool) -> PreTrainedModel:
+    """The model in ``folder`` in single precision, ready to be trained.
 
     Args:
         folder: holds ``config.json`` and, for a pretrained encoder, ``model.safetensors`` or its shards.
@@ -71,7 +84,7 @@ def load_encoder(folder: Path, *, pretrained: bool) -> PreTrainedModel:
         )
     with _named(folder), _quiet():
         if pretrained:
-            encoder, report = AutoModel.from_pretrained(
+            model, report = AutoModel.from_pretrained(
                 str(folder),
                 dtype=torch.float32,
                 use_safetensors=True,
@@ -82,16 +95,11 @@ def load_encoder(folder: Path, *, pretrained: bool) -> PreTrainedModel:
             _require_all_weights(folder, report["missing_keys"])
         else:
             config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
-            encoder = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)  # type: ignore[no-untyped-call]
-    if encoder.config.is_encoder_decoder:
-        encoder = encoder.get_encoder()
-    encoder = getattr(encoder, "vision_model", encoder)
-    if getattr(encoder.config, "use_cache", False):
-        encoder.config.use_cache = False  # keys and values of a text that is read once
-    if getattr(encoder, "pooler", None) is not None:
-        encoder.pooler = None  # nobody uses it, and weights without a gradient stop distributed training
-    encoder.train()  # it comes in evaluation mode, and Lightning trains every module in the mode it finds
-    loaded: PreTrainedModel = encoder
+            model = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)  # type: ignore[no-untyped-call]
+    if getattr(model.config, "use_cache", False):
+        model.config.use_cache = False  # keys and values of a text that is read once
+    model.train()  # it comes in evaluation mode, and Lightning trains every module in the mode it finds
+    loaded: PreTrainedModel = model
     return loaded
 
 

@@ -54,7 +54,6 @@ class EncoderExtractor(Extractor):
     """
 
     encoder: Any
-    blocks: nn.ModuleList
     readout: Readout
     depth: int
     trained: Trained
@@ -71,7 +70,8 @@ class EncoderExtractor(Extractor):
         Raises:
             ValueError: for settings that make no sense, or exclude each other.
         """
-        self.encoder, self.blocks, self.readout, self.trained = encoder, blocks_of(encoder), readout, trained
+        self.encoder, self.readout, self.trained = encoder, readout, trained
+        self._blocks = [blocks_of(encoder)]  # in a list, so that their weights are not saved under a second name
         self.depth = len(self.blocks)
         if readout.pooling == "frames":
             self.resolution = "frame"
@@ -94,6 +94,11 @@ class EncoderExtractor(Extractor):
             add_low_rank(self.blocks, low_rank or LowRank())
         elif isinstance(trained, int):
             self.blocks[-trained:].requires_grad_(True)
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The blocks of the encoder that are read."""
+        return self._blocks[0]
 
     @classmethod
     def is_trained(cls, settings: Mapping[str, object]) -> bool:

@@ -167,8 +167,8 @@ def embedded(
 
     classes = data.manifest.label_set.classes
     train = placed_in(data.manifest, "train")
-    reads_no_training = isinstance(extractor, EncoderExtractor) and not (run / TRAINING).exists()  # as it came
-    is_kept = is_fitted_on and not reads_no_training
+    # an encoder whose layer no probe chose has not read the training split yet
+    is_kept = is_fitted_on and (isinstance(extractor, FittedExtractor) or (run / TRAINING).is_file())
     known = _training_embeddings(run) if is_kept else _embed(extractor, data, train)
     training = _labelled(train, known)
     if len(set(training[1])) < 2:

@@ -18,7 +18,7 @@ from extractors.base import Extractor, PlacedUtterance, Sample
 from extractors.layers.class_prompts import ClassPrompts, ClassTexts, Context, Prototypes
 from extractors.layers.frozen import Frozen
 from extractors.layers.video_prompts import PromptedVision, Prompts
-from extractors.pretrained import fetch, load_encoder, load_tokenizer, write_files
+from extractors.pretrained import fetch, load_model, load_tokenizer, write_files
 from extractors.visual.pictures import Frames, utterance_frames
 from m2fnet.errors import RunError
 from m2fnet.files import read_json, write_json
@@ -82,7 +82,7 @@ class PromptedCLIP(Extractor):
         super().__init__()
         self.folder = fetch(model)
         self.seeing = read_json(self.folder / _SEEING, RunError, "Expected what `save_pretrained` writes for a CLIP.")
-        clip = load_encoder(self.folder, pretrained=pretrained)
+        clip = load_model(self.folder, pretrained=pretrained)
         if not isinstance(clip, CLIPModel):
             kind = clip.config.model_type
             raise RunError(f"{self.folder} holds a {kind}; expected a CLIP, such as openai/clip-vit-base-patch16.")

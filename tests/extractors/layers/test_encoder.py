@@ -213,6 +213,10 @@ def test_it_is_built_again_without_the_first_folder(settings, family, folders, t
     net = network(folders(family), family, **settings)
     if net.readout.is_open:
         net.choose(2)
+    parts = {"encoder": net.encoder, "readout": net.readout}  # and nothing twice
+    assert {*net.state_dict()} - {"step"} == {
+        f"{at}.{name}" for at, part in parts.items() for name in part.state_dict()
+    }
     net.save(tmp_path)
     saved = type(net).asset_settings(tmp_path)
     again = network(saved.pop("model"), family, **(settings | saved))
@@ -326,7 +330,8 @@ def test_a_frozen_configuration_is_trained_where_something_learns(changed, clips
             "losses": {"cross_entropy": 1.0, "triplet": 1.0, "covariance": 1.0, "variance": 1.0},
             "net": {
                 "class_path": "extractors.audio.speech_encoder.SpeechEncoder",
-                "init_args": {"model": folders("whisper"), "width": None, "trained": "none", "chunk_seconds": 2.0,
+                "init_args": {"model": folders("whisper"), "width": None, "trained": "none",
+                              "chunk_seconds": 2.0, "overlap_seconds": 0.2,
                               "max_seconds": 2.0, "crop_seconds": 0.4} | changed,
             },
         },

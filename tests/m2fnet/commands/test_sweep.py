@@ -30,7 +30,7 @@ def test_a_sweep_trains_tests_and_reports_every_seed_of_every_setting(sweep, tra
     assert "tiny" in folders
     (other,) = folders - {"tiny"}
     assert re.search(r"hidden=4, heads=2 +runs/tiny +2 +0\n", printed)
-    assert re.search(rf"hidden=6, heads=2 +runs/{other} +2 +0\n", printed)
+    assert re.search(rf"hidden=6, heads=2 +runs/{re.escape(other)} +2 +0\n", printed)
     assert "[4/4] hidden=6, heads=2, seed 1: weighted F1 dev " in printed
     assert "m2fnet report runs/tiny/seed-0 runs/tiny/seed-1" in printed
     (summary,) = Path("runs").glob("tiny-*-sweep/summary.md")
@@ -107,9 +107,8 @@ def test_a_run_that_fails_is_named_at_the_end_and_the_others_are_done(sweep, cap
     assert sweep("--seeds", "0", "--grid", "model.optimizer.lr=0.01,1e30,0.02") == FAILED
     printed = capsys.readouterr()
     assert "lr=1e30, seed 0: FAILED, what the child said" in printed.out
-    assert re.search(
-        r"1 of 3 runs failed.*\n  runs/tiny\+optimizer\.lr-1e\+30/seed-0: what the child said", printed.err
-    )
+    failed = r"1 of 3 runs failed.*\n  runs/tiny\+optimizer\.lr-1e\+30/seed-0: what the child said"
+    assert re.search(failed, printed.err)
     assert len(list(Path("runs").glob("*/seed-0/report.json"))) == 2
 
 
