@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from m2fnet.formatting import plain
 from m2fnet.plots.style import COLOURS
 
-# Emotions that no corpus has beside each other share a colour: spellings of one, and neighbours of it. From Paul Tol's
+# Emotions that no corpus has together share a colour: spellings of one, and neighbours of it. From Paul Tol's
 # "bright", "vibrant" and "muted" schemes (SRON/EPS/TN/09-002, 2021), chosen so that the emotions of a corpus differ for
 # every kind of colour vision.
 _KNOWN = {
@@ -31,7 +31,7 @@ def emotion_colours(classes: Sequence[str]) -> list[str]:
     Example:
         >>> emotion_colours(["joy", "anger", "boredom"])
         ['#CCBB44', '#EE6677', '#332288']
-        >>> emotion_colours(["Angry", "happy"])  # the same, whatever stands before
+        >>> emotion_colours(["Angry", "happy"])  # the same, whatever is before
         ['#EE6677', '#CCBB44']
     """
     found: list[str] = []

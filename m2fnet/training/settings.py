@@ -114,7 +114,7 @@ class RunSettings:
         if word is not None and (given.run or not word or Path(word).name != word or word.startswith(".")):
             raise UsageError(
                 f"--name is {given.name!r}; expected one word for the folder runs/<name>/seed-<seed>, and no --run "
-                "beside it."
+                "with it."
             )
         if given.run:
             self.folder = Path(given.run)

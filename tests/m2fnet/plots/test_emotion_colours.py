@@ -18,7 +18,7 @@ def test_the_emotions_of_a_corpus_have_colours_of_their_own(labels):
         assert len(set(colours)) == len(labels.classes)
 
 
-def test_a_known_emotion_has_its_colour_wherever_and_however_it_stands():
+def test_a_known_emotion_has_its_colour_wherever_it_is_and_however_it_is_spelled():
     meld = ["neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger"]
     of = dict(zip(meld, emotion_colours(meld), strict=True))
     shuffled = random.Random(0).sample(meld, len(meld))

@@ -70,7 +70,7 @@ def test_the_majority_class_is_that_of_the_report(three):
     assert found["low"] < found["value"] < found["high"]
 
 
-def test_the_linear_classifier_of_the_reports_stands_beside_the_settings(three):
+def test_the_linear_classifier_of_the_reports_is_in_the_table_of_the_settings(three):
     report = reports(three)[0]
     summary = summarise_settings(collect(three))
     name = "linear classifier (text + audio)"
