@@ -49,6 +49,7 @@ def measure(folder: Path, count: int) -> list[Row]:
     dict_written = size / timed(lambda: write_dict(saved, ids, vectors))
 
     opened = best(lambda: Store(store))
+    # what our store is compared with: a dictionary that this script has just saved itself
     dict_opened = best(lambda: torch.load(saved, weights_only=True))
     opened_store = Store(store)
 

@@ -157,9 +157,7 @@ class MelListener:
     def _output(self, encoder: Any, blocks: nn.ModuleList, mels: Tensor, lengths: Tensor, frames: Tensor) -> Tensor:  # noqa: ANN401
         """What ``WhisperEncoder.forward`` of transformers gives for mels (B, M, T) of any lengths (B,)."""
         x = F.gelu(encoder.conv1(mels))
-        x = (
-            x * _until(lengths, x.shape[2])[:, None]
-        )  # behind the sound the second convolution sees zeros, as at its end
+        x = x * _until(lengths, x.shape[2])[:, None]  # after the sound the second convolution sees zeros
         x = F.gelu(encoder.conv2(x)).mT  # (B, T / 2, D)
         x = x + encoder.embed_positions.weight[: x.shape[1]]
         x = F.dropout(x, encoder.dropout, encoder.training)

@@ -62,6 +62,7 @@ def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
         RunError: if the file is not a complete checkpoint of tensors and plain values.
     """
     try:
+        # Lightning writes its checkpoints so; `weights_only` runs no code in them
         content = torch.load(path, weights_only=True, map_location="cpu", mmap=mmap)
     except Exception:  # a damaged file raises anything, and torch's message would ask to trust the file
         content = None

@@ -14,6 +14,7 @@ from tiny_corpus import tiny_manifest, with_other_test_labels, write_stores
 from dialog.task import DialogueTask
 from m2fnet.cli import DONE, FAILED, WRONG_USE, run
 from m2fnet.records import LEAK, Defect
+from m2fnet.runs.checkpoints import read_checkpoint
 
 
 @pytest.fixture
@@ -28,8 +29,7 @@ def dialog(tiny_config, tmp_path, monkeypatch):
 
 
 def weights(run_folder, name="best"):
-    checkpoint = torch.load(run_folder / "checkpoints" / f"{name}.ckpt", weights_only=True)
-    return checkpoint["state_dict"]
+    return read_checkpoint(run_folder / "checkpoints" / f"{name}.ckpt")["state_dict"]
 
 
 def equal(left, right):

@@ -20,6 +20,7 @@ from m2fnet.model import Model, save_model
 from m2fnet.model.card import model_card
 from m2fnet.problems import MultiLabel
 from m2fnet.records import LabelSet
+from m2fnet.runs.checkpoints import read_checkpoint
 from m2fnet.store import StoreWriter
 
 NETWORKS = {
@@ -134,7 +135,7 @@ def test_the_report_is_that_of_scikit_learn_by_thresholds_from_dev(dialog, tmp_p
     )
     fitted = json.loads((folder / "fit.json").read_text(encoding="utf-8"))
     assert fitted["dev.micro_f1"] == pytest.approx(report["dev"]["micro_f1"], abs=1e-6)
-    task = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)
+    task = read_checkpoint(folder / "checkpoints" / "best.ckpt")
     assert task["problem"]["thresholds"] == [thresholds[name] for name in CLASSES]
 
 
@@ -143,7 +144,7 @@ def test_a_loaded_checkpoint_decides_by_its_thresholds(dialog, tmp_path):
     path = tmp_path / "linear" / "checkpoints" / "best.ckpt"
     loaded = DialogueTask.load_from_checkpoint(path, weights_only=True)
     assert isinstance(loaded.problem, MultiLabel)
-    saved = torch.load(path, weights_only=True)["problem"]["thresholds"]
+    saved = read_checkpoint(path)["problem"]["thresholds"]
     assert loaded.problem.thresholds == tuple(saved)
 
 
@@ -178,9 +179,7 @@ def test_what_needs_one_emotion_per_utterance_is_refused_in_a_sentence(dialog, c
 def test_thresholds_are_fixed_or_one_for_all_if_asked_for(dialog, tmp_path, capsys):
     for choice in ("0.25", "one"):
         assert dialog("fit", "linear", "--model.thresholds", choice, "--overwrite") == DONE
-        saved = torch.load(tmp_path / "linear" / "checkpoints" / "best.ckpt", weights_only=True)["problem"][
-            "thresholds"
-        ]
+        saved = read_checkpoint(tmp_path / "linear" / "checkpoints" / "best.ckpt")["problem"]["thresholds"]
         assert len(set(saved)) == 1
         assert (saved[0] == 0.25) is (choice == "0.25")
     assert dialog("test", "linear", "--model.thresholds", "one") == DONE

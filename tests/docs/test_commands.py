@@ -181,6 +181,7 @@ def test_commands_named_in_the_text_exist(page):
 def test_what_python_imports_on_a_page_exists(page):
     for block in blocks(page, PYTHON):
         imports = [node for node in ast.parse(block).body if isinstance(node, ast.Import | ast.ImportFrom)]
+        # only the imports of this repository's own pages
         exec(compile(ast.Module(imports, []), page.name, "exec"), {})
 
 
@@ -207,4 +208,5 @@ def test_the_guide_runs_as_it_is_written(tmp_path, monkeypatch):
     assert [path for path in expected if not path.is_file()] == []
     monkeypatch.chdir(tmp_path)
     for block in blocks(guide, PYTHON):
+        # the guide of this repository, in an empty folder
         exec(compile(block, "guide.md", "exec"), {})

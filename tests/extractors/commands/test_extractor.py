@@ -65,6 +65,7 @@ def test_scoring_without_a_fit_says_what_to_run(config, capsys):
         (["--config", "tiny.yaml", "--model.losses.triplet", "3"], ["model.losses.triplet", "no effect"]),
         (["--config", "tiny.yaml", "--data.per_class", "3"], ["data.per_class", "no effect"]),
         (["--config", "tiny.yaml", "--select", "last"], ["select is 'last', which has no effect"]),
+        # a hostile name: it is refused, not imported
         (["--config", "tiny.yaml", "--model.net", "os.system"], ["os.system"]),
         (["--config", "tiny.yaml", "--model.net", "extractors.base.PlacedUtterance"], ["PlacedUtterance"]),
         (["--config", "tiny.yaml", "--model.net", "extractors.text.none.X"], ["'none' in extractors.text"]),
