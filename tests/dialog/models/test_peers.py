@@ -108,7 +108,7 @@ def test_an_utterance_without_anything_gives_finite_scores_and_gradients(name):
     assert net.eval()(without(batch_of([3]), *WIDTHS)).scores.isfinite().all()
 
 
-@pytest.mark.parametrize("name", PER_UTTERANCE)
+@pytest.mark.parametrize("name", sorted(PER_UTTERANCE))
 def test_only_the_utterance_itself_is_seen(name):
     net, changed = network(name), batch_of([6])
     changed["inputs"]["text"][0, 3] *= TWICE
