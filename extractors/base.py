@@ -96,6 +96,8 @@ class Extractor(nn.Module, ABC):
     local_settings: ClassVar[tuple[str, ...]] = ()
     # Values of the setting `output` of an extractor that can give several embeddings, such as plain and prompted.
     outputs: ClassVar[tuple[str, ...]] = ()
+    # Utterances that a CPU embeds at a time: the activations of more do not fit into its cache.
+    batch_size_on_cpu: ClassVar[int] = 8
 
     @property
     @abstractmethod

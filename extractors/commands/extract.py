@@ -43,8 +43,8 @@ def main(argv: list[str]) -> None:
 
     manifest = Manifest.load(given.manifest)
     trainer = trainer_for(given.accelerator, given.devices, given.nodes, given.precision)
-    usual = 8 if trainer.strategy.root_device.type == "cpu" else 64  # more than 8 do not fit into a CPU's cache
     run = load(given.ckpt, given.output) if given.ckpt is not None else load(_fitted(given, keys, trainer))
+    usual = run.extractor.batch_size_on_cpu if trainer.strategy.root_device.type == "cpu" else 64
     try:
         extraction = extract(
             run.extractor,
@@ -84,7 +84,9 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument("--manifest", type=Path, required=True, metavar="DIR", help="folder of `m2fnet prepare`")
     parser.add_argument("--out", type=Path, required=True, metavar="STORE", help="folder for the embeddings")
     parser.add_argument(
-        "--batch-size", type=_positive, help="utterances per forward pass (default: 8 on a CPU, elsewhere 64)"
+        "--batch-size",
+        type=_positive,
+        help="utterances per forward pass (default: 8 on a CPU, with LSA 256, elsewhere 64)",
     )
     parser.add_argument("--workers", type=_count, help="processes that read media (default: one per core)")
     parser.add_argument(

@@ -52,6 +52,9 @@ class LSA(FittedExtractor):
     """
 
     modality: ClassVar[Modality] = "text"
+    batch_size_on_cpu: ClassVar[int] = (
+        256  # sparse counts are small, and scikit-learn looks through its vocabulary per call
+    )
     components: Tensor
 
     def __init__(

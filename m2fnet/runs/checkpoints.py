@@ -51,6 +51,17 @@ def asked_weights(run: Path, asked: object, select: str) -> Path:
     return path
 
 
+def folder_of_results(run: Path, asked: object, select: str) -> Path:
+    """Where the results of the weights that `asked_weights` finds are written: the run folder, or one in it for others.
+
+    Example:
+        >>> folder_of_results(Path("run"), "last", "dev").as_posix()
+        'run/checkpoint-last'
+    """
+    kept = SELECTED[select]
+    return run if asked in (None, kept) else run / f"checkpoint-{Path(str(asked)).stem}"
+
+
 def read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
     """What the checkpoint holds, tensors on the CPU; no code in it is run.
 

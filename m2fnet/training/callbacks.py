@@ -198,20 +198,67 @@ def refuse_unknown_monitors(callbacks: Iterable[pl.Callback], logged: Iterable[s
             )
 
 
-def checkpoint_callbacks(run: Path, select: str, monitor: str) -> list[ModelCheckpoint]:
-    """The checkpoint callbacks of a run; the first saves the weights that ``select`` names.
+class RunCallbacks:
+    """The callbacks that every run has.
 
     Besides ``best.ckpt``, the weights that are best on dev, the last state has a callback that writes ``last.ckpt``:
     ``save_last`` would write it only in epochs that are the best so far.
+
+    Args:
+        run: the run folder.
+        select: ``"dev"`` or ``"last"``, the weights to keep.
+        monitor: name of the score on dev that selects weights.
+        prints_lines: print a line per epoch.
+
+    Attributes:
+        checkpoint: saves the weights that ``select`` names.
+        timer: measures the epochs.
     """
-    folder = checkpoint_file(run, LAST).parent
-    last = ModelCheckpoint(folder, filename=LAST, enable_version_counter=False)
-    if select == "last":
-        return [last]
-    best = ModelCheckpoint(
-        folder, filename=BEST, monitor=monitor, mode="max", save_weights_only=True, enable_version_counter=False
-    )
-    return [best, last]
+
+    def __init__(self, run: Path, select: str, monitor: str, *, prints_lines: bool = False) -> None:
+        folder = checkpoint_file(run, LAST).parent
+        last = ModelCheckpoint(folder, filename=LAST, enable_version_counter=False)
+        best = ModelCheckpoint(
+            folder, filename=BEST, monitor=monitor, mode="max", save_weights_only=True, enable_version_counter=False
+        )
+        checkpoints = [last] if select == "last" else [best, last]
+        self.checkpoint, self.timer = checkpoints[0], EpochTimer()
+        self._all = [StopOnNonFinite(), ScoreLastStep(), GradientNorms(), *checkpoints, self.timer, RandomState()]
+        self._all += [EpochLines(monitor)] if prints_lines else []
+
+    def after(
+        self, configured: pl.Callback | Iterable[pl.Callback] | None, logged: Iterable[str] | None
+    ) -> list[pl.Callback]:
+        """The callbacks that are ``configured``, and then these.
+
+        Args:
+            configured: one, several or none.
+            logged: names of the scores that are logged on dev; None if nothing is trained.
+
+        Raises:
+            UsageError: if a configured one monitors a score that is never logged.
+        """
+        first = [configured] if isinstance(configured, pl.Callback) else list(configured or [])
+        if logged is not None:
+            refuse_unknown_monitors(first, logged)
+        return [*first, *self._all]
+
+
+def shown_progress(asked: bool | None, *, quiet: bool) -> tuple[bool, bool]:
+    """Whether a training shows a progress bar, and whether it prints a line per epoch.
+
+    Args:
+        asked: the setting ``trainer.enable_progress_bar``; None for a bar in a terminal and lines elsewhere.
+        quiet: show neither.
+
+    Example:
+        >>> shown_progress(asked=True, quiet=False), shown_progress(asked=None, quiet=True)
+        ((True, False), (False, False))
+    """
+    if asked is not None and not quiet:
+        return asked, False
+    is_terminal = sys.stdout.isatty()
+    return is_terminal and not quiet, not is_terminal and not quiet
 
 
 def callbacks_of_settings(monitor: str, patience: int | None, averaging: Averaging | None) -> list[pl.Callback]:

@@ -4,9 +4,7 @@ A run folder holds ``config.yaml``, ``provenance.json``, ``checkpoints/{best,las
 ``logs/`` for every time it was started or resumed and, once training is done, ``fit.json``.
 """
 
-import re
 import shlex
-import sys
 from argparse import ArgumentError
 from collections.abc import Iterable, Sequence
 from functools import partial
@@ -16,32 +14,28 @@ from typing import Any, ClassVar
 import pytorch_lightning as pl
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-from m2fnet.config import one_sentence, refused_if_not_installed, resolve_config_arguments
-from m2fnet.errors import UsageError
+from m2fnet.config import refused_if_not_installed, resolve_config_arguments
 from m2fnet.problems import Problem
 from m2fnet.records import LabelSet
-from m2fnet.runs.checkpoints import SELECTED, asked_weights
+from m2fnet.runs.checkpoints import asked_weights, folder_of_results
 from m2fnet.runs.folder import FIT
 from m2fnet.runs.other_data import OtherData
 from m2fnet.runs.provenance import Environment, Input, Provenance, store_input
-from m2fnet.training.callbacks import (
-    EpochLines,
-    EpochTimer,
-    GradientNorms,
-    RandomState,
-    ScoreLastStep,
-    StopOnNonFinite,
-    checkpoint_callbacks,
-    print_rank_zero,
-    refuse_unknown_monitors,
-)
+from m2fnet.training.callbacks import RunCallbacks, print_rank_zero, shown_progress
 from m2fnet.training.fitting import evaluate, facts_of_training, fit_in_folder
 from m2fnet.training.help import ALL, SettingsHelp, asks_for_help
 from m2fnet.training.lightning_output import keep_lightning_to_the_point
 from m2fnet.training.loggers import run_loggers
 from m2fnet.training.refusals import refuse_other_precision, refused_by_machine, refused_settings
 from m2fnet.training.scored_data import Scoring, settle_data
-from m2fnet.training.settings import PARSER_MODE, RunSettings, add_run_options, read_renamed_settings, refuse_wrong_seed
+from m2fnet.training.settings import (
+    RunSettings,
+    add_run_options,
+    describe_commands,
+    parser_settings,
+    read_renamed_settings,
+    refuse_wrong_seed,
+)
 from m2fnet.training.threads import limit_threads, own_threads
 
 _COMMANDS = {
@@ -86,14 +80,6 @@ class RunCLI(LightningCLI):
         self.typed = shlex.join([*self.prog.split(), *argv])
         self.other: OtherData | None = None
         self.lost_labels: dict[str, int] = {}
-        texts = {name: {"description": text} for name, text in _COMMANDS.items() if name in self.subcommands()}
-        parser = {
-            "exit_on_error": False,
-            "allow_abbrev": False,
-            "parser_mode": PARSER_MODE,
-            "prog": self.prog,
-            "description": self.__doc__,
-        }
         super().__init__(
             self.task,
             self.data,
@@ -103,7 +89,9 @@ class RunCLI(LightningCLI):
             seed_everything_default=0,
             auto_configure_optimizers=False,
             trainer_defaults={"use_distributed_sampler": False},  # the data modules share out whole batches themselves
-            parser_kwargs={**parser, **texts},
+            parser_kwargs=parser_settings(
+                self.prog, self.__doc__, {name: _COMMANDS.get(name) for name in self.subcommands()}
+            ),
         )
 
     @classmethod
@@ -137,15 +125,11 @@ class RunCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401 - Lightning's own
         """Parse the command line; a `UsageError` names the key that is wrong."""
-        commands = parser._subcommands_action
-        for line in commands._choices_actions if commands else ():  # Lightning's lines end in the middle of a sentence
-            line.help = _COMMANDS.get(line.dest, line.help)
+        describe_commands(parser, _COMMANDS)
         try:
             self.config = parser.parse_args(args)
         except ArgumentError as error:
-            wrong = re.search(r"Option '([^']+)' is not accepted|unrecognized arguments: (--[^\s=]+)", str(error))
-            near = self.help().near(args, wrong[1] or wrong[2]) if wrong else ""
-            raise UsageError(one_sentence(str(error)).rstrip(".") + "." + near) from error
+            raise self.help().refused(error, args) from error
         refuse_wrong_seed(self.config[self.config.subcommand].seed_everything)
 
     def before_instantiate_classes(self) -> None:
@@ -187,23 +171,15 @@ class RunCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:  # noqa: ANN401 - Lightning's own
         """The trainer with this run's checkpoints, logs and timer; a `UsageError` says what Lightning refuses."""
         given, trainer = self.config_init[self.subcommand], self.config_init[self.subcommand].trainer
-        self.timer = EpochTimer()
-        self.checkpoint, *others = checkpoint_callbacks(self.run, given.select, self.monitor)
-        own = [StopOnNonFinite(), ScoreLastStep(), GradientNorms(), self.checkpoint, *others, self.timer, RandomState()]
+        shows_bar, prints_lines = shown_progress(trainer.enable_progress_bar, quiet=given.quiet)
+        own = RunCallbacks(self.run, given.select, self.monitor, prints_lines=prints_lines)
+        self.timer, self.checkpoint = own.timer, own.checkpoint
+        trainer.callbacks = own.after(trainer.callbacks, self.logged_on_dev() if self.subcommand == "fit" else None)
         kwargs["logger"] = run_loggers(self.run, trainer.logger, is_fit=self.subcommand == "fit")
-        kwargs["enable_model_summary"] = bool(trainer.enable_model_summary)
-        if given.quiet or trainer.enable_progress_bar is None:
-            kwargs["enable_progress_bar"] = sys.stdout.isatty() and not given.quiet
-            own += [] if sys.stdout.isatty() or given.quiet else [EpochLines(self.monitor)]
-        callbacks = trainer.callbacks or []
-        callbacks = list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks]  # one is accepted too
-        if self.subcommand == "fit":
-            refuse_unknown_monitors(callbacks, self.logged_on_dev())
-        trainer.callbacks = [*callbacks, *own]
-        asked = str(trainer.precision)
+        kwargs |= {"enable_model_summary": bool(trainer.enable_model_summary), "enable_progress_bar": shows_bar}
         with refused_settings(trainer):
             made = super().instantiate_trainer(**kwargs)
-        refuse_other_precision(asked, made)
+        refuse_other_precision(str(trainer.precision), made)
         return made
 
     def logged_on_dev(self) -> Iterable[str]:
@@ -258,10 +234,8 @@ class RunCLI(LightningCLI):
     def results(self) -> Path:
         """Where results are written: the run folder, or a folder in it for other data or other weights."""
         given = self.config[self.subcommand]
-        checkpoint = given.checkpoint or SELECTED[given.select]
-        parts = [self.other.folder] if self.other is not None else []
-        parts += [f"checkpoint-{Path(checkpoint).stem}"] if checkpoint != SELECTED[given.select] else []
-        return self.run.joinpath(*parts)
+        folder = self.run if self.other is None else self.run / self.other.folder
+        return folder_of_results(folder, given.checkpoint, given.select)
 
     @property
     def stores(self) -> dict[str, Input]:

@@ -3,7 +3,9 @@
 import argparse
 import difflib
 import inspect
+import re
 import textwrap
+from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ import yaml
 from docstring_parser import DocstringStyle, parse
 from torch import nn
 
-from m2fnet.config import conf_folder, named_class, resolve_config_arguments
+from m2fnet.config import conf_folder, named_class, one_sentence, resolve_config_arguments
 from m2fnet.errors import UsageError
 
 ALL = "--help-all"
@@ -89,6 +91,12 @@ class SettingsHelp:
         by_name = {key.rsplit(".", 1)[-1].lstrip("-"): key for key in reversed(known)}
         found = difflib.get_close_matches(last, by_name, n=1, cutoff=0.7)
         return f" Did you mean {by_name[found[0]]}?" if found else ""
+
+    def refused(self, error: ArgumentError, argv: Sequence[str]) -> UsageError:
+        """The ``error`` of a parser in one sentence, with a question whether a setting like the wrong one is meant."""
+        wrong = re.search(r"Option '([^']+)' is not accepted|unrecognized arguments: (--[^\s=]+)", str(error))
+        near = self.near(argv, wrong[1] or wrong[2]) if wrong else ""
+        return UsageError(one_sentence(str(error)).rstrip(".") + "." + near)
 
     def _parts(self, argv: Sequence[str]) -> Iterator[tuple[str, str, Mapping[str, str]]]:
         """Title, what comes before each key, and key -> text, for every part of the settings."""

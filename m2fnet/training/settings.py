@@ -1,6 +1,7 @@
 """The settings of a run as plain data, read with the parser of its command."""
 
 from argparse import ArgumentError
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +32,26 @@ def read_renamed_settings() -> None:
         return with_current_names(content) if isinstance(content, dict) else content
 
     set_loader(PARSER_MODE, load, (yaml.YAMLError,))
+
+
+def parser_settings(prog: str, description: str | None, commands: Mapping[str, str | None]) -> dict[str, Any]:
+    """How the parser of a training command is made, for ``LightningCLI(parser_kwargs=...)``.
+
+    Args:
+        prog: the command, such as ``m2fnet dialog``.
+        description: what it does.
+        commands: its subcommands and what each does; None for those that say it themselves.
+    """
+    texts = {name: {"description": text} for name, text in commands.items() if text is not None}
+    parser = {"prog": prog, "description": description, "parser_mode": PARSER_MODE}
+    return {**parser, "exit_on_error": False, "allow_abbrev": False, **texts}
+
+
+def describe_commands(parser: ArgumentParser, commands: Mapping[str, str]) -> None:
+    """List what the subcommands do in the help; Lightning's lines end in the middle of a sentence."""
+    listed = parser._subcommands_action
+    for line in listed._choices_actions if listed else ():
+        line.help = commands.get(line.dest, line.help)
 
 
 def add_run_options(parser: ArgumentParser) -> None:

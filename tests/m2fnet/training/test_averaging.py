@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from m2fnet.cli import DONE
 from m2fnet.errors import UsageError
 from m2fnet.training.averaging import Averaging
-from m2fnet.training.callbacks import checkpoint_callbacks
+from m2fnet.training.callbacks import RunCallbacks
 
 MONITOR = "dev/weighted_f1"
 
@@ -38,7 +38,7 @@ def averaged(weights, decay):
 
 def trained(folder, into, averaging, *, epochs=2, resumed_from=None):
     seen = Weights()
-    callbacks = {"callbacks": [seen, *checkpoint_callbacks(into, "dev", MONITOR)], "enable_checkpointing": True}
+    callbacks = {"callbacks": RunCallbacks(into, "dev", MONITOR).after(seen, None), "enable_checkpointing": True}
     trainer = train(folder, averaging=averaging, trainer={**callbacks, "max_epochs": epochs}, resumed_from=resumed_from)
     return trainer, seen.seen
 
