@@ -150,7 +150,7 @@ def test_the_requirements_of_the_wheel_give_an_environment_that_trains_and_predi
     demo = run_in(fresh_environment, tmp_path, "m2fnet", "demo", "--out", "demo", timeout=1800)
     assert demo.returncode == 0, demo.stdout[-2000:] + demo.stderr[-4000:]
     model = tmp_path / "demo" / "dialog" / "text-audio-visual"
-    clip = tmp_path / "demo" / "raw" / "output_repeated_splits_test" / "dia0_utt1.mp4"
+    clip = tmp_path / "demo" / "talk.mp4"
     predicted = run_in(fresh_environment, tmp_path, "m2fnet", "predict", clip, "--model", model, "--out", "predictions")
     assert predicted.returncode == 0, predicted.stdout + predicted.stderr
     lines = (tmp_path / "predictions" / clip.name / "predictions.jsonl").read_text(encoding="utf-8").splitlines()

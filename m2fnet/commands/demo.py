@@ -38,12 +38,16 @@ def main(argv: list[str]) -> None:
     out = parser.parse_args(argv).out
     import torch  # takes seconds, which `m2fnet demo --help` does not need
 
+    from m2fnet.corpora.toy import write_talk
+
     torch.set_num_threads(1)  # networks as small as these lose more by sharing a step between threads than they gain
     started = time.perf_counter()
     _embed(out)
     reports = {modalities: _train(out, modalities) for modalities in MODALITY_SETS}
     print(f"\n{_table(reports)}")
-    best = _run(out, MODALITY_SETS[-1])
+    best, talk = _run(out, MODALITY_SETS[-1]), out / "talk.mp4"
+    if not talk.exists():
+        write_talk(talk, out / "raw")
     print(
         f"Toy corpus, one seed: the figures show that all stages work, not how well M2FNet does on real dialogues.\n"
         f"Done in {time.perf_counter() - started:.0f} s. All three modalities in detail:\n"
@@ -51,7 +55,7 @@ def main(argv: list[str]) -> None:
         f"  picture    {best / 'confusion.png'}\n"
         f"  scores     {best / 'report.json'}\n"
         f"  clips      {out / 'raw'}\n"
-        f"Next: m2fnet predict {out / 'raw' / 'train_splits' / 'dia0_utt0.mp4'} --model {best}\n"
+        f"Next: m2fnet predict {talk} --model {best}     # a conversation that is not in the corpus\n"
         f"      m2fnet serve --model {best}"
     )
 

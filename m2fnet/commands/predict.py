@@ -168,6 +168,8 @@ def _predict(arguments: argparse.Namespace) -> None:
             "The probabilities are not calibrated, because the run was not tested before. To calibrate them on its dev "
             "split, run `m2fnet dialog test --config RUN/config.yaml`; export it again if MODEL is an exported one."
         )
+    if pipeline.model.trained_on:
+        print(plain(pipeline.model.trained_on))
     context = "past" if arguments.causal else "whole conversation"
     made_with = {"model": model_sha256(pipeline.model), "context": context}
     failed = []

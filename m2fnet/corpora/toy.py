@@ -7,7 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -15,11 +16,11 @@ import numpy as np
 from tqdm import tqdm
 
 from m2fnet.corpora.meld import CLIP_FOLDERS
-from m2fnet.corpora.toy_clip import shoot
+from m2fnet.corpora.toy_clip import FPS, shoot
 from m2fnet.corpora.toy_defects import FEWEST_DIALOGUES, Planted, plant, spoil
 from m2fnet.corpora.toy_script import Line, Script, write_script
 from m2fnet.errors import CorpusError, UsageError
-from m2fnet.files import read_json, write_json
+from m2fnet.files import read_json, replaced, write_json, write_text
 from m2fnet.records import SPLITS, Split
 
 STAMP = "toy.json"
@@ -83,19 +84,47 @@ def write_toy(
     return truth
 
 
+def write_talk(clip: Path, root: Path) -> None:
+    """Write a conversation that the toy corpus in ``root`` does not have, between the same people, with subtitles.
+
+    Args:
+        clip: the MP4 file to write; the subtitles have the same name and end in ``.srt``.
+        root: folder of the corpus.
+
+    Raises:
+        CorpusError: if ``root`` holds no toy corpus, or one of another version.
+    """
+    seed, counts, _ = _settings_of(root)
+    scene = write_script({**counts, "test": counts["test"] + 1}, np.random.default_rng(seed))["test"][-1]
+    shots = [replace(line.shot, seconds=round(line.shot.seconds * FPS) / FPS) for line in scene]  # whole frames
+    ends = list(accumulate(shot.seconds for shot in shots))
+    cues = [
+        f"{number}\n{_clock(end - shot.seconds, 2)} --> {_clock(end, 2)}\n{line.speaker}: {line.text}\n"
+        for number, (line, shot, end) in enumerate(zip(scene, shots, ends, strict=True), start=1)
+    ]
+    with replaced(clip) as temporary:
+        shoot(temporary, *shots)
+    write_text(clip.with_suffix(".srt"), "\n".join(cues))
+
+
 def planned_script(root: Path) -> Script:
     """What happens in every clip of the toy corpus in ``root``, which its seed decides.
 
     Raises:
         CorpusError: if ``root`` holds no toy corpus, or one of another version.
     """
+    script, _ = _plan(*_settings_of(root))
+    return script
+
+
+def _settings_of(root: Path) -> tuple[int, dict[Split, int], bool]:
+    """Seed, number of dialogues per split, and whether it has defects, of the toy corpus in ``root``."""
     advice = "Write it again with `m2fnet prepare toy`, into a new folder."
     settings = read_json(root / STAMP, CorpusError, advice).get("settings")
     match settings:
         case {"recipe": int(recipe), "seed": int(seed), "dialogues": [int(), int(), int()] as sizes,
               "has_defects": bool(defects)} if recipe == RECIPE:  # fmt: skip
-            script, _ = _plan(seed, dict(zip(SPLITS, sizes, strict=True)), defects)
-            return script
+            return seed, dict(zip(SPLITS, sizes, strict=True)), defects
     raise CorpusError(f"{root / STAMP} has the settings {settings}, expected those of recipe {RECIPE}. {advice}")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -20,11 +21,17 @@ _MOUTHS = 4  # so many openings of the mouth are drawn per clip, and each frame 
 _AAC_FRAME = 1024
 
 
-def shoot(path: Path, shot: Shot) -> None:
-    """Write ``shot`` to ``path`` as MP4 with H.264 pictures and stereo AAC sound."""
-    rng = np.random.default_rng(shot.seed)
-    sound = speak(shot.speaker.voice, shot.voice_emotion, shot.seconds, rng)
-    pictures = _pictures(shot, opening(sound, max(2, round(shot.seconds * FPS))), rng)
+def shoot(path: Path, *shots: Shot) -> None:
+    """Write ``shots``, one after the other, to ``path`` as MP4 with H.264 pictures and stereo AAC sound."""
+    rngs = [np.random.default_rng(shot.seed) for shot in shots]
+    sounds = [
+        speak(shot.speaker.voice, shot.voice_emotion, shot.seconds, rng) for shot, rng in zip(shots, rngs, strict=True)
+    ]
+    sound = np.concatenate(sounds)
+    pictures = chain.from_iterable(
+        _pictures(shot, opening(spoken, max(2, round(shot.seconds * FPS))), rng)
+        for shot, spoken, rng in zip(shots, sounds, rngs, strict=True)
+    )
     with av.open(str(path), "w") as out:
         video = out.add_stream("libx264", rate=FPS, options={"preset": "ultrafast", "crf": "24", "threads": "1"})
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"

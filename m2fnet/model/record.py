@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from extractors.base import Extractor
+from m2fnet.corpora.label_sets import TOY, TOY_SETS
 from m2fnet.records import LabelSet
 
 
@@ -34,6 +35,23 @@ class Model:
         """Calibrated probabilities (..., C) of the network's logits (..., C); for sets of emotions each separate."""
         scaled = logits.float() / self.temperature
         return scaled.sigmoid() if self.label_set.kind == "multi" else scaled.softmax(-1)
+
+    @property
+    def trained_on(self) -> str:
+        """What the network learned from, in a sentence for who uses it; empty where that is not known."""
+        trained = self.config.get("trained")
+        if not isinstance(trained, dict) or not isinstance(trained.get("corpus"), str):
+            return ""
+        match trained.get("counts"):
+            case {"train": {"labelled": int(number)}}:
+                size = f"{number:,} utterances"
+            case _:
+                size = "utterances"
+        people = " of made-up people" if trained["corpus"] in (TOY.name, TOY_SETS.name) else ""
+        return (
+            f"The model was trained on {size}{people}, corpus {trained['corpus']}; expect less on other kinds of "
+            "recordings."
+        )
 
     @property
     def thresholds(self) -> dict[str, float]:

@@ -31,7 +31,7 @@ class Worker:
         self._one_at_a_time = threading.Lock()
 
     def start(self) -> JsonObject:
-        """Load the model and return its facts: ``{"classes": [...], "modalities": [...], "corpus": ...}``.
+        """Load the model and return its facts: ``classes``, ``modalities``, ``corpus`` and ``trained_on``.
 
         Raises:
             RunError: if it cannot be loaded.

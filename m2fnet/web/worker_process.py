@@ -58,6 +58,7 @@ def serve_requests(load: Callable[[], Pipeline], limits: Limits, connection: Con
             "classes": list(model.label_set.classes),
             "corpus": model.label_set.name,
             "modalities": list(model.extractors),
+            "trained_on": model.trained_on,
         }
     )
     while True:

@@ -53,7 +53,7 @@ function offer(link, name, text, type) {
 
 function introduce() {
   const streams = model.modalities.join(", ");
-  $("model").textContent = `${model.name}: ${model.classes.join(", ")}, from ${streams}`;
+  $("model").textContent = `${model.name}: ${model.classes.join(", ")}, from ${streams}. ${model.trained_on}`;
   $("terms").textContent =
     `Up to ${model.limits.megabytes} MB and ${model.limits.minutes} minutes. ` +
     "The clip is removed from the server as soon as it is answered.";

@@ -7,7 +7,8 @@ import av
 import numpy as np
 import pytest
 
-from m2fnet.corpora.toy import ToyTruth, write_toy
+from m2fnet.conversation.segments import read_segments
+from m2fnet.corpora.toy import ToyTruth, planned_script, write_talk, write_toy
 from m2fnet.corpora.toy_defects import FEWEST_DIALOGUES, plant
 from m2fnet.corpora.toy_script import write_script
 from m2fnet.errors import CorpusError, UsageError
@@ -287,3 +288,16 @@ def test_too_few_dialogues_are_refused(tmp_path, dialogues, defects):
     with pytest.raises(UsageError, match=r"asked for with . train, 1 dev, . test dialogues; expected at least"):
         write(tmp_path / "raw", dialogues=dialogues, defects=defects)
     assert not (tmp_path / "raw").exists()
+
+
+def test_the_talk_is_a_conversation_that_the_corpus_lacks_with_its_subtitles(clean, tmp_path):
+    write_talk(tmp_path / "talk.mp4", clean)
+    cues = read_segments(tmp_path / "talk.srt")
+    speakers = {cue.speaker for cue in cues}
+    said = {line.text for scenes in planned_script(clean).values() for scene in scenes for line in scene}
+    assert len(cues) > 2
+    assert len(speakers) > 1
+    assert not {cue.text for cue in cues} <= said
+    with av.open(str(tmp_path / "talk.mp4")) as clip:
+        assert clip.duration / 1e6 == pytest.approx(cues[-1].end_s, abs=0.1)
+    assert [cue.start_s for cue in cues[1:]] == [cue.end_s for cue in cues[:-1]]

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,20 @@ def refused(folder, kind=ModelError):
     with pytest.raises(kind) as message:
         load_model(folder)
     return str(message.value)
+
+
+def test_a_model_says_in_a_sentence_what_it_was_trained_on(model, trained_root):
+    labelled = sum(
+        u.labels is not None for u in Manifest.load(trained_root / "manifest").utterances if u.split == "train"
+    )
+    assert f"{labelled:,} utterances" in model.trained_on
+    assert model.config["trained"]["corpus"] in model.trained_on
+
+
+@pytest.mark.parametrize("trained", [None, 3, {}, {"corpus": 3}, {"corpus": "x", "counts": [1]}])
+def test_a_model_that_does_not_say_what_it_was_trained_on_is_no_fault(model, trained):
+    said = replace(model, config={"trained": trained}).trained_on
+    assert ("corpus x;" in said) if trained == {"corpus": "x", "counts": [1]} else said == ""
 
 
 def test_a_run_answers_as_it_was_tested(model, run_folder, trained_root):

@@ -36,7 +36,12 @@ def ask(worker, tmp_path):
 
 
 def test_the_facts_of_the_model_come_first(worker):
-    assert worker.facts == {"classes": list(EMOTIONS), "corpus": "fake", "modalities": ["text", "visual"]}
+    assert worker.facts == {
+        "classes": list(EMOTIONS),
+        "corpus": "fake",
+        "modalities": ["text", "visual"],
+        "trained_on": "",
+    }
 
 
 def test_progress_comes_and_then_the_answer_in_plain_json(ask):
