@@ -19,6 +19,7 @@ from m2fnet.metrics.ratings import summarise_ratings
 from m2fnet.problems import Problem, problem_from_dict
 from m2fnet.records import LEAK, LabelSet, Split
 from m2fnet.reports.run_report import WARNING, write_report
+from m2fnet.reports.terminal import for_terminal
 from m2fnet.runs.attention import ATTENTION
 from m2fnet.runs.checkpoints import asked_weights, read_checkpoint
 from m2fnet.runs.folder import facts_of_fit, fit_of
@@ -82,7 +83,7 @@ class DialogueCLI(RunCLI):
         if looked := attention_in(task.float(), data.dialogues("test")):
             write_json(self.results / ATTENTION, {**self._facts(data), "dialogues": looked})
         if not self.config[self.subcommand].quiet:
-            print_rank_zero(page)
+            print_rank_zero(for_terminal(page) + "\n")
         elif warnings := [line for line in page.splitlines() if line.startswith(WARNING)]:
             print_rank_zero("\n".join(warnings))
         print_rank_zero(
@@ -104,7 +105,7 @@ class DialogueCLI(RunCLI):
         write_json(self.results / MISSING, content)
         write_text((self.results / MISSING).with_suffix(".md"), page)
         if not self.config[self.subcommand].quiet:
-            print_rank_zero(page)
+            print_rank_zero(for_terminal(page) + "\n")
         print_rank_zero(f"Wrote {self.results / 'missing.md'} and {MISSING}; `m2fnet report --plots` draws them.")
 
     def after_predict(self) -> None:

@@ -8,7 +8,14 @@ if TYPE_CHECKING:
     import pandas as pd  # takes longer to import than `m2fnet --help` may take
 
 # what begins code, HTML or a cell, and the bracket that would give a link or a picture its address
+BOLD = re.compile(r"\*\*(.+?)\*\*")  # in a cell: the best of its column
 _MARKUP = re.compile(r"[\\`<|]|(?<=\])\(")
+
+_IN_LATEX = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    "±": r"$\pm$", "–": "--", "−": "$-$", "<": "$<$", ">": "$>$", "…": r"\dots{}",
+}  # fmt: skip
 
 
 def markdown_table(frame: "pd.DataFrame") -> list[str]:
@@ -47,6 +54,31 @@ def terminal_table(frame: "pd.DataFrame") -> str:
         width, is_number = max(map(len, lines)), kind.kind in "if"
         padded.append([line.rjust(width) if is_number else line.ljust(width) for line in lines])
     return "\n".join("  ".join(row).rstrip() for row in zip(*padded, strict=True))
+
+
+def latex_table(frame: "pd.DataFrame") -> list[str]:
+    r"""Lines of a LaTeX table of the package booktabs with the columns and rows of ``frame``; its index is not shown.
+
+    Example:
+        >>> import pandas as pd
+        >>> print("\n".join(latex_table(pd.DataFrame({"class": ["joy_1"], "F1": ["**66.67 ± 1**"]}))))
+        \begin{tabular}{ll}
+        \toprule
+        class & F1 \\
+        \midrule
+        joy\_1 & \textbf{66.67 $\pm$ 1} \\
+        \bottomrule
+        \end{tabular}
+    """
+    header, *rows = [" & ".join(map(_latex, row)) + r" \\" for row in (map(str, frame.columns), *cells(frame))]
+    begin = rf"\begin{{tabular}}{{{'l' * frame.shape[1]}}}"
+    return [begin, r"\toprule", header, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]
+
+
+def _latex(cell: str) -> str:
+    bold = BOLD.fullmatch(cell)
+    text = "".join(_IN_LATEX.get(character, character) for character in plain(bold[1] if bold else cell))
+    return rf"\textbf{{{text}}}" if bold else text
 
 
 def cells(frame: "pd.DataFrame") -> list[list[str]]:

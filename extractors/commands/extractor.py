@@ -30,6 +30,7 @@ from m2fnet.files import write_json
 from m2fnet.metrics.scores import majority
 from m2fnet.records import LabelSet, Split
 from m2fnet.reports.run_report import write_report
+from m2fnet.reports.terminal import for_terminal
 from m2fnet.runs.checkpoints import LAST, asked_weights, checkpoint_file, read_checkpoint
 from m2fnet.runs.folder import CONFIG, FIT, differences, facts_of_fit, fit_of, settings_of_a_run, trained_settings
 from m2fnet.runs.provenance import Provenance
@@ -242,7 +243,7 @@ class ExtractorCLI(RunCLI):
         training = [placed.utterance.labels or () for placed in data.placed("train")]
         page = write_report(self.results, self._facts(task, data), answers, training, self.problem)
         if not self.config[self.subcommand].quiet:
-            print_rank_zero(f"{page}\n{_table(task.scores)}")
+            print_rank_zero(f"{for_terminal(page)}\n\n{_table(task.scores)}\n")
         print_rank_zero(
             f"Report: {self.results / 'report.md'}, {self.results / 'report.json'}; predictions: "
             f"{self.results / 'predictions.jsonl'}."

@@ -330,10 +330,11 @@ def _row(line: Line, corpus: str | None = None) -> "AblationRow":
 
 
 def _deliver(content: "Ablation", out: Path) -> None:
+    from m2fnet.reports.terminal import for_terminal
     from m2fnet.sweeps.ablation_page import as_markdown
 
     page = as_markdown(content)
-    print(f"\n{page}")
+    print(f"\n{for_terminal(page)}\n")
     write_json(out / "ablation.json", content)
     write_text(out / "ablation.md", page)
     print(f"Wrote {out / 'ablation.md'}, {out / 'ablation.json'}")

@@ -94,13 +94,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--csv", type=Path, metavar="FILE", help="write all numbers, one a row, or all errors, as CSV to this file"
     )
+    parser.add_argument(
+        "--latex", action="store_true", help="write the tables as summary.tex too, for \\usepackage{booktabs}"
+    )
     return parser
 
 
 def _summary(arguments: argparse.Namespace) -> None:
     # scikit-learn and pandas take seconds to import
     from m2fnet.reports.summary import named, pairs_to_compare, summarise_settings
-    from m2fnet.reports.summary_page import as_page
+    from m2fnet.reports.summary_page import as_latex, as_page
     from m2fnet.runs.tested import collect, manifest_of
 
     settings = collect(arguments.runs)
@@ -109,6 +112,9 @@ def _summary(arguments: argparse.Namespace) -> None:
     summary = summarise_settings(settings, compare=pairs, group_by=arguments.group_by, dialogues=dialogues)
     page = as_page(summary, selected_on_test=arguments.selected_on_test)
     _deliver(arguments, "summary", page, summary.as_dict(), summary.scores)
+    if arguments.latex:
+        write_text(_folder(arguments) / "summary.tex", as_latex(summary, selected_on_test=arguments.selected_on_test))
+        print(f"Wrote {_folder(arguments) / 'summary.tex'}")
     if arguments.plots:
         from m2fnet.reports.figures import NotDrawn, pictures
         from m2fnet.reports.html_page import write_page
@@ -139,7 +145,9 @@ def _deliver(
     arguments: argparse.Namespace, name: str, page: str, content: dict[str, object], table: "pd.DataFrame"
 ) -> None:
     """Print the page, and write it, the JSON and, if asked for, the table."""
-    print(page)
+    from m2fnet.reports.terminal import for_terminal  # imports rich
+
+    print(for_terminal(page), end="\n\n")
     files = [_folder(arguments) / f"{name}.md", arguments.json or _folder(arguments) / f"{name}.json"]
     write_text(files[0], page)
     write_json(files[1], content)

@@ -213,6 +213,7 @@ def _last_line(log: Path) -> str:
 
 def _choose(runs: Sequence[PlannedRun], arguments: argparse.Namespace, out: Path) -> None:
     """Write and print the settings by their out-of-fold scores, and the command that trains the best one."""
+    from m2fnet.reports.terminal import for_terminal
     from m2fnet.sweeps.folds import as_page, compare_out_of_fold
 
     table = compare_out_of_fold(runs, arguments.folds, arguments.fold_by)
@@ -221,7 +222,7 @@ def _choose(runs: Sequence[PlannedRun], arguments: argparse.Namespace, out: Path
     write_text(out / "folds.md", page)
     best = [f"--{key}={value}" for key, value in table["settings"][0]["options"].items()]
     command = shlex.join(["m2fnet", "dialog", "fit", "--config", arguments.config, *best])
-    print(f"\n{page}\nWrote {out / 'folds.md'}, {out / 'folds.json'}. The best setting: {command}")
+    print(f"\n{for_terminal(page)}\n\nWrote {out / 'folds.md'}, {out / 'folds.json'}. The best setting: {command}")
 
 
 def _report(runs: Sequence[Path], out: Path) -> None:

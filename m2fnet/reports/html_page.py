@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from m2fnet.files import replaced, write_text
-from m2fnet.formatting import cells, plain
+from m2fnet.formatting import BOLD, cells, plain
 from m2fnet.plots.style import rendered
 from m2fnet.reports.figures import NotDrawn, Picture
 from m2fnet.reports.summary import Summary
@@ -94,8 +94,13 @@ def as_html(
 
 def _table(frame: pd.DataFrame) -> str:
     header = "".join(f"<th>{_text(str(name))}</th>" for name in frame.columns)
-    rows = ["".join(f"<td>{_text(cell)}</td>" for cell in row) for row in cells(frame)]
+    rows = ["".join(f"<td>{_cell(cell)}</td>" for cell in row) for row in cells(frame)]
     return "\n".join(["<table>", *(f"<tr>{row}</tr>" for row in (header, *rows)), "</table>"])
+
+
+def _cell(text: str) -> str:
+    bold = BOLD.fullmatch(text)
+    return f"<strong>{_text(bold[1])}</strong>" if bold else _text(text)
 
 
 def _text(text: str) -> str:

@@ -1,11 +1,11 @@
 """A summary of settings as a page: tables of text, in per cent, with what to know about each."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from m2fnet.formatting import bounds, escaped, is_given, markdown_table, percent, spread
+from m2fnet.formatting import bounds, escaped, is_given, latex_table, markdown_table, percent, plain, spread
 from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES
 from m2fnet.metrics.scores import STATISTICS, main_score, score_title
 from m2fnet.reports.summary import SHORT, Summary
@@ -49,6 +49,14 @@ def as_page(summary: Summary, *, selected_on_test: bool = False) -> str:
         lines += [*markdown_table(section.table), ""]
         lines += [line for note in section.notes for line in (note, "")]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def as_latex(summary: Summary, *, selected_on_test: bool = False) -> str:
+    """The tables of the page for LaTeX, each with its title as a comment; they need the package booktabs."""
+    lines: list[str] = []
+    for section in sections(summary, selected_on_test=selected_on_test):
+        lines += [f"% {plain(section.title or heading(summary))}", *latex_table(section.table), ""]
+    return "\n".join(lines)
 
 
 def sections(summary: Summary, *, selected_on_test: bool = False) -> list[Section]:
@@ -144,6 +152,8 @@ def _headline(summary: Summary, names: Mapping[str, str], selected_on_test: bool
             f"dev {score_title(main)}": column.map(dict(zip(dev["setting"], dev[main], strict=True))),
         }
     )
+    for title in (score_title(main), *map(score_title, others)) if len(names) > 1 else ():
+        table[title] = _best_in_bold(table[title], [setting in names for setting in column])
     notes = [how_drawn(summary)]
     if selected_on_test:
         best = facts["best_seed_selected_on_test"].map(percent)
@@ -156,6 +166,12 @@ def _headline(summary: Summary, names: Mapping[str, str], selected_on_test: bool
     if facts["manifest_sha256"].nunique() > 1:
         notes.append("The settings come from different manifests; their test utterances and labels are the same.")
     return Section("", table, tuple(notes))
+
+
+def _best_in_bold(scores: pd.Series, is_setting: Sequence[bool]) -> pd.Series:
+    """The column with the highest mean of the trained settings in bold; a baseline is never the best."""
+    means = scores.str.extract(r"^([\d.]+)", expand=False).astype(float).where(is_setting)
+    return scores.where(means.round(2) != means.max(), "**" + scores + "**")
 
 
 def _differences(rows: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:

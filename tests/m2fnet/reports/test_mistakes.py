@@ -11,6 +11,7 @@ from m2fnet.manifest import Manifest
 from m2fnet.metrics.label_errors import likely_label_errors
 from m2fnet.reports.mistakes import COLUMNS, CONTEXT, as_page, find_mistakes, likely_errors
 from m2fnet.reports.summary import records
+from m2fnet.reports.terminal import for_terminal
 from m2fnet.runs.tested import collect, read_predictions
 
 
@@ -93,7 +94,7 @@ def test_the_command_lists_and_writes_them(runs, tmp_path, capsys):
     assert run(["report", "--errors", *folders, "--top", "3"]) == DONE
     printed = capsys.readouterr().out
     page = (tmp_path / "a" / "errors.md").read_text(encoding="utf-8")
-    assert page in printed
+    assert for_terminal(page) in printed
     assert "mistakes and likely label errors on dev and test" in page
     with (tmp_path / "a" / "errors.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

@@ -16,6 +16,7 @@ from m2fnet.metrics.scores import macro_f1
 from m2fnet.metrics.summaries import per_dialogue
 from m2fnet.reports.summary import COLUMNS, majority_name, named, pairs_to_compare, records, summarise_settings
 from m2fnet.reports.summary_page import as_page
+from m2fnet.reports.terminal import for_terminal
 from m2fnet.runs.tested import collect
 
 RIGHT = (0.4, 0.6, 0.9)
@@ -71,16 +72,18 @@ def test_the_majority_class_is_that_of_the_report(three):
 
 
 def test_the_linear_classifier_of_the_reports_is_in_the_table_of_the_settings(three):
-    report = reports(three)[0]
+    linear = {"test": {"weighted_f1": 0.31, "accuracy": 0.42, "macro_f1": 0.23}, "dev": {"weighted_f1": 0.34}}
+    for folder, report in zip(three, reports(three), strict=True):
+        (folder / "report.json").write_text(json.dumps({**report, "linear": linear}), encoding="utf-8")
     summary = summarise_settings(collect(three))
     name = "linear classifier (text + audio)"
     overall = summary.table("overall")
     for split, score in (("test", "weighted_f1"), ("test", "accuracy"), ("dev", "weighted_f1")):
         found = only(overall, setting=name, split=split, score=score)
-        assert found["value"] == pytest.approx(report["linear"][split][score])
+        assert found["value"] == linear[split][score]
     page = as_page(summary)
     (line,) = (line for line in page.splitlines() if name in line)
-    assert f"{100 * report['linear']['test']['weighted_f1']:.2f}" in line
+    assert "| 31.00 |" in line
 
 
 def test_one_seed_has_no_deviation_and_few_dialogues_no_interval(three, corpus):
@@ -220,7 +223,9 @@ def test_every_row_of_a_table_has_as_many_cells(three, corpus):
 def test_the_command_prints_the_page_and_writes_it_next_to_the_runs(three, tmp_path, capsys):
     assert run(["report", *map(str, three)]) == DONE
     printed = capsys.readouterr().out
-    assert (tmp_path / "a" / "summary.md").read_text(encoding="utf-8") in printed
+    page = (tmp_path / "a" / "summary.md").read_text(encoding="utf-8")
+    assert for_terminal(page) in printed
+    assert max(map(len, for_terminal(page).splitlines())) <= 80
     content = json.loads((tmp_path / "a" / "summary.json").read_text(encoding="utf-8"))
     assert content["settings"][0]["seeds"] == [0, 1, 2]
     assert content["bootstrap"] == {"over": "dialogues", "draws": 2000, "level": 0.95, "seed": 0}
@@ -257,26 +262,39 @@ def test_the_command_writes_json_and_csv_where_one_says(three, tmp_path, capsys)
     assert not (tmp_path / "o" / "summary.json").exists()
 
 
-def test_the_command_compares_the_settings_one_names(tested, capsys):
+def test_the_command_compares_the_settings_one_names(tested, tmp_path):
     runs = [tested(f"{n}/seed-{s}", width=n, seed=s) for n in (1, 2, 3) for s in range(2)]
-    assert run(["report", *map(str, runs), "--compare", "3", "1"]) == DONE
-    page = capsys.readouterr().out
+    assert run(["report", *map(str, runs), "--compare", "3", "1", "--out", str(tmp_path)]) == DONE
+    page = (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert "## Differences, in points" in page
     assert "| 3 − 1 |" in page
     assert "| setting | model.net.init_args.width |\n|---|---|\n| 1 | 1 |" in page
-    assert run(["report", *map(str, runs)]) == DONE
-    assert "## Differences" not in capsys.readouterr().out
+    assert run(["report", *map(str, runs), "--out", str(tmp_path)]) == DONE
+    assert "## Differences" not in (tmp_path / "summary.md").read_text(encoding="utf-8")
 
 
-def test_settings_that_differ_in_many_keys_are_columns(tested, capsys):
+def test_settings_that_differ_in_many_keys_are_columns(tested, tmp_path):
     runs = [tested("a/seed-0"), tested("b/seed-0")]
     config = yaml.safe_load((runs[1] / "config.yaml").read_text(encoding="utf-8"))
     config["model"]["net"]["init_args"] |= {"width": 9, "heads": 3, "cell": "lstm"}
     (runs[1] / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
-    assert run(["report", *map(str, runs)]) == DONE
-    page = capsys.readouterr().out
+    assert run(["report", *map(str, runs), "--out", str(tmp_path)]) == DONE
+    page = (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert "| setting | a | b |\n|---|---|---|\n" in page
     assert "| model.net.init_args.cell | – | lstm |\n" in page
+
+
+def test_the_best_setting_is_in_bold_and_the_tables_are_there_for_latex(tested, tmp_path):
+    runs = [tested(f"{n}/seed-{s}", width=n, seed=s) for n in (1, 2) for s in range(2)]
+    assert run(["report", *map(str, runs), "--latex", "--out", str(tmp_path)]) == DONE
+    page = (tmp_path / "summary.md").read_text(encoding="utf-8").split("\n\n")[1]
+    in_bold = [line for line in page.splitlines() if "**" in line]
+    assert in_bold
+    assert not any(line.startswith(("| majority", "| linear")) for line in in_bold)
+    latex = (tmp_path / "summary.tex").read_text(encoding="utf-8")
+    assert latex.count(r"\begin{tabular}") == latex.count(r"\bottomrule") > 1
+    assert r"\textbf{" in latex
+    assert "**" not in latex
 
 
 def test_exit_codes_of_the_command(tested, tmp_path, capsys):
