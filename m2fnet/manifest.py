@@ -51,7 +51,7 @@ class SplitCounts(TypedDict):
     labels: dict[str, int]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Manifest:
     """All utterances of a corpus with their label set.
 
@@ -92,6 +92,19 @@ class Manifest:
         _check(self.utterances, self.label_set)
         if self.annotations and (unknown := set(self.annotations) - {u.id for u in self.utterances}):
             raise ManifestError(f"There is an annotation of {min(unknown)!r}; expected utterances of the manifest.")
+
+    def __repr__(self) -> str:
+        """Corpus and size, on one line."""
+        sizes = ", ".join(f"{split} {of['utterances']:,}" for split, of in self.counts().items())
+        return f"Manifest({self.corpus!r}, {len(self.utterances):,} utterances: {sizes})"
+
+    def _repr_html_(self) -> str:
+        """Dialogues, utterances and emotions of every split as a table for a notebook."""
+        import pandas as pd
+
+        counts = self.counts()
+        rows = {split: {**of, **of["labels"]} for split, of in counts.items()}
+        return str(pd.DataFrame(rows).T.drop(columns="labels").to_html(escape=True))
 
     def dialogues(self, split: Split | None = None) -> list[Dialogue]:
         """Dialogues of ``split`` (of all splits when None), utterances in speaking order."""
@@ -225,7 +238,7 @@ class Manifest:
             provenance=dict(provenance or {}),
         )
 
-    def save(self, folder: Path) -> "Manifest":
+    def save(self, folder: str | Path) -> "Manifest":
         """Write its files into ``folder`` and return the manifest with its ``sha256``.
 
         Example:
@@ -236,6 +249,7 @@ class Manifest:
             ...     sorted(path.name for path in Path(folder).iterdir()), len(saved.sha256)
             (['manifest.jsonl', 'manifest.meta.json'], 64)
         """
+        folder = Path(folder)
         is_single = self.label_set.kind == "single"  # there the labels follow from the label
         rows = [{**vars(u), "labels": ()} if is_single else vars(u) for u in self.utterances]
         write_jsonl(folder / TABLE, rows)

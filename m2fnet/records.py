@@ -1,6 +1,6 @@
 """The records that travel between stages. Times are in seconds, rates in Hz."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -100,6 +100,9 @@ class Dialogue:
 
     def __len__(self) -> int:
         return len(self.utterances)
+
+    def __iter__(self) -> Iterator[Utterance]:
+        return iter(self.utterances)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ CORE = {
     "media": set(),
     "metrics": set(),
     "corpora": {"media", "store"},  # some corpora are published as features
-    "conversation": {"corpora", "media"},  # a table of segments is read as `prepare table` reads one
+    # a table of segments is read as `prepare table` reads one, and a notebook shows the timeline
+    "conversation": {"corpora", "media", "plots"},
     "store": set(),
     "runs": {"metrics", "store"},
     "training": {"losses", "metrics", "problems", "runs", "store"},

@@ -1,5 +1,6 @@
 """The predictions of one conversation, in speaking order, as a sequence and as a table."""
 
+import base64
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, SupportsIndex, overload
 
@@ -7,6 +8,8 @@ from m2fnet.records import MODALITIES, Prediction
 
 if TYPE_CHECKING:
     import pandas as pd  # takes half a second, which a table is worth and a prediction is not
+
+_MOST_DRAWN = 300  # utterances in a timeline of a notebook
 
 
 class Predictions(tuple[Prediction, ...]):
@@ -71,9 +74,20 @@ class Predictions(tuple[Prediction, ...]):
         return {"emotion": [p.emotion for p in self], "confidence": [p.confidence for p in self]}
 
     def _repr_html_(self) -> str:
-        """The table for a notebook, without its empty columns; pandas escapes what is in its cells."""
+        """The table for a notebook, without its empty columns, under the timeline; what strangers wrote is escaped."""
         import pandas as pd
 
         table = self.to_pandas().dropna(axis="columns", how="all").fillna("")
         with pd.option_context("display.html.use_mathjax", False, "display.precision", 2):
-            return str(table.to_html(escape=True, index=False, max_rows=60, show_dimensions=True, notebook=True))
+            shown = str(table.to_html(escape=True, index=False, max_rows=60, show_dimensions=True, notebook=True))
+        return self._timeline() + shown
+
+    def _timeline(self) -> str:
+        """The picture as a tag; empty for utterances without times, and for more than can be told apart."""
+        if not 0 < len(self) <= _MOST_DRAWN or any(one.start_s is None for one in self):
+            return ""
+        from m2fnet.plots.emotion_timeline import emotion_timeline
+        from m2fnet.plots.style import rendered
+
+        picture = base64.b64encode(rendered(emotion_timeline(self, list(self[0].probabilities), ""), "png")).decode()
+        return f'<img alt="The emotion of each utterance over time" src="data:image/png;base64,{picture}">'

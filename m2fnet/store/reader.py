@@ -95,6 +95,11 @@ class Store:
             if not (0 <= shard < shards and row >= 0 and rows > 0 and row + rows <= len(self._shards[shard])):
                 raise StoreError(f"{index} sends {name!r} outside shard {shard}. {ADVICE}")
 
+    def __repr__(self) -> str:
+        """Folder, size and what is missing, on one line."""
+        what = f"{len(self):,} {self.meta.modality} embeddings of {self.meta.width} numbers"
+        return f"Store({str(self.folder)!r}, {what}, {len(self.missing):,} missing)"
+
     def __len__(self) -> int:
         """Number of utterances that have an embedding."""
         return len(self._places)

@@ -411,3 +411,22 @@ def test_a_wrong_cell_is_refused_with_row_and_column(column, cell, message):
 def test_a_table_without_rows_is_refused():
     with pytest.raises(ManifestError, match="holds no utterance"):
         Manifest.from_pandas(make().to_pandas()[:0], LABELS)
+
+
+def test_a_manifest_shows_its_size_and_not_its_utterances(manifest_of_two_splits):
+    shown, table = repr(manifest_of_two_splits), manifest_of_two_splits._repr_html_()
+    assert len(shown) < 120
+    assert "3 utterances: train 2, dev 0, test 1" in shown
+    assert "<td>2</td>" in table
+    assert "joy" in table
+
+
+@pytest.fixture
+def manifest_of_two_splits():
+    said = [Utterance(f"a_{n}", "own", "train", "a", n, label="joy") for n in range(2)]
+    return Manifest("own", LabelSet("own", ("joy", "anger")), (*said, Utterance("b_0", "own", "test", "b", 0)))
+
+
+def test_a_dialogue_is_its_utterances(manifest_of_two_splits):
+    (dialogue,) = manifest_of_two_splits.dialogues("train")
+    assert [utterance.id for utterance in dialogue] == ["a_0", "a_1"]

@@ -1,6 +1,7 @@
 """Predictions as a sequence, as a table, and as what a notebook shows."""
 
 import math
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -54,6 +55,12 @@ def test_a_notebook_shows_a_table_in_which_no_markup_is_obeyed():
     assert "mathjax_ignore" in shown
     assert "None" not in shown
     assert "missing_" not in shown
+
+
+def test_a_notebook_shows_the_timeline_above_the_table():
+    shown = Predictions([FIRST])._repr_html_()
+    assert 0 < shown.find('<img alt="The emotion of each utterance') + 1 < shown.find("<table")
+    assert "<img" not in Predictions([replace(FIRST, start_s=None, end_s=None)])._repr_html_()
 
 
 def test_a_notebook_shows_a_long_conversation_shortened():
