@@ -6,8 +6,9 @@ Every part is checked separately, so that a broken one is named and the others a
 import importlib
 import os
 import platform
+import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ from m2fnet.errors import M2FNetError
 
 PYTHON = (3, 11)
 OURS = ("m2fnet", "extractors", "dialog")
+EXTRAS = {"web": "`m2fnet serve`", "onnx": "`m2fnet export --onnx`"}  # what needs each
 INSTALL = "install again with `make test` in a checkout, or with pip"
 
 
@@ -75,9 +77,25 @@ def _packages() -> Iterator[Finding]:
         yield Finding("fail", "m2fnet", f"runs from source without being installed; {INSTALL}")
         return
     brought = packages_distributions()
+    extras: dict[str, list[Finding]] = {}
     for requirement in requirements:
-        if "extra ==" not in requirement:
-            yield _package(requirement, brought)
+        extra = re.search(r"extra == ['\"]([\w-]+)", requirement)
+        finding = _package(requirement, brought)
+        if extra is None:
+            yield finding
+        else:
+            extras.setdefault(extra[1], []).append(finding)
+    for name, findings in extras.items():
+        yield _extra(name, findings)
+
+
+def _extra(name: str, findings: Sequence[Finding]) -> Finding:
+    """Whether all packages of an optional part are there; nothing else needs them."""
+    absent = [finding for finding in findings if finding.status != "ok"]
+    if not absent:
+        return Finding("ok", f"extra {name}", ", ".join(f"{one.what} {one.detail}" for one in findings))
+    lacking = ", ".join(one.what.partition(";")[0].strip() for one in absent)
+    return Finding("warn", f"extra {name}", f"{EXTRAS.get(name, 'an option')} needs {lacking}: pip install '.[{name}]'")
 
 
 def _package(text: str, brought: Mapping[str, list[str]]) -> Finding:

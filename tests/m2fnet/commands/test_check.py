@@ -124,3 +124,12 @@ def test_an_old_python_fails(monkeypatch):
 
 def test_it_takes_no_arguments():
     assert run(["check", "--nonsense"]) == 2
+
+
+def test_extras_are_told_and_an_absent_one_is_no_failure(monkeypatch):
+    wanted = ['gradio>=6; extra == "web"', "onnx>=1; extra == 'onnx'", "nowhere-to-be-found>=1; extra == 'onnx'"]
+    monkeypatch.setattr(check, "requires", lambda name: wanted)
+    found = {finding.what: finding for finding in check.inspect()}
+    assert found["extra web"].status == "ok"
+    assert found["extra onnx"].status == "warn"
+    assert found["extra onnx"].detail == ("`m2fnet export --onnx` needs nowhere-to-be-found>=1: pip install '.[onnx]'")
