@@ -142,6 +142,10 @@ class Extractor(nn.Module, ABC):
         """The parts that come pretrained; they can have their own learning rate and stay frozen for some epochs."""
         return ()
 
+    def made_from(self) -> Mapping[str, object]:
+        """What its embeddings depend on except settings, weights and the corpus, for the provenance of stores."""
+        return {}
+
     def save_assets(self, folder: Path) -> None:
         """Write into ``folder`` what building it again takes besides its settings, such as a tokenizer; no weights."""
 
