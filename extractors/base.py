@@ -155,6 +155,11 @@ class Extractor(nn.Module, ABC):
         return {}
 
     @classmethod
+    def is_outdated(cls, settings: Mapping[str, object], folder: Path) -> bool:
+        """Whether files that ``settings`` name have changed since `save_assets` wrote ``folder``."""
+        return False
+
+    @classmethod
     def is_trained(cls, settings: Mapping[str, object]) -> bool:
         """Whether an extractor with these settings has to be trained; otherwise `m2fnet extract --config` makes it."""
         return True

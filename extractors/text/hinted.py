@@ -88,13 +88,19 @@ class HintedTextEncoder(TextEncoder):
         if hints is not None and hints_sha256 not in (None, now):
             raise RunError(
                 f"{hints} has SHA-256 {now[:12]}…, but the extractor was made with hints of {str(hints_sha256)[:12]}…. "
-                "Make it again with --overwrite, or name another folder with --run."
+                "Make the run again with --config and --overwrite, or name another folder with --run."
             )
 
     @classmethod
     def is_trained(cls, settings: Mapping[str, object]) -> bool:
         """Only if that is asked for: the encoder is read as it comes by default."""
         return super().is_trained({"trained": "none", **settings})
+
+    @classmethod
+    def is_outdated(cls, settings: Mapping[str, object], folder: Path) -> bool:
+        """Whether the hints have changed."""
+        hints, kept = settings.get("hints"), cls.asset_settings(folder).get("hints_sha256")
+        return isinstance(hints, str) and read_hints(Path(hints)).made_from.get("sha256") != kept
 
     def preprocess(self, placed: PlacedUtterance) -> Sample:
         """As of every encoder of text, and whether there was no hint.
