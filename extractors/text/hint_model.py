@@ -32,7 +32,7 @@ class LocalModel:
     """
 
     def __init__(self, model: str, *, most_tokens: int = 60, device: str = "cpu") -> None:
-        self.most_tokens, self.device = most_tokens, device
+        self.most_tokens, self.parallel, self.device = most_tokens, 1, device
         self._folder = fetch(model)
         self._name = Path(model).name if Path(model).is_dir() else model
         self._tokenizer = load_tokenizer(self._folder)

@@ -9,6 +9,7 @@ import ipaddress
 import json
 import math
 import os
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -47,7 +48,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
 @dataclass
 class ChatServer:
-    """Answers by a server, one request at a time.
+    """Answers by a server, one request per question.
 
     Args:
         model: name of the model, as the server knows it.
@@ -55,6 +56,7 @@ class ChatServer:
         key: is sent as bearer token; empty for none.
         temperature: 0 for the most probable answer.
         most_tokens: of an answer.
+        parallel: requests at the same time, at most.
         per_minute: requests, at most; None for as many as there are answers.
         timeout: seconds for a request.
         tries: of a request that fails for now: too many requests (429), a fault of the server (5xx), no connection,
@@ -71,6 +73,7 @@ class ChatServer:
     key: str = field(default="", repr=False)
     temperature: float = 0.0
     most_tokens: int = 60
+    parallel: int = 1
     per_minute: float | None = None
     timeout: float = 60.0
     tries: int = 6
@@ -83,6 +86,7 @@ class ChatServer:
         if self.key and self.address.startswith("http:") and not _is_this_machine(self.host):
             raise UsageError(f"{URL} begins with http://, which would send the key unencrypted; use https://.")
         self._next = 0.0  # when the next request may start
+        self._lock = threading.Lock()
         self._opener = urllib.request.build_opener(_NoRedirects)
 
     @classmethod
@@ -143,10 +147,12 @@ class ChatServer:
     def _post(self, question: Question) -> bytes:
         """The body of the response to one request."""
         if self.per_minute is not None:
-            now = time.monotonic()
-            if now < self._next:
-                self.sleep(self._next - now)
-            self._next = max(now, self._next) + 60 / self.per_minute
+            with self._lock:
+                now = time.monotonic()
+                start = max(now, self._next)
+                self._next = start + 60 / self.per_minute
+            if start > now:
+                self.sleep(start - now)
         messages = [{"role": "system", "content": question.instruction}, {"role": "user", "content": question.data}]
         body = {
             "model": self.model,

@@ -12,8 +12,10 @@ So nothing that was answered is asked again, and a hint is only used for the tra
 
 import hashlib
 import json
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -29,7 +31,7 @@ ANSWERS, HINTS, META = "answers.jsonl", "hints.jsonl", "meta.json"
 ADVICE = "Make them with `m2fnet hints`, which resumes what was interrupted."
 MOST_BYTES = 2**28  # of a file of hints, which is read as a whole
 _MOST_ANSWER = 20_000  # characters of an answer that are kept
-_MOST_FAILURES = 5  # utterances without an answer in sequence, after which it is not the utterances' fault
+_MOST_FAILURES = 5  # questions without an answer in sequence, after which it is not the questions' fault
 _NO_TRANSCRIPT, _NO_ANSWER = "no transcript", "no answer"
 
 
@@ -49,7 +51,8 @@ class Answer:
 class LanguageModel(Protocol):
     """Whoever answers questions."""
 
-    most_tokens: int
+    most_tokens: int  # of an answer
+    parallel: int  # questions that it takes at the same time, from several threads
 
     @property
     def settings(self) -> Mapping[str, object]:
@@ -98,6 +101,7 @@ class AnswerCache:
         self.path = path
         self._answers: dict[str, Answer] = {}
         self._is_torn = False
+        self._lock = threading.Lock()
         if path.is_file():
             with path.open("rb") as file:
                 for line in file:
@@ -115,11 +119,12 @@ class AnswerCache:
         """Keep an answer."""
         entry = {"key": key, "answer": answer.text, **asdict(answer)}
         del entry["text"]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab", buffering=0) as file:
-            file.write(("\n" * self._is_torn + json.dumps(entry) + "\n").encode())
-        self._is_torn = False
-        self._answers[key] = answer
+        with self._lock:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab", buffering=0) as file:
+                file.write(("\n" * self._is_torn + json.dumps(entry) + "\n").encode())
+            self._is_torn = False
+            self._answers[key] = answer
 
 
 class Hinter:
@@ -133,7 +138,7 @@ class Hinter:
     Example:
         >>> import tempfile
         >>> class Parrot:
-        ...     most_tokens, settings = 1, {"model": "parrot"}
+        ...     most_tokens, parallel, settings = 1, 1, {"model": "parrot"}
         ...
         ...     def count(self, question):
         ...         return len(question.data)
@@ -149,7 +154,8 @@ class Hinter:
     def __init__(self, prompt: Prompt, model: LanguageModel, cache: AnswerCache) -> None:
         self.prompt, self.model, self.cache = prompt, model, cache
         self.used: dict[str, Answer] = {}  # every answer that hints were made of, once
-        self._failed = 0
+        self.unanswered: dict[str, str] = {}  # why a question of this call has no answer, by its hash
+        self._failed = 0  # of these, in sequence
 
     @property
     def settings(self) -> Mapping[str, object]:
@@ -164,27 +170,41 @@ class Hinter:
         """The same, with the reason why there is none.
 
         Raises:
-            HintError: if several utterances in sequence have no answer, or there will be no answer at all.
+            HintError: if several questions in sequence have no answer, or there will be no answer at all.
         """
         if not has_text(utterance):
             return Hint("", _NO_TRANSCRIPT)
         question = self.prompt.question(utterance, before)
         key = self._key(question)
-        if key not in self.cache:
-            try:
-                answer = self.model.ask(question)
-            except NoAnswerError as why:
-                self._failed += 1
-                if self._failed >= _MOST_FAILURES:
-                    raise HintError(
-                        f"{self._failed} utterances in sequence got no answer, the last because: {why} What is "
-                        "finished is kept; the same command resumes."
-                    ) from why
-                return Hint("", f"{_NO_ANSWER}: {why}")
-            self.cache.add(key, Answer(answer.text[:_MOST_ANSWER], answer.input_tokens, answer.output_tokens))
-        self._failed = 0
+        if key not in self.cache and key not in self.unanswered:
+            self._answer(question)
+        if key in self.unanswered:
+            return Hint("", _NO_ANSWER)
         self.used[key] = self.cache[key]
         return self.prompt.hint(self.cache[key].text)
+
+    def answer(self, manifest: Manifest, done: Callable[[], None] = lambda: None) -> None:
+        """Have all questions about a manifest answered, as many at the same time as the model takes.
+
+        Args:
+            manifest: the utterances.
+            done: is called after every question.
+
+        Raises:
+            HintError: as of `ask`.
+        """
+        left = self.unasked(manifest)
+        if self.model.parallel == 1:  # without threads, so that Ctrl-C waits for nothing
+            for question in left:
+                self._answer(question)
+                done()
+            return
+        pool = ThreadPoolExecutor(self.model.parallel)
+        try:
+            for _ in pool.map(self._answer, list(left)):
+                done()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def unasked(self, manifest: Manifest) -> Iterator[Question]:
         """The questions that are left for a manifest, each once; nothing is asked."""
@@ -196,6 +216,23 @@ class Hinter:
                 if key not in self.cache and key not in seen:
                     seen.add(key)
                     yield question
+
+    def _answer(self, question: Question) -> None:
+        """Ask one question, and keep the answer or why there is none."""
+        key = self._key(question)
+        try:
+            answer = self.model.ask(question)
+        except NoAnswerError as why:
+            self.unanswered[key] = str(why)
+            self._failed += 1
+            if self._failed >= _MOST_FAILURES:
+                raise HintError(
+                    f"{self._failed} questions in sequence got no answer, the last because: {why} What is finished is "
+                    "kept; the same command resumes."
+                ) from why
+            return
+        self._failed = 0
+        self.cache.add(key, Answer(answer.text[:_MOST_ANSWER], answer.input_tokens, answer.output_tokens))
 
     def _key(self, question: Question) -> str:
         content = {"model": self.model.settings, **asdict(question)}
@@ -247,7 +284,7 @@ class Hints:
 
 
 def write_hints(
-    out: Path, manifest: Manifest, source: HintSource, *, done: Callable[[Hint], None] = lambda _: None
+    out: Path, manifest: Manifest, source: HintSource, *, done: Callable[[], None] = lambda: None
 ) -> Mapping[str, int]:
     """Ask ``source`` about every utterance of ``manifest`` and write ``hints.jsonl`` and ``meta.json`` into ``out``.
 
@@ -255,7 +292,7 @@ def write_hints(
         out: folder.
         manifest: it has been saved.
         source: of the hints.
-        done: is called after every utterance.
+        done: is called after every question to a language model.
 
     Returns:
         how many utterances have a hint, under ``"hints"``, and how many have none for which reason.
@@ -263,15 +300,15 @@ def write_hints(
     Raises:
         HintError: if the source does not answer; what it answered is kept.
     """
+    if isinstance(source, Hinter):
+        source.answer(manifest, done)
     rows: list[dict[str, object]] = []
     counts: Counter[str] = Counter(hints=0)
     for utterance, before in with_context(manifest, source.prompt.context):
         hint = source.ask(utterance, before)
-        kind = hint.why_not.partition(":")[0]  # what a server says about a failure is not the same each time
-        counts[kind or "hints"] += 1
+        counts[hint.why_not or "hints"] += 1
         row: dict[str, object] = {"id": utterance.id, "text_sha256": text_sha256(utterance), "hint": hint.text}
-        rows.append({**row, "why_not": kind} if kind else row)
-        done(hint)
+        rows.append({**row, "why_not": hint.why_not} if hint.why_not else row)
     write_jsonl(out / HINTS, rows)
     tokens = {}
     if isinstance(source, Hinter):

@@ -11,7 +11,7 @@ from m2fnet.commands.arguments import make_parser, positive_float, positive_int
 from m2fnet.errors import HintError, UsageError
 
 if TYPE_CHECKING:
-    from extractors.text.hint_prompt import Hint, Prompt
+    from extractors.text.hint_prompt import Prompt
     from extractors.text.hints import Hinter, HintSource, LanguageModel
     from m2fnet.manifest import Manifest
 
@@ -23,7 +23,7 @@ def main(argv: list[str]) -> None:
     """Run ``m2fnet hints --manifest DIR --out HINTS --provider local|server|file``."""
     given = _parse(argv)
     from extractors.text.hint_prompt import Prompt
-    from extractors.text.hints import Hinter, HintFile, refuse_other_hints
+    from extractors.text.hints import ANSWERS, AnswerCache, Hinter, HintFile, refuse_other_hints
     from m2fnet.files import locked
     from m2fnet.manifest import Manifest
 
@@ -38,8 +38,8 @@ def main(argv: list[str]) -> None:
     if given.dry_run:
         return
     with locked(given.out, HintError):
-        if isinstance(source, Hinter):  # another process may have added answers until now
-            source = _hinter(given, prompt)
+        if isinstance(source, Hinter):
+            source.cache = AnswerCache(given.out / ANSWERS)  # another process may have added some until now
         _write(given, manifest, source)
 
 
@@ -49,8 +49,8 @@ def _parse(argv: list[str]) -> argparse.Namespace:
         "Ask a language model about the emotion of every transcript of a manifest, one question per utterance, and "
         "write the answers into a folder, which `m2fnet extract --config conf/extractors/text_hinted.yaml` puts in "
         "front of the transcripts. No answer is asked for twice; an interrupted command resumes.",
-        notes="--provider server sends transcripts to the OpenAI-compatible server at M2FNET_HINT_URL, with the key in "
-        "M2FNET_HINT_KEY. Ask whether you may.",
+        notes="--provider server sends the transcripts to the OpenAI-compatible server at M2FNET_HINT_URL, with the "
+        "key in M2FNET_HINT_KEY. Find out first whether the corpus may be sent there.",
         examples=[
             "m2fnet hints --manifest data/meld --out hints/meld \\\n"
             "      --provider local --model HuggingFaceTB/SmolLM2-360M-Instruct",
@@ -83,6 +83,9 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--device", help="of a local model: cpu, cuda, ... (default: a GPU if there is one)")
     server = parser.add_argument_group("with --provider server")
     server.add_argument("--temperature", type=_temperature, default=0.0, metavar="T", help="default: 0")
+    server.add_argument(
+        "--parallel", type=positive_int, default=1, metavar="N", help="requests at the same time (default: 1)"
+    )
     server.add_argument("--per-minute", type=positive_float, metavar="N", help="requests, at most")
     server.add_argument("--timeout", type=positive_float, default=60.0, metavar="SECONDS", help="default: 60")
     server.add_argument("--tries", type=positive_int, default=6, metavar="N", help="of a request (default: 6)")
@@ -123,6 +126,7 @@ def _hinter(given: argparse.Namespace, prompt: "Prompt") -> "Hinter":
             given.model,
             temperature=given.temperature,
             most_tokens=given.max_tokens,
+            parallel=given.parallel,
             per_minute=given.per_minute,
             timeout=given.timeout,
             tries=given.tries,
@@ -159,7 +163,8 @@ def _print_what_is_left(given: argparse.Namespace, manifest: "Manifest", source:
 def _write(given: argparse.Namespace, manifest: "Manifest", source: "HintSource") -> None:
     from extractors.text.hints import Hinter, write_hints
 
-    progress = _Progress(len(manifest.utterances), is_shown=not given.quiet)
+    total = sum(1 for _ in source.unasked(manifest)) if isinstance(source, Hinter) else 0
+    progress = _Progress(total, is_shown=not given.quiet)
     try:
         with contextlib.closing(progress):
             counts = write_hints(given.out, manifest, source, done=progress.count)
@@ -170,9 +175,9 @@ def _write(given: argparse.Namespace, manifest: "Manifest", source: "HintSource"
     for why, count in counts.items():
         if why != "hints":
             print(f"  {count:6d}  {why}")
-    if progress.no_answer:
-        print(f"The first without an answer: {progress.no_answer} The same command asks again.")
     if isinstance(source, Hinter):
+        for why in list(source.unanswered.values())[:1]:
+            print(f"The first without an answer: {why} The same command asks again.")
         read, written = (sum(getattr(one, name) for one in source.used.values()) for name in _COUNTED)
         print(f"All answers together: {read} tokens sent, {written} answered{_cost(given, read, written)}.")
     print(
@@ -197,21 +202,18 @@ class _Progress:
     def __init__(self, total: int, *, is_shown: bool) -> None:
         from tqdm import tqdm
 
-        self.no_answer = ""  # why the first utterance without an answer has none
         self._done, self._total, self._is_shown = 0, total, is_shown
         self._written = time.monotonic()
         is_bar = is_shown and sys.stderr.isatty()
-        self._bar = tqdm(total=total, desc="hints", unit=" utterances", file=sys.stderr, disable=not is_bar)
+        self._bar = tqdm(total=total, desc="hints", unit=" questions", file=sys.stderr, disable=not is_bar)
 
-    def count(self, hint: "Hint") -> None:
-        """Count an utterance, and write a line if one is due."""
+    def count(self) -> None:
+        """Count a question, and write a line if one is due."""
         self._done += 1
         self._bar.update()
-        if hint.why_not.startswith("no answer"):
-            self.no_answer = self.no_answer or hint.why_not.partition(": ")[2]
         if self._is_shown and self._bar.disable and time.monotonic() - self._written >= _LINE_EVERY:
             self._written = time.monotonic()
-            print(f"hints: {self._done} of {self._total} utterances", file=sys.stderr)
+            print(f"hints: {self._done} of {self._total} questions", file=sys.stderr)
 
     def close(self) -> None:
         """Close the bar, so that the next message starts on a new line."""

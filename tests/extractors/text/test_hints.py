@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import threading
+import time
 
 import pytest
 
@@ -31,7 +33,7 @@ LABELS = Prompt(("joy", "anger"), "label")
 class Scripted:
     """A model that knows the answer to each transcript."""
 
-    most_tokens = 5
+    most_tokens, parallel = 5, 1
 
     def __init__(self, answers=None, **settings):
         self.answers, self.asked, self.settings = answers or {}, [], {"model": "scripted"} | settings
@@ -142,9 +144,43 @@ def test_an_utterance_without_an_answer_is_asked_again_and_stops_no_other(manife
 def test_many_without_an_answer_stop_the_work(tmp_path):
     manifest, refused = manifest_of(tmp_path, [f"text {n}" for n in range(9)]), NoAnswerError("is busy.")
     model = Scripted({f"text {n}": refused for n in range(1, 9)})
-    with pytest.raises(HintError, match="5 utterances in sequence got no answer, the last because: is busy"):
+    with pytest.raises(HintError, match="5 questions in sequence got no answer, the last because: is busy"):
         write_hints(tmp_path / "out", manifest, hinter(tmp_path / "out", model))
     assert len(model.asked) == 6
+
+
+def test_several_questions_are_asked_at_the_same_time(tmp_path):
+    manifest, meeting = manifest_of(tmp_path, [f"text {n}" for n in range(8)]), threading.Barrier(4, timeout=30)
+
+    class Meeting(Scripted):
+        parallel = 4
+
+        def ask(self, question):
+            meeting.wait()  # passes only if four are here
+            return super().ask(question)
+
+    model = Meeting({"text 3": NoAnswerError("filtered.")})
+    source = hinter(tmp_path / "out", model)
+    assert write_hints(tmp_path / "out", manifest, source) == {"hints": 7, "no answer": 1}
+    assert len(model.asked) == 8
+    assert list(source.unanswered.values()) == ["filtered."]
+    assert len(list(hinter(tmp_path / "out", model).unasked(manifest))) == 1
+
+
+def test_a_failure_of_one_of_several_stops_the_others(tmp_path):
+    manifest = manifest_of(tmp_path, [f"text {n}" for n in range(500)])
+
+    class Failing(Scripted):
+        parallel = 2
+
+        def ask(self, question):
+            time.sleep(0.005)
+            return super().ask(question)
+
+    model = Failing({"text 3": HintError("the key is refused.")})
+    with pytest.raises(HintError, match="the key is refused"):
+        write_hints(tmp_path / "out", manifest, hinter(tmp_path / "out", model))
+    assert len(model.asked) < 100
 
 
 def test_what_is_left_is_counted_without_asking(manifest, tmp_path):

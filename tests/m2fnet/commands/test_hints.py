@@ -80,6 +80,16 @@ def test_every_transcript_is_asked_about_once_and_the_cost_is_shown(ask, manifes
     assert "200 tokens sent, 4 answered, which cost 0.21 by the given prices" in printed
 
 
+def test_parallel_requests_give_the_same_files(ask, tmp_path):
+    with chat_server(obedient) as asked:
+        assert ask(asked)[0] == DONE
+        one = (tmp_path / "out" / "hints.jsonl").read_bytes()
+        (tmp_path / "out").rename(tmp_path / "first")
+        assert ask(asked, "--parallel", "4", "--per-minute", "1e6")[0] == DONE
+    assert (tmp_path / "out" / "hints.jsonl").read_bytes() == one
+    assert (tmp_path / "out" / "meta.json").read_bytes() == (tmp_path / "first" / "meta.json").read_bytes()
+
+
 def test_a_dry_run_counts_and_sends_nothing(ask, manifest, tmp_path):
     with chat_server(obedient) as asked:
         code, printed = ask(asked, "--dry-run", "--max-tokens", "7", "--price-out", "1e6")
