@@ -327,7 +327,7 @@ def refuse_other_hints(out: Path, manifest: Manifest, source: HintSource) -> Non
     """
     if (out / META).is_file():
         found, wanted = read_json(out / META, HintError, ADVICE), identity(manifest, source)
-        other = [name for name, value in wanted.items() if found.get(name) != value]
+        other = [name.removesuffix("_sha256") for name, value in wanted.items() if found.get(name) != value]
         if other:
             raise UsageError(
                 f"{out} holds hints of another {' and '.join(other)}; choose another folder, or replace them with "
@@ -337,7 +337,7 @@ def refuse_other_hints(out: Path, manifest: Manifest, source: HintSource) -> Non
 
 def identity(manifest: Manifest, source: HintSource) -> dict[str, object]:
     """What hints are made from: the manifest, the prompt and who answers."""
-    return {"manifest": manifest.sha256, "prompt": source.prompt.as_dict(), "model": dict(source.settings)}
+    return {"manifest_sha256": manifest.sha256, "prompt": source.prompt.as_dict(), "model": dict(source.settings)}
 
 
 def read_hints(path: Path) -> Hints:

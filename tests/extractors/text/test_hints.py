@@ -71,7 +71,7 @@ def test_hints_are_written_with_prompt_model_and_counts(manifest, tmp_path):
     meta = json.loads((tmp_path / "out" / META).read_text(encoding="utf-8"))
     assert meta["model"] == {"model": "scripted"}
     assert meta["prompt"]["instruction"] == LABELS.whole_instruction
-    assert (meta["manifest"], meta["input_tokens"], meta["output_tokens"]) == (manifest.sha256, 30, 3)
+    assert (meta["manifest_sha256"], meta["input_tokens"], meta["output_tokens"]) == (manifest.sha256, 30, 3)
     found = read_hints(tmp_path / "out")
     assert [found.hint_of(one) for one in manifest.utterances] == ["joy", "anger", "", "joy", ""]
     assert found.made_from == {name: meta[name] for name in ("sha256", "prompt", "model")}
