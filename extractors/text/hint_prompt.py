@@ -17,7 +17,7 @@ from m2fnet.records import Utterance
 Form = Literal["label", "reason", "free"]
 MOST_TRANSCRIPT = 8000  # characters of one transcript that are sent; a longer one must not cost what it likes
 _NO_THOUGHTS = re.compile(r"\A.*</think>", re.DOTALL)  # what models that reason write before their answer
-_MARKS = r"[\s\"'`*_]*"  # quotes and bold type around a label
+_MARKS = r"[\s\"'`*_.]*"  # quotes, bold type and a full stop around a label
 
 _GIVEN = (
     'The next message is a JSON object. Its "utterance" is the transcript of one utterance of a conversation. '
@@ -145,8 +145,8 @@ class Prompt:
     def _label_of(self, line: str) -> tuple[str, str]:
         """The label that a line begins with, and what comes after it; empty texts if it does not begin with one."""
         for label in self.labels:
-            rest = rf"{_MARKS}\.?{_MARKS}(?:[:–—-]{_MARKS}(.*))?"
-            found = re.fullmatch(f"{_MARKS}{re.escape(label)}{rest}", line, re.IGNORECASE)
+            pattern = rf"{_MARKS}{re.escape(label)}{_MARKS}(?:(?::|\s[–—-]){_MARKS}(.*))?"
+            found = re.fullmatch(pattern, line, re.IGNORECASE)
             if found:
                 return label, _one_line(found[1] or "")
         return "", ""

@@ -1,6 +1,7 @@
 """What is asked about an utterance, and which answers are believed."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -87,6 +88,7 @@ def test_only_a_label_is_a_label(answer, hint):
         ("**anger** - he shouts", "anger: he shouts"),
         ("joyful surprise: a gift", "joyful surprise: a gift"),
         ("joy", "joy"),
+        ("joy-less: it is dark", ""),
         ("fear: it is dark", ""),
         ("The speaker is angry.", ""),
     ],
@@ -101,6 +103,14 @@ def test_whatever_comes_back_is_one_short_printable_line(answer, prompt):
     assert len(hint.text) <= 20
     assert hint.text.isprintable()
     assert bool(hint.text) != bool(hint.why_not)
+
+
+@pytest.mark.parametrize("filling", ["*", " ", ".", " -", ": ", "</think>", "joy "])
+def test_no_answer_takes_long_to_check(filling):
+    started = time.perf_counter()
+    for prompt in (Prompt(EMOTIONS), Prompt(EMOTIONS, "label"), Prompt(form="free")):
+        prompt.hint("joy" + filling * 20_000 + "\x00x")
+    assert time.perf_counter() - started < 2
 
 
 def test_an_empty_answer_is_no_hint():
