@@ -175,3 +175,18 @@ def test_the_layer_can_be_chosen_by_a_probe(config, manifest, tmp_path, capsys):
     made_hints(tmp_path, manifest)
     assert run([*config, "--out", "store", "--model.net.init_args.layers", "auto"]) == DONE, capsys.readouterr().err
     assert "chosen" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_model_can_be_trained_on_hints_and_its_store_knows_them(config, manifest, tmp_path, capsys):
+    made_hints(tmp_path, manifest)
+    settings = ["--data.manifest", "data", "--model.net.init_args.trained", "1", "--run", "trained"]
+    trainer = ["--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
+    assert run(["extractor", "fit", "--config", "tiny.yaml", *settings, *trainer]) == DONE, capsys.readouterr().err
+    extract = ["extract", "--ckpt", "trained", "--manifest", "data", "--out", "store", "--workers", "0"]
+    assert run(extract) == DONE, capsys.readouterr().err
+    meta = json.loads((tmp_path / "hints" / "meta.json").read_text(encoding="utf-8"))
+    assert Store("store").meta.extractor["hints"]["sha256"] == meta["sha256"]
+    made_hints(tmp_path, manifest, "so hate")
+    assert run([*extract, "--overwrite"]) in (FAILED, WRONG_USE)
+    assert "the extractor was made with hints of" in capsys.readouterr().err
