@@ -144,6 +144,10 @@ class Extractor(nn.Module, ABC):
         """The parts that come pretrained; they can have their own learning rate and stay frozen for some epochs."""
         return ()
 
+    def made_from(self) -> Mapping[str, object]:
+        """What its embeddings depend on except settings, weights and the corpus, for the provenance of stores."""
+        return {}
+
     def save_assets(self, folder: Path) -> None:
         """Write into ``folder`` what building it again takes besides its settings, such as a tokenizer; no weights."""
 
@@ -151,6 +155,11 @@ class Extractor(nn.Module, ABC):
     def asset_settings(cls, folder: Path) -> dict[str, object]:
         """Settings that build it from what `save_assets` wrote, not from where that first came, such as a hub."""
         return {}
+
+    @classmethod
+    def is_outdated(cls, settings: Mapping[str, object], folder: Path) -> bool:
+        """Whether files that ``settings`` name have changed since `save_assets` wrote ``folder``."""
+        return False
 
     @classmethod
     def is_trained(cls, settings: Mapping[str, object]) -> bool:

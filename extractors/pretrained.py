@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import ERROR
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from huggingface_hub import snapshot_download
@@ -13,6 +13,7 @@ from transformers import (
     AutoConfig,
     AutoImageProcessor,
     AutoModel,
+    AutoModelForCausalLM,
     AutoTokenizer,
     BaseImageProcessor,
     PreTrainedModel,
@@ -23,7 +24,8 @@ from transformers.utils import logging
 from m2fnet.errors import RunError
 from m2fnet.files import replaced
 
-_FILES = ["*.json", "*.txt", "*.model", "model*.safetensors"]  # settings, vocabularies, weights; no pickle, no code
+# settings, vocabularies, chat templates, weights; no pickle, no code
+_FILES = ["*.json", "*.txt", "*.jinja", "*.model", "model*.safetensors"]
 
 
 class Saves(Protocol):
@@ -77,11 +79,8 @@ def load_model(folder: Path, *, pretrained: bool) -> PreTrainedModel:
     Raises:
         RunError: if files are missing or damaged, or the weights are of another architecture.
     """
-    if pretrained and not list(folder.glob("model*.safetensors")):
-        raise RunError(
-            f"{folder} holds no model.safetensors. Weights in other formats are pickles, which can run code and are "
-            "never opened; convert them once with `save_pretrained`."
-        )
+    if pretrained:
+        _require_safetensors(folder)
     with _named(folder), _quiet():
         if pretrained:
             model, report = AutoModel.from_pretrained(
@@ -100,6 +99,28 @@ def load_model(folder: Path, *, pretrained: bool) -> PreTrainedModel:
         model.config.use_cache = False  # keys and values of a text that is read once
     model.train()  # it comes in evaluation mode, and Lightning trains every module in the mode it finds
     loaded: PreTrainedModel = model
+    return loaded
+
+
+def load_language_model(folder: Path) -> PreTrainedModel:
+    """The model in ``folder`` that writes text, in evaluation mode and in the precision that it was saved in.
+
+    Raises:
+        RunError: if files are missing or damaged, or it is another kind of model.
+    """
+    _require_safetensors(folder)
+    with _named(folder), _quiet():
+        auto: Any = AutoModelForCausalLM
+        model, report = auto.from_pretrained(
+            str(folder),
+            dtype="auto",
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        _require_all_weights(folder, report["missing_keys"])
+    loaded: PreTrainedModel = model.eval()
     return loaded
 
 
@@ -166,6 +187,14 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if shows_bars:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _require_safetensors(folder: Path) -> None:
+    if not list(folder.glob("model*.safetensors")):
+        raise RunError(
+            f"{folder} holds no model.safetensors. Weights in other formats are pickles, which can run code and are "
+            "never opened; convert them once with `save_pretrained`."
+        )
 
 
 def _require_all_weights(folder: Path, missing: set[str]) -> None:

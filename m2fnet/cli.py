@@ -17,6 +17,7 @@ COMMANDS = {
     "check": "versions, devices, and what is missing",
     "prepare": "raw corpus -> manifest: toy, meld, iemocap, mosei, m3ed, goemotions, mer2024, table and more",
     "import": "published feature pickle -> manifest + stores",
+    "hints": "manifest -> what a language model says about the emotion of every transcript",
     "extractor": "train an extractor: fit, validate, test",
     "extract": "manifest -> store of embeddings",
     "dialog": "train a dialogue network: fit, validate, test, missing, predict",
@@ -161,6 +162,8 @@ def _main_of(name: str) -> Main:
             from m2fnet.commands.prepare import main
         case "import":
             from m2fnet.commands.import_features import main
+        case "hints":
+            from m2fnet.commands.hints import main
         case "extractor":
             from extractors.commands.extractor import main
         case "extract":

@@ -46,6 +46,10 @@ class RunError(M2FNetError):
     """A folder of a trained or fitted model is missing, damaged, or cannot be made from this data."""
 
 
+class HintError(M2FNetError):
+    """Hints of a language model are missing or damaged, or the model does not answer."""
+
+
 class ModelError(M2FNetError):
     """The folder of a model is missing, damaged, tampered with, or cannot be made from this run."""
 

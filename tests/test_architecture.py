@@ -186,7 +186,7 @@ def test_an_unknown_command_is_answered_with_similar_ones(typed, hint, capsys):
     assert capsys.readouterr().err.endswith(f"{hint}\n")
 
 
-@pytest.mark.parametrize("name", ["demo", "check", "predict", "export", "serve"])
+@pytest.mark.parametrize("name", ["demo", "check", "hints", "predict", "export", "serve"])
 def test_help_of_a_command_has_an_example_and_fits_a_terminal(name, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert cli.run([name, "--help"]) == cli.DONE

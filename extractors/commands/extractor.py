@@ -327,7 +327,9 @@ class _FitForExtraction(ExtractorCLI):
     def fit(self, model: pl.LightningModule, datamodule: pl.LightningDataModule) -> None:
         """Fit, or use what is there."""
         if (self.run / FIT).exists():
-            same = not differences(trained_settings(self.run) or {}, self.settings.values)
+            net = self.config.fit.model.net
+            is_outdated = extractor_class(net.class_path).is_outdated(net.init_args.as_dict(), self.run / NET)
+            same = not differences(trained_settings(self.run) or {}, self.settings.values) and not is_outdated
             if same and not Provenance.read(self.run).changed_inputs():
                 return
         elif not self.is_closed_form:

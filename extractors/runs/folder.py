@@ -76,7 +76,7 @@ def load(run: Path, output: str | None = None) -> ExtractorRun:
     extractor = build(net["class_path"], {**net["init_args"], **assets})
     trained_on = _load_checkpoint(extractor, weights)
     made = {**net, "seed": seed, "trained_on": trained_on, WEIGHTS_SHA256: sha256_of(weights)}
-    return ExtractorRun(extractor, made)
+    return ExtractorRun(extractor, {**made, **extractor.made_from()})
 
 
 def is_run_of(run: Path, made_with: Mapping[str, object]) -> bool:
@@ -125,7 +125,7 @@ def _load_fitted(folder: Path, made: dict[str, object]) -> ExtractorRun:
         raise RunError(f"{folder} names {class_path}, which has to be trained with these settings. {FIT_AGAIN}")
     extractor = build(class_path, {**init_args, **network.asset_settings(folder)})
     extractor.load(folder)
-    return ExtractorRun(extractor, made)
+    return ExtractorRun(extractor, {**made, **extractor.made_from()})
 
 
 def _settings(run: Path) -> tuple[NetSettings, int]:

@@ -185,6 +185,14 @@ class TextEncoder(EncoderExtractor):
                 found[number].append(states[kept])
         return States({number: torch.cat(states) for number, states in found.items()}, lengths)
 
+    def words(self, utterance: Utterance) -> str:
+        """What is read of an utterance: its transcript.
+
+        Raises:
+            MediaError: if it has none.
+        """
+        return utterance_text(utterance).strip()
+
     def forward(self, batch: Sample) -> Tensor | list[Tensor]:
         """Embeddings (B, D), or the tokens' (T, D) each."""
         states = self.states(batch)
@@ -239,7 +247,7 @@ class TextEncoder(EncoderExtractor):
 
     def _name_and_text(self, utterance: Utterance, gap: str) -> tuple[list[int], list[int]]:
         """Tokens of the speaker's name, if it is asked for and known, and of what was said; ``gap`` goes before."""
-        text = utterance_text(utterance).strip()
+        text = self.words(utterance)
         if not self.speakers or utterance.speaker is None:
             return [], self._tokens(gap + text)
         name = self.names.get(utterance.speaker, utterance.speaker).upper()

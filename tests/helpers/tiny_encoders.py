@@ -16,6 +16,7 @@ from transformers import (
     HubertConfig,
     HubertModel,
     LlamaConfig,
+    LlamaForCausalLM,
     LlamaModel,
     MPNetConfig,
     MPNetModel,
@@ -98,4 +99,16 @@ def save_encoder(folder, family):
         ViTImageProcessor(size=side).save_pretrained(folder)
     else:
         CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=side).save_pretrained(folder)
+    return str(folder)
+
+
+def save_writer(folder, chat_template=None):
+    """Write a tiny random Llama that writes text, with its tokenizer; return the name of the folder."""
+    torch.manual_seed(0)
+    LlamaForCausalLM(LlamaConfig(**SIZE, **TOKENS, max_position_embeddings=256)).save_pretrained(folder)
+    words = Tokenizer(models.WordLevel({word: n for n, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token="[CLS]", eos_token="[SEP]")
+    tokenizer.chat_template = chat_template
+    tokenizer.save_pretrained(folder)
     return str(folder)

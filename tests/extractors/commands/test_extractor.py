@@ -100,6 +100,6 @@ def test_every_shipped_closed_form_extractor_is_built():
         if "optimizer" not in (content := yaml.safe_load(path.read_text(encoding="utf-8")))["model"]
     ]
     frozen = [net for net in settings if "model" in net["init_args"]]  # of a hub; their own tests build tiny ones
-    assert (len(settings), len(frozen)) == (6, 3)
+    assert (len(settings), len(frozen)) == (7, 4)
     assert not any(extractor_class(net["class_path"]).is_trained(net["init_args"]) for net in frozen)
     assert all(isinstance(build(**net), FittedExtractor) for net in settings if net not in frozen)
