@@ -20,6 +20,7 @@ COMMANDS = {
     "hints": "manifest -> what a language model says about the emotion of every transcript",
     "extractor": "train an extractor: fit, validate, test",
     "extract": "manifest -> store of embeddings",
+    "store": "merge the shards of a store that several machines have embedded",
     "dialog": "train a dialogue network: fit, validate, test, missing, predict",
     "sweep": "many seeds and settings of one configuration, in parallel",
     "ablate": "the paper's tables: modalities, fusion, encoders, fusion layers",
@@ -168,6 +169,8 @@ def _main_of(name: str) -> Main:
             from extractors.commands.extractor import main
         case "extract":
             from extractors.commands.extract import main
+        case "store":
+            from m2fnet.commands.store import main
         case "dialog":
             from dialog.cli import main
         case "sweep":

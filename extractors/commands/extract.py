@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import pytorch_lightning as pl
 
     from extractors.extraction.extract import Extraction
+    from m2fnet.store.shards import Shard
 
 _REASONS = 20  # why utterances are missing: so many are listed
 
@@ -58,6 +59,7 @@ def main(argv: list[str]) -> None:
             retry_failed=given.retry_failed,
             save_every=given.save_every,
             progress=True,
+            shard=given.shard,
         )
     except KeyboardInterrupt:
         print("What is finished is kept; the same command resumes.", file=sys.stderr)
@@ -104,6 +106,12 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser.add_argument(
         "--save-every", type=_count, default=30, metavar="SECONDS", help="most work that a kill can cost (default 30)"
     )
+    parser.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="K/N",
+        help="embed one of N equal shares, for the jobs of an array; `m2fnet store merge` makes the store of them",
+    )
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--overwrite", action="store_true", help="replace the store that --out holds")
     again.add_argument("--retry-failed", action="store_true", help="try what is missing in the store once more")
@@ -111,6 +119,8 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         "--max-failures", type=_count, metavar="N", help="fail if more than N utterances are missing (default: never)"
     )
     given, keys = parser.parse_known_args(argv)
+    if given.shard is not None and (given.overwrite or given.retry_failed):
+        raise UsageError("--shard begins a new store or resumes one; choose another --out instead of replacing one.")
     if given.ckpt is None and given.output is not None:
         raise UsageError("--output chooses an embedding of a trained run; with --config set model.net.output.")
     if given.ckpt is not None and keys:
@@ -139,6 +149,12 @@ def _report(extraction: "Extraction", max_failures: int | None) -> None:
     from extractors.extraction.embedding import as_words
 
     store, missing = extraction.store, extraction.missing
+    if store is None:
+        print(
+            f"Embedded {extraction.embedded} utterances of this shard. When all shards are done: "
+            "m2fnet store merge STORE --manifest DIR"
+        )
+        return
     if not extraction.embedded and not extraction.resumed:
         print(f"{store.folder} already holds these embeddings of this manifest; nothing to do.")
     print(f"{len(store)} of {len(store) + len(missing)} utterances embedded in {store.folder}, {len(missing)} missing")
@@ -151,6 +167,12 @@ def _report(extraction: "Extraction", max_failures: int | None) -> None:
         print(as_words(store.cut))
     if max_failures is not None and len(missing) > max_failures:
         raise RunError(f"{len(missing)} utterances are missing, more than --max-failures {max_failures} allows.")
+
+
+def _shard(text: str) -> "Shard":
+    from m2fnet.store.shards import Shard  # imports torch
+
+    return Shard.parse(text)
 
 
 def _positive(text: str) -> int:

@@ -1,7 +1,5 @@
 """Manifest -> store: the embedding of every utterance, or the reason why it has none."""
 
-import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +10,17 @@ from extractors.base import Extractor
 from extractors.extraction.embedding import Loading, names_dead_workers, place_utterances, plan
 from extractors.extraction.lightning import EmbeddingTask, KeepParts, trainer_for
 from extractors.extraction.progress import Progress
-from m2fnet.errors import MediaError, StoreError
+from m2fnet.errors import StoreError
 from m2fnet.files import locked
 from m2fnet.manifest import Manifest
-from m2fnet.store import Missing, Store, StoreWriter
-from m2fnet.store.layout import META, Outcome, StoreMeta
-from m2fnet.store.parts import Parts, drop_parts, open_parts, tidy
+from m2fnet.store import Missing, Store
+from m2fnet.store.layout import META, StoreMeta
+from m2fnet.store.media import media_sha256
+from m2fnet.store.parts import Parts, drop_parts, open_parts, tidy, write_store
+from m2fnet.store.shards import Shard
 from m2fnet.training.callbacks import print_rank_zero
 
 ANOTHER_STORE = "{} already holds a store; choose another folder, or replace it with --overwrite."
-
-
-_SAMPLE = 65_536  # bytes at either end of a media file that are compared
 
 
 @dataclass(frozen=True)
@@ -31,14 +28,14 @@ class Extraction:
     """What `extract` did.
 
     Attributes:
-        store: the finished store.
+        store: the finished store; None for a shard, whose store is made when all shards are merged.
         embedded: utterances that this call read, whether they have an embedding now or are missing.
         resumed: utterances that an interrupted call before it had finished.
         kept: utterances taken over from the store that was there, because only what failed was tried again, or because
             nothing was left to do.
     """
 
-    store: Store
+    store: Store | None
     embedded: int
     resumed: int = 0
     kept: int = 0
@@ -46,7 +43,7 @@ class Extraction:
     @property
     def missing(self) -> Mapping[str, Missing]:
         """Id and reason of every utterance that has no embedding."""
-        return self.store.missing
+        return self.store.missing if self.store is not None else {}
 
 
 @names_dead_workers
@@ -63,6 +60,7 @@ def extract(
     retry_failed: bool = False,
     save_every: float = 30.0,
     progress: bool = False,
+    shard: Shard | None = None,
 ) -> Extraction | None:
     """Write the embeddings of every utterance of ``manifest`` as the store ``out``; return what was done for it.
 
@@ -83,6 +81,7 @@ def extract(
         retry_failed: embed only what is missing in the store that ``out`` holds.
         save_every: seconds of work that a kill can cost at most, or one batch if that takes longer.
         progress: report on standard error how far it is.
+        shard: embed only this share, for `m2fnet.store.shards.merge_shards`.
 
     Returns:
         What was done; None in all processes but the first, unless nothing was left to do.
@@ -138,74 +137,32 @@ def extract(
             "the packages, so nothing in it can be tried again; remove --retry-failed from the command."
         )
     task = EmbeddingTask(extractor, place_utterances(manifest), loading)
-    callbacks = [KeepParts(out, meta, save_every), *([Progress()] if progress else [])]
+    place = out if shard is None else shard.folder(out)
+    place.mkdir(parents=True, exist_ok=True)
+    callbacks = [KeepParts(place, meta, save_every), *([Progress()] if progress else [])]
     if not trainer.is_global_zero:
         _predict(trainer, task, callbacks)
         return None
-    with locked(out, StoreError):
+    with locked(place, StoreError):
         if old is None and not overwrite and (out / META).is_file():
             raise StoreError(f"Another process has just finished the store {out}; run the command again.")
-        parts = open_parts(out, meta, discard_others=overwrite)
+        parts = open_parts(place, meta, discard_others=overwrite)
         ids = [placed.utterance.id for placed in task.wanted]
         kept = {name for name in ids if old is not None and name in old}
         resumed = sum(name in parts for name in ids)
         if progress and resumed:
             print_rank_zero(f"{resumed} utterances were finished by an earlier run and are not embedded again.")
-        left = {place for place, name in enumerate(ids) if name not in kept and name not in parts}
+        left = {number for number, name in enumerate(ids) if name not in kept and name not in parts}
         batches = plan(extractor, task.wanted, loading.batch_size)  # of an uninterrupted run: the same embeddings
-        task.left = [rest for batch in batches if (rest := [place for place in batch if place in left])]
+        batches = batches if shard is None else shard.share(batches)
+        task.left = [rest for batch in batches if (rest := [number for number in batch if number in left])]
         _predict(trainer, task, callbacks)
+        if shard is not None:
+            return Extraction(None, sum(map(len, task.left)), resumed)
         finished = Parts(out, meta)  # of all processes
-        with StoreWriter(
-            out,
-            manifest,
-            modality=meta.modality,
-            width=meta.width,
-            extractor=meta.extractor,
-            resolution=meta.resolution,
-            dtype=meta.dtype,
-            replaces=True,
-            cut=old.cut if old is not None else None,
-            media_sha256=media_sha256(
-                manifest,
-                meta.modality,
-                [name for name in ids if name in kept or not isinstance(finished[name].result, Missing)],
-            ),
-        ) as writer:
-            for name in ids:
-                writer.put(Outcome(name, old[name]) if old is not None and name in kept else finished[name])
+        write_store(out, manifest, meta, finished.__getitem__, kept=kept, old=old)
         drop_parts(out)
     return Extraction(Store(out), len(left), resumed, len(kept))
-
-
-def media_sha256(manifest: Manifest, modality: str, ids: Sequence[str]) -> str | None:
-    """One SHA-256 over the media files of utterances, to detect that a file was replaced; None where there are none.
-
-    Of a large file its size, its beginning and its end count: a replaced one differs there, and reading them is quick.
-
-    Args:
-        manifest: knows the files.
-        modality: ``"audio"`` or ``"visual"``; text has no files.
-        ids: of the utterances.
-    """
-    wanted = set(ids)
-    spoken = (u for u in manifest.utterances if u.id in wanted)
-    names = {u.audio if modality == "audio" else u.video if modality == "visual" else None for u in spoken} - {None}
-    if manifest.root is None or not names:
-        return None
-    digest = hashlib.sha256()
-    for name in sorted(map(str, names)):
-        digest.update(f"{name}\n".encode())
-        try:
-            with manifest.media_path(name).open("rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                digest.update(f"{size}\n".encode())
-                for start in (0, max(0, size - _SAMPLE)):
-                    file.seek(start)
-                    digest.update(file.read(_SAMPLE))
-        except (OSError, MediaError):
-            digest.update(b"cannot be read")
-    return digest.hexdigest()
 
 
 def _is_made_by(found: StoreMeta, wanted: StoreMeta) -> bool:

@@ -15,7 +15,7 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NotRequired, TypedDict
@@ -27,8 +27,11 @@ from torch import Tensor
 
 from m2fnet.errors import StoreError
 from m2fnet.files import LOCK, locked, read_json, replaced, sha256_of, write_json
+from m2fnet.manifest import Manifest
 from m2fnet.store.layout import DTYPES, META, VECTORS, Missing, Outcome, StoreMeta
-from m2fnet.store.writer import sweep
+from m2fnet.store.media import media_sha256
+from m2fnet.store.reader import Store
+from m2fnet.store.writer import StoreWriter, sweep
 
 FOLDER = ".parts"
 JOB = "job.json"
@@ -59,6 +62,43 @@ def open_parts(store: Path, meta: StoreMeta, *, discard_others: bool = False) ->
         leftover.unlink(missing_ok=True)
     write_json(folder / JOB, job)
     return Parts(store, meta)
+
+
+def write_store(
+    store: Path,
+    manifest: Manifest,
+    meta: StoreMeta,
+    finished: Callable[[str], Outcome],
+    *,
+    kept: Collection[str] = (),
+    old: Store | None = None,
+) -> None:
+    """Write the store that ``meta`` describes, its utterances dialogue by dialogue; only under `locked`.
+
+    Args:
+        store: its folder.
+        manifest: the utterances.
+        meta: the facts of its ``meta.json``.
+        finished: utterance id -> its outcome.
+        kept: ids whose embeddings are taken over from ``old`` instead.
+        old: the store that is replaced.
+    """
+    ids = [utterance.id for dialogue in manifest.dialogues() for utterance in dialogue]
+    embedded = [name for name in ids if name in kept or not isinstance(finished(name).result, Missing)]
+    with StoreWriter(
+        store,
+        manifest,
+        modality=meta.modality,
+        width=meta.width,
+        extractor=meta.extractor,
+        resolution=meta.resolution,
+        dtype=meta.dtype,
+        replaces=True,
+        cut=old.cut if old is not None else None,
+        media_sha256=media_sha256(manifest, meta.modality, embedded),
+    ) as writer:
+        for name in ids:
+            writer.put(Outcome(name, old[name]) if old is not None and name in kept else finished(name))
 
 
 def drop_parts(store: Path) -> None:
@@ -166,6 +206,9 @@ class Parts:
 
     def __len__(self) -> int:
         return len(self._places)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
 
     def __contains__(self, utterance_id: str) -> bool:
         return utterance_id in self._places

@@ -7,10 +7,9 @@ import re
 import signal
 import subprocess
 import sys
-from collections import Counter
 
 import pytest
-from toy_network import ToyNetwork
+from watched import MADE, Watched, ctrl_c, files, quickly
 
 from extractors.extraction import lightning as predicting
 from extractors.extraction import progress
@@ -19,34 +18,8 @@ from extractors.extraction.extract import extract
 from extractors.extraction.lightning import trainer_for
 from extractors.extraction.progress import Progress
 from m2fnet.cli import DONE, FAILED, INTERRUPTED, WRONG_USE, run
-from m2fnet.errors import MediaError, StoreError
+from m2fnet.errors import StoreError
 from m2fnet.store import Missing, Store
-
-MADE = {"class_path": "toy_network.ToyNetwork"}
-
-
-class Watched(ToyNetwork):
-    """Counts what it reads, cuts the first letter, cannot read ``broken``, and is stopped by ``stop`` at ``at``."""
-
-    def __init__(self, broken=(), at=None, stop=None):
-        super().__init__(width=4)
-        for parameter in self.parameters():
-            parameter.data.fill_(0.01)
-        self.broken, self.at, self.stop = broken, at, stop
-        self.seen = Counter()
-
-    def preprocess(self, placed):
-        name = placed.utterance.id
-        self.seen[name] += 1
-        if name == self.at:
-            self.stop()
-        if name in self.broken:
-            raise MediaError("decode", "no picture")
-        return {**super().preprocess(placed), "cut_letters": 1, "cut_none": 0}
-
-
-def ctrl_c():
-    raise KeyboardInterrupt
 
 
 def sigterm():
@@ -55,15 +28,6 @@ def sigterm():
 
 def our_defect():
     raise KeyError("our own")
-
-
-def files(store):
-    return {path.name: path.read_bytes() for path in store.iterdir()}
-
-
-def quickly(extractor, manifest, out, **options):
-    loading = Loading(batch_size=4, workers=0)
-    return extract(extractor, MADE, manifest, out, loading=loading, save_every=0, **options).store
 
 
 @pytest.fixture
