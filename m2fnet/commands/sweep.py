@@ -65,6 +65,11 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--no-test", action="store_true", help="train only, and score nothing on the test split")
     parser.add_argument("--no-report", action="store_true", help="print no table at the end")
+    parser.add_argument(
+        "--shard",
+        metavar="K/N",
+        help="train only every N-th run, for the jobs of an array; the command without it reports on all of them",
+    )
     parser.add_argument("--stage", choices=STAGES, help="what the file configures (default: read from its content)")
     arguments, options = parse_many_runs(parser, argv)
     if arguments.folds is not None and (arguments.folds < 2 or arguments.no_test):
@@ -73,6 +78,12 @@ def main(argv: list[str]) -> None:
     out = arguments.out or folder_of_all(arguments.config, runs, "sweep")
     rows = [{"settings": run.setting.values, "seed": run.seed, "run": str(run.folder)} for run in runs]
     write_json(out / "sweep.json", {"runs": rows})
+    if arguments.shard is not None:
+        from m2fnet.store.shards import Shard  # imports torch
+
+        mine = Shard.parse(arguments.shard).share(runs)
+        tell_failed(run_left(mine, arguments.jobs, sweep.module), len(mine))
+        return
     failed = run_left(runs, arguments.jobs, sweep.module)
     if arguments.folds is not None and not failed:
         _choose(runs, arguments, out)

@@ -103,6 +103,18 @@ def test_settings_of_all_runs_are_passed_on(sweep):
     assert (settings["data"]["batch_size"], settings["model"]["net"]["init_args"]["hidden"]) == (3, 6)
 
 
+def test_shards_train_every_run_once_and_the_command_without_reports(sweep, trained, capsys):
+    for number in ("1/2", "2/2"):
+        assert sweep("--seeds", "0-2", "--shard", number) == DONE
+    assert "test utterances" not in capsys.readouterr().out
+    fits = [command for command in trained if command[1] == "fit"]
+    assert len(fits) == 3
+    assert sweep("--seeds", "0-2") == DONE
+    assert len([command for command in trained if command[1] == "fit"]) == 3
+    assert "test utterances" in capsys.readouterr().out
+    assert sweep("--seeds", "0-2", "--shard", "3/2") == WRONG_USE
+
+
 def test_a_run_that_fails_is_named_at_the_end_and_the_others_are_done(sweep, capsys):
     assert sweep("--seeds", "0", "--grid", "model.optimizer.lr=0.01,1e30,0.02") == FAILED
     printed = capsys.readouterr()
