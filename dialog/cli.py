@@ -88,7 +88,8 @@ class DialogueCLI(RunCLI):
             print_rank_zero("\n".join(warnings))
         print_rank_zero(
             f"Report: {self.results / 'report.md'}, {self.results / 'report.json'}; "
-            f"predictions: {self.results / 'predictions.jsonl'}."
+            f"predictions: {self.results / 'predictions.jsonl'}.\n"
+            f"Next: m2fnet report {self.run}\n      m2fnet predict CLIP --model {self.run}"
         )
 
     def missing(self, **kwargs: Any) -> None:  # noqa: ANN401

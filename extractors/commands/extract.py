@@ -165,6 +165,9 @@ def _report(extraction: "Extraction", max_failures: int | None) -> None:
         print(f"  and {len(reasons) - _REASONS} other reasons; {store.folder / 'meta.json'} names every one")
     if store.cut:
         print(as_words(store.cut))
+    print(
+        f"Next: m2fnet dialog fit --config FILE --data.manifest DIR --data.stores '{{{store.meta.modality}: {store.folder}}}'"
+    )
     if max_failures is not None and len(missing) > max_failures:
         raise RunError(f"{len(missing)} utterances are missing, more than --max-failures {max_failures} allows.")
 
