@@ -65,7 +65,7 @@ def main(argv: list[str]) -> None:
         print("What is finished is kept; the same command resumes.", file=sys.stderr)
         raise
     if extraction is not None and trainer.is_global_zero:
-        _report(extraction, given.max_failures)
+        _report(extraction, given)
 
 
 def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -145,14 +145,14 @@ def _fitted(given: argparse.Namespace, keys: list[str], trainer: "pl.Trainer") -
     return extractor.fit_for_extraction([*fit, *(["--overwrite"] if given.overwrite else [])], out)
 
 
-def _report(extraction: "Extraction", max_failures: int | None) -> None:
+def _report(extraction: "Extraction", given: argparse.Namespace) -> None:
     from extractors.extraction.embedding import as_words
 
     store, missing = extraction.store, extraction.missing
     if store is None:
         print(
             f"Embedded {extraction.embedded} utterances of this shard. When all shards are done: "
-            "m2fnet store merge STORE --manifest DIR"
+            f"m2fnet store merge {given.out} --manifest {given.manifest}"
         )
         return
     if not extraction.embedded and not extraction.resumed:
@@ -165,11 +165,13 @@ def _report(extraction: "Extraction", max_failures: int | None) -> None:
         print(f"  and {len(reasons) - _REASONS} other reasons; {store.folder / 'meta.json'} names every one")
     if store.cut:
         print(as_words(store.cut))
+    name = store.meta.modality
     print(
-        f"Next: m2fnet dialog fit --config FILE --data.manifest DIR --data.stores '{{{store.meta.modality}: {store.folder}}}'"
+        f"Next: m2fnet dialog fit --config conf/dialog/m2fnet_best.yaml --data.manifest {given.manifest} "
+        f"--data.stores '{{{name}: {store.folder}}}' --data.streams '[{name}]'"
     )
-    if max_failures is not None and len(missing) > max_failures:
-        raise RunError(f"{len(missing)} utterances are missing, more than --max-failures {max_failures} allows.")
+    if given.max_failures is not None and len(missing) > given.max_failures:
+        raise RunError(f"{len(missing)} utterances are missing, more than --max-failures {given.max_failures} allows.")
 
 
 def _shard(text: str) -> "Shard":

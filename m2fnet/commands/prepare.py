@@ -58,7 +58,7 @@ def main(argv: list[str]) -> None:
     print(f"Wrote {options.out / TABLE} (sha256 {saved.sha256[:12]})")
     for store in stores:
         print(f"Wrote the store {store} (a sequence per utterance)")
-    if any(utterance.text for utterance in saved.utterances):
+    if not options.quiet and any(utterance.text for utterance in saved.utterances):
         print(
             f"Next: m2fnet extract --config conf/extractors/text_lsa.yaml --manifest {options.out} "
             f"--out embeddings/{options.out.name}/text"

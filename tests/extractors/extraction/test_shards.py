@@ -102,7 +102,7 @@ def test_the_commands_make_the_same_store(config, corpus, capsys):
     assert run([*command, "whole"]) == DONE
     for number in ("2/2", "1/2"):
         assert run([*command, "store", "--shard", number, "--batch-size", "8"]) == DONE
-    assert "m2fnet store merge STORE --manifest DIR" in capsys.readouterr().out
+    assert f"m2fnet store merge store --manifest {manifest}" in capsys.readouterr().out
     assert run(["store", "merge", "store", "--manifest", manifest]) == DONE
     assert len(Store("store")) == len(Manifest.load(manifest).utterances)
     assert run([*command, "store", "--shard", "1/2"]) == DONE
