@@ -49,7 +49,8 @@ class Run:
 
         argv = ["fit", "--config", str(config), f"--seed_everything={seed}", "--quiet"]
         argv += [] if folder is None else [f"--run={folder}"]
-        return cls(train([*argv, *(f"--{key}={json.dumps(value)}" for key, value in _flat(settings))]))
+        typed = {key: value if isinstance(value, str) else json.dumps(value) for key, value in _flat(settings)}
+        return cls(train([*argv, *(f"--{key}={text}" for key, text in typed.items())]))
 
     def test(self) -> dict[str, Any]:
         """The report on dev and test, which is made if there is none; ``report["test"]["weighted_f1"]`` is a share.

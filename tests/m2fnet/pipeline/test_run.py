@@ -1,6 +1,7 @@
 """A training from Python is the one of the command line."""
 
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -35,7 +36,8 @@ def test_it_trains_tests_and_shows_what_the_command_does(config, dialog, tmp_pat
 
 
 def test_a_folder_may_be_named_and_wrong_settings_are_refused(config):
-    assert Run.fit(config, folder="mine").folder.as_posix() == "mine"
+    place = yaml.safe_load(Path(config).read_text(encoding="utf-8"))["data"]["manifest"]
+    assert Run.fit(config, folder="mine", data={"manifest": place}).folder.as_posix() == "mine"
     with pytest.raises(UsageError, match="widht"):
         Run.fit(config, model={"net": {"widht": 6}})
     with pytest.raises(UsageError, match="expected dev or test"):
