@@ -92,7 +92,6 @@ class PseudoLabels:
 
     def save(self, path: Path) -> None:
         """Write the round file ``path`` (.jsonl), and what it was made from next to it."""
-        mask, label, weight = self.selection
         voters = max(len(self.meta.voters), 1)
         rows = zip(self.ids, self.probabilities.tolist(), self.votes.tolist(), *self.selection, strict=True)
         write_jsonl(
@@ -174,10 +173,11 @@ def checked_selection(policy: Policy, probs: Array, votes: NDArray[np.int64], me
     except ValueError as refusal:
         raise UsageError(f"{name}: {refusal}") from refusal
     mask, label, weight = selection
-    if not mask.shape == label.shape == weight.shape == (len(probs),) or not (np.isfinite(weight) & (weight >= 0)).all():
+    is_whole = mask.shape == label.shape == weight.shape == (len(probs),)
+    if not is_whole or not (np.isfinite(weight) & (weight >= 0)).all():
         raise UsageError(
-            f"{name} answers with shapes {mask.shape}, {label.shape} and {weight.shape}; expected a mask, a label and a "
-            f"weight of at least 0 for each of {len(probs)} utterances."
+            f"{name} answers with shapes {mask.shape}, {label.shape} and {weight.shape}; expected a mask, a label and "
+            f"a weight of at least 0 for each of {len(probs)} utterances."
         )
     if not mask.any():
         raise UsageError(

@@ -80,7 +80,7 @@ def as_page(results: Results, manifest: Manifest) -> str:
             f"{len(split.gold)} gold utterances in {len(split.folds)} folds by {split.by}; the pool has "
             f"{len(split.pool)}, none of which shares its {' or '.join(split.apart) or 'id'} with gold or with what is "
             "scored. Gold is out of fold: no label of a fold has reached the networks that are scored on it, neither "
-            "directly nor through pseudo-labels. A round is accepted if its gain over the round accepted before, paired "
+            "directly nor through pseudo-labels. A round is accepted if its gain over the one accepted before, paired "
             "by seed, exceeds its standard error. Dev and test are scored once, by students of the last accepted round "
             "that learned from all gold; where none is accepted, these are the supervised networks.",
             "",
@@ -126,7 +126,8 @@ def transduction(is_transductive: bool) -> str:
         'Transductive: the pool has utterances of test, without their labels; compare with transductive results only.'
     """
     if is_transductive:
-        return "Transductive: the pool has utterances of test, without their labels; compare with transductive results only."
+        what = "the pool has utterances of test, without their labels"
+        return f"Transductive: {what}; compare with transductive results only."
     return "Inductive: no utterance of dev or test is in the pool."
 
 

@@ -2,7 +2,7 @@
 
     settings.json, split.json      what it is made with; both are compared when the command is run again
     supervised/fold-0.safetensors  networks of round 0 for each fold, with what they answer
-    POLICY/round-1/labels/         pseudo-labels: a file for the students of each fold, and pool.jsonl for the final ones
+    POLICY/round-1/labels/         pseudo-labels: a file for the students of each fold, pool.jsonl for the final ones
     POLICY/round-1/fold-0.safetensors, round.json
     POLICY/final.json              dev and test, scored once
     report.json, report.md

@@ -184,7 +184,9 @@ def freeze(
             )
         labelled = [u for u in labelled if u.id in asked]
     if not labelled:
-        raise UsageError(f"The split 'train' of {manifest.corpus!r} has no labelled utterance; self-training needs some.")
+        raise UsageError(
+            f"The split 'train' of {manifest.corpus!r} has no labelled utterance; self-training needs some."
+        )
     number = fold_numbers(group_dialogues(labelled), folds, by)
     scored = {split: [u for u in manifest.utterances if u.split == split and u.label] for split in ("dev", "test")}
     if pool is None:
@@ -211,7 +213,7 @@ def freeze(
 def _drawn(labelled: Sequence[Utterance], most: int, seed: int) -> list[Utterance]:
     """At most ``most`` utterances: whole dialogues in random order, each that still fits."""
     dialogues = sorted(group_dialogues(labelled), key=lambda dialogue: dialogue.id)
-    random.Random(seed).shuffle(dialogues)  # noqa: S311 - not for secrets
+    random.Random(seed).shuffle(dialogues)
     chosen: set[str] = set()
     for dialogue in dialogues:
         if len(chosen) + len(dialogue) <= most:

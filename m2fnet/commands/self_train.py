@@ -1,4 +1,4 @@
-"""``m2fnet self-train``: labelled utterances and a pool of unlabelled ones -> rounds of pseudo-labels, scored honestly."""
+"""``m2fnet self-train``: labelled utterances and a pool of unlabelled ones -> rounds of pseudo-labels."""
 
 from argparse import ArgumentError, RawDescriptionHelpFormatter
 from collections.abc import Sequence
