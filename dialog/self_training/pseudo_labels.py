@@ -165,7 +165,7 @@ def checked_selection(policy: Policy, probs: Array, votes: NDArray[np.int64], me
     """What ``policy`` selects, after a look at its form.
 
     Raises:
-        UsageError: if its settings do not fit the corpus, it selects nothing, or its answer has the wrong form.
+        UsageError: if its settings do not fit the corpus, or its answer has the wrong form.
     """
     name = type(policy).__name__
     try:
@@ -178,11 +178,6 @@ def checked_selection(policy: Policy, probs: Array, votes: NDArray[np.int64], me
         raise UsageError(
             f"{name} answers with shapes {mask.shape}, {label.shape} and {weight.shape}; expected a mask, a label and "
             f"a weight of at least 0 for each of {len(probs)} utterances."
-        )
-    if not mask.any():
-        raise UsageError(
-            f"{name} selects none of {len(probs)} utterances, whose highest confidence is {probs.max():.2f}; lower its "
-            "threshold or choose another policy."
         )
     return Selection(mask, label, weight * mask)
 

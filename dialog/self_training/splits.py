@@ -125,8 +125,9 @@ class FrozenSplit:
         content = read_json(path, RunError, _ADVICE)
         try:
             frozen = content.pop("sha256")
-            lists = {name: tuple(content.pop(name)) for name in ("pool", "dev", "test", "apart")}
-            split = cls(folds=tuple(map(tuple, content.pop("folds"))), **lists, **content)
+            content |= {name: tuple(content[name]) for name in ("pool", "dev", "test", "apart")}
+            content["folds"] = tuple(map(tuple, content["folds"]))
+            split = cls(**content)
         except (KeyError, TypeError) as problem:
             raise RunError(f"{path} is damaged ({problem!r}). {_ADVICE}") from problem
         if split.sha256 != frozen:

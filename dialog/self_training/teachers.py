@@ -175,7 +175,8 @@ def _votes(stack: FusionStack, inputs: Inputs, pool: torch.Tensor, probabilities
         kept = torch.eye(len(streams), dtype=torch.bool)
         probabilities = np.stack([predict(stack, pool, only).mean(0) for only in kept])
     classes = probabilities.shape[-1]
-    return np.eye(classes, dtype=np.int64)[probabilities.argmax(-1)].sum(0)
+    counts: NDArray[np.int64] = np.eye(classes, dtype=np.int64)[probabilities.argmax(-1)].sum(0)
+    return counts
 
 
 def _load(path: Path, split: FrozenSplit, fold: int, learned_from: frozenset[int]) -> Teacher:

@@ -177,6 +177,9 @@ def train(
         training: settings.
         pseudo: labels of other utterances, of which the selected ones are learned too.
         whole_batches: fill the batches with gold rows where there are no pseudo-labels.
+
+    Raises:
+        UsageError: if no pseudo-label is selected.
     """
     classes = len(inputs.problem.classes)
     stack = FusionStack(inputs.problem, inputs.vectors, seeds, training.fusion(), inputs.present)
@@ -188,6 +191,11 @@ def train(
     parts = [(rows, training.batch_size if whole_batches else training.gold_rows)]
     if pseudo is not None:
         mask = pseudo.selection.mask
+        if not mask.any():
+            raise UsageError(
+                f"The policy {pseudo.origin.policy} selects none of {len(mask)} utterances, whose highest confidence "
+                f"is {pseudo.probabilities.max():.2f}; lower its threshold or choose another policy."
+            )
         selected = inputs.rows([name for name, is_in in zip(pseudo.ids, mask, strict=True) if is_in])
         target[selected] = _targets(pseudo, training)[torch.from_numpy(mask)]
         weight[selected] = torch.from_numpy(pseudo.selection.weight[mask]).float()
@@ -202,7 +210,7 @@ def train(
 
 def predict(stack: FusionStack, rows: Tensor, kept: Tensor | None = None) -> Array:
     """Probabilities (S, n, C) that each network gives to the ``rows`` (n,), from the streams ``kept`` (M,)."""
-    blocks = [stack.scores(block.expand(len(stack), -1), kept).softmax(-1) for block in rows.split(_BLOCK)]
+    blocks = [stack.scores(block.expand(len(stack), -1), kept).softmax(-1) for block in torch.split(rows, _BLOCK)]
     found: Array = torch.cat(blocks, 1).double().numpy()
     return found
 

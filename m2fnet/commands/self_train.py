@@ -163,7 +163,7 @@ def parse(argv: Sequence[str]) -> tuple[Settings, Flags]:
     try:
         parsed = parser.parse_args(resolve_config_arguments(argv))
         flags = Flags(**{name: parsed.pop(name) for name in ("dry_run", "select_only", "quiet")})
-        made = parser.instantiate_classes(parsed)
+        made = parser.instantiate(parsed)
     except (ArgumentError, ValueError) as refusal:
         if isinstance(refusal, UsageError):
             raise

@@ -10,7 +10,7 @@ from tiny_corpus import tiny_manifest, write_stores
 from dialog.self_training import run as run_module
 from dialog.self_training import teachers as teachers_module
 from dialog.self_training.gold import GoldLabels
-from dialog.self_training.policies import Agreement, SoftWeights
+from dialog.self_training.policies import Agreement, FixedThreshold, SoftWeights
 from dialog.self_training.pseudo_labels import PseudoLabels
 from dialog.self_training.report import as_json, as_page, table
 from dialog.self_training.run import SelfTraining, paired_gain, preview
@@ -200,8 +200,9 @@ def test_streams_vote_where_there_are_several(made):
     assert (labels.votes.sum(1) == 2).all()
     mask = labels.selection.mask
     assert 0 < mask.sum() < len(mask)
-    pool = one.labels(one.teachers(), Agreement(1.0), "agree", fold=None, round_=1)
-    assert (pool.votes.sum(1) == len(pool.meta.voters) == 4).all()
+    pool = one.labels(one.teachers(), Agreement(0.5), "agree", fold=None, round_=1)
+    assert len(pool.meta.voters) == 4
+    assert (pool.votes.sum(1) == 4).all()
 
 
 def test_selection_is_compared_without_training(made):
@@ -212,6 +213,14 @@ def test_selection_is_compared_without_training(made):
     counts = preview(labels, {"soft": SoftWeights(), "agree": Agreement(1.0)})
     assert counts["soft"]["selected"] == len(one.split.pool) >= counts["agree"]["selected"]
     assert not lines
+
+
+def test_students_of_nothing_are_refused(made):
+    one, _ = made()
+    with pytest.raises(
+        UsageError, match=r"The policy fixed: FixedThreshold.* selects none of .* highest confidence is 0"
+    ):
+        one.run({"fixed": FixedThreshold(1.0)})
 
 
 def test_a_batch_has_its_share_of_gold_and_pseudo_labels_are_learned(made, monkeypatch):
