@@ -45,7 +45,8 @@ def main() -> None:
         settings, _ = parse(["--config", args.config])
         manifest = Manifest.load(Path(settings.manifest))
         inputs = read_inputs(manifest, settings.stores, settings.training.input_norm)
-        rows = compared(manifest, inputs, args.run, args.policy, parse_seeds(settings.seeds), settings.training)
+        seeds = parse_seeds(settings.seeds)[:2]  # each network learns from nearly ten times as much as a gold one
+        rows = compared(manifest, inputs, args.run, args.policy, seeds, settings.training)
     finish(rows, args)
 
 
@@ -90,7 +91,7 @@ def made_up(folder: Path, utterances: int) -> list[Row]:
             vector = torch.randn(16, generator=draw)
             vector[label] += 0.5
             writer.add(utterance.id, vector)
-    training = Training(hidden=16, steps=100, lr=0.01)
+    training = Training(hidden=16, steps=60, lr=0.01)
     inputs = read_inputs(manifest, {"text": str(folder / "text")})
     split = freeze(manifest, gold=utterances // 4, folds=FOLDS)
     SelfTraining(manifest, inputs, split, training, [0, 1], folder / "run").run({"soft": SoftWeights()}, rounds=1)
