@@ -67,7 +67,8 @@ def compared(
     order = np.random.default_rng(0).permutation(len(names))
     answers, true = [], []
     for fold in range(FOLDS):
-        learned, scored = ([names[n] for n in order if (n % FOLDS == fold) is inside] for inside in (False, True))
+        learned = [names[n] for n in order if n % FOLDS != fold]
+        scored = [names[n] for n in order if n % FOLDS == fold]
         pretended = GoldLabels(tuple(learned), tuple(labels[name] for name in learned), gold.classes)
         stack = train(inputs, pretended, seeds, training, whole_batches=True)
         answers.append(predict(stack, inputs.rows(scored)).argmax(-1))

@@ -179,8 +179,10 @@ def train(
         whole_batches: fill the batches with gold rows where there are no pseudo-labels.
 
     Raises:
-        UsageError: if no pseudo-label is selected.
+        UsageError: if there is no gold utterance, or no pseudo-label is selected.
     """
+    if not gold.ids:
+        raise UsageError("There is no gold utterance to learn from; expected some in every fold.")
     classes = len(inputs.problem.classes)
     stack = FusionStack(inputs.problem, inputs.vectors, seeds, training.fusion(), inputs.present)
     target = torch.zeros(len(inputs.row), classes)

@@ -223,6 +223,12 @@ def test_students_of_nothing_are_refused(made):
         one.run({"fixed": FixedThreshold(1.0)})
 
 
+def test_networks_of_no_gold_are_refused(made):
+    one, _ = made()
+    with pytest.raises(UsageError, match="There is no gold utterance to learn from"):
+        train(one.inputs, GoldLabels((), (), one.manifest.label_set.classes), one.seeds, QUICK)
+
+
 def test_a_batch_has_its_share_of_gold_and_pseudo_labels_are_learned(made, monkeypatch):
     one, _ = made()
     labels = one.labels(one.teachers(), SoftWeights(), "soft", fold=None, round_=1)
