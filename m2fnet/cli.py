@@ -23,6 +23,7 @@ COMMANDS = {
     "store": "merge the shards of a store that several machines have embedded",
     "dialog": "train a dialogue network: fit, validate, test, missing, predict",
     "sweep": "many seeds and settings of one configuration, in parallel",
+    "self-train": "labelled and unlabelled utterances -> students of pseudo-labels, scored without leaks",
     "ablate": "the paper's tables: modalities, fusion, encoders, fusion layers",
     "reproduce": "train a run again and compare bit for bit",
     "report": "tables of tested runs: mean ± s.d., intervals, differences, errors",
@@ -175,6 +176,8 @@ def _main_of(name: str) -> Main:
             from dialog.cli import main
         case "sweep":
             from m2fnet.commands.sweep import main
+        case "self-train":
+            from m2fnet.commands.self_train import main
         case "ablate":
             from m2fnet.commands.ablate import main
         case "reproduce":

@@ -113,7 +113,7 @@ def test_a_misspelt_key_of_an_extractor_is_refused(path, monkeypatch, capsys):
     assert "misspelt" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("path", shipped("dialog", "data", "trainer", "extractors"))
+@pytest.mark.parametrize("path", shipped("dialog", "data", "trainer", "extractors", "self_training"))
 def test_every_number_says_where_it_comes_from(path):
     lines = path.read_text(encoding="utf-8").splitlines()
     assert unmarked(lines) == []

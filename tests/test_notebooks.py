@@ -19,6 +19,7 @@ def test_the_notebooks_go_the_way_of_a_sample():
         "04_dialogue_network",
         "05_scores_and_pictures",
         "06_label_sets",
+        "07_self_training",
         "08_own_corpus",
         "09_own_clip",
     ]

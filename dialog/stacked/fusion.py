@@ -125,12 +125,13 @@ def train_stacked(
         (6, True)
     """
     _check(runs)
-    present = present or {name: torch.ones(len(label), dtype=torch.bool, device=label.device) for name in inputs}
-    stack = _Stack(problem, inputs, present, label, runs, settings)
+    stack = FusionStack(problem, inputs, [run.seed for run in runs], settings, present)
+    dev = torch.nn.utils.rnn.pad_sequence([run.dev for run in runs], batch_first=True, padding_value=-1)
     found = [TrainedRun() for _ in runs]
     for epoch in range(settings.epochs):
-        stack.train_epoch()
-        for number, (run, score) in enumerate(zip(found, stack.dev_scores(), strict=True)):
+        for rows in _batches(stack, runs):
+            stack.step(rows, label[rows])
+        for number, (run, score) in enumerate(zip(found, _dev_scores(stack, dev, label), strict=True)):
             run.curve.append(score)
             if score > run.dev_weighted_f1:
                 run.epoch, run.dev_weighted_f1 = epoch, score
@@ -138,30 +139,53 @@ def train_stacked(
     return found
 
 
-class _Stack:
-    """The weights of all runs, (R, ...) each, and what they learn from."""
+class FusionStack:
+    """Attention fusions of equal settings, one per seed, that take their steps together.
+
+    Args:
+        problem: emotions and streams, each a vector per utterance.
+        inputs: stream -> embeddings (N, D), in memory on the device that trains.
+        seeds: one per network: of its first weights, its dropout, and what is drawn from ``generators``.
+        settings: of all of them; ``batch_size`` and ``epochs`` are not used here.
+        present: stream -> (N,) as bool; by default everything is there.
+
+    Attributes:
+        weights: name of each weight of an `AttentionFusion` -> those of all networks (R, ...).
+        generators: of the random numbers of each network.
+
+    Example:
+        >>> from m2fnet.problems import make_problem
+        >>> from m2fnet.records import LabelSet
+        >>> problem = make_problem(LabelSet("two", ("joy", "anger")), {"text": 4})
+        >>> stack = FusionStack(problem, {"text": torch.randn(10, 4)}, [0, 1, 2], FusionSettings(hidden=8))
+        >>> rows = torch.arange(10).expand(3, 10)
+        >>> stack.step(rows, rows % 2)
+        >>> stack.scores(rows).shape
+        torch.Size([3, 10, 2])
+    """
 
     def __init__(
         self,
         problem: Problem,
         inputs: Mapping[str, Tensor],
-        present: Mapping[str, Tensor],
-        label: Tensor,
-        runs: Sequence[StackedRun],
+        seeds: Sequence[int],
         settings: FusionSettings,
+        present: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.settings, self.inputs, self.label, self.runs = settings, inputs, label, runs
+        self.settings, self.inputs = settings, inputs
         self.classes = len(problem.classes)
-        self.present = torch.stack([present[name] for name in inputs], -1)  # (N, M)
-        self.generators = [torch.Generator(label.device).manual_seed(run.seed) for run in runs]
+        some = next(iter(inputs.values()))
+        here = torch.ones(len(some), dtype=torch.bool, device=some.device)
+        self.present = torch.stack([here if present is None else present[name] for name in inputs], -1)  # (N, M)
+        self.generators = [torch.Generator(some.device).manual_seed(seed) for seed in seeds]
         networks = []
-        for run in runs:
+        for seed in seeds:
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(run.seed)
+                torch.manual_seed(seed)
                 networks.append(AttentionFusion(problem, hidden=settings.hidden, dropout=0.0, input_norm="none"))
         states = [dict(network.named_parameters()) for network in networks]
         self.weights = {
-            name: torch.stack([state[name].detach() for state in states]).to(label.device).requires_grad_()
+            name: torch.stack([state[name].detach() for state in states]).to(some.device).requires_grad_()
             for name in states[0]
             if not name.startswith("rate.")
         }
@@ -172,37 +196,26 @@ class _Stack:
         for part in self.first.values():  # their gradients are most of all numbers, and get their memory once
             self.weights[f"{part}.weight"].grad = torch.empty_like(self.weights[f"{part}.weight"])
         self.patterns = pattern_probabilities(len(inputs), settings.modality_dropout, settings.scheme)
-        self.dev = torch.nn.utils.rnn.pad_sequence([run.dev for run in runs], batch_first=True, padding_value=-1)
 
-    def train_epoch(self) -> None:
-        """One pass over the training rows."""
-        for rows in self._batches():
-            self._step(rows)
+    def __len__(self) -> int:
+        """Number R of networks."""
+        return len(self.generators)
 
-    def dev_scores(self) -> list[float]:
-        """Weighted F1 of each run on its dev rows."""
-        tables = torch.zeros(len(self.runs), self.classes**2, dtype=torch.long)
+    def scores(self, rows: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Scores (R, B, C) of the rows (R, B) without dropout; ``kept`` (M,) says which streams the networks see."""
         with torch.no_grad():
-            for rows in torch.split(self.dev, 512, dim=1):
-                valid = rows >= 0
-                rows = rows.clamp(min=0)
-                before = {name: self._first(name, self._gathered(name, rows)) for name in self.inputs}
-                predicted = self._scores(before, self.present[rows]).argmax(-1)
-                cell = self.label[rows] * self.classes + predicted
-                tables.scatter_add_(1, cell.cpu(), valid.long().cpu())
-        return _weighted_f1(tables.view(-1, self.classes, self.classes).double()).tolist()
+            before = {name: self._first(name, self._gathered(name, rows)) for name in self.inputs}
+            present = self.present[rows]
+            return self._scores(before, present if kept is None else present & kept)
 
-    def _batches(self) -> Iterator[Tensor]:
-        """Rows (R, B) of each step, every run in the order that its generator draws."""
-        most = max(len(run.train) for run in self.runs)
-        orders = []
-        for run, generator in zip(self.runs, self.generators, strict=True):
-            order = torch.randperm(len(run.train), generator=generator, device=self.label.device)
-            orders.append(run.train[torch.cat([order, order[: most - len(order)]])])
-        yield from torch.split(torch.stack(orders), self.settings.batch_size, dim=1)
+    def step(self, rows: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
+        """One step of every network on its rows (R, B).
 
-    def _step(self, rows: Tensor) -> None:
-        """One step of all runs on the rows (R, B)."""
+        Args:
+            rows: places in ``inputs``.
+            target: class numbers (R, B), or probabilities (R, B, C).
+            weight: of each row in the mean of their cross-entropies, (R, B); by default 1.
+        """
         seen = {name: self._dropped(self._gathered(name, rows)) for name in self.inputs}
         before = {}
         with torch.no_grad():
@@ -210,12 +223,16 @@ class _Stack:
                 before[name] = self._first(name, x)
         for z in before.values():
             z.requires_grad_()
-        scores = self._scores(before, self._kept(rows))
-        loss = F.cross_entropy(scores.flatten(0, 1), self.label[rows].flatten(), reduction="sum") / rows.shape[1]
+        scores = self._scores(before, self._kept(rows)).flatten(0, 1)
+        if weight is None:
+            loss = F.cross_entropy(scores, target.flatten(0, 1), reduction="sum") / rows.shape[1]
+        else:
+            each = F.cross_entropy(scores, target.flatten(0, 1), reduction="none")
+            loss = (each * weight.flatten()).sum() / rows.shape[1]
         others = [weight for name, weight in self.weights.items() if not name.startswith(tuple(self.first.values()))]
         gradients = torch.autograd.grad(loss, [*before.values(), *others])
-        for weight, gradient in zip(others, gradients[len(before) :], strict=True):
-            weight.grad = gradient.contiguous()  # the fused optimizer reads it in the order of its memory
+        for parameter, gradient in zip(others, gradients[len(before) :], strict=True):
+            parameter.grad = gradient.contiguous()  # the fused optimizer reads it in the order of its memory
         for (name, part), gradient in zip(self.first.items(), gradients, strict=False):
             held = self.weights[f"{part}.weight"].grad
             assert held is not None, "it got its memory in the beginning"
@@ -299,6 +316,27 @@ def principal_components(embeddings: Tensor, rows: Tensor, width: int, seed: int
         sketched = min(width + _MORE, *training.shape)
         _, _, directions = torch.svd_lowrank(training - mean, q=sketched, niter=2)
     return (embeddings - mean) @ directions[:, :width]
+
+
+def _batches(stack: FusionStack, runs: Sequence[StackedRun]) -> Iterator[Tensor]:
+    """Rows (R, B) of each step of an epoch, every run in the order that its generator draws."""
+    most = max(len(run.train) for run in runs)
+    orders = []
+    for run, generator in zip(runs, stack.generators, strict=True):
+        order = torch.randperm(len(run.train), generator=generator, device=run.train.device)
+        orders.append(run.train[torch.cat([order, order[: most - len(order)]])])
+    yield from torch.split(torch.stack(orders), stack.settings.batch_size, dim=1)
+
+
+def _dev_scores(stack: FusionStack, dev: Tensor, label: Tensor) -> list[float]:
+    """Weighted F1 of each run on its ``dev`` rows (R, B), which are filled up with -1."""
+    tables = torch.zeros(len(stack), stack.classes**2, dtype=torch.long)
+    for rows in torch.split(dev, 512, dim=1):
+        valid = rows >= 0
+        rows = rows.clamp(min=0)
+        cell = label[rows] * stack.classes + stack.scores(rows).argmax(-1)
+        tables.scatter_add_(1, cell.cpu(), valid.long().cpu())
+    return _weighted_f1(tables.view(-1, stack.classes, stack.classes).double()).tolist()
 
 
 def _weighted_f1(tables: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPO
 BASH = re.compile(r"^```bash\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
 ROW = re.compile(r"^\|[^\n]*`(m2fnet [^`\n]* --[^`\n]*)`", flags=re.MULTILINE)
 PYTHON = re.compile(r"^```python\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r"(?<!`)`m2fnet ([a-z]+)(?: ([a-z]+))?[^`]*`(?!`)")
+INLINE = re.compile(r"(?<!`)`m2fnet ([a-z]+(?:-[a-z]+)*)(?: ([a-z]+))?[^`]*`(?!`)")
 # bash itself expands loops, variables and continued lines; in place of the program it writes down what it would run
 RECORDER = r"""
 m2fnet() { printf '%s\0' "$@" >> "$LOG"; printf '\n\0' >> "$LOG"; }
@@ -85,6 +85,7 @@ def accept(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(Manifest, "load", lambda folder: folder)
     monkeypatch.setattr(extractor_command, "fit_for_extraction", fit)
     monkeypatch.setattr("extractors.runs.folder.load", accepted)
+    monkeypatch.setattr("m2fnet.commands.self_train.run", accepted)
 
     planned = {}
 
@@ -155,6 +156,7 @@ def test_all_commands_of_a_loop_are_found(tmp_path):
         "dialog fit --config conf/dialog/m2fnet_toy.yaml --model.net.heads many",
         "dialog test --config runs/m2fnet_toy/seed-0/config.yaml",
         "sweep --config conf/dialog/m2fnet_toy.yaml --seeds 0-1 --grid model.net.haeds=1,2",
+        "self-train --config conf/self_training/meld_text.yaml --goold 3",
     ],
 )
 def test_a_wrong_command_is_not_accepted(command, accept):

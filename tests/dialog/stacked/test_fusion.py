@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 from torch.testing import assert_close
 
 from dialog.models.attention_fusion import AttentionFusion
-from dialog.stacked.fusion import FusionSettings, StackedRun, principal_components, train_stacked
+from dialog.stacked.fusion import FusionSettings, FusionStack, StackedRun, principal_components, train_stacked
 from m2fnet.problems import make_problem
 from m2fnet.records import LabelSet
 
@@ -99,11 +99,8 @@ def test_folds_are_learnt_and_the_kept_weights_have_the_score_they_claim():
 
 
 def test_dropout_removes_its_share_and_keeps_the_mean():
-    from dialog.stacked.fusion import _Stack
-
-    inputs, label = corpus()
-    present = {name: torch.ones(len(ROWS), dtype=torch.bool) for name in WIDTHS}
-    stack = _Stack(PROBLEM, inputs, present, label, runs()[:2], FusionSettings(hidden=6, dropout=0.25))
+    inputs, _ = corpus()
+    stack = FusionStack(PROBLEM, inputs, [0, 1], FusionSettings(hidden=6, dropout=0.25))
     dropped = stack._dropped(torch.ones(2, 300, 101))
     assert (dropped == 0).float().mean().item() == pytest.approx(0.25, abs=0.01)
     assert dropped.unique().tolist() == pytest.approx([0, 4 / 3])
@@ -151,3 +148,28 @@ def test_runs_that_make_no_sense_are_refused(several, words):
 def test_settings_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="dropout from 0 to below 1, but got 128, 32, 100 and 1"):
         FusionSettings(dropout=1.0)
+
+
+def test_soft_targets_and_weights_are_those_of_cross_entropy():
+    """Class numbers, one-hot probabilities and rows of weight 0 that are not there give the same step."""
+    inputs, label = corpus()
+    rows = ROWS[:20].expand(2, 20)
+    several = [FusionStack(PROBLEM, inputs, [0, 1], FusionSettings(hidden=6, dropout=0.0)) for _ in range(3)]
+    several[0].step(rows, label[rows])
+    several[1].step(rows, torch.nn.functional.one_hot(label[rows], 3).float(), torch.ones(2, 20))
+    more = ROWS[:40].expand(2, 40)
+    several[2].step(more, label[more], 2.0 * (more < 20))
+    for other in several[1:]:
+        for name, weight in several[0].weights.items():
+            assert_close(other.weights[name], weight, atol=1e-6, rtol=1e-5)
+
+
+def test_a_network_may_be_shown_some_of_its_streams_only():
+    inputs, _ = corpus()
+    stack = FusionStack(PROBLEM, inputs, [0, 1], FusionSettings(hidden=6))
+    rows = ROWS.expand(2, len(ROWS))
+    text = stack.scores(rows, torch.tensor([True, False, False]))
+    inputs["audio"].zero_()
+    inputs["visual"].zero_()
+    assert_close(stack.scores(rows, torch.tensor([True, False, False])), text)
+    assert not torch.equal(stack.scores(rows), text)
