@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # else `dialog` would be ben
 
 from dialog.batch import DialogueBatch
 from dialog.data import DialogueData
+from dialog.fusion.relations import Relations
 from dialog.fusion.streams import fit_standardisation
 from dialog.models.m2fnet import M2FNet
 from m2fnet.problems import Problem, make_problem
@@ -34,6 +35,7 @@ from m2fnet.records import LabelSet
 
 CONF = Path(__file__).parents[1] / "conf"
 AS_PRINTED = {"skip": "outer", "final_norm": False, "fusion_residual": False, "input_norm": "layer"}
+AS_PRINTED |= {"relations": Relations(), "input_dropout": 0.0}
 WIDTHS = {"text": 300, "audio": 47}
 
 
@@ -60,6 +62,7 @@ def main() -> None:
     corpus = read(args.manifest, dict(one.split("=", 1) for one in args.store)) if args.manifest else made_up()
     settings = yaml.safe_load((CONF / "dialog" / "m2fnet_iemocap6.yaml").read_text(encoding="utf-8"))["model"]
     ours: dict[str, Any] = settings["net"]["init_args"]
+    ours["relations"] = Relations(**ours["relations"])
     if args.quick:
         ours |= {"width": 32, "hidden": 32}
     steps = (0, 4 if args.quick else args.steps)

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from dialog.fusion.relations import Relations
 from dialog.fusion.streams import fit_standardisation
 from dialog.models.m2fnet import M2FNet
 from dialog.models.per_utterance import PerUtterance
@@ -14,8 +15,16 @@ from m2fnet.records import LabelSet
 LABELS = LabelSet("four", ("neutral", "joy", "anger", "sadness"))
 WIDTHS = {"text": 24, "audio": 16}
 UTTERANCES, TRAIN, TEST = 12, 32, 24
+FIXED = Relations("fixed", "fixed")
 DEEP = {"width": 32, "heads": 4, "hidden": 32, "encoders": 5, "fusion_layers": 5, "dropout": 0.1, "norm": "pre"}
-OURS = {"skip": "scaled", "final_norm": True, "fusion_residual": True, "input_norm": "standard"}
+OURS = {
+    "skip": "none",
+    "relations": FIXED,
+    "input_dropout": 0.2,
+    "final_norm": True,
+    "fusion_residual": True,
+    "input_norm": "standard",
+}
 
 
 class MadeUp:
