@@ -97,8 +97,8 @@ class RunCLI(LightningCLI):
     @classmethod
     def start(cls, argv: Sequence[str], *, prints_plan: bool = False) -> RunSettings:
         """Run one command and return the settings of the run; with ``--dry-run`` nothing is made."""
-        if asks_for_help(argv) and argv[0] in _COMMANDS:
-            print_rank_zero(cls.help().page(argv, _COMMANDS[argv[0]]))
+        if asks_for_help(argv) and argv[0] in cls.subcommands():
+            print_rank_zero(cls.help().page(argv, _COMMANDS.get(argv[0]) or str(getattr(cls, argv[0]).__doc__)))
             raise SystemExit(0)
         argv = ["--help" if one == ALL else one for one in argv]
         with own_threads():
