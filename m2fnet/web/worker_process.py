@@ -14,12 +14,13 @@ from pathlib import Path
 import torch
 
 from m2fnet.conversation.clip import streams_of
-from m2fnet.conversation.writing import write_srt
+from m2fnet.conversation.writing import write_csv, write_srt
 from m2fnet.errors import M2FNetError, MediaError, PredictionError
 from m2fnet.files import JsonObject
 from m2fnet.media.audio import RATE, read_audio
 from m2fnet.media.prosody import HOP_SECONDS, WINDOW_SECONDS, energy, pitch
 from m2fnet.pipeline import Pipeline, conversation_of
+from m2fnet.plots.emotion_timeline import emotion_timeline
 from m2fnet.plots.spectrogram import spectrogram
 from m2fnet.plots.style import rendered
 from m2fnet.records import Prediction
@@ -28,6 +29,7 @@ from m2fnet.web.limits import Limits
 Progress = Callable[[int, int], None]
 
 _SENT_EVERY_S = 0.3  # progress; each message goes through the queue to the browser
+_MOST_DRAWN = 300  # utterances in the picture of the timeline
 _DRAWN_S = 15.0  # of an utterance, in its spectrogram
 
 
@@ -113,20 +115,28 @@ def _predictions(
         "skipped": list(found.skipped),
         "notes": list(found.notes),
         "end_s": end_s,
-        "srt": _as_srt(predictions, file.with_suffix(".answer")),
+        "csv": _written(write_csv, predictions, file),
+        "srt": _written(write_srt, predictions, file) if predictions[0].start_s is not None else None,
+        "timeline": _timeline(predictions),
         "spectrogram": draw_longest(clip, predictions) if clip is not None else None,
     }
 
 
-def _as_srt(predictions: Sequence[Prediction], path: Path) -> str | None:
-    """Text of an SRT file, for which ``path`` is used and removed; None for a transcript without times."""
-    if any(prediction.start_s is None for prediction in predictions):
-        return None
+def _written(write: Callable[[Sequence[Prediction], Path], None], predictions: Sequence[Prediction], file: Path) -> str:
+    """What ``write`` writes, next to ``file`` for a moment."""
+    path = file.with_suffix(".answer")
     try:
-        write_srt(predictions, path)
+        write(predictions, path)
         return path.read_text(encoding="utf-8")
     finally:
         path.unlink(missing_ok=True)
+
+
+def _timeline(predictions: Sequence[Prediction]) -> str | None:
+    """The picture of `m2fnet predict` in base64; None for more utterances than it can tell apart."""
+    if len(predictions) > _MOST_DRAWN:
+        return None
+    return b64encode(rendered(emotion_timeline(predictions, list(predictions[0].probabilities), ""), "png")).decode()
 
 
 def draw_longest(clip: Path, predictions: Sequence[Prediction]) -> JsonObject | None:

@@ -17,7 +17,9 @@ class FakePipeline:
     Where there is a clip it looks for faces in the middle of each utterance, and finds them in every other one.
     """
 
-    model = SimpleNamespace(label_set=LabelSet("fake", EMOTIONS), extractors={"text": None, "visual": None})
+    model = SimpleNamespace(
+        label_set=LabelSet("fake", EMOTIONS), extractors={"text": None, "visual": None}, trained_on="Trained on fakes."
+    )
 
     def __call__(self, clip, *, segments, progress):
         return [self._answer(i, segment, progress, len(segments), clip) for i, segment in enumerate(segments)]
@@ -38,7 +40,9 @@ class FakePipeline:
 class FakeSets(FakePipeline):
     """The same for sets of emotions: none, then joy, then joy and anger, in turn."""
 
-    model = SimpleNamespace(label_set=LabelSet("fake", EMOTIONS, "multi"), extractors={"text": None, "visual": None})
+    model = SimpleNamespace(
+        label_set=LabelSet("fake", EMOTIONS, "multi"), extractors={"text": None, "visual": None}, trained_on=""
+    )
 
     def _answer(self, i, *given):
         labels = ((), ("joy",), ("joy", "anger"))[i % 3]

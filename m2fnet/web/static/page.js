@@ -43,9 +43,9 @@ function clock(seconds) {
   return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
 }
 
-function offer(link, name, text, type) {
+function offer(link, name, content, type) {
   URL.revokeObjectURL(link.href);
-  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.href = URL.createObjectURL(new Blob([content], { type }));
   link.download = name;
 }
 
@@ -213,8 +213,11 @@ function drawFacts(answer) {
   const kept = { clip: name, model: model.name, classes: model.classes, source, skipped, notes, utterances };
   const stem = name.replace(/\.[^.]*$/, "");
   offer($("json"), `${stem}.emotions.json`, JSON.stringify(kept, null, 2), "application/json");
+  offer($("csv"), `${stem}.emotions.csv`, answer.csv, "text/csv");
   $("srt").hidden = answer.srt === null;
   offer($("srt"), `${stem}.emotions.srt`, answer.srt ?? "", "application/x-subrip");
+  $("png").hidden = answer.timeline === null;
+  offer($("png"), `${stem}.emotions.png`, Uint8Array.from(atob(answer.timeline ?? ""), (byte) => byte.charCodeAt(0)), "image/png");
 }
 
 /** How many cues of the subtitles are not utterances, the first ones, and what was assumed about the file. */

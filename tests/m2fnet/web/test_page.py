@@ -187,7 +187,7 @@ def test_a_click_on_a_utterance_seeks_and_the_cursor_moves_with_the_player(open_
     )
 
 
-def test_the_answer_can_be_kept_as_json_and_srt(open_here, tmp_path):
+def test_the_answer_can_be_kept_as_json_csv_srt_and_picture(open_here, tmp_path):
     page = open_here().page
     clip = write_sound(tmp_path / "my talk.wav")
     send(page, clip, write_subtitles(tmp_path / "my talk.srt", ["Ann: Hello.", "Bob: Well."]))
@@ -203,6 +203,15 @@ def test_the_answer_can_be_kept_as_json_and_srt(open_here, tmp_path):
     assert kept["utterances"][1]["probabilities"] == {"neutral": 0.1, "joy": 0.8, "anger": 0.1}
     with page.expect_download() as download:
         page.click("#srt")
+    with page.expect_download() as table:
+        page.click("#csv")
+    assert table.value.suggested_filename == "my talk.emotions.csv"
+    lines = table.value.path().read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("start_s,end_s,speaker,text,emotion,confidence,p_neutral")
+    assert lines[2].startswith("0.250,0.500,Bob,Well.,joy,0.8000")
+    with page.expect_download() as picture:
+        page.click("#png")
+    assert picture.value.path().read_bytes().startswith(b"\x89PNG")
     assert re.search(r"00:00:00,250 --> 00:00:00,500\n.*joy.*Well\.", download.value.path().read_text(encoding="utf-8"))
 
 

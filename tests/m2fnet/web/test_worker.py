@@ -40,7 +40,7 @@ def test_the_facts_of_the_model_come_first(worker):
         "classes": list(EMOTIONS),
         "corpus": "fake",
         "modalities": ["text", "visual"],
-        "trained_on": "",
+        "trained_on": "Trained on fakes.",
     }
 
 
