@@ -133,7 +133,8 @@ def load_recogniser(folder: Path) -> WhisperForConditionalGeneration:
     """
     _require_safetensors(folder)
     with _named(folder), _quiet():
-        model, report = WhisperForConditionalGeneration.from_pretrained(
+        auto: Any = WhisperForConditionalGeneration
+        model, report = auto.from_pretrained(
             str(folder),
             dtype=torch.float32,
             use_safetensors=True,

@@ -135,7 +135,9 @@ def is_loop(text: str) -> bool:
         return True
     letters = [letter for letter in text if letter.isalpha()]
     return _repeats(words, 1, _LONGEST_RUN + 1) or any(
-        _repeats(units, size, _RUN) for units, sizes in ((words, range(2, 9)), (letters, range(4, 17))) for size in sizes
+        _repeats(units, size, _RUN)
+        for units, sizes in ((words, range(2, 9)), (letters, range(4, 17)))
+        for size in sizes
     )
 
 

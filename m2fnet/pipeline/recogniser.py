@@ -3,11 +3,12 @@
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, GenerationMixin, WhisperFeatureExtractor
-from transformers.generation.logits_process import WhisperTimeStampLogitsProcessor
+from transformers.generation.logits_process import LogitsProcessorList, WhisperTimeStampLogitsProcessor
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
@@ -58,7 +59,8 @@ class Recogniser:
             )
         self.name = folder.name if Path(model).is_dir() else model
         self.sha256 = _sha256(folder)
-        self._network = load_recogniser(folder).to(device)
+        self._network: Any = load_recogniser(folder)
+        self._network.to(device)
         self._tokenizer = load_tokenizer(folder)
         self._listen = _feature_extractor(folder)
         tokens = self._tokenizer.get_vocab()
@@ -141,7 +143,7 @@ class Recogniser:
         marks = range(config.eos_token_id + 1, self._first_time) if config.eos_token_id < self._first_time else ()
         listed = given.get("suppress_tokens") or ()
         first = given.get("begin_suppress_tokens") or (config.eos_token_id,)
-        return GenerationConfig(
+        return GenerationConfig(  # type: ignore[no-untyped-call]
             max_new_tokens=min(_MOST_TOKENS, config.max_target_positions - 5),
             do_sample=False,
             num_beams=1,
@@ -177,14 +179,15 @@ class Recogniser:
         The method of the base class is called, because Whisper's own loses the scores and asks for settings that older
         and converted models do not have.
         """
-        processors = []
+        processors = LogitsProcessorList()
         if self._has_times:
             processors.append(
                 WhisperTimeStampLogitsProcessor(
                     self._settings, begin_index=len(prompt), _detect_timestamp_from_logprob=True
                 )
             )
-        output = GenerationMixin.generate(
+        generate: Any = GenerationMixin.generate
+        output = generate(
             self._network,
             encoder_outputs=BaseModelOutput(last_hidden_state=states),
             decoder_input_ids=torch.tensor([prompt], device=states.device),
@@ -211,7 +214,7 @@ class Recogniser:
             yield self._phrase(start_s, seconds, words, scores)
 
     def _phrase(self, start_s: float, end_s: float, words: Sequence[int], scores: Sequence[float]) -> Phrase:
-        text = str(self._tokenizer.decode(words, skip_special_tokens=True))
+        text = str(self._tokenizer.decode(list(words), skip_special_tokens=True))
         return Phrase(start_s, end_s, " ".join(text.split()), sum(scores) / len(scores))
 
 
@@ -224,7 +227,7 @@ def _feature_extractor(folder: Path) -> WhisperFeatureExtractor:
         numbers.get("sampling_rate", RATE) != RATE
     ):
         raise RunError(f"The settings in {folder / 'preprocessor_config.json'} are not those of a Whisper. {_ADVICE}")
-    return WhisperFeatureExtractor(**numbers)
+    return WhisperFeatureExtractor(**numbers)  # type: ignore[no-untyped-call]
 
 
 def _sha256(folder: Path) -> str:

@@ -43,14 +43,12 @@ def needs_words(found: Found) -> bool:
     return all(segment.text is None and segment.start_s is not None for segment in found.segments)
 
 
-def transcribe(
-    clip: Path, found: Found, recogniser: Recogniser, progress: Progress = lambda done, total: None
-) -> Found:
+def transcribe(clip: Path, found: Found, recogniser: Recogniser, progress: Progress | None = None) -> Found:
     """The utterances of ``clip`` with their words; ``found`` itself where they have words.
 
     Stretches from voice activity that are parts of one are heard together, and divided where sentences end. Segments
-    that a file gives stay as they are. Words that are not believed are dropped, and the segment says why in ``no_text``.
-    One stretch of at most 30 seconds is in memory at a time.
+    that a file gives stay as they are. Words that are not believed are dropped, and ``no_text`` of the segment says
+    why. One stretch of at most 30 seconds is in memory at a time.
 
     Args:
         clip: video or sound.
@@ -59,7 +57,7 @@ def transcribe(
         progress: called with the number of stretches that were heard, and the number of all.
 
     Example:
-        >>> from m2fnet.pipeline import Recogniser, conversation_of
+        >>> from m2fnet.pipeline import conversation_of
         >>> clip, found = conversation_of("talk.mp4")  # doctest: +SKIP
         >>> transcribe(clip, found, Recogniser("openai/whisper-tiny")).segments[0].text  # doctest: +SKIP
         'Look who is here!'
@@ -73,21 +71,19 @@ def transcribe(
     for number, group in enumerate(groups, start=1):
         start_s, end_s = group[0].start_s or 0.0, group[-1].end_s or 0.0
         stretches.append(_Stretch(group, start_s, end_s, _heard(clip, start_s, end_s, recogniser, language)))
-        progress(number, len(groups))
+        if progress is not None:
+            progress(number, len(groups))
     levels = [stretch.heard.level_db for stretch in stretches if isinstance(stretch.heard, Heard)]
     usual_db = median(levels) if levels else 0.0
-    segments = [
-        segment
-        for stretch in stretches
-        for segment in _segments(stretch, usual_db, recogniser.name, is_given=is_given)
-    ]
-    which = f"in {LANGUAGES[language].title()}" if language is not None else "in English, the only language it knows"
-    told = "given" if recogniser.language is not None else "detected"
-    note = (
-        f"The words are by the recogniser {recogniser.name}, {which}{f' ({told})' if language is not None else ''}, not "
-        "by people: expect errors."
-    )
-    return replace(found, segments=tuple(segments), notes=(*found.notes, note))
+    segments = [one for stretch in stretches for one in _segments(stretch, usual_db, recogniser.name, is_given)]
+    return replace(found, segments=tuple(segments), notes=(*found.notes, _note(recogniser, language)))
+
+
+def _note(recogniser: Recogniser, language: str | None) -> str:
+    which = "in English, the only language it knows"
+    if language is not None:
+        which = f"in {LANGUAGES[language].title()} ({'given' if recogniser.language else 'detected'})"
+    return f"The words are by the recogniser {recogniser.name}, {which}, not by people: expect errors."
 
 
 def _longest_sounds(clip: Path, groups: Sequence[tuple[Segment, ...]], recogniser: Recogniser) -> list[Tensor]:
@@ -126,7 +122,7 @@ def _read(clip: Path, start_s: float, end_s: float, recogniser: Recogniser) -> T
         return problem.reason
 
 
-def _segments(stretch: _Stretch, usual_db: float, name: str, *, is_given: bool) -> list[Segment]:
+def _segments(stretch: _Stretch, usual_db: float, name: str, is_given: bool) -> list[Segment]:
     """The utterances of a stretch with their words, or with the reason why they have none."""
     if isinstance(stretch.heard, str):
         return [replace(segment, no_text=stretch.heard) for segment in stretch.segments]
