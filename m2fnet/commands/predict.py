@@ -23,7 +23,7 @@ from m2fnet.records import Prediction
 
 if TYPE_CHECKING:
     from m2fnet.pipeline import Pipeline
-    from m2fnet.pipeline.recogniser import Recogniser
+    from m2fnet.pipeline.annotator import Annotator
 
 CLIPS = (
     ".3g2", ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".asf", ".au", ".avi", ".awb", ".caf", ".eac3",
@@ -151,6 +151,18 @@ def _parser() -> argparse.ArgumentParser:
         metavar="LANG",
         help="of the speech, such as de (default: a multilingual Whisper finds it)",
     )
+    unknown.add_argument(
+        "--speakers",
+        type=_speakers,
+        metavar="N|auto",
+        help="guess who speaks from the voices of so many people, or of as many as seem to be there, where no file "
+        "names a speaker. A rough guess by cepstra and pitch; a diarisation as RTTM for --segments is far better",
+    )
+    unknown.add_argument(
+        "--speaker-encoder",
+        metavar="MODEL",
+        help="tell the voices apart by this encoder of speech instead (WavLM, HuBERT, wav2vec 2.0, Whisper)",
+    )
     results = parser.add_argument_group("results")
     results.add_argument(
         "--out", type=Path, default=Path("predictions"), metavar="DIR", help="folder for them (default: predictions)"
@@ -167,10 +179,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _speakers(text: str) -> int | str:
+    """The value of ``--speakers``."""
+    return text if text == "auto" else positive_int(text)
+
+
 def _predict(arguments: argparse.Namespace) -> None:
     """Load the model, then predict one conversation after the other."""
     if arguments.language is not None and arguments.transcribe is None:
         raise UsageError("--language is the language that --transcribe WHISPER writes; name a Whisper, or drop it.")
+    if arguments.speaker_encoder is not None and arguments.speakers is None:
+        raise UsageError("--speaker-encoder tells the voices of --speakers apart; add --speakers auto, or drop it.")
     jobs = find_jobs(arguments.clip, arguments.segments)
     from m2fnet.pipeline import Pipeline  # takes seconds, which `m2fnet predict --help` does not need
     from m2fnet.pipeline.results import model_sha256
@@ -187,17 +206,23 @@ def _predict(arguments: argparse.Namespace) -> None:
     if pipeline.model.trained_on:
         print(plain(pipeline.model.trained_on))
     context = "past" if arguments.causal else "whole conversation"
-    made_with = {"model": model_sha256(pipeline.model), "context": context, "recogniser": None}
-    recogniser = None
-    if arguments.transcribe is not None:
-        from m2fnet.pipeline.recogniser import Recogniser  # loads transformers
+    made_with = {"model": model_sha256(pipeline.model), "context": context, "recogniser": None, "speakers": None}
+    annotator = None
+    if arguments.transcribe is not None or arguments.speakers is not None:
+        from m2fnet.pipeline.annotator import Annotator  # loads transformers
 
-        recogniser = Recogniser(arguments.transcribe, device=arguments.device, language=arguments.language)
-        made_with["recogniser"] = f"{recogniser.name} {recogniser.sha256} {recogniser.language or ''}".strip()
+        annotator = Annotator.from_pretrained(
+            arguments.transcribe,
+            language=arguments.language,
+            speakers=arguments.speakers,
+            speaker_encoder=arguments.speaker_encoder,
+            device=arguments.device,
+        )
+        made_with |= annotator.made_from
     failed = []
     for job in jobs:
         try:
-            _predict_one(job, pipeline, recogniser, made_with, arguments)
+            _predict_one(job, pipeline, annotator, made_with, arguments)
         except M2FNetError as problem:
             if len(jobs) == 1:
                 raise
@@ -245,7 +270,7 @@ def find_jobs(clip: Path | None, segments: Path | None) -> list[Job]:
 def _predict_one(
     job: Job,
     pipeline: "Pipeline",
-    recogniser: "Recogniser | None",
+    annotator: "Annotator | None",
     made_with: dict[str, str | None],
     arguments: argparse.Namespace,
 ) -> None:
@@ -274,11 +299,8 @@ def _predict_one(
             "with --max-minutes."
         )
     with _results_folder(folder):
-        if recogniser is not None and clip is not None:
-            from m2fnet.pipeline.transcribing import transcribe
-
-            with _progress(f"{name}, words", "stretches", len(found.segments)) as progress:
-                found = transcribe(clip, found, recogniser, progress)
+        if annotator is not None and clip is not None:
+            found = annotator(clip, found, lambda what, count: _progress(f"{name}, {what}", "stretches", count))
         with _progress(name, "utterances", len(found.segments)) as progress:
             predictions = pipeline(clip, segments=found.segments, progress=progress)
         files = write_results(folder, predictions, found, made_from)

@@ -31,7 +31,8 @@ _SHORT_S, _SLOW_WORDS_PER_S = 0.6, 0.5  # what is shorter, or has fewer words, d
 _DOUBTED = 0.3  # probability of no speech from which a polite phrase is not believed
 _GAP_S = 0.35  # a pause between two utterances, see `m2fnet.conversation.voice`
 _PHRASES = re.compile(
-    r"(?:and |so |okay |ok )?(?:thanks?(?: you)?(?: so| very)?(?: much)?(?: for (?:watching|listening))?|you|bye(?:[ -]bye)*|"
+    r"(?:and |so |okay |ok )?(?:thanks?(?: you)?(?: so| very)?(?: much)?(?: for (?:watching|listening))?|"
+    r"you|bye(?:[ -]bye)*|"
     r"(?:please )?(?:like and )?(?:subscribe|see you)(?: (?:to|in|next) .{1,40})?|the end|i'm sorry|"
     r"(?:vielen )?dank(?:e)?(?: fürs zuschauen| für die aufmerksamkeit)?|untertitel.{0,60}|"
     r"sous-titr.{0,60}|merci(?: d'avoir regardé.{0,30})?|gracias(?: por ver.{0,20})?|subtítulos.{0,60}|"

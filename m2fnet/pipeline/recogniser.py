@@ -41,7 +41,7 @@ class Recogniser:
 
     Attributes:
         name: of the model, of a folder its last part.
-        sha256: of its settings and weights.
+        sha256: of its settings and weights, and the language that is given.
         languages: code of a language -> its token; empty for a model of English only.
 
     Raises:
@@ -58,9 +58,8 @@ class Recogniser:
                 "as openai/whisper-tiny."
             )
         self.name = folder.name if Path(model).is_dir() else model
-        self.sha256 = _sha256(folder)
-        self._network: Any = load_recogniser(folder)
-        self._network.to(device)
+        network: Any = load_recogniser(folder)
+        self._network = network.to(device)
         self._tokenizer = load_tokenizer(folder)
         self._listen = _feature_extractor(folder)
         tokens = self._tokenizer.get_vocab()
@@ -77,6 +76,7 @@ class Recogniser:
         }
         self._task = tokens.get(_TASK)
         self.language = self._checked(language)
+        self.sha256 = _sha256(folder, self.language)
         self._settings = self._generation(folder)
 
     @property
@@ -230,9 +230,9 @@ def _feature_extractor(folder: Path) -> WhisperFeatureExtractor:
     return WhisperFeatureExtractor(**numbers)  # type: ignore[no-untyped-call]
 
 
-def _sha256(folder: Path) -> str:
-    """SHA-256 of the files that the words depend on."""
-    digest = hashlib.sha256()
+def _sha256(folder: Path, language: str | None) -> str:
+    """SHA-256 of the files that the words depend on, and of the language."""
+    digest = hashlib.sha256(f"{language}\n".encode())
     names = ("config.json", "generation_config.json", "preprocessor_config.json", "tokenizer.json")
     for path in (*(folder / name for name in names), *sorted(folder.glob("model*.safetensors"))):
         if path.is_file():
