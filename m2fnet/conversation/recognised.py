@@ -10,9 +10,14 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from m2fnet.conversation.sounds import without_sounds
 from m2fnet.conversation.voice import LONGEST_S, SHORTEST_S
 from m2fnet.records import Segment
+
+Samples = NDArray[np.float32]  # (N,)
 
 NO_WORDS = "the recogniser heard no words"
 NO_SPEECH = "the recogniser heard no speech"
@@ -29,6 +34,7 @@ _WORDS_PER_S, _LETTERS_PER_S, _GRACE_S = 8.0, 40.0, 0.5  # nobody speaks faster 
 _QUIET_DB = 12.0  # below the usual level of the clip's voices
 _SHORT_S, _SLOW_WORDS_PER_S = 0.6, 0.5  # what is shorter, or has fewer words, does not fit a polite phrase
 _DOUBTED = 0.3  # probability of no speech from which a polite phrase is not believed
+_STEP_S, _SMOOTH, _NEAR_S = 0.01, 7, 0.5  # of levels; how many are averaged; how far a border is moved
 _GAP_S = 0.35  # a pause between two utterances, see `m2fnet.conversation.voice`
 _PHRASES = re.compile(
     r"(?:and |so |okay |ok )?(?:thanks?(?: you)?(?: so| very)?(?: much)?(?: for (?:watching|listening))?|"
@@ -173,6 +179,40 @@ def joined(stretches: Sequence[Segment], longest_s: float) -> Iterator[tuple[Seg
         group.append(stretch)
     if group:
         yield tuple(group)
+
+
+def at_pauses(phrases: Sequence[Phrase], samples: Samples, rate: int) -> tuple[Phrase, ...]:
+    """The phrases with each border between two that touch moved to the softest moment within half a second.
+
+    Small recognisers give times in whole seconds, which cut words in two.
+
+    Args:
+        phrases: with times from the first sample on.
+        samples: the sound (N,).
+        rate: of the samples, in Hz.
+
+    Example:
+        >>> sound = np.ones(3_000, np.float32)
+        >>> sound[1_200:1_300] = 0
+        >>> first, second = at_pauses([Phrase(0.0, 1.0, "Yes."), Phrase(1.0, 3.0, "I know.")], sound, 1_000)
+        >>> first.end_s == second.start_s, round(second.start_s, 2)
+        (True, 1.25)
+    """
+    moved = list(phrases)
+    step = max(1, round(rate * _STEP_S))
+    power = (samples[: len(samples) // step * step].reshape(-1, step) ** 2).mean(1)
+    level = np.convolve(power, np.full(_SMOOTH, 1 / _SMOOTH), mode="same")
+    for place in range(len(moved) - 1):
+        before, after = moved[place : place + 2]
+        first = round(max(before.start_s + SHORTEST_S, before.end_s - _NEAR_S) / _STEP_S)
+        last = round(min(after.end_s - SHORTEST_S, after.start_s + _NEAR_S) / _STEP_S)
+        around = level[max(0, first) : last]
+        if after.start_s - before.end_s > _STEP_S or not len(around):
+            continue
+        softest = np.flatnonzero(around <= around.min())
+        border_s = (max(0, first) + float(softest.mean()) + 0.5) * _STEP_S
+        moved[place : place + 2] = replace(before, end_s=border_s), replace(after, start_s=border_s)
+    return tuple(moved)
 
 
 def divided(phrases: Sequence[Phrase], start_s: float, end_s: float) -> tuple[Phrase, ...]:

@@ -8,10 +8,10 @@ from statistics import median
 from torch import Tensor
 from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
-from m2fnet.conversation.recognised import NO_WORDS, Heard, Phrase, cleaned, divided, joined, reason_against
+from m2fnet.conversation.recognised import NO_WORDS, Heard, Phrase, at_pauses, cleaned, divided, joined, reason_against
 from m2fnet.conversation.segments import Found
 from m2fnet.errors import MediaError
-from m2fnet.media.audio import read_audio
+from m2fnet.media.audio import RATE, read_audio
 from m2fnet.pipeline.recogniser import Recogniser
 from m2fnet.records import Segment
 
@@ -102,7 +102,8 @@ def _heard(clip: Path, start_s: float, end_s: float, recogniser: Recogniser, lan
         if isinstance(sound, str):
             reason = sound
         else:
-            heard.append((begin, recogniser.hear(sound, language)))
+            piece = recogniser.hear(sound, language)
+            heard.append((begin, replace(piece, phrases=at_pauses(piece.phrases, sound.numpy(), RATE))))
         begin = stop
     if not heard:
         return reason
