@@ -187,8 +187,16 @@ def made_conversation(
     rng = np.random.default_rng(seed)
     chosen = rng.choice(sorted(table.actor.unique()), actors, replace=False)
     sentences = table[table.actor.isin(chosen)].sample(SENTENCES, random_state=seed)
-    sounds = [read_audio(root / path).samples.numpy() for path in sentences.path]
+    sounds = [trimmed(read_audio(root / path).samples.numpy()) for path in sentences.path]
     return written(folder / f"made{seed}.wav", sounds, list(sentences.actor))
+
+
+def trimmed(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The sound from the first to the last tenth of a second that is at most 30 dB softer than the loudest."""
+    parts = np.array_split(sound, max(1, 10 * len(sound) // RATE))
+    levels = np.array([np.sqrt(np.mean(part**2)) for part in parts])
+    loud = np.flatnonzero(levels > levels.max() / 10**1.5)
+    return np.concatenate(parts[loud[0] : loud[-1] + 1])
 
 
 def toy_talk(folder: Path) -> Path:

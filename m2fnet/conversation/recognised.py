@@ -201,6 +201,8 @@ def at_pauses(phrases: Sequence[Phrase], samples: Samples, rate: int) -> tuple[P
     moved = list(phrases)
     step = max(1, round(rate * _STEP_S))
     power = (samples[: len(samples) // step * step].reshape(-1, step) ** 2).mean(1)
+    if len(power) < _SMOOTH:
+        return tuple(moved)
     level = np.convolve(power, np.full(_SMOOTH, 1 / _SMOOTH), mode="same")
     for place in range(len(moved) - 1):
         before, after = moved[place : place + 2]

@@ -10,7 +10,7 @@ Voices = NDArray[np.float64]  # (U, D)
 MOST_SPEAKERS = 8  # that are told apart without being told how many there are
 _ENOUGH_S = 1.0  # of an utterance; a shorter one says little about a voice and joins the nearest speaker
 _MOST = 2_000  # utterances that are compared with each other, the longest; their distances fill 32 MB
-_ONE_SPEAKER = 0.25  # silhouette below which several speakers are not better than one
+_ONE_SPEAKER = 0.35  # silhouette below which several speakers are not better than one
 
 
 def speakers_of(voices: Voices, seconds: Sequence[float], count: int | None = None) -> list[int]:

@@ -25,6 +25,7 @@ from m2fnet.records import Segment
 Progress = Callable[[int, int], None]
 
 _HEARD_S = 15.0  # of a longer utterance only the beginning is heard
+_CHUNK_S = 30.0  # of sound that an encoder hears together
 _CEPSTRA, _SOFT = 20, 0.3  # coefficients; share of frames that are pauses
 _PITCH_WEIGHT = 4  # a voice's height says as much as several cepstra
 _USUAL_PITCH = 5.1  # logarithm of Hz, for whispering
@@ -46,13 +47,13 @@ class VoiceEmbedding(Protocol):
 
 
 class CepstralVoice:
-    """A voice as mean and deviation of its cepstra in the louder frames, and its pitch.
+    """A voice as the mean of its cepstra in the louder frames, and its pitch.
 
     It has learned nothing, and it confuses voices that are alike, change with emotion, or speak at once.
 
     Example:
         >>> CepstralVoice().embed(torch.sin(torch.arange(16_000) / 10)).shape
-        torch.Size([42])
+        torch.Size([23])
     """
 
     name = "cepstra and pitch"
@@ -70,7 +71,7 @@ class CepstralVoice:
         hertz = pitch(samples, RATE, "fast")
         voiced = hertz[~hertz.isnan()]
         height = voiced.log().median() if len(voiced) else torch.tensor(_USUAL_PITCH)
-        return torch.cat([shape.mean(1), shape.std(1, correction=0), height.repeat(_PITCH_WEIGHT)])
+        return torch.cat([shape.mean(1), height.repeat(_PITCH_WEIGHT)])
 
 
 class EncodedVoice:
@@ -92,7 +93,12 @@ class EncodedVoice:
             raise RunError(
                 f"{model} does not say how many layers it has; expected an encoder of speech, such as WavLM."
             )
-        self._encoder = SpeechEncoder(str(folder), width=None, layers=max(1, depth // 2)).eval().to(device)
+        positions = settings.get("max_source_positions")  # of Whisper, 50 a second
+        chunk_s = min(_CHUNK_S, positions / 50) if isinstance(positions, int) else _CHUNK_S
+        encoder = SpeechEncoder(
+            str(folder), width=None, layers=max(1, depth // 2), chunk_seconds=chunk_s, overlap_seconds=chunk_s / 15
+        )
+        self._encoder = encoder.eval().to(device)
         self._device = device
         self.name = folder.name if Path(model).is_dir() else model
         self.sha256 = weights_sha256(self._encoder)

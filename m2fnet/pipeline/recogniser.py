@@ -22,6 +22,7 @@ _ADVICE = "Expected what `save_pretrained` writes for a Whisper."
 _START, _NO_TIMES, _TASK = "<|startoftranscript|>", "<|notimestamps|>", "<|transcribe|>"
 _NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")  # the name in newer and in older vocabularies
 _STEP_S = 0.02  # between two tokens of time
+_MULTILINGUAL = 51_865  # tokens of such a model, at least
 _MOST_TOKENS = 224  # openai/whisper decoding.py `sample_len`, half of its 448
 _LATEST_FIRST = 50  # steps; the first words begin in the first second, as `max_initial_timestamp` there
 _QUIETEST = 1e-10  # power
@@ -69,15 +70,16 @@ class Recogniser:
         self._no_speech = next((tokens[name] for name in _NO_SPEECH if name in tokens), None)
         steps = self._network.config.vocab_size - self._first_time
         self._has_times = steps > self.longest_s / _STEP_S  # otherwise all words of a stretch are one phrase
+        written = folder / "generation_config.json"
+        given = read_json(written, RunError, _ADVICE) if written.is_file() else {}
         # models of English only have the tokens of languages too, but one token less in all
-        is_multilingual = _TASK in tokens and settings.get("vocab_size", 0) >= 51_865
-        self.languages = {
-            code: tokens[f"<|{code}|>"] for code in LANGUAGES if is_multilingual and f"<|{code}|>" in tokens
-        }
+        has_languages = given.get("is_multilingual", self._network.config.vocab_size >= _MULTILINGUAL)
+        names = [code for code in LANGUAGES if f"<|{code}|>" in tokens] if has_languages and _TASK in tokens else []
+        self.languages = {code: tokens[f"<|{code}|>"] for code in names}
         self._task = tokens.get(_TASK)
         self.language = self._checked(language)
         self.sha256 = _sha256(folder, self.language)
-        self._settings = self._generation(folder)
+        self._settings = self._generation(given)
 
     @property
     def longest_s(self) -> float:
@@ -132,13 +134,8 @@ class Recogniser:
             raise UsageError(f"{self.name} does not know the language {language!r}; expected a code such as en or de.")
         return code if self.languages else None
 
-    def _generation(self, folder: Path) -> GenerationConfig:
+    def _generation(self, given: Mapping[str, object]) -> GenerationConfig:
         """How it writes: what a released model suppresses, and all tokens that are neither words nor times."""
-        given = (
-            read_json(folder / "generation_config.json", RunError, _ADVICE)
-            if (folder / "generation_config.json").is_file()
-            else {}
-        )
         config, size = self._network.config, self._network.config.vocab_size
         marks = range(config.eos_token_id + 1, self._first_time) if config.eos_token_id < self._first_time else ()
         listed = given.get("suppress_tokens") or ()
