@@ -49,7 +49,7 @@ class VoiceEmbedding(Protocol):
 class CepstralVoice:
     """A voice as the mean of its cepstra in the louder frames, and its pitch.
 
-    It has learned nothing, and it confuses voices that are alike, change with emotion, or speak at once.
+    It has learned nothing, and it confuses voices that are alike, change with emotion, or speak at the same time.
 
     Example:
         >>> CepstralVoice().embed(torch.sin(torch.arange(16_000) / 10)).shape

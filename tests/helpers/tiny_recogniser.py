@@ -45,18 +45,18 @@ def save_whisper(folder, *, multilingual=False, times=True):
 
 
 class SayingRecogniser:
-    """Says for each stretch what ``say(samples)`` gives, a `Heard`; English only."""
+    """Says for each stretch what ``answer(samples)`` gives, a `Heard`; English only."""
 
     name, sha256, longest_s, language = "saying", "0" * 64, 30.0, None
     languages: dict[str, int] = {}  # noqa: RUF012
 
-    def __init__(self, say):
-        self.say = say
+    def __init__(self, answer):
+        self.answer = answer
         self.lengths = []
 
     def hear(self, samples, language=None):
         self.lengths.append(len(samples) / 16_000)
-        return self.say(samples)
+        return self.answer(samples)
 
     def language_of(self, sounds):
         return None

@@ -21,8 +21,8 @@ def said(*phrases, **facts):
     return lambda samples: Heard(tuple(Phrase(*phrase) for phrase in phrases), **facts)
 
 
-def heard_in(clip, segments, say, source="voice activity"):
-    recogniser = SayingRecogniser(say)
+def heard_in(clip, segments, answer, source="voice activity"):
+    recogniser = SayingRecogniser(answer)
     return transcribe(clip, Found(segments, source), recogniser), recogniser
 
 
@@ -53,7 +53,7 @@ def test_given_segments_keep_their_times_and_speakers(clip):
 
 
 @pytest.mark.parametrize(
-    ("say", "reason"),
+    ("answer", "reason"),
     [
         (said(), NO_WORDS),
         (said((0.0, 8.0, "[BLANK_AUDIO]", 0)), NO_WORDS),
@@ -61,9 +61,9 @@ def test_given_segments_keep_their_times_and_speakers(clip):
         (said((0.0, 8.0, "I see. " * 9, 0)), REPEATS),
     ],
 )
-def test_a_stretch_whose_words_are_not_believed_stays_as_it_was_with_the_reason(clip, say, reason):
+def test_a_stretch_whose_words_are_not_believed_stays_as_it_was_with_the_reason(clip, answer, reason):
     cut = (Segment(2.0, 12.0), Segment(12.0, 20.0))
-    found, _ = heard_in(clip, cut, say)
+    found, _ = heard_in(clip, cut, answer)
     assert [(s.start_s, s.end_s, s.text, s.text_source, s.no_text) for s in found.segments] == [
         (2.0, 12.0, None, None, reason),
         (12.0, 20.0, None, None, reason),
