@@ -6,7 +6,7 @@ and ``text``). Words that are not believed count as deleted.
 
 Diarisation error rate: missed speech, false alarms and confused speakers by the time of all speakers, in frames of 10
 ms without a collar, with the best assignment of guessed to true speakers; of conversations with RTTM
-(`--conversations`), and of conversations made of the sentences of 2 to 4 actors with half a second between them. Voice
+(`--conversations`), and of conversations made of the sentences of 2 to 4 actors with a second between them. Voice
 activity finds one speaker at a time, so that overlaps count as missed. The rate of one speaker for everything is the
 baseline.
 
@@ -48,7 +48,7 @@ from m2fnet.records import Segment
 
 STATEMENTS = {"1": "Kids are talking by the door", "2": "Dogs are sitting by the door"}  # of RAVDESS
 FRAMES_PER_S = 100
-PAUSE_S = 0.5  # between the sentences of a made conversation
+PAUSE_S = 1.0  # between the sentences of a made conversation; voice activity joins what is closer than 0.5 s
 MADE = (2, 2, 3, 3, 4, 4)  # actors of the made conversations
 SENTENCES = 16  # of each
 
