@@ -18,6 +18,7 @@ from transformers import (
     BaseImageProcessor,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    WhisperForConditionalGeneration,
 )
 from transformers.utils import logging
 
@@ -121,6 +122,28 @@ def load_language_model(folder: Path) -> PreTrainedModel:
         )
         _require_all_weights(folder, report["missing_keys"])
     loaded: PreTrainedModel = model.eval()
+    return loaded
+
+
+def load_recogniser(folder: Path) -> WhisperForConditionalGeneration:
+    """The Whisper in ``folder`` with the head that writes words, in evaluation mode and single precision.
+
+    Raises:
+        RunError: if files are missing or damaged, or the weights are of another architecture.
+    """
+    _require_safetensors(folder)
+    with _named(folder), _quiet():
+        auto: Any = WhisperForConditionalGeneration
+        model, report = auto.from_pretrained(
+            str(folder),
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        _require_all_weights(folder, report["missing_keys"])
+    loaded: WhisperForConditionalGeneration = model.eval()
     return loaded
 
 

@@ -135,6 +135,9 @@ class Segment:
         text: what was said, on one line, or None when there is no transcript. It comes from strangers and may hold
             HTML: whoever shows it escapes it.
         source: the place it was read from, as ``file:line``; None when no file tells it.
+        text_source: name of the model that recognised ``text``; None where people wrote it, or there is none.
+        speaker_source: by what ``speaker`` was guessed from the voice; None where a file names the speaker.
+        no_text: why a recogniser that heard the segment gave no text; None without one, or with a text.
 
     Example:
         >>> Segment(0.0, 2.5, speaker="Ann", text="Look who is here!").speaker
@@ -146,6 +149,9 @@ class Segment:
     speaker: str | None = None
     text: str | None = None
     source: str | None = None
+    text_source: str | None = None
+    speaker_source: str | None = None
+    no_text: str | None = None
 
 
 @dataclass(frozen=True)
@@ -180,6 +186,8 @@ class Prediction:
         labels: the answer of a model of sets of emotions, possibly empty: those that reach their threshold; None where
             the answer is ``emotion``.
         thresholds: emotion -> the probability from which it is in ``labels``; empty where that is None.
+        text_source: name of the model that recognised ``text``; None where people wrote it, or there is none.
+        speaker_source: by what ``speaker`` was guessed from the voice; None where a file names the speaker.
     """
 
     start_s: float | None
@@ -193,6 +201,8 @@ class Prediction:
     frames: tuple[SeenFrame, ...] = ()
     labels: tuple[str, ...] | None = None
     thresholds: dict[str, float] = field(default_factory=dict)
+    text_source: str | None = None
+    speaker_source: str | None = None
 
     @property
     def answers(self) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from m2fnet.records import Prediction
 
 if TYPE_CHECKING:
     from m2fnet.pipeline import Pipeline
+    from m2fnet.pipeline.annotator import Annotator
 
 CLIPS = (
     ".3g2", ".3gp", ".aac", ".ac3", ".aif", ".aifc", ".aiff", ".amr", ".asf", ".au", ".avi", ".awb", ".caf", ".eac3",
@@ -103,13 +104,14 @@ def _parser() -> argparse.ArgumentParser:
         "timeline.png, and about.json, which says what they were made from.",
         notes="Utterances come from --segments, else from subtitles that have the clip's name or are inside it, else "
         "from where there is a voice; else the whole clip is one utterance. Without subtitles there is no text, and "
-        "each utterance says so.\n\n"
+        "each utterance says so, unless --transcribe names a recogniser. Its words are marked as its words.\n\n"
         "Limits: --max-minutes, 10,000 utterances, 10 MiB of subtitles. MPEG-TS and H.264 in AVI cannot be searched by "
         "time: long ones take long, so convert them to MP4 first.",
         examples=[
             "m2fnet predict clip.mp4 --model runs/meld/seed-0",
             "m2fnet predict clips/ --model model --out results",
             "m2fnet predict talk.txt --model model --causal",
+            "m2fnet predict talk.mp4 --model model --transcribe openai/whisper-base",
         ],
     )
     parser.add_argument(
@@ -137,6 +139,30 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="refuse longer clips (default: %(default)g)",
     )
+    unknown = parser.add_argument_group("a clip without subtitles")
+    unknown.add_argument(
+        "--transcribe",
+        metavar="WHISPER",
+        help="let this Whisper write the words of utterances that have times and no words: a name on the hub, such as "
+        "openai/whisper-base, or a folder",
+    )
+    unknown.add_argument(
+        "--language",
+        metavar="LANG",
+        help="of the speech, such as de (default: a multilingual Whisper finds it)",
+    )
+    unknown.add_argument(
+        "--speakers",
+        type=_speakers,
+        metavar="N|auto",
+        help="guess who speaks from the voices of so many people, or of as many as seem to be there, where no file "
+        "names a speaker. A rough guess by cepstra and pitch; a diarisation as RTTM for --segments is far better",
+    )
+    unknown.add_argument(
+        "--speaker-encoder",
+        metavar="MODEL",
+        help="tell the voices apart by this encoder of speech instead (WavLM, HuBERT, wav2vec 2.0, Whisper)",
+    )
     results = parser.add_argument_group("results")
     results.add_argument(
         "--out", type=Path, default=Path("predictions"), metavar="DIR", help="folder for them (default: predictions)"
@@ -153,8 +179,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _speakers(text: str) -> int | str:
+    """The value of ``--speakers``."""
+    return text if text == "auto" else positive_int(text)
+
+
 def _predict(arguments: argparse.Namespace) -> None:
     """Load the model, then predict one conversation after the other."""
+    if arguments.language is not None and arguments.transcribe is None:
+        raise UsageError("--language is the language that --transcribe WHISPER writes; name a Whisper, or drop it.")
+    if arguments.speaker_encoder is not None and arguments.speakers is None:
+        raise UsageError("--speaker-encoder tells the voices of --speakers apart; add --speakers auto, or drop it.")
     jobs = find_jobs(arguments.clip, arguments.segments)
     from m2fnet.pipeline import Pipeline  # takes seconds, which `m2fnet predict --help` does not need
     from m2fnet.pipeline.results import model_sha256
@@ -171,11 +206,23 @@ def _predict(arguments: argparse.Namespace) -> None:
     if pipeline.model.trained_on:
         print(plain(pipeline.model.trained_on))
     context = "past" if arguments.causal else "whole conversation"
-    made_with = {"model": model_sha256(pipeline.model), "context": context}
+    made_with = {"model": model_sha256(pipeline.model), "context": context, "recogniser": None, "speakers": None}
+    annotator = None
+    if arguments.transcribe is not None or arguments.speakers is not None:
+        from m2fnet.pipeline.annotator import Annotator  # loads transformers
+
+        annotator = Annotator.from_pretrained(
+            arguments.transcribe,
+            language=arguments.language,
+            speakers=arguments.speakers,
+            speaker_encoder=arguments.speaker_encoder,
+            device=arguments.device,
+        )
+        made_with |= annotator.made_from
     failed = []
     for job in jobs:
         try:
-            _predict_one(job, pipeline, made_with, arguments)
+            _predict_one(job, pipeline, annotator, made_with, arguments)
         except M2FNetError as problem:
             if len(jobs) == 1:
                 raise
@@ -220,7 +267,13 @@ def find_jobs(clip: Path | None, segments: Path | None) -> list[Job]:
     return [Job(path.name, path, None) for path in clips]
 
 
-def _predict_one(job: Job, pipeline: "Pipeline", made_with: dict[str, str], arguments: argparse.Namespace) -> None:
+def _predict_one(
+    job: Job,
+    pipeline: "Pipeline",
+    annotator: "Annotator | None",
+    made_with: dict[str, str | None],
+    arguments: argparse.Namespace,
+) -> None:
     """Predict one conversation, write its folder and print its table, unless that is done."""
     from m2fnet.pipeline import conversation_of
     from m2fnet.pipeline.results import changed_since, missing, write_results
@@ -245,8 +298,11 @@ def _predict_one(job: Job, pipeline: "Pipeline", made_with: dict[str, str], argu
             f"{name} lasts {end_s / 60:.1f} minutes, expected at most {arguments.max_minutes:g}. Cut it, or allow more "
             "with --max-minutes."
         )
-    with _results_folder(folder), _progress(name, len(found.segments)) as progress:
-        predictions = pipeline(clip, segments=found.segments, progress=progress)
+    with _results_folder(folder):
+        if annotator is not None and clip is not None:
+            found = annotator(clip, found, lambda what, count: _progress(f"{name}, {what}", "stretches", count))
+        with _progress(name, "utterances", len(found.segments)) as progress:
+            predictions = pipeline(clip, segments=found.segments, progress=progress)
         files = write_results(folder, predictions, found, made_from)
     print(f"\n{name}: {_count(len(predictions))}, from {found.source}")
     if found.skipped:
@@ -272,18 +328,19 @@ def _results_folder(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _progress(name: str, utterances: int) -> Iterator[Callable[[int, int], None]]:
+def _progress(name: str, what: str, count: int) -> Iterator[Callable[[int, int], None]]:
     """Show how many utterances are done: by a bar on a terminal, by a line now and then elsewhere."""
     printed = time.monotonic()
     is_bar = sys.stderr.isatty()
-    with tqdm(desc=name, total=utterances, unit=" utterances", file=sys.stderr, disable=not is_bar, leave=False) as bar:
+    with tqdm(desc=name, total=count, unit=f" {what}", file=sys.stderr, disable=not is_bar, leave=False) as bar:
 
         def progress(done: int, total: int) -> None:
             nonlocal printed
+            bar.total = total  # stretches of voice that are heard together are fewer
             bar.update(done - bar.n)
             if not is_bar and time.monotonic() - printed >= _LINE_EVERY:
                 printed = time.monotonic()
-                print(f"{name}: {done} of {total} utterances", file=sys.stderr, flush=True)
+                print(f"{name}: {done} of {total} {what}", file=sys.stderr, flush=True)
 
         yield progress
 

@@ -48,7 +48,8 @@ class Predictions(tuple[Prediction, ...]):
             ``emotion``, ``confidence`` (the probability of ``emotion``; for sets of emotions both give way to
             ``emotions``, joined by ``|``, or ``none``), one ``p_<emotion>`` per emotion in class
             order, ``modalities`` that were used, joined by ``+``, and one ``missing_<modality>`` per modality with the
-            reason why it was not used. Where there is nothing, it holds None.
+            reason why it was not used. Where there is nothing, it holds None. Where a recogniser wrote words or
+            speakers were guessed, ``text_source`` and ``speaker_source`` say by what.
         """
         import pandas as pd
 
@@ -63,6 +64,7 @@ class Predictions(tuple[Prediction, ...]):
             **{f"p_{name}": [p.probabilities[name] for p in self] for name in emotions},
             "modalities": ["+".join(p.modalities) for p in self],
             **{f"missing_{name}": [p.missing.get(name) for p in self] for name in streams},
+            **self._sources(),
         }
         numbers = {"start_s", "end_s", "confidence", *(f"p_{name}" for name in emotions)}
         types = {name: float if name in numbers else object for name in columns}
@@ -72,6 +74,10 @@ class Predictions(tuple[Prediction, ...]):
         if any(p.labels is not None for p in self):
             return {"emotions": ["|".join(p.answers) or "none" for p in self]}
         return {"emotion": [p.emotion for p in self], "confidence": [p.confidence for p in self]}
+
+    def _sources(self) -> dict[str, Sequence[str | None]]:
+        columns = {"text_source": [p.text_source for p in self], "speaker_source": [p.speaker_source for p in self]}
+        return {name: values for name, values in columns.items() if any(values)}
 
     def _repr_html_(self) -> str:
         """The table for a notebook, without its empty columns, under the timeline; what strangers wrote is escaped."""

@@ -14,6 +14,7 @@ from m2fnet.records import MODALITIES, Prediction, SeenFrame
 
 _MOST = 1e9  # seconds, thirty years; NaN is not smaller either
 _ADVICE = "Make it again with `m2fnet predict`."
+_SOURCES = ("text_source", "speaker_source")  # of what no person wrote
 _FORMULA = ("=", "+", "-", "@")  # a cell that begins so is calculated by spreadsheets
 _HARMLESS = str.maketrans("<>{}", "‹›()")  # players take the left ones for tags
 
@@ -21,12 +22,16 @@ _HARMLESS = str.maketrans("<>{}", "‹›()")  # players take the left ones for 
 def write_jsonl(predictions: Sequence[Prediction], path: Path) -> None:
     """Write one prediction per line, with everything in it; `load` gives the same predictions back.
 
-    Only the predictions of a model of sets of emotions have ``labels`` and ``thresholds``.
+    Only the predictions of a model of sets of emotions have ``labels`` and ``thresholds``, only recognised words have
+    ``text_source``, and only guessed speakers ``speaker_source``.
     """
     rows = [asdict(prediction) for prediction in predictions]
     for row in rows:
         if row["labels"] is None:
             del row["labels"], row["thresholds"]
+        for name in _SOURCES:
+            if row[name] is None:
+                del row[name]
     files.write_jsonl(path, rows)
 
 
@@ -119,6 +124,7 @@ def _prediction(row: dict[str, Any], where: str) -> Prediction:
         is_good["thresholds"] = (
             isinstance(thresholds, dict) and list(thresholds) == list(probabilities) and _are_shares(thresholds)
         )
+    is_good |= {name: isinstance(row[name], str | None) for name in _SOURCES if name in row}
     wrong = next((name for name, good in is_good.items() if not good or name not in row), None)
     surplus = next((name for name in row if name not in is_good), None)
     if wrong is not None or surplus is not None:

@@ -113,7 +113,8 @@ class Pipeline:
         clip, found = conversation_of(clip, segments)
         manifest = manifest_of(clip, found.segments, self.model.label_set)
         predict = self._predict_causally if self.causal else self._predict_whole
-        predictions = Predictions(predict(manifest, progress or (lambda *_: None)))
+        rows = zip(predict(manifest, progress or (lambda *_: None)), found.segments, strict=True)
+        predictions = Predictions(_with_sources(self.model, *row) for row in rows)
         if not any(prediction.modalities for prediction in predictions):
             reasons = "; ".join(f"{name}: {reason}" for name, reason in predictions[0].missing.items())
             raise PredictionError(
@@ -210,7 +211,7 @@ class LiveConversation:
         manifest = manifest_of(Path(clip) if clip is not None else None, (segment,), self._model.label_set)
         (utterance,) = manifest.utterances
         named = replace(utterance, id=f"{utterance.dialogue}_{self._spoken}", index=self._spoken)  # as in one manifest
-        return self.add_utterance(manifest, named)
+        return _with_sources(self._model, self.add_utterance(manifest, named), segment)
 
     def add_utterance(self, manifest: Manifest, utterance: Utterance) -> Prediction:
         """The same for an utterance of ``manifest``."""
@@ -273,6 +274,15 @@ def _prediction(model: Model, utterance: Utterance, embedded: Embedded, probabil
         labels=tuple(name for name in classes if by_name[name] >= thresholds[name]) if thresholds else None,
         thresholds=thresholds,
     )
+
+
+def _with_sources(model: Model, prediction: Prediction, segment: Segment) -> Prediction:
+    """The prediction with what no person wrote of its segment, and why a recogniser gave no words."""
+    missing = dict(prediction.missing)
+    if segment.no_text is not None:
+        texts = [name for name in missing if model.extractors[name].modality == "text"]
+        missing |= dict.fromkeys(texts, segment.no_text)
+    return replace(prediction, missing=missing, text_source=segment.text_source, speaker_source=segment.speaker_source)
 
 
 def _reason(modality: str, utterance: Utterance, missing: Missing) -> str:

@@ -22,6 +22,8 @@ _OTHERS = {
     "segments": "other segments",
     "subtitles": "other subtitles or none next to the clip",
     "context": "other utterances as context (--causal or not)",
+    "recogniser": "words of another recogniser or of none (--transcribe)",
+    "speakers": "other speakers or none that are guessed (--speakers)",
 }
 
 
@@ -30,7 +32,7 @@ def changed_since(folder: Path, made_from: Mapping[str, str | None]) -> list[str
 
     Args:
         folder: of the results of one conversation.
-        made_from: name -> hash or setting of everything that the results depend on.
+        made_from: name -> hash or setting of everything that the results depend on; None where it has no part in them.
     """
     try:
         found = read_json(folder / ABOUT, ConversationError, "").get("made_from")
@@ -65,6 +67,11 @@ def write_results(
     about = {
         "made_from": dict(made_from),
         "segments": found.source,
+        **{
+            name: sources
+            for name in ("text_source", "speaker_source")
+            if (sources := sorted({value for p in predictions if (value := getattr(p, name)) is not None}))
+        },
         "utterances": len(predictions),
         "skipped": list(found.skipped),
         "notes": list(found.notes),

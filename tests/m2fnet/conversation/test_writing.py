@@ -30,7 +30,15 @@ SEGMENTS = (
 TIMELESS = (Prediction(None, None, "Ann", "Hi\u2028", "joy", {"joy": 2 / 3, "anger": 1 / 3}, ("text",)),)
 
 
-@pytest.mark.parametrize("predictions", [SEGMENTS, TIMELESS, ()])
+GUESSED = (
+    Prediction(
+        0.0, 1.0, "speaker 1", "Hi", "joy", {"joy": 1.0, "anger": 0.0}, ("text",), text_source="w", speaker_source="v"
+    ),
+    Prediction(1.0, 2.0, None, None, "joy", {"joy": 1.0, "anger": 0.0}, ("audio",)),
+)
+
+
+@pytest.mark.parametrize("predictions", [SEGMENTS, TIMELESS, GUESSED, ()])
 def test_jsonl_gives_the_same_predictions_back(tmp_path, predictions):
     write_jsonl(predictions, tmp_path / "p.jsonl")
     assert load(tmp_path / "p.jsonl") == predictions
@@ -65,6 +73,7 @@ def test_probabilities_keep_the_order_of_the_classes(tmp_path):
         ({"frames": [{"time_s": 1.0, "faces": [[0, 0, 1]]}]}, "the field 'frames' is"),
         ({"frames": [{"time_s": 1.0, "faces": [[0, 0, 1, 1.5]]}]}, "the field 'frames' is"),
         ({"frames": [{"time_s": 1.0, "faces": [[0.5, 0, 0.5, 1]]}]}, "the field 'frames' is"),
+        ({"text_source": 3}, "the field 'text_source' is 3"),
         ({"surplus": 1}, "'surplus' is unknown"),
     ],
 )
