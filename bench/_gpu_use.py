@@ -1,6 +1,7 @@
 """The parts of ``gpu.py`` that use networks: extraction, `predict`, and the same results as on the CPU."""
 
 import copy
+from dataclasses import replace
 from itertools import cycle, islice
 from typing import Any
 
@@ -92,6 +93,9 @@ def same_training(setup: Setup) -> Found:
     """M2FNet on features that carry the label: its weights after a few steps, its weighted F1 on dev after more."""
     bench = script("dialog")
     corpus, folder = meld_of(bench, small=setup.small), setup.folder / "meld"
+    if not setup.small:  # narrow, because the CPU has to train it too
+        net = corpus.net | {"width": 64, "hidden": 64, "fusion_layers": 2}
+        corpus = replace(corpus, net=net, batch_size=16)
     bench["write_corpus"](corpus, folder)
     data = bench["our_data"](corpus, folder)
     training, dev = list(islice(data.train_dataloader(), STEPS)), list(data.val_dataloader())
@@ -107,10 +111,9 @@ def same_training(setup: Setup) -> Found:
         for number, batch in enumerate(islice(cycle(training), STEPS_TO_SCORE), start=1):
             step_on(net, optimizer, with_signal(moved(batch, device)))
             if number == STEPS:
-                weights[device] = [parameter.detach().cpu().clone() for parameter in net.parameters()]
+                weights[device] = torch.cat([parameter.detach().cpu().flatten() for parameter in net.parameters()])
         scores[device] = f1_score(labels, answers(net.eval(), dev, device), average="weighted")
-    pairs = zip(weights[setup.device], weights["cpu"], strict=True)
-    difference = max(largest_difference(ours, theirs) for ours, theirs in pairs if theirs.abs().max() > 0)
+    difference = largest_difference(weights[setup.device], weights["cpu"])
     return [
         Figure("weighted F1 on dev, CPU", "%", 100 * scores["cpu"]),
         Check(f"weights after {STEPS} steps", difference, SAME_WEIGHTS),
@@ -119,13 +122,10 @@ def same_training(setup: Setup) -> Found:
 
 
 def with_signal(batch: dict[str, Any]) -> dict[str, Any]:
-    """The batch with the number of the label added to one place of every embedding."""
-    label = batch["label"].clamp(min=0).float()
-    values = batch["inputs"].values()
-    return batch | {"inputs": {
-        name: value + 3 * F.one_hot(label.long(), value.shape[-1])
-        for name, value in zip(batch["inputs"], values, strict=True)
-    }}  # fmt: skip
+    """The batch with the label written into every embedding."""
+    label = batch["label"].clamp(min=0)
+    inputs = {name: value + 30 * F.one_hot(label, value.shape[-1]) for name, value in batch["inputs"].items()}
+    return batch | {"inputs": inputs}
 
 
 def step_on(net: nn.Module, optimizer: torch.optim.Optimizer, batch: dict[str, Any]) -> None:
