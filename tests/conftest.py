@@ -21,7 +21,12 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_runtest_setup(item):
-    """Skip, by name and with the reason, a slow test for which there is no time left."""
+    """Skip, by name and with the reason, a test without its GPU and a slow one for which there is no time left."""
+    if item.get_closest_marker("gpu") is not None:
+        import torch  # not for tests that do without it
+
+        if not torch.cuda.is_available():
+            pytest.skip("there is no CUDA device")
     last = os.environ.get(LAST_START)
     if last is not None and item.get_closest_marker("slow") is not None and time.time() > float(last):
         pytest.skip(f"{LAST_START} has passed")

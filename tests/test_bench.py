@@ -41,7 +41,7 @@ def quick_rows(script, folder):
 @pytest.mark.bench
 @pytest.mark.parametrize(
     "script",
-    [path for path in SCRIPTS if path.stem not in ("dialog", "extract", "kill_extract")],
+    [path for path in SCRIPTS if path.stem not in ("dialog", "extract", "gpu", "kill_extract")],
     ids=lambda script: script.stem,
 )
 def test_a_benchmark_writes_its_figures(script, tmp_path):
@@ -84,6 +84,79 @@ def test_an_extraction_costs_less_than_the_naive_way_and_its_parts_add_up(tmp_pa
     assert rows["text: core seconds per 1,000, network"]["ratio"] > 1
     for stage in ("decode", "detect"):
         assert rows[f"visual: core seconds per 1,000, {stage}"]["ratio"] > 1
+
+
+@pytest.mark.bench
+def test_every_part_of_the_gpu_script_is_measured_in_its_small_form(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(BENCH / "gpu.py"), "--small", "--out", "new/figures"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    content = json.loads((tmp_path / "new" / "figures" / "gpu.json").read_text(encoding="utf-8"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [part["part"] for part in content["parts"]] == [
+        "dialogue", "text", "audio", "faces", "carat", "extraction", "predict", "same results",
+    ]  # fmt: skip
+    table = (tmp_path / "new" / "figures" / "gpu.md").read_text(encoding="utf-8")
+    for part in content["parts"]:
+        assert part["reason"] is None
+        assert part["figures"]
+        assert all(f"| {part['part']} | {figure['name']} | " in table for figure in part["figures"])
+        assert all(check["holds"] and check["difference"] <= check["tolerance"] for check in part["checks"])
+    assert len(content["parts"][-1]["checks"]) == 5
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    return runpy.run_path(str(BENCH / "gpu.py"))
+
+
+DONE = """
+from m2fnet.files import write_json
+from pathlib import Path
+write_json(Path("text.json"), {"figures": [], "checks": []})
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("raise ValueError('broken')", "ValueError: broken"),
+        ("import time; time.sleep(60)", "took longer than 1 s and was ended"),
+        ("import os; os.kill(os.getpid(), 9)", "ended by signal 9 (SIGKILL)"),
+        ("", "ended with exit code 0"),
+    ],
+)
+def test_a_part_that_fails_is_named_with_its_reason_and_those_before_it_count(gpu, tmp_path, code, reason):
+    command = [sys.executable, "-c", f"import os; os.chdir({str(tmp_path)!r})\n{DONE}{code}"]
+    with gpu["Worker"](command, tmp_path) as worker:
+        assert worker.wait_for("text", 60).is_good
+        failed = worker.wait_for("audio", 1)
+    assert failed.reason == reason
+    assert not failed.is_good
+    assert gpu["markdown"]({"device": "CPU"}, [failed]) == f"device CPU\n\nNot measured:\n\n- audio: {reason}\n"
+    assert worker.process.poll() is not None
+
+
+def test_a_result_that_is_not_the_cpus_is_not_good(gpu):
+    check = {"name": "weights", "difference": 0.1, "tolerance": 0.01, "holds": False}
+    outcome = gpu["Outcome"]("same results", 1.0, checks=[check])
+    assert not outcome.is_good
+    assert gpu["line_of"](outcome) == "same results (1 s): differs from the CPU: weights"
+    assert "| same results | weights | 0.1 | 0.01 | **no** |" in gpu["markdown"]({"device": "CPU"}, [outcome])
+
+
+def test_the_parts_of_the_gpu_script_take_less_than_eight_minutes(gpu):
+    assert sum(gpu["LIMITS"].values()) <= 450
+
+
+def test_the_gpu_script_is_refused_without_a_gpu(gpu, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert gpu["main"]([]) == 2
+    assert "no CUDA device" in capsys.readouterr().out
 
 
 def test_a_ratio_above_one_says_that_ours_is_better(table):

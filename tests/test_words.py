@@ -57,6 +57,7 @@ EXCEPTED: dict[str, tuple[str, ...]] = {
     "conf/extractors/visual_face.yaml": (r"\bturn:",),
     "extractors/visual/augmentation.py": (r"\bturn\b",),
     "tests/extractors/visual/test_augmentation.py": (r"\bturn\b",),
+    "bench/_gpu.py": (r"\bturn=",),
     "m2fnet/runs/attention.py": (r'content\["turns"\]',),  # the key in the files of older runs
     "m2fnet/corpora/toy_text.py": ("you always lie about", "I feel so alone"),  # texts of a corpus with scores
     "tests/helpers/fake_corpora.py": ("TURN_NAME",),  # in the header of IEMOCAP's files
