@@ -26,16 +26,13 @@ CONVERSATION = {"unk_token": "<unk>", "pad_token": "<pad>", "cls_token": "<s>", 
 
 # Dense bfloat16 FLOP/s as the makers publish them; the first name that occurs in the device's counts.
 PEAKS = {
-    "B200": 2250e12,
     "H200": 989e12,
     "H100 PCIe": 756e12,
-    "H100 NVL": 835e12,
     "H100": 989e12,
     "A100": 312e12,
     "L40S": 362e12,
     "L4": 121e12,
     "RTX 4090": 165e12,
-    "RTX 3090": 71e12,
 }
 
 
