@@ -93,6 +93,14 @@ def write_talk(clip: Path, root: Path) -> None:
 
     Raises:
         CorpusError: if ``root`` holds no toy corpus, or one of another version.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     root = Path(folder) / "raw"
+        ...     _ = write_toy(root, dialogues=(1, 1, 1), defects=False, workers=1, progress=False)
+        ...     write_talk(Path(folder) / "talk.mp4", root)
+        ...     sorted(path.name for path in Path(folder).iterdir())
+        ['raw', 'talk.mp4', 'talk.srt']
     """
     seed, counts, _ = _settings_of(root)
     scene = write_script({**counts, "test": counts["test"] + 1}, np.random.default_rng(seed))["test"][-1]

@@ -102,7 +102,8 @@ def test_every_network_learns_label_sets_and_beats_the_baselines(dialog, network
     assert dialog("fit", network) == DONE
     assert "with dev micro F1" in capsys.readouterr().out
     assert dialog("test", network) == DONE
-    page = capsys.readouterr().out
+    assert "Micro F1 on test" in capsys.readouterr().out
+    page = (tmp_path / network / "report.md").read_text(encoding="utf-8")
     report = json.loads((tmp_path / network / "report.json").read_text(encoding="utf-8"))
     test = report["test"]
     assert test["micro_f1"] > max(one["micro_f1"] for one in test["baselines"].values()) + 0.05
@@ -162,7 +163,7 @@ def test_a_run_is_validated_labels_every_utterance_and_is_reported(dialog, corpu
     capsys.readouterr()
     runs = [str(tmp_path / "mlp"), str(tmp_path / "linear")]
     assert run(["report", *runs, "--csv", str(tmp_path / "all.csv")]) == DONE
-    page = capsys.readouterr().out
+    page = (tmp_path / "summary.md").read_text(encoding="utf-8")
     assert "micro F1" in page
     assert "most frequent label (neutral)" in page
     assert "Jaccard as CARAT" in page

@@ -10,6 +10,7 @@ from tiny_corpus import WIDTHS
 from dialog.data import DialogueData
 from dialog.missing.conditions import SHARES, Condition, conditions, random_shares, subsets
 from m2fnet.cli import DONE, WRONG_USE, run
+from m2fnet.reports.terminal import for_terminal
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_the_whole_input_scores_as_in_the_report_and_less_of_it_worse(dialog, tm
     assert dialog("fit") == dialog("test") == DONE
     before = (tmp_path / "run" / "report.json").read_bytes()
     assert dialog("missing") == DONE
-    page = capsys.readouterr().out
+    printed, page = capsys.readouterr().out, (tmp_path / "run" / "missing.md").read_text(encoding="utf-8")
     content = json.loads((tmp_path / "run" / "missing.json").read_text())
     report = json.loads(before)
     for whole in (content["subsets"][0], content["random"][0]):
@@ -62,7 +63,7 @@ def test_the_whole_input_scores_as_in_the_report_and_less_of_it_worse(dialog, tm
     assert missing[0] < 0.1 < 0.6 < missing[-1] < 2 / 3 + 1e-6
     least = content["random"][-1]["test.weighted_f1"]["value"]
     assert least < content["random"][0]["test.weighted_f1"]["value"]
-    assert (tmp_path / "run" / "missing.md").read_text() in page
+    assert for_terminal(page) in printed
     assert "| text + audio | " in page
     assert (tmp_path / "run" / "report.json").read_bytes() == before
 
