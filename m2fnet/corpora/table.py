@@ -126,7 +126,8 @@ def _with_one_spelling(rows: Sequence[Row], labels: Sequence[str], log: DefectLo
         for column in ("label", "labels"):
             if not row[column] or (column == "labels" and row[column] == _UNLABELLED):
                 continue
-            parts = [usual[_folded(part)] for part in row[column].split("|") if part.strip()]
+            written = [row[column]] if column == "label" else row[column].split("|")  # only a set has several
+            parts = [usual[_folded(part)] for part in written if part.strip()]
             if any(is_nothing(part) and part not in labels for part in parts):
                 what = f"label {shown(row[column])} is a word for nothing"
                 log.add(what, "counted as not labelled; name it with --labels if it is an emotion", [name])

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from fake_corpora import write_table
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from m2fnet.corpora.table import COLUMNS, __doc__, read_table
@@ -364,6 +364,7 @@ def test_random_bytes_never_raise_anything_else(tmp_path: Path, body: bytes, suf
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(cell="0|", column="label")
 @given(cell=st.text(max_size=20), column=st.sampled_from(COLUMNS))
 def test_any_text_in_any_cell_is_read_or_refused(tmp_path: Path, cell: str, column: str):
     row = {"dialogue": "a", "split": "train", "text": "x", column: cell}
