@@ -100,10 +100,10 @@ def refuse_untrusted(content: object, where: str, packages: Sequence[str] = TRUS
 
     Example:
         >>> refuse_untrusted({"net": {"class_path": "dialog.models.m2fnet.M2FNet"}}, "net.yaml")
-        >>> refuse_untrusted({"net": {"class_path": "os.system"}}, "net.yaml")  # doctest: +ELLIPSIS
+        >>> refuse_untrusted({"net": {"class_path": "os.getpid"}}, "net.yaml")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
-        m2fnet.errors.UsageError: net.yaml asks at net.class_path for 'os.system', which is outside the trusted ...
+        m2fnet.errors.UsageError: net.yaml asks at net.class_path for 'os.getpid', which is outside the trusted ...
     """
     trusted = _trusted(packages)
     for key, name in _texts(content, ""):

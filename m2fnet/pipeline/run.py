@@ -85,9 +85,15 @@ class Run:
         return pd.concat([table, probabilities], axis=1)
 
     def _repr_html_(self) -> str:
-        """The scores as a table for a notebook."""
+        """The scores as a table for a notebook; of a run that is not tested that on dev, because looking tests nothing."""
         import pandas as pd
 
+        from m2fnet.runs.folder import fit_of
+        from m2fnet.runs.provenance import has_own_report
+
+        if not has_own_report(self.folder):
+            fitted = {key: value for key, value in fit_of(self.folder).items() if key.startswith("dev.")}
+            return str((100 * pd.DataFrame(fitted, index=["not tested yet"])).to_html(float_format="{:.2f}".format))
         report = self.test()
         scores = {split: {k: v for k, v in report[split].items() if isinstance(v, float)} for split in ("dev", "test")}
         return str((100 * pd.DataFrame(scores).T).to_html(float_format="{:.2f}".format))

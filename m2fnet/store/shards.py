@@ -75,8 +75,10 @@ def merge_shards(store: Path, manifest: Manifest) -> Store:
     if (store / META).is_file():
         if not (store / FOLDER).exists():
             raise StoreError(f"{store} is a finished store and has no shards; there is nothing to merge.")
+        merged = Store(store)
+        merged.require(manifest)
         shutil.rmtree(store / FOLDER)  # an earlier merge was ended just before this
-        return Store(store)
+        return merged
     shards = _shards(store)
     meta = _meta(store, shards, manifest)
     with locked(store, StoreError):

@@ -57,13 +57,13 @@ def test_every_configuration_on_the_command_line_is_found(shipped, form):
 
 @pytest.mark.parametrize("form", [["--config", "{}"], ["--config={}"], ["--data", "{}"], ["--model={}"]])
 def test_every_configuration_on_the_command_line_is_checked(tmp_path, form):
-    hostile = write(tmp_path / "hostile.yaml", "net: os.system\n")
+    hostile = write(tmp_path / "hostile.yaml", "net: os.getpid\n")
     with pytest.raises(UsageError, match=r"hostile\.yaml asks at net for 'os\.system'"):
         resolve_config_arguments([part.format(hostile) for part in form])
 
 
 def test_a_configuration_named_without_the_usual_suffix_is_checked_too(tmp_path):
-    hostile = write(tmp_path / "hostile.txt", "net: os.system\n")
+    hostile = write(tmp_path / "hostile.txt", "net: os.getpid\n")
     with pytest.raises(UsageError, match=r"os\.system"):
         resolve_config_arguments(["--config", hostile])
 

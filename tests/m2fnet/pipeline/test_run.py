@@ -22,6 +22,8 @@ def config(content, tmp_path, monkeypatch):
 def test_it_trains_tests_and_shows_what_the_command_does(config, dialog, tmp_path):
     run = Run.fit(config, seed=4, trainer={"max_epochs": 2}, model={"net": {"width": 6}})
     assert run.folder.as_posix() == "runs/tiny+width-6+max_epochs-2/seed-4"
+    assert "dev.weighted_f1" in run._repr_html_()
+    assert not (run.folder / "report.json").exists()  # looking at a run does not read the test split
     report = run.test()
     assert report["seed"] == 4
     typed = ["--seed_everything", "4", "--trainer.max_epochs", "2", "--model.net.width", "6"]
