@@ -85,7 +85,7 @@ class Run:
         return pd.concat([table, probabilities], axis=1)
 
     def _repr_html_(self) -> str:
-        """The scores as a table for a notebook; of a run that is not tested that on dev, because looking tests nothing."""
+        """The scores as a table for a notebook; of a run that is not tested, only that on dev."""
         import pandas as pd
 
         from m2fnet.runs.folder import fit_of

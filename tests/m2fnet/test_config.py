@@ -58,28 +58,28 @@ def test_every_configuration_on_the_command_line_is_found(shipped, form):
 @pytest.mark.parametrize("form", [["--config", "{}"], ["--config={}"], ["--data", "{}"], ["--model={}"]])
 def test_every_configuration_on_the_command_line_is_checked(tmp_path, form):
     hostile = write(tmp_path / "hostile.yaml", "net: os.getpid\n")
-    with pytest.raises(UsageError, match=r"hostile\.yaml asks at net for 'os\.system'"):
+    with pytest.raises(UsageError, match=r"hostile\.yaml asks at net for 'os\.getpid'"):
         resolve_config_arguments([part.format(hostile) for part in form])
 
 
 def test_a_configuration_named_without_the_usual_suffix_is_checked_too(tmp_path):
     hostile = write(tmp_path / "hostile.txt", "net: os.getpid\n")
-    with pytest.raises(UsageError, match=r"os\.system"):
+    with pytest.raises(UsageError, match=r"os\.getpid"):
         resolve_config_arguments(["--config", hostile])
 
 
 @pytest.mark.parametrize(
     ("content", "key"),
     [
-        ({"class_path": "os.system"}, "class_path"),
+        ({"class_path": "os.getpid"}, "class_path"),
         ({"model": {"net": "subprocess.getoutput"}}, "model.net"),
         ({"model": {"net": {"class_path": "builtins.exec"}}}, "model.net.class_path"),
-        ({"model": {"net": {"init_args": {"inner": {"class_path": "os.system"}}}}}, "class_path"),
+        ({"model": {"net": {"init_args": {"inner": {"class_path": "os.getpid"}}}}}, "class_path"),
         ({"model": {"optimizer": "torch.load"}}, "model.optimizer"),
         ({"model": {"scheduler": {"class_path": "importlib.import_module"}}}, "model.scheduler.class_path"),
-        ({"trainer": {"callbacks": ["os.system"]}}, "trainer.callbacks"),
-        ({"trainer": {"callbacks": [{"class_path": "os.system"}]}}, "trainer.callbacks.class_path"),
-        ({"trainer": {"logger": [[{"class_path": "os.system"}]]}}, "trainer.logger.class_path"),
+        ({"trainer": {"callbacks": ["os.getpid"]}}, "trainer.callbacks"),
+        ({"trainer": {"callbacks": [{"class_path": "os.getpid"}]}}, "trainer.callbacks.class_path"),
+        ({"trainer": {"logger": [[{"class_path": "os.getpid"}]]}}, "trainer.logger.class_path"),
         ({"extractor": {"class_path": "dialogs.Net"}}, "extractor.class_path"),
         ({"class_path": "torch.optimus.Prime"}, "class_path"),
     ],
@@ -94,7 +94,7 @@ def test_trusted_names_and_plain_values_pass():
         {
             "model": {"net": {"class_path": "dialog.models.m2fnet.M2FNet"}, "optimizer": "torch.optim.AdamW"},
             "trainer": {"callbacks": [{"class_path": "pytorch_lightning.callbacks.EarlyStopping"}], "strategy": "ddp"},
-            "data": {"manifest": "data/meld.v2", "stores": {"text": "os.system"}},  # a folder may have any name
+            "data": {"manifest": "data/meld.v2", "stores": {"text": "os.getpid"}},  # a folder may have any name
             "seed_everything": 3,
             1: None,
         },
@@ -108,8 +108,8 @@ def test_a_package_of_the_user_is_trusted_by_the_environment_variable(monkeypatc
         refuse_untrusted(content, "x.yaml")
     monkeypatch.setenv("M2FNET_TRUST", "other, my_lab")
     refuse_untrusted(content, "x.yaml")
-    with pytest.raises(UsageError, match=r"os\.system"):
-        refuse_untrusted({"class_path": "os.system"}, "x.yaml")
+    with pytest.raises(UsageError, match=r"os\.getpid"):
+        refuse_untrusted({"class_path": "os.getpid"}, "x.yaml")
     with pytest.raises(UsageError, match="my_laboratory"):
         refuse_untrusted({"class_path": "my_laboratory.Net"}, "x.yaml")
 
@@ -126,8 +126,8 @@ def test_an_environment_variable_that_names_no_package_is_refused(monkeypatch, n
 )
 def test_included_files_are_checked_wherever_they_are(tmp_path, outer):
     write(tmp_path / "parts" / "model.yaml", "net: net.yaml\n")
-    write(tmp_path / "parts" / "net.yaml", "class_path: os.system\n")
-    with pytest.raises(UsageError, match=r"net\.yaml asks at class_path for 'os\.system'"):
+    write(tmp_path / "parts" / "net.yaml", "class_path: os.getpid\n")
+    with pytest.raises(UsageError, match=r"net\.yaml asks at class_path for 'os\.getpid'"):
         resolve_config_arguments(["--config", write(tmp_path / "outer.yaml", outer)])
 
 
@@ -154,7 +154,7 @@ def test_a_billion_laughs_are_refused_at_once(tmp_path):
         (b"a: &a [*a]\n", r"odd\.yaml:1 repeats a part by the alias \*a"),
         (b"a: " + b"[" * 900 + b"]" * 900, r"Cannot read the configuration .*odd\.yaml: maximum recursion"),
         (b"a: [1\nb: 2\n", r"Cannot read the configuration .*odd\.yaml.*line 2"),
-        (b"net: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
+        (b"net: !!python/object/apply:os.getpid ['true']\n", "could not determine a constructor"),
         (b"\xff\xfe\x00", r"Cannot read the configuration .*odd\.yaml"),
         (b"a: \x00\n", r"Cannot read the configuration .*odd\.yaml"),
         (b"- a\n- b\n", r"odd\.yaml holds list, expected keys with values"),

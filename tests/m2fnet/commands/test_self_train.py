@@ -111,7 +111,7 @@ def test_gold_and_pool_may_come_from_files(typed, tmp_path):
         ("--rounds 4", "rounds is 4, expected 1 to 3"),
         ("--training.dropout 2", "training: Expected"),
         ("--apart [film]", "apart"),
-        ("--policies.soft.class_path os.system", "os.system"),
+        ("--policies.soft.class_path os.getpid", "os.getpid"),
     ],
 )
 def test_what_is_wrong_is_answered_with_one_sentence(typed, options, words):

@@ -243,7 +243,7 @@ def test_another_format_is_refused(form, folder):
 @pytest.mark.parametrize(
     ("part", "class_path", "message"),
     [
-        ("network", "os.system", "outside the trusted packages (dialog, extractors)"),
+        ("network", "os.getpid", "outside the trusted packages (dialog, extractors)"),
         ("network", "torch.nn.Linear", "outside the trusted packages"),
         ("network", "m2fnet.cli.main", "outside the trusted packages"),
         ("text", "pytorch_lightning.callbacks.ModelCheckpoint", "outside the trusted packages"),
