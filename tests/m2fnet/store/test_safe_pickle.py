@@ -118,7 +118,7 @@ def named(module: str, name: str) -> bytes:
 
 
 HOSTILE = {
-    "os.getpid": b"cos\nsystem\n(S'touch pwned'\ntR.",
+    "os.system": b"cos\nsystem\n(S'touch pwned'\ntR.",
     "posix.system": pickle.dumps(["x", Call(__import__("os").system, ("touch pwned",))]),
     "builtins.eval": pickle.dumps(Call(eval, ("open('pwned', 'w')",))),
     "__builtin__.eval": b"c__builtin__\neval\n(S'1'\ntR.",
