@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from m2fnet.errors import RunError
 from m2fnet.files import replaced
 from m2fnet.manifest import Manifest
+from m2fnet.media.noise import Noise
 from m2fnet.problems import Problem
 from m2fnet.records import Dialogue, Modality, Utterance
 from m2fnet.store.layout import Resolution
@@ -32,6 +33,8 @@ class PlacedUtterance:
         manifest: the corpus.
         dialogue: all utterances of the dialogue.
         position: number of the utterance in it, from 0.
+        noise: what is done to its sound or picture after it was read; the text of a noisy ``dialogue`` has its noise
+            already.
 
     Example:
         >>> from m2fnet.records import LabelSet, Utterance
@@ -45,6 +48,7 @@ class PlacedUtterance:
     manifest: Manifest
     dialogue: Dialogue
     position: int
+    noise: Noise | None = None
 
     @property
     def utterance(self) -> Utterance:

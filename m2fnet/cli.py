@@ -22,6 +22,7 @@ COMMANDS = {
     "extract": "manifest -> store of embeddings",
     "store": "merge the shards of a store that several machines have embedded",
     "dialog": "train a dialogue network: fit, validate, test, missing, predict",
+    "noise": "a tested run with noise in sound, pictures or words: how its score falls",
     "sweep": "many seeds and settings of one configuration, in parallel",
     "self-train": "labelled and unlabelled utterances -> students of pseudo-labels, scored without leaks",
     "ablate": "the paper's tables: modalities, fusion, encoders, fusion layers",
@@ -174,6 +175,8 @@ def _main_of(name: str) -> Main:
             from m2fnet.commands.store import main
         case "dialog":
             from dialog.cli import main
+        case "noise":
+            from m2fnet.commands.noise import main
         case "sweep":
             from m2fnet.commands.sweep import main
         case "self-train":

@@ -1,5 +1,7 @@
 """The sound of an utterance in its manifest."""
 
+from dataclasses import replace
+
 from extractors.base import PlacedUtterance
 from m2fnet.errors import MediaError
 from m2fnet.media.audio import Sound, read_audio
@@ -15,4 +17,7 @@ def utterance_sound(placed: PlacedUtterance, max_seconds: float) -> Sound:
     if utterance.audio is None:
         raise MediaError("audio", "the manifest names no sound")
     path = placed.manifest.media_path(utterance.audio)
-    return read_audio(path, span=utterance.audio_span, max_seconds=max_seconds)
+    sound = read_audio(path, span=utterance.audio_span, max_seconds=max_seconds)
+    if placed.noise is not None:
+        sound = replace(sound, samples=placed.noise.heard(sound.samples, utterance.id))
+    return sound

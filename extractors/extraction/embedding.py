@@ -4,7 +4,8 @@ import functools
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from multiprocessing import active_children
 from typing import ParamSpec, TypedDict, TypeVar
 
@@ -15,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 from extractors.base import Extractor, PlacedUtterance, Sample
 from m2fnet.errors import MediaError, RunError
 from m2fnet.manifest import Manifest
-from m2fnet.records import Split
+from m2fnet.media.noise import Noise
+from m2fnet.records import Dialogue, Split
 from m2fnet.store import Missing
 from m2fnet.store.layout import Outcome
 
@@ -68,8 +70,10 @@ def names_dead_workers(function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
-def place_utterances(manifest: Manifest, split: Split | None = None) -> list[PlacedUtterance]:
-    """Every utterance of ``split`` (of all splits when None) in its place, dialogue by dialogue.
+def place_utterances(
+    manifest: Manifest, split: Split | None = None, noise: Noise | None = None
+) -> list[PlacedUtterance]:
+    """Every utterance of ``split`` (of all splits when None) in its place, dialogue by dialogue, perhaps with noise.
 
     Example:
         >>> from pathlib import Path
@@ -81,10 +85,18 @@ def place_utterances(manifest: Manifest, split: Split | None = None) -> list[Pla
         [('Hi!', 0), ('Bye!', 1)]
     """
     return [
-        PlacedUtterance(manifest, dialogue, position)
-        for dialogue in manifest.dialogues(split)
+        PlacedUtterance(manifest, dialogue, position, noise)
+        for dialogue in map(partial(_misread, noise=noise), manifest.dialogues(split))
         for position in range(len(dialogue))
     ]
+
+
+def _misread(dialogue: Dialogue, noise: Noise | None) -> Dialogue:
+    """The dialogue with noise in its text."""
+    if noise is None or noise.modality != "text":
+        return dialogue
+    said = (one if one.text is None else replace(one, text=noise.read(one.text, one.id)) for one in dialogue.utterances)
+    return replace(dialogue, utterances=tuple(said))
 
 
 def embed(

@@ -42,7 +42,7 @@ def utterance_frames(placed: PlacedUtterance, which: Frames) -> Tensor:
     Raises:
         MediaError: if it has no picture that can be decoded.
     """
-    return read_frames(
+    frames = read_frames(
         _path(placed),
         count=which.count,
         place=which.place,
@@ -51,6 +51,7 @@ def utterance_frames(placed: PlacedUtterance, which: Frames) -> Tensor:
         max_side=which.max_side,
         generator=which.generator(placed),
     )
+    return frames if placed.noise is None else placed.noise.seen(frames)
 
 
 def utterance_times(placed: PlacedUtterance, which: Frames) -> Tensor:

@@ -3,6 +3,7 @@
 import argparse
 import textwrap
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 WIDTH = 78  # characters of a line of help, for a terminal of 80
 
@@ -91,3 +92,16 @@ def positive_float(text: str) -> float:
     if not 0 < number < float("inf"):  # false for nan too
         raise argparse.ArgumentTypeError(f"expected a number above 0, got {text!r}")
     return number
+
+
+def named_run(text: str) -> tuple[str, Path]:
+    """The reader of ``STREAM=RUN``, for argparse's ``type``.
+
+    Example:
+        >>> named_run("text=runs/lsa")  # doctest: +ELLIPSIS
+        ('text', ...Path('runs/lsa'))
+    """
+    name, _, run = text.partition("=")
+    if not (name and run):
+        raise argparse.ArgumentTypeError(f"expected the name of a stream, =, and a run folder; got {text!r}")
+    return name, Path(run)

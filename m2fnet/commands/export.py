@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from m2fnet.commands.arguments import make_parser
+from m2fnet.commands.arguments import make_parser, named_run
 from m2fnet.errors import UsageError
 
 NOTES = """\
@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     what = parser.add_argument_group("what is exported")
     what.add_argument(
         "--extractor",
-        type=_named_run,
+        type=named_run,
         action="append",
         default=[],
         metavar="STREAM=RUN",
@@ -81,10 +81,3 @@ def _parser() -> argparse.ArgumentParser:
         help="upload the folder to the Hugging Face hub, as a private model if it is new; log in with `hf auth login`",
     )
     return parser
-
-
-def _named_run(text: str) -> tuple[str, Path]:
-    name, _, run = text.partition("=")
-    if not (name and run):
-        raise argparse.ArgumentTypeError(f"expected the name of a stream, =, and a run folder; got {text!r}")
-    return name, Path(run)

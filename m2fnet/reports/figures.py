@@ -32,6 +32,7 @@ from m2fnet.runs.attention import ATTENTION, DialogueAttention
 from m2fnet.runs.curves import Curves
 from m2fnet.runs.folder import CONFIG
 from m2fnet.runs.missing_scores import MISSING, MissingScores
+from m2fnet.runs.noise_scores import NOISE, NoiseScores
 from m2fnet.runs.tested import TestedRun, TestedSetting, inputs_of, read_predictions
 from m2fnet.store import Store
 
@@ -207,14 +208,30 @@ def _missing(settings: Sequence[TestedSetting], names: Mapping[str, str]) -> Ite
         "with this probability, but never all of an utterance. Right: the only modalities given. Means over the "
         f"runs, bars one standard deviation; runs of each setting: {counts}."
     )
+    noise = {names[s.name]: found for s in settings if (found := [*map(_noise_scores, _with_noise(s))])}
+    if noise:
+        counts = ", ".join(f"{name}: {len(runs)}" for name, runs in noise.items())
+        split = " and ".join(sorted({run.split for runs in noise.values() for run in runs}))
+        caption += f" Below: noise in one modality, scored on {split}; runs of each setting: {counts}."
     majority = settings[0].runs[0].report["test"].get("majority_weighted_f1")
-    yield Picture("missing", "Missing modalities", caption, missing_curves(scores, majority))
+    yield Picture("missing", "Missing modalities", caption, missing_curves(scores, majority, noise))
 
 
 def _missing_scores(run: TestedRun) -> MissingScores:
     found = MissingScores.read(run.folder)
     if found.manifest_sha256 != run.report["manifest_sha256"]:
         raise RunError(f"{run.folder / MISSING} is of other data than the report; run `m2fnet dialog missing` again.")
+    return found
+
+
+def _with_noise(setting: TestedSetting) -> list[TestedRun]:
+    return [run for run in setting.runs if (run.folder / NOISE).exists()]
+
+
+def _noise_scores(run: TestedRun) -> NoiseScores:
+    found = NoiseScores.read(run.folder)
+    if found.manifest_sha256 != run.report["manifest_sha256"]:
+        raise RunError(f"{run.folder / NOISE} is of other data than the report; run `m2fnet noise {run.folder}` again.")
     return found
 
 

@@ -1,0 +1,117 @@
+"""A model tested with noise in one of its inputs."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from extractors.extraction.embedding import Loading, embed, place_utterances
+from m2fnet.manifest import Manifest
+from m2fnet.media.noise import Noise, words_of
+from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, bootstrap_intervals
+from m2fnet.metrics.counts import Counts, count_dialogues
+from m2fnet.metrics.scores import STATISTICS, TWO_SCORES
+from m2fnet.model import Model
+from m2fnet.pipeline.stages import Embedded, Stages
+from m2fnet.records import Modality, Split
+
+# of each modality the levels, from hardly any noise to little else
+LEVELS: Mapping[Modality, tuple[float, ...]] = {
+    "audio": (30.0, 20.0, 10.0, 5.0, 0.0, -5.0, -10.0),
+    "visual": (0.5, 1.0, 2.0, 4.0, 8.0),
+    "text": (10.0, 20.0, 40.0, 60.0, 80.0, 100.0),
+}
+
+
+class NoisyTest:
+    """The labelled utterances of one split, embedded once without noise.
+
+    Args:
+        model: its extractors and its network.
+        manifest: the corpus that the network was trained on.
+        split: ``dev`` or ``test``.
+        loading: batch size, worker processes and device.
+    """
+
+    def __init__(self, model: Model, manifest: Manifest, split: Split, loading: Loading) -> None:
+        self.model, self.manifest, self.split, self.loading = model, manifest, split, loading
+        self.dialogues = manifest.dialogues(split)
+        self.words = words_of([u.text for u in manifest.utterances if u.split == "train" and u.text])
+        self._stages = Stages(model, loading.device)
+        self._clean = {stream: self._embedded(stream, None) for stream in model.extractors}
+
+    def scores(self, seed: int, tell: Callable[[str], None]) -> dict[str, Any]:
+        """Scores without noise and at each level of each modality that the model reads.
+
+        Args:
+            seed: of the noise.
+            tell: is given a line before each level.
+        """
+        read = {extractor.modality for extractor in self.model.extractors.values()}
+        noises = [
+            Noise(modality, level, self.words if modality == "text" else (), seed)
+            for modality, levels in LEVELS.items()
+            if modality in read and (modality != "text" or self.words)
+            for level in levels
+        ]
+        rows = []
+        for number, noise in enumerate(noises, 1):
+            tell(f"noise {number} of {len(noises)}: {noise.modality}, level {noise.level:g}")
+            rows.append({"modality": noise.modality, "level": noise.level, **self._scores(noise)})
+        return {
+            "classes": list(self.model.label_set.classes),
+            "kind": self.model.label_set.kind,
+            "split": self.split,
+            "streams": list(self.model.extractors),
+            "seed_of_noise": seed,
+            "without": self._scores(None),
+            "noise": rows,
+        }
+
+    def _embedded(self, stream: str, noise: Noise | None) -> list[Any]:
+        extractor = self.model.extractors[stream]
+        placed = place_utterances(self.manifest, self.split, noise)
+        return [vector for _, vector in embed(extractor, placed, self.loading)]
+
+    def _scores(self, noise: Noise | None) -> dict[str, Any]:
+        columns = {
+            stream: self._embedded(stream, noise)
+            if noise is not None and extractor.modality == noise.modality
+            else self._clean[stream]
+            for stream, extractor in self.model.extractors.items()
+        }
+        counts = self._counts([dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
+        kind = self.model.label_set.kind
+        statistics = {name: STATISTICS[kind][name] for name in TWO_SCORES[kind]}
+        found = {}
+        for name, interval in bootstrap_intervals(Counts.stack([counts]), statistics).items():
+            found[name] = asdict(interval)
+            if len(counts) < FEWEST_DIALOGUES:
+                found[name] |= {"low": None, "high": None}
+        return found
+
+    def _counts(self, rows: Sequence[Mapping[str, Any]]) -> Counts:
+        """Counts of the answers to all labelled utterances, whose embeddings are ``rows``."""
+        labels: list[tuple[str, ...]] = []
+        answers: list[tuple[str, ...]] = []
+        dialogues: list[str] = []
+        start = 0
+        for dialogue in self.dialogues:
+            said = dialogue.utterances
+            embedded = [Embedded(row, ()) for row in rows[start : start + len(said)]]
+            start += len(said)
+            for one, chances in zip(said, self._stages.probabilities(said, embedded), strict=True):
+                if one.labels is not None:
+                    labels.append(one.labels)
+                    answers.append(self._answer(chances))
+                    dialogues.append(one.dialogue)
+        return count_dialogues(labels, answers, dialogues, self.model.label_set.classes)
+
+    def _answer(self, chances: torch.Tensor) -> tuple[str, ...]:
+        """The emotion, or the set of them, that the probabilities (C,) stand for."""
+        classes, thresholds = self.model.label_set.classes, self.model.thresholds
+        if self.model.label_set.kind == "multi":
+            both = zip(classes, chances.tolist(), strict=True)
+            return tuple(name for name, chance in both if chance >= thresholds[name])
+        return (classes[int(chances.argmax())],)
