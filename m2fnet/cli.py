@@ -114,8 +114,11 @@ def _older_spelling(arguments: Sequence[str]) -> str:
 
 
 def _run_command(name: str, arguments: list[str]) -> int:
+    from m2fnet.formatting import one_command
+
     try:
-        _imported(name)(arguments)
+        with one_command():
+            _imported(name)(arguments)
     except M2FNetError as error:
         _print_error(name, *str(error).split("\n"))  # some show the tree of files that they expect
         return WRONG_USE if isinstance(error, UsageError) else FAILED
