@@ -14,7 +14,7 @@ from dialog.models.linear_baseline import linear_baseline
 from dialog.predictions import predictions
 from dialog.task import SCORED, DialogueTask
 from m2fnet.files import write_json, write_jsonl, write_text
-from m2fnet.formatting import plain
+from m2fnet.formatting import is_news, plain
 from m2fnet.metrics.ratings import summarise_ratings
 from m2fnet.problems import Problem, problem_from_dict
 from m2fnet.records import LEAK, LabelSet, Split
@@ -89,7 +89,8 @@ class DialogueCLI(RunCLI):
         print_rank_zero(
             f"Report: {self.results / 'report.md'}, {self.results / 'report.json'}; "
             f"predictions: {self.results / 'predictions.jsonl'}.\n"
-            f"Next: m2fnet report {self.run}\n      m2fnet predict CLIP --model {self.run}"
+            f"Next: m2fnet report {self.run}"
+            + (f"\n      m2fnet predict CLIP --model {self.run}" if self._can_embed(data) else "")
         )
 
     def missing(self, **kwargs: Any) -> None:  # noqa: ANN401
@@ -137,9 +138,15 @@ class DialogueCLI(RunCLI):
             write_jsonl(self.results / "ratings.jsonl", lines)
         return {"ratings": found} if found else {}
 
+    @staticmethod
+    def _can_embed(data: DialogueData) -> bool:
+        """Whether there is an extractor for every stream, as there is none of imported features."""
+        return all(store.meta.is_of_extractor for store in data.stores.values())
+
     def _print_leaks(self) -> None:
-        for defect in cast(DialogueData, self.datamodule).manifest.defects:
-            if defect.kind == LEAK:
+        manifest = cast(DialogueData, self.datamodule).manifest
+        for defect in manifest.defects:
+            if defect.kind == LEAK and is_news(manifest.sha256, defect.what):
                 named = ", ".join([*defect.ids[:_NAMED], *(["…"] if len(defect.ids) > _NAMED else [])])
                 print_rank_zero(plain(f"{defect.what}: {len(defect.ids)} utterances ({named}); {defect.done}"))
 

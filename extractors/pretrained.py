@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import ERROR
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from huggingface_hub import snapshot_download
@@ -81,19 +81,9 @@ def load_model(folder: Path, *, pretrained: bool) -> PreTrainedModel:
         RunError: if files are missing or damaged, or the weights are of another architecture.
     """
     if pretrained:
-        _require_safetensors(folder)
-    with _named(folder), _quiet():
-        if pretrained:
-            model, report = AutoModel.from_pretrained(
-                str(folder),
-                dtype=torch.float32,
-                use_safetensors=True,
-                trust_remote_code=False,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-            _require_all_weights(folder, report["missing_keys"])
-        else:
+        model = _with_all_weights(AutoModel, folder, torch.float32)
+    else:
+        with _named(folder), _quiet():
             config = AutoConfig.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
             model = AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)  # type: ignore[no-untyped-call]
     if getattr(model.config, "use_cache", False):
@@ -109,20 +99,8 @@ def load_language_model(folder: Path) -> PreTrainedModel:
     Raises:
         RunError: if files are missing or damaged, or it is another kind of model.
     """
-    _require_safetensors(folder)
-    with _named(folder), _quiet():
-        auto: Any = AutoModelForCausalLM
-        model, report = auto.from_pretrained(
-            str(folder),
-            dtype="auto",
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-        _require_all_weights(folder, report["missing_keys"])
-    loaded: PreTrainedModel = model.eval()
-    return loaded
+    model: PreTrainedModel = _with_all_weights(AutoModelForCausalLM, folder, "auto").eval()
+    return model
 
 
 def load_recogniser(folder: Path) -> WhisperForConditionalGeneration:
@@ -131,20 +109,10 @@ def load_recogniser(folder: Path) -> WhisperForConditionalGeneration:
     Raises:
         RunError: if files are missing or damaged, or the weights are of another architecture.
     """
-    _require_safetensors(folder)
-    with _named(folder), _quiet():
-        auto: Any = WhisperForConditionalGeneration
-        model, report = auto.from_pretrained(
-            str(folder),
-            dtype=torch.float32,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-        _require_all_weights(folder, report["missing_keys"])
-    loaded: WhisperForConditionalGeneration = model.eval()
-    return loaded
+    recogniser: WhisperForConditionalGeneration = _with_all_weights(
+        WhisperForConditionalGeneration, folder, torch.float32
+    ).eval()
+    return recogniser
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
@@ -210,6 +178,22 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if shows_bars:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _with_all_weights(kind: Any, folder: Path, dtype: torch.dtype | Literal["auto"]) -> Any:  # noqa: ANN401
+    """The model of the class ``kind`` in ``folder``, from safetensors that have every weight of it."""
+    _require_safetensors(folder)
+    with _named(folder), _quiet():
+        model, report = kind.from_pretrained(
+            str(folder),
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        _require_all_weights(folder, report["missing_keys"])
+    return model
 
 
 def _require_safetensors(folder: Path) -> None:

@@ -15,6 +15,8 @@ Main = Callable[[list[str]], None]
 COMMANDS = {
     "demo": "the whole workflow on a generated corpus, in minutes",
     "check": "versions, devices, and what is missing",
+    "completion": "a script that lets bash, zsh or fish complete commands and settings",
+    "schema": "what a configuration file may hold, as a JSON schema for editors",
     "prepare": "raw corpus -> manifest: toy, meld, iemocap, mosei, m3ed, goemotions, mer2024, table and more",
     "import": "published feature pickle -> manifest + stores",
     "hints": "manifest -> what a language model says about the emotion of every transcript",
@@ -113,8 +115,11 @@ def _older_spelling(arguments: Sequence[str]) -> str:
 
 
 def _run_command(name: str, arguments: list[str]) -> int:
+    from m2fnet.formatting import one_command
+
     try:
-        _imported(name)(arguments)
+        with one_command():
+            _imported(name)(arguments)
     except M2FNetError as error:
         _print_error(name, *str(error).split("\n"))  # some show the tree of files that they expect
         return WRONG_USE if isinstance(error, UsageError) else FAILED
@@ -161,6 +166,10 @@ def _main_of(name: str) -> Main:
             from m2fnet.commands.demo import main
         case "check":
             from m2fnet.commands.check import main
+        case "completion":
+            from m2fnet.commands.completion import main
+        case "schema":
+            from m2fnet.commands.schema import main
         case "prepare":
             from m2fnet.commands.prepare import main
         case "import":

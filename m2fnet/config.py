@@ -2,11 +2,13 @@
 
 import importlib
 import os
+import pkgutil
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from types import ModuleType
 from typing import TypeVar
 
 import yaml
@@ -73,7 +75,7 @@ def resolve_config_arguments(arguments: Sequence[str]) -> list[str]:
     Raises:
         UsageError: if a file is missing, is not YAML, or names a class that is not trusted.
     """
-    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=list(_trusted()))
+    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=list(trusted_packages()))
     resolved: list[str] = []
     before = ""
     for argument in arguments:
@@ -85,6 +87,29 @@ def resolve_config_arguments(arguments: Sequence[str]) -> list[str]:
         resolved.append(name + sign + value)
         before = argument
     return resolved
+
+
+def trusted_packages(packages: Sequence[str] = TRUSTED) -> tuple[str, ...]:
+    """``packages`` and the user's own (``M2FNET_TRUST``).
+
+    Raises:
+        UsageError: if the variable holds something else than names.
+    """
+    own = [name.strip() for name in os.environ.get(_TRUST, "").split(",") if name.strip()]
+    for name in own:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise UsageError(f"{_TRUST} holds {name!r}; expected names of packages with commas between them.")
+    return (*packages, *own)
+
+
+def is_trusted(name: str, packages: Sequence[str] = TRUSTED) -> bool:
+    """Whether a configuration may name this class.
+
+    Example:
+        >>> is_trusted("torch.optim.Adam"), is_trusted("torch.optimal.Adam")
+        (True, False)
+    """
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in trusted_packages(packages))
 
 
 def refuse_untrusted(content: object, where: str, packages: Sequence[str] = TRUSTED) -> None:
@@ -105,13 +130,13 @@ def refuse_untrusted(content: object, where: str, packages: Sequence[str] = TRUS
         ...
         m2fnet.errors.UsageError: net.yaml asks at net.class_path for 'os.getpid', which is outside the trusted ...
     """
-    trusted = _trusted(packages)
+    trusted = trusted_packages(packages)
     for key, name in _texts(content, ""):
         last = key.rsplit(".", 1)[-1]
         is_file = name.endswith(_YAML) and last != "class_path"
         if last not in _MAKES_AN_OBJECT or is_file or not _DOTTED.fullmatch(name):
             continue
-        if not any(name == prefix or name.startswith(f"{prefix}.") for prefix in trusted):
+        if not is_trusted(name, packages):
             raise UsageError(
                 f"{where} asks at {key} for {name!r}, which is outside the trusted packages ({', '.join(trusted)}). "
                 f"{_if_own(name)}"
@@ -145,6 +170,12 @@ def named_class(class_path: str, kind: type[T], where: str) -> type[T]:
     return found
 
 
+def import_all(package: ModuleType) -> None:
+    """Import every module of ``package``, so that the classes that a configuration may name are known."""
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
+
+
 @contextmanager
 def refused_if_not_installed() -> Iterator[None]:
     """Refuse settings that name a class, such as a logger, of a package that is not installed.
@@ -173,7 +204,8 @@ def one_sentence(error: str) -> str:
     key = ".".join(re.findall(r'Parser key "([^"]+)"', error))
     where = f"{key}: " if key else ""
     if denied := re.search(r"Importing '([^']+)' is not allowed", error):
-        return f"{where}{denied[1]!r} is outside the trusted packages ({', '.join(_trusted())}). {_if_own(denied[1])}"
+        trusted = ", ".join(trusted_packages())
+        return f"{where}{denied[1]!r} is outside the trusted packages ({trusted}). {_if_own(denied[1])}"
     if option := re.search(r"Option '([^']+)' is not accepted", error):
         return f"{where}there is no setting {option[1]!r} here; see the class's own arguments."
     if attribute := re.search(r"module '([^']+)' has no attribute '([^']+)'", error):
@@ -186,14 +218,6 @@ def one_sentence(error: str) -> str:
     if names and came:
         return f"{where}expected {' or '.join(dict.fromkeys(names))}, but got {came[1]!r}."
     return " ".join(error.split())
-
-
-def _trusted(packages: Sequence[str] = TRUSTED) -> tuple[str, ...]:
-    own = [name.strip() for name in os.environ.get(_TRUST, "").split(",") if name.strip()]
-    for name in own:
-        if not all(part.isidentifier() for part in name.split(".")):
-            raise UsageError(f"{_TRUST} holds {name!r}; expected names of packages with commas between them.")
-    return (*packages, *own)
 
 
 def _if_own(name: str) -> str:

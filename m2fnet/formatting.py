@@ -1,7 +1,9 @@
 """Scores as text, and tables of them for Markdown pages and terminals, whose cells may come from anywhere."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
@@ -10,6 +12,8 @@ if TYPE_CHECKING:
 # what begins code, HTML or a cell, and the bracket that would give a link or a picture its address
 BOLD = re.compile(r"\*\*(.+?)\*\*")  # in a cell: the best of its column
 _MARKUP = re.compile(r"[\\`<|]|(?<=\])\(")
+
+_SAID: ContextVar[set[tuple[str, ...]] | None] = ContextVar("said", default=None)  # by the command that runs
 
 _IN_LATEX = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
@@ -105,6 +109,37 @@ def plain(text: str) -> str:
         'red [31m next'
     """
     return "".join(character if character.isprintable() else " " for character in text)
+
+
+@contextmanager
+def one_command() -> Iterator[None]:
+    """Within it, and within the commands that are run in it, `is_news` is true once for each thing.
+
+    Example:
+        >>> with one_command():
+        ...     first = is_news("leak", "data/meld")
+        ...     with one_command():
+        ...         print(first, is_news("leak", "data/meld"))
+        True False
+    """
+    if _SAID.get() is not None:
+        yield
+        return
+    before = _SAID.set(set())
+    try:
+        yield
+    finally:
+        _SAID.reset(before)
+
+
+def is_news(*what: str) -> bool:
+    """Whether the command that runs has not asked this before; outside a command everything is news."""
+    said = _SAID.get()
+    if said is None:
+        return True
+    is_new = what not in said
+    said.add(what)
+    return is_new
 
 
 def escaped(text: str) -> str:

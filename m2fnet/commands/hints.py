@@ -1,13 +1,13 @@
 """``m2fnet hints``: a manifest and a language model -> what that says about the emotion of every transcript."""
 
 import argparse
-import contextlib
+import itertools
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m2fnet.commands.arguments import make_parser, positive_float, positive_int
+from m2fnet.commands.progress import shown_progress
 from m2fnet.errors import HintError, UsageError
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from extractors.text.hints import Hinter, HintSource, LanguageModel
     from m2fnet.manifest import Manifest
 
-_LINE_EVERY = 30.0  # seconds between two lines of progress where there is no terminal for a bar
 _MILLION = 1_000_000
 
 
@@ -164,10 +163,10 @@ def _write(given: argparse.Namespace, manifest: "Manifest", source: "HintSource"
     from extractors.text.hints import Hinter, write_hints
 
     total = sum(1 for _ in source.unasked(manifest)) if isinstance(source, Hinter) else 0
-    progress = _Progress(total, is_shown=not given.quiet)
+    answered = itertools.count(1)
     try:
-        with contextlib.closing(progress):
-            counts = write_hints(given.out, manifest, source, done=progress.count)
+        with shown_progress("hints", "questions", total, is_shown=not given.quiet) as progress:
+            counts = write_hints(given.out, manifest, source, done=lambda: progress(next(answered), total))
     except KeyboardInterrupt:
         print("What is finished is kept; the same command resumes.", file=sys.stderr)
         raise
@@ -194,30 +193,6 @@ def _cost(given: argparse.Namespace, read: int, written: int) -> str:
         return ""
     cost = (read * (given.price_in or 0) + written * (given.price_out or 0)) / _MILLION
     return f", which cost {cost:.2f} by the given prices"
-
-
-class _Progress:
-    """A bar on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, total: int, *, is_shown: bool) -> None:
-        from tqdm import tqdm
-
-        self._done, self._total, self._is_shown = 0, total, is_shown
-        self._written = time.monotonic()
-        is_bar = is_shown and sys.stderr.isatty()
-        self._bar = tqdm(total=total, desc="hints", unit=" questions", file=sys.stderr, disable=not is_bar)
-
-    def count(self) -> None:
-        """Count a question, and write a line if one is due."""
-        self._done += 1
-        self._bar.update()
-        if self._is_shown and self._bar.disable and time.monotonic() - self._written >= _LINE_EVERY:
-            self._written = time.monotonic()
-            print(f"hints: {self._done} of {self._total} questions", file=sys.stderr)
-
-    def close(self) -> None:
-        """Close the bar, so that the next message starts on a new line."""
-        self._bar.close()
 
 
 def _count(text: str) -> int:

@@ -5,16 +5,14 @@ import hashlib
 import os
 import sys
 import textwrap
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-
 from m2fnet.commands.arguments import make_parser, positive_float, positive_int
+from m2fnet.commands.progress import shown_progress
 from m2fnet.conversation.sidecars import sidecars_of
 from m2fnet.errors import ConversationError, M2FNetError, PredictionError, UsageError
 from m2fnet.files import locked, sha256_of
@@ -34,7 +32,6 @@ CLIPS = (
 _SHOWN = 40  # utterances that are printed
 _TEXT = 60  # characters of an utterance that are printed
 _NAMED = 3  # skipped cues that are printed
-_LINE_EVERY = 30.0  # seconds between two lines of progress where there is no terminal for a bar
 
 
 @dataclass(frozen=True)
@@ -300,8 +297,8 @@ def _predict_one(
         )
     with _results_folder(folder):
         if annotator is not None and clip is not None:
-            found = annotator(clip, found, lambda what, count: _progress(f"{name}, {what}", "stretches", count))
-        with _progress(name, "utterances", len(found.segments)) as progress:
+            found = annotator(clip, found, lambda what, count: shown_progress(f"{name}, {what}", "stretches", count))
+        with shown_progress(name, "utterances", len(found.segments)) as progress:
             predictions = pipeline(clip, segments=found.segments, progress=progress)
         files = write_results(folder, predictions, found, made_from)
     print(f"\n{name}: {_count(len(predictions))}, from {found.source}")
@@ -325,24 +322,6 @@ def _results_folder(folder: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):  # it is not empty
             folder.rmdir()
-
-
-@contextmanager
-def _progress(name: str, what: str, count: int) -> Iterator[Callable[[int, int], None]]:
-    """Show how many utterances are done: by a bar on a terminal, by a line now and then elsewhere."""
-    printed = time.monotonic()
-    is_bar = sys.stderr.isatty()
-    with tqdm(desc=name, total=count, unit=f" {what}", file=sys.stderr, disable=not is_bar, leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            nonlocal printed
-            bar.total = total  # stretches of voice that are heard together are fewer
-            bar.update(done - bar.n)
-            if not is_bar and time.monotonic() - printed >= _LINE_EVERY:
-                printed = time.monotonic()
-                print(f"{name}: {done} of {total} {what}", file=sys.stderr, flush=True)
-
-        yield progress
 
 
 def _table(predictions: Sequence[Prediction]) -> Iterator[str]:

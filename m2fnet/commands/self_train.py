@@ -19,6 +19,8 @@ from m2fnet.sweeps.processes import parse_seeds
 from m2fnet.training.threads import limit_threads, own_threads
 
 if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
+
     from dialog.self_training.run import SelfTraining
 
 _LARGEST = 64 * 2**20  # bytes of a list of ids
@@ -133,12 +135,8 @@ class Flags:
     quiet: bool = False
 
 
-def parse(argv: Sequence[str]) -> tuple[Settings, Flags]:
-    """The settings and flags of a command line.
-
-    Raises:
-        UsageError: naming the key that is wrong.
-    """
+def make_parser() -> "ArgumentParser":
+    """The parser of command lines and configuration files."""
     from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
     class Help(RawDescriptionHelpFormatter, DefaultHelpFormatter):
@@ -160,6 +158,16 @@ def parse(argv: Sequence[str]) -> tuple[Settings, Flags]:
         help="Print what each policy selects out of the stored answers of round 0; nothing else is trained.",
     )
     parser.add_argument("--quiet", action="store_true", help="Print no line per step.")
+    return parser
+
+
+def parse(argv: Sequence[str]) -> tuple[Settings, Flags]:
+    """The settings and flags of a command line.
+
+    Raises:
+        UsageError: naming the key that is wrong.
+    """
+    parser = make_parser()
     try:
         parsed = parser.parse_args(resolve_config_arguments(argv))
         flags = Flags(**{name: parsed.pop(name) for name in ("dry_run", "select_only", "quiet")})

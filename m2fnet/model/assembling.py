@@ -16,6 +16,7 @@ from m2fnet.problems import MultiLabel
 from m2fnet.runs.folder import FIT
 from m2fnet.runs.provenance import Provenance, store_sha256
 from m2fnet.store.layout import META as STORE
+from m2fnet.store.layout import names_extractor
 
 _DEPTHS = ("*", "*/*")  # runs/text_lsa, runs/text_roberta/seed-0
 
@@ -85,7 +86,7 @@ def _store(run: Path, stream: str, provenance: Provenance) -> dict[str, Any]:
 def _made_with(run: Path, stream: str, store: Mapping[str, Any]) -> dict[str, Any]:
     """Class, settings and weights hash of the extractor that filled the store."""
     made_with = store.get("extractor")
-    if not isinstance(made_with, dict) or not {"class_path", "weights_sha256"} <= made_with.keys():
+    if not names_extractor(made_with):
         raise ModelError(
             f"The {stream} embeddings of {run} were imported, so there is no extractor that could embed anything "
             "new: the run can be used only on embeddings, with `m2fnet dialog predict`, and a model without its "

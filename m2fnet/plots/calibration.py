@@ -1,20 +1,31 @@
 """Reliability diagram: is a prediction with 80 % probability right in 80 % of cases?"""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from m2fnet.metrics.calibration import Bin, Floats, expected_calibration_error, reliability
 from m2fnet.plots.style import COLOURS, short, styled
 
+_MANY: dict[str, Any] = {"facecolor": COLOURS[0]}
+_FEW: dict[str, Any] = {"facecolor": "white", "edgecolor": COLOURS[0], "hatch": "///", "linewidth": 1}
+_MEAN: dict[str, Any] = {"color": "black", "marker": "o", "ms": 4, "ls": "none"}
+_CALIBRATED: dict[str, Any] = {"color": COLOURS[1], "lw": 1.5, "ls": "--"}
+HANDFUL = 10  # predictions of a bin, below which its accuracy says little
 Answers = tuple[Floats, NDArray[np.int64]]
 
 
 def reliability_diagram(answers: Mapping[str, Answers], bins: int = 10) -> Figure:
     """Accuracy by confidence, with the share of the predictions below: a column of panels per entry of ``answers``.
+
+    Bins of fewer than `HANDFUL` predictions are hatched.
 
     Args:
         answers: title -> probabilities ``(N, C)`` and class numbers ``(N,)``.
@@ -31,7 +42,7 @@ def reliability_diagram(answers: Mapping[str, Answers], bins: int = 10) -> Figur
         True
     """
     with styled():
-        figure = Figure(figsize=(4.8 * len(answers), 5.6))
+        figure = Figure(figsize=(4.8 * len(answers), 6.2))
         panels = figure.subplots(2, len(answers), height_ratios=(3, 1), sharex=True, sharey="row", squeeze=False)
         for (upper, lower), (title, (probabilities, labels)) in zip(panels.T, answers.items(), strict=True):
             error = expected_calibration_error(probabilities, labels, bins)
@@ -40,20 +51,28 @@ def reliability_diagram(answers: Mapping[str, Answers], bins: int = 10) -> Figur
             lower.set(xlabel="confidence (%)")
         panels[0, 0].set(ylabel="right predictions (%)")
         panels[1, 0].set(ylabel="predictions (%)")
-        panels[0, 0].legend(loc="upper left")
+        figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
     return figure
 
 
 def _bars(upper: Axes, lower: Axes, found: list[Bin], n: int) -> None:
     width = 100 * (found[0].high - found[0].low)
-    middles = np.array([50 * (b.low + b.high) for b in found])
-    filled = [b for b in found if b.accuracy is not None]
-    accuracy = [100 * (b.accuracy or 0) for b in found]
-    upper.bar(middles, accuracy, width=0.92 * width, color=COLOURS[0], label="predictions in this bin")
-    confidence = [100 * (b.confidence or 0) for b in filled]
-    upper.plot(
-        confidence, [100 * (b.accuracy or 0) for b in filled], "o", color="black", ms=4, label="their mean confidence"
-    )
-    upper.plot([0, 100], [0, 100], color=COLOURS[1], lw=1.5, ls="--", label="calibrated")
+    for one in found:
+        middle = 50 * (one.low + one.high)
+        lower.bar(middle, 100 * one.n / n, width=0.92 * width, color=COLOURS[6])
+        if one.accuracy is None or one.confidence is None:
+            continue
+        look = _FEW if one.n < HANDFUL else _MANY
+        upper.bar(middle, 100 * one.accuracy, width=0.92 * width, **look)
+        upper.plot(100 * one.confidence, 100 * one.accuracy, **_MEAN)
+    upper.plot([0, 100], [0, 100], **_CALIBRATED)
     upper.set(xlim=(-2, 102), ylim=(0, 102))  # the margin keeps the outer numbers of two panels apart
-    lower.bar(middles, [100 * b.n / n for b in found], width=0.92 * width, color=COLOURS[6])
+
+
+def _legend() -> list[Artist]:
+    return [
+        Patch(**_MANY, label="predictions in this bin"),
+        Patch(**_FEW, label=f"fewer than {HANDFUL} of them"),
+        Line2D([], [], **_MEAN, label="their mean confidence"),
+        Line2D([], [], **_CALIBRATED, label="calibrated"),
+    ]

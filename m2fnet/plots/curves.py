@@ -1,5 +1,6 @@
 """Training curves: loss and dev score by epoch."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,6 +10,8 @@ from matplotlib.figure import Figure
 from m2fnet.metrics.scores import score_title
 from m2fnet.plots.style import colour, marker, short, styled
 from m2fnet.runs.curves import SCORES, Curves
+
+_COLUMNS = 3  # panels in a row
 
 
 def training_curves(settings: Mapping[str, Sequence[Curves]]) -> Figure:
@@ -63,9 +66,13 @@ def gradient_norms(settings: Mapping[str, Sequence[Curves]]) -> Figure:
         ['M2FNet']
     """
     with styled():
-        figure = Figure(figsize=(5 + 4.5 * len(settings), 5))
-        panels = figure.subplots(1, len(settings), squeeze=False, sharey=True)[0]
-        for axes, (name, runs) in zip(panels, settings.items(), strict=True):
+        columns = min(_COLUMNS, len(settings))
+        lines = math.ceil(len(settings) / columns)
+        figure = Figure(figsize=(1 + 5 * columns, 4.6 * lines))
+        panels = figure.subplots(lines, columns, squeeze=False, sharey=True)
+        for unused in panels.flat[len(settings) :]:
+            unused.remove()
+        for axes, (name, runs) in zip(panels.flat, settings.items(), strict=False):
             layers = list(dict.fromkeys(layer for run in runs for layer in run.gradients))
             for place, layer in enumerate(layers):
                 epochs = dict.fromkeys(epoch for run in runs for epoch in run.gradients.get(layer, {}))
@@ -80,8 +87,9 @@ def gradient_norms(settings: Mapping[str, Sequence[Curves]]) -> Figure:
             axes.set(xlabel="epoch", title=short(name, 40), yscale="log")
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.yaxis.set_major_formatter("{x:g}")  # the default one writes mathematics, which `styled` turns off
-            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=7, ncols=1 + len(layers) // 24)
-        panels[0].set(ylabel="norm of the gradient")
+            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8, ncols=1 + len(layers) // 24)
+        for first in panels[:, 0]:
+            first.set(ylabel="norm of the gradient")
     return figure
 
 

@@ -12,6 +12,7 @@ from m2fnet.plots.emotion_colours import emotion_colours
 from m2fnet.plots.style import colour, marker, short, styled
 
 MOST = 1500  # vectors on a map; more take long and hide each other
+_SPARSE = 400  # vectors, below which points may be larger
 _NAMED = 7  # speakers that get a colour each
 _OTHERS, _UNKNOWN = "all others", "unknown"
 
@@ -83,11 +84,12 @@ def _scatter(
     axes: Axes, places: NDArray[np.float32], names: Sequence[str], inks: Mapping[str, str], title: str
 ) -> None:
     of = np.array(names, dtype=object)
+    size = 36 if len(names) < _SPARSE else 16
     for number, (name, ink) in enumerate(inks.items()):
         inside = of == name
         if inside.any():
             label = f"{short(name, 20)} ({inside.sum()})"
             x, y = places[inside].T
-            axes.scatter(x, y, s=16, marker=marker(number), color=ink, alpha=0.75, lw=0, label=label)
+            axes.scatter(x, y, s=size, marker=marker(number), color=ink, alpha=0.75, lw=0, label=label)
     axes.set(xlabel="t-SNE 1 (no unit)", ylabel="t-SNE 2 (no unit)", title=title, xticks=[], yticks=[])
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=3, markerscale=1.8, fontsize=10)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.06), ncols=3, markerscale=(64 / size) ** 0.5, fontsize=10)

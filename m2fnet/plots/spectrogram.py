@@ -2,6 +2,8 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import AutoLocator, ScalarFormatter
 from numpy.typing import ArrayLike
 
@@ -75,9 +77,10 @@ def spectrogram(
         )
         mesh.set(rasterized=True)  # one picture in an svg, not a shape per cell
         upper.plot(times, pitch, color="black", lw=4)
-        upper.plot(times, pitch, color=COLOURS[4], lw=2, label="pitch")
+        upper.plot(times, pitch, color=COLOURS[4], lw=2)
         if np.isfinite(pitch).any():
-            upper.legend(loc="upper right", labelcolor="white")
+            line = Line2D([], [], color=COLOURS[4], lw=2, path_effects=[withStroke(linewidth=4, foreground="black")])
+            figure.legend([line], ["pitch of the voice"], loc="outside lower right")
         upper.set(xlabel="", ylabel="frequency (Hz)", title=short(title, 100))
         upper.grid(visible=False)
         lower.plot(times, energy, color=COLOURS[0], lw=1.5)

@@ -16,7 +16,7 @@ from m2fnet.media.audio import RATE, read_audio
 from m2fnet.media.prosody import HOP_SECONDS, WINDOW_SECONDS, energy, pitch
 from m2fnet.metrics.calibration import Floats, at_temperature, fit_temperature
 from m2fnet.plots.attention import attention_maps
-from m2fnet.plots.calibration import Answers, reliability_diagram
+from m2fnet.plots.calibration import HANDFUL, Answers, reliability_diagram
 from m2fnet.plots.classes import PAPER, class_scores
 from m2fnet.plots.confusion import confusion
 from m2fnet.plots.curves import gradient_norms, training_curves
@@ -174,8 +174,9 @@ def _calibration(setting: TestedSetting, label: _Label) -> Iterator[Picture]:
         {"test, as trained": _joined(before), "test, temperature fitted on dev": _joined(after)}
     )
     caption = (
-        "Bars below the dashed line: too sure. ECE is the mean distance from it, weighted by the predictions in each "
-        "bin (arXiv:1706.04599). Temperature of each run, in the order of the seeds: "
+        f"Bars below the dashed line: too sure; hatched ones hold fewer than {HANDFUL} predictions, which say little. "
+        "ECE is the mean distance from the line, weighted by the predictions in each bin (arXiv:1706.04599). "
+        "Temperature of each run, in the order of the seeds: "
         f"{', '.join(f'{t:.2f}' for t in temperatures)}; above 1 the network was too sure. The predicted emotions stay "
         "the same."
     )

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Literal, cast, get_args
+from typing import Any, Literal, TypeGuard, cast, get_args
 
 import torch
 from torch import Tensor
@@ -114,6 +114,11 @@ class StoreMeta:
             cast(Modality, modality), width, resolution, dtype, manifest.sha256, manifest.corpus, extractor, versions
         )
 
+    @property
+    def is_of_extractor(self) -> bool:
+        """Whether an extractor made the embeddings, which can make others; if not, they were imported."""
+        return names_extractor(self.extractor)
+
     def rows(self, utterance_id: str, embedding: Tensor) -> Tensor:
         """``embedding``, (D,) or for frame resolution (T >= 1, D), as a copy (T, D) of the stored type on the CPU.
 
@@ -133,6 +138,11 @@ class StoreMeta:
             advice = "store float32 or bfloat16" if is_too_large else "find out why, or record the utterance as missing"
             raise StoreError(f"The embedding of {utterance_id!r} holds NaN or infinity as {self.dtype}; {advice}.")
         return rows
+
+
+def names_extractor(made_with: object) -> TypeGuard[dict[str, Any]]:
+    """Whether what a store says about its origin names an extractor with its weights."""
+    return isinstance(made_with, dict) and {"class_path", "weights_sha256"} <= made_with.keys()
 
 
 def index_name(generation: int) -> str:

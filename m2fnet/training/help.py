@@ -84,11 +84,14 @@ class SettingsHelp:
             lines += [f"{title}:", *(line for key, said in settings.items() for line in _lines(key, said)), ""]
         return "\n".join([*lines, "All settings, and every class that one may name:", f"  {command} {ALL}"])
 
+    def options(self, argv: Sequence[str]) -> list[str]:
+        """Every option and setting on the page, as it is typed."""
+        return [f"{prefix}{key}" for _, prefix, settings in self._parts(argv) for key in settings]
+
     def near(self, argv: Sequence[str], wrong: str) -> str:
         """A question whether a setting like ``wrong`` is meant, with a blank before it; empty if none is like it."""
         last = wrong.rsplit(".", 1)[-1].lstrip("-")
-        known = [f"{prefix}{key}" for _, prefix, settings in self._parts(argv) for key in settings]
-        by_name = {key.rsplit(".", 1)[-1].lstrip("-"): key for key in reversed(known)}
+        by_name = {key.rsplit(".", 1)[-1].lstrip("-"): key for key in reversed(self.options(argv))}
         found = difflib.get_close_matches(last, by_name, n=1, cutoff=0.7)
         return f" Did you mean {by_name[found[0]]}?" if found else ""
 

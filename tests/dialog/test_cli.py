@@ -9,10 +9,11 @@ import pytest
 import torch
 import yaml
 from sklearn.metrics import f1_score
-from tiny_corpus import tiny_manifest, with_other_test_labels, write_stores
+from tiny_corpus import WIDTHS, tiny_manifest, with_other_test_labels, write_stores
 
 from dialog.task import DialogueTask
 from m2fnet.cli import DONE, FAILED, WRONG_USE, run
+from m2fnet.formatting import one_command
 from m2fnet.records import LEAK, Defect
 from m2fnet.runs.checkpoints import read_checkpoint
 
@@ -69,6 +70,24 @@ def test_utterances_in_two_splits_are_named_when_they_are_loaded(dialog, tiny, c
         printed = capsys.readouterr().out
         assert expected in printed
         assert "clip missing" not in printed
+    with one_command():  # such as `m2fnet demo`, which runs others
+        assert dialog("fit", "--overwrite") == dialog("test") == DONE
+    assert capsys.readouterr().out.count(expected) == 1
+
+
+def test_predict_is_suggested_only_if_every_store_has_an_extractor(dialog, tiny, tmp_path, capsys):
+    assert dialog("fit", "--trainer.max_epochs", "1") == DONE
+    assert dialog("test", "--trainer.max_epochs", "1") == DONE
+    printed = capsys.readouterr().out
+    assert printed.endswith(f"Next: m2fnet report {tmp_path / 'run'}\n")
+    assert "m2fnet predict" not in printed
+    made_with = {"class_path": "extractors.text.lsa.LSA", "init_args": {}, "weights_sha256": "0" * 64}
+    for name in WIDTHS:
+        meta = json.loads((tiny / name / "meta.json").read_text())
+        (tiny / name / "meta.json").write_text(json.dumps({**meta, "extractor": made_with}))
+    assert dialog("fit", "--trainer.max_epochs", "1", "--overwrite") == DONE
+    assert dialog("test", "--trainer.max_epochs", "1") == DONE
+    assert f"m2fnet predict CLIP --model {tmp_path / 'run'}\n" in capsys.readouterr().out
 
 
 def test_a_single_callback_needs_no_list(dialog, tmp_path):

@@ -1,6 +1,7 @@
-"""The page of all commands names the options that they have."""
+"""The page of all commands, and what a shell completes, name the options that they have."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
@@ -10,12 +11,23 @@ DOCS = Path(__file__).parents[2] / "docs"
 OPTION = re.compile(r"--[a-z][\w.-]*")
 
 
-@pytest.mark.slow
-def test_the_page_has_every_command_and_option():
-    """Python's versions break the lines of a help in other places, so that only the options are compared."""
+@pytest.fixture(scope="module")
+def commands():
     spec = importlib.util.spec_from_file_location("commands", DOCS / "commands.py")
-    commands = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(commands)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_a_shell_completes_every_command_option_and_setting(commands):
+    written = json.loads(commands.WORDS.read_text(encoding="utf-8"))
+    assert written == commands.completions(), "run `python docs/commands.py`"
+
+
+@pytest.mark.slow
+def test_the_page_has_every_command_and_option(commands):
+    """Python's versions break the lines of a help in other places, so that only the options are compared."""
     written, now = (DOCS / "commands.md").read_text(encoding="utf-8"), commands.page()
     headings = re.compile("^## .*", flags=re.MULTILINE)
     assert headings.findall(written) == headings.findall(now)

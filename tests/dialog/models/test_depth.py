@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import yaml
 from torch import nn
 from torch.nn import functional as F
 
@@ -9,22 +10,20 @@ from dialog.fusion.relations import Relations
 from dialog.fusion.streams import fit_standardisation
 from dialog.models.m2fnet import M2FNet
 from dialog.models.per_utterance import PerUtterance
+from m2fnet.config import conf_folder
 from m2fnet.problems import make_problem
 from m2fnet.records import LabelSet
 
 LABELS = LabelSet("four", ("neutral", "joy", "anger", "sadness"))
 WIDTHS = {"text": 24, "audio": 16}
 UTTERANCES, TRAIN, TEST = 12, 32, 24
-FIXED = Relations("fixed", "fixed")
-DEEP = {"width": 32, "heads": 4, "hidden": 32, "encoders": 5, "fusion_layers": 5, "dropout": 0.1, "norm": "pre"}
-OURS = {
-    "skip": "none",
-    "relations": FIXED,
-    "input_dropout": 0.2,
-    "final_norm": True,
-    "fusion_residual": True,
-    "input_norm": "standard",
-}
+# the settings of `conf/dialog/m2fnet_iemocap6.yaml`, in a width that trains in seconds
+SHIPPED = yaml.safe_load((conf_folder() / "dialog" / "m2fnet_iemocap6.yaml").read_text(encoding="utf-8"))
+SETTINGS = SHIPPED["model"]["net"]["init_args"]
+SMALL = {"width": 32, "heads": 4, "hidden": 32, "dropout": 0.1}
+DEEP = {name: SETTINGS[name] for name in ("encoders", "fusion_layers", "norm")} | SMALL
+OURS = {name: value for name, value in SETTINGS.items() if name not in DEEP}
+OURS["relations"] = Relations(**SETTINGS["relations"])
 
 
 class MadeUp:

@@ -17,6 +17,7 @@ from m2fnet.cli import DONE, WRONG_USE, run
 from m2fnet.errors import RunError
 from m2fnet.manifest import Manifest
 from m2fnet.plots.attention import attention_maps
+from m2fnet.plots.calibration import HANDFUL, reliability_diagram
 from m2fnet.plots.confusion import confusion
 from m2fnet.plots.curves import gradient_norms
 from m2fnet.plots.missing import missing_curves
@@ -99,7 +100,7 @@ def test_a_run_with_everything_gives_every_picture_inside_one_page(tmp_path, cap
     assert len(images) == len(names)
     for image in images:
         assert ElementTree.fromstring(base64.b64decode(image)).tag.endswith("svg")
-    assert not re.search(r"<script|\bon\w+=|(?:src|href)=\"(?!data:|#)", page)
+    assert not re.search(r"<script|\bon\w+=|src=\"(?!data:)|href=\"(?!data:|#|plots/[\w-]+\.(?:svg|png)\")", page)
 
 
 def test_what_cannot_be_drawn_is_named_with_the_reason(tested, tmp_path, capsys):
@@ -238,3 +239,22 @@ def test_gradient_norms_of_a_run_are_read_and_drawn_in_the_order_of_the_network(
         ("first.0", [0.5, 0.25]),
         ("head", [2.0]),
     ]
+
+
+def test_many_panels_of_gradient_norms_are_in_rows_of_three():
+    curves = Curves(gradients={"head": {0: 1.0}})
+    panels = gradient_norms({str(n): [curves] for n in range(7)}).axes
+    assert len({round(axes.get_position().y0, 3) for axes in panels}) == 3
+    assert [axes.get_title() for axes in panels] == list("0123456")
+
+
+def test_bins_of_a_handful_are_hatched_and_the_legend_is_outside_the_panels():
+    few, many = [[0.65, 0.35]] * (HANDFUL - 1), [[0.95, 0.05]] * HANDFUL
+    figure = reliability_diagram({"M2FNet": (np.array(few + many), np.zeros(2 * HANDFUL - 1, dtype=int))})
+    upper = figure.axes[0]
+    assert [(round(bar.get_center()[0]), bar.get_hatch()) for bar in upper.patches] == [(65, "///"), (95, None)]
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert f"fewer than {HANDFUL} of them" in [text.get_text() for text in legend.get_texts()]
+    frame = legend.get_window_extent()
+    assert not any(frame.overlaps(axes.get_tightbbox()) for axes in figure.axes)

@@ -1,5 +1,7 @@
 """`report.html` in a real browser: it shows all its pictures, from a file, and asks for nothing else."""
 
+import re
+
 import pytest
 from made_runs import made_manifest, made_run
 
@@ -28,7 +30,7 @@ def test_the_report_opens_offline_with_every_picture_and_without_a_request(repor
     assert all(width > 300 for width in widths), widths
     assert page.locator("h1").inner_text().startswith(HOSTILE)
     titles = page.locator("section h2").all_inner_texts()
-    assert titles[0] == "F1 of each emotion on test"
+    assert titles.index("Differences, in points") < titles.index("F1 of each emotion on test")
     assert titles[-1] == "Not drawn"
     assert visited.requests[0] == report.as_uri()
     assert visited.outside() == [report.as_uri()]
@@ -43,7 +45,7 @@ def test_a_wide_table_scrolls_by_itself_and_leaves_the_page_in_its_width(report,
     wide.write_text(text.replace("<td>", f"<td>{'a_long_name' * 20}", 3), encoding="utf-8")
     page = visit(wide.as_uri()).page
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-    assert page.evaluate("[...document.querySelectorAll('table')].some(table => table.scrollWidth > table.clientWidth)")
+    assert page.evaluate("[...document.querySelectorAll('.wide')].some(box => box.scrollWidth > box.clientWidth)")
 
 
 def test_the_links_of_the_report_lead_to_its_pictures_and_tables(report, visit):
@@ -55,6 +57,34 @@ def test_the_links_of_the_report_lead_to_its_pictures_and_tables(report, visit):
         assert page.locator(f"section#{name} :is(img, table)").first.is_visible()
         top = page.locator(f"section#{name}").evaluate("section => section.getBoundingClientRect().top")
         assert -5 <= top < 800
+
+
+def test_every_picture_opens_as_a_file(report, visit):
+    page = visit(report.as_uri()).page
+    files = page.eval_on_selector_all("figure a", "all => all.map(link => link.getAttribute('href'))")
+    assert {file for file in files if not (report.parent / file).is_file()} == set()
+    assert len(files) == 3 * page.locator("figure").count()  # the picture itself, svg, png
+    page.locator("figure img").first.click()
+    assert page.url.endswith("/plots/classes.svg")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_in_both_schemes_and_pictures_keep_a_white_ground(report, visit, scheme):
+    page = visit(report.as_uri()).page
+    page.emulate_media(color_scheme=scheme)
+    look = "element => getComputedStyle(element)"
+    ink = page.locator("body").evaluate(f"{look}.color")
+    ground = page.locator("body").evaluate(f"{look}.backgroundColor")
+    assert (lightness(ink) < lightness(ground)) == (scheme == "light")
+    assert abs(lightness(ink) - lightness(ground)) > 0.6
+    link = page.locator("nav a").first.evaluate(f"{look}.color")
+    assert abs(lightness(link) - lightness(ground)) > 0.4
+    assert page.locator("figure img").first.evaluate(f"{look}.backgroundColor") == "rgb(255, 255, 255)"
+
+
+def lightness(colour):
+    red, green, blue = (int(value) / 255 for value in re.findall(r"\d+", colour)[:3])
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
 
 
 def test_the_policy_of_the_report_stops_a_script_that_an_escape_forgot(report, visit, tmp_path):
