@@ -76,6 +76,12 @@ class Uploads:
         finally:
             found.unlink(missing_ok=True)
 
+    def remove(self, name: str) -> None:
+        """Remove the file of that name, used or not; nothing happens if there is none."""
+        for path in self._folder.iterdir():
+            if path.name == name:
+                path.unlink(missing_ok=True)
+
     def _make_room(self) -> None:
         paths = list(self._folder.iterdir())
         forgotten = [path for path in paths if time.time() - path.stat().st_mtime > _FORGOTTEN_S]

@@ -29,6 +29,9 @@ class Worker:
         self._process: SpawnProcess | None = None
         self._connection: Connection | None = None
         self._one_at_a_time = threading.Lock()
+        self._change = threading.Lock()  # of what follows
+        self._files: tuple[str, ...] = ()  # that are worked on
+        self._is_cancelled = False
 
     def start(self) -> JsonObject:
         """Load the model and return its facts: ``classes``, ``modalities``, ``corpus`` and ``trained_on``.
@@ -54,6 +57,8 @@ class Worker:
     def predict(self, clip: Path | None, subtitles: Path | None) -> Iterator[JsonObject]:
         """Messages ``{"done": 3, "of": 9}``, and last ``{"utterances": [...], "skipped": [...], ...}``.
 
+        The first one is ``{"loading": True}`` if the model has to be loaded again.
+
         Args:
             clip: video or sound, if there is any.
             subtitles: a file of segments, if there is one.
@@ -63,6 +68,8 @@ class Worker:
         """
         with self._one_at_a_time:
             is_done = False
+            with self._change:
+                self._files, self._is_cancelled = tuple(path.name for path in (clip, subtitles) if path), False
             try:
                 for message in self._messages({"clip": clip and str(clip), "subtitles": subtitles and str(subtitles)}):
                     is_done = "utterances" in message or "refused" in message
@@ -75,10 +82,26 @@ class Worker:
                     "clip, use `m2fnet predict`, or start the page with another --timeout-s."
                 ) from late
             except (EOFError, OSError) as lost:
+                if self._is_cancelled:
+                    raise PredictionError("The prediction was cancelled.") from lost
                 raise PredictionError("The file made its reader crash. Convert it, for example with ffmpeg.") from lost
             finally:
+                with self._change:
+                    self._files = ()
                 if not is_done:  # nobody may get the rest of an answer that was meant for another
                     self.stop()
+
+    def cancel(self, name: str) -> None:
+        """End the process if it works on the file ``name``; `predict` ends with an error, and the next one starts it.
+
+        Args:
+            name: of the clip or of its subtitles, without folders.
+        """
+        with self._change:
+            if name in self._files:
+                self._is_cancelled = True
+                if self._process is not None:
+                    self._process.kill()
 
     def stop(self) -> None:
         """End the process, whatever it does."""
@@ -90,8 +113,11 @@ class Worker:
 
     def _messages(self, request: JsonObject) -> Iterator[JsonObject]:
         if self._process is None or not self._process.is_alive():
+            yield {"loading": True}
             self.start()
         assert self._connection is not None, "it was started"
+        if self._is_cancelled:  # while it was started
+            raise EOFError
         deadline = time.monotonic() + self._limits.timeout_s
         self._connection.send_bytes(json.dumps(request).encode())
         message: JsonObject = {}

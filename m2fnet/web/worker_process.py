@@ -20,16 +20,15 @@ from m2fnet.files import JsonObject
 from m2fnet.media.audio import RATE, read_audio
 from m2fnet.media.prosody import HOP_SECONDS, WINDOW_SECONDS, energy, pitch
 from m2fnet.pipeline import Pipeline, conversation_of
-from m2fnet.plots.emotion_timeline import emotion_timeline
+from m2fnet.plots.emotion_timeline import timeline_base64
 from m2fnet.plots.spectrogram import spectrogram
-from m2fnet.plots.style import rendered
+from m2fnet.plots.style import dark, rendered
 from m2fnet.records import Prediction
 from m2fnet.web.limits import Limits
 
 Progress = Callable[[int, int], None]
 
 _SENT_EVERY_S = 0.3  # progress; each message goes through the queue to the browser
-_MOST_DRAWN = 300  # utterances in the picture of the timeline
 _DRAWN_S = 15.0  # of an utterance, in its spectrogram
 
 
@@ -117,7 +116,7 @@ def _predictions(
         "end_s": end_s,
         "csv": _written(write_csv, predictions, file),
         "srt": _written(write_srt, predictions, file) if predictions[0].start_s is not None else None,
-        "timeline": _timeline(predictions),
+        "timeline": timeline_base64(predictions),
         "spectrogram": draw_longest(clip, predictions) if clip is not None else None,
     }
 
@@ -132,19 +131,12 @@ def _written(write: Callable[[Sequence[Prediction], Path], None], predictions: S
         path.unlink(missing_ok=True)
 
 
-def _timeline(predictions: Sequence[Prediction]) -> str | None:
-    """The picture of `m2fnet predict` in base64; None for more utterances than it can tell apart."""
-    if len(predictions) > _MOST_DRAWN:
-        return None
-    return b64encode(rendered(emotion_timeline(predictions, list(predictions[0].probabilities), ""), "png")).decode()
-
-
 def draw_longest(clip: Path, predictions: Sequence[Prediction]) -> JsonObject | None:
     """The spectrogram of the longest utterance with its pitch and energy; None where it cannot be heard.
 
     Returns:
-        ``{"utterance": its number from 0, "seconds": drawn, "png": the picture in base64}``. Words of strangers are
-        not in the picture.
+        ``{"utterance": its number from 0, "seconds": drawn, "png": the picture in base64, "dark_png": for a dark
+        page}``. Words of strangers are not in the picture.
     """
     spans = [(p.start_s or 0.0, p.end_s or 0.0) for p in predictions]
     longest = max(range(len(spans)), key=lambda number: spans[number][1] - spans[number][0])
@@ -154,8 +146,13 @@ def draw_longest(clip: Path, predictions: Sequence[Prediction]) -> JsonObject | 
         return None
     hertz, decibels = pitch(sound, RATE), energy(sound, RATE)
     times = HOP_SECONDS * torch.arange(len(hertz)) + WINDOW_SECONDS / 2
-    picture = rendered(spectrogram(sound, RATE, hertz, decibels, times=times), "png")
-    return {"utterance": longest, "seconds": len(sound) / RATE, "png": b64encode(picture).decode()}
+
+    def drawn() -> str:
+        return b64encode(rendered(spectrogram(sound, RATE, hertz, decibels, times=times), "png")).decode()
+
+    light = drawn()
+    with dark():
+        return {"utterance": longest, "seconds": len(sound) / RATE, "png": light, "dark_png": drawn()}
 
 
 def _without_paths(sentence: str, names: dict[str, Path | None]) -> str:

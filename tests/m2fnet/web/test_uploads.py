@@ -50,6 +50,16 @@ def test_equal_files_of_two_senders_are_two(uploads):
         assert path.read_bytes() == b"same"
 
 
+def test_a_file_can_be_removed_before_and_while_it_is_used(uploads, tmp_path):
+    first, second = receive(uploads, b"a"), receive(uploads, b"b")
+    uploads.remove(first)
+    with uploads.take(second):
+        uploads.remove(second)
+        assert list(tmp_path.iterdir()) == []
+    for name in (first, "../secret", ""):  # no such files
+        uploads.remove(name)
+
+
 def test_no_file_is_none(uploads):
     with uploads.take("") as path:
         assert path is None

@@ -2,7 +2,9 @@
 
 import json
 import multiprocessing
+import time
 from base64 import b64decode
+from threading import Timer
 
 import pytest
 from fake_pipeline import EMOTIONS, load, load_made_up, load_nothing
@@ -55,7 +57,10 @@ def test_progress_comes_and_then_the_answer_in_plain_json(ask):
     assert answer["source"] == "the subtitles"
     assert answer["spectrogram"]["utterance"] == 0
     assert answer["spectrogram"]["seconds"] == pytest.approx(0.25)
-    assert b64decode(answer["spectrogram"]["png"]).startswith(b"\x89PNG")
+    by_day, by_night = (b64decode(answer["spectrogram"][name]) for name in ("png", "dark_png"))
+    assert by_day.startswith(b"\x89PNG")
+    assert by_night.startswith(b"\x89PNG")
+    assert by_day != by_night
     assert "Bob" in answer["srt"]
     assert "joy" in answer["srt"]
 
@@ -102,6 +107,23 @@ def test_nobody_gets_the_rest_of_an_answer_that_was_meant_for_another(worker, tm
     next(asked)
     asked.close()  # whoever asked has left
     assert [utterance["text"] for utterance in ask("second")[-1]["utterances"]] == ["second"]
+
+
+def test_a_prediction_is_cancelled_by_the_name_of_its_file_only(worker, tmp_path, ask):
+    clip = write_sound(tmp_path / "first.clip")
+    asked = worker.predict(clip, write_subtitles(tmp_path / "first.srt", ["!slow first", "!hang"]))
+    next(asked)
+    worker.cancel("other.clip")
+    Timer(0.5, worker.cancel, ["first.clip"]).start()
+    begun = time.monotonic()
+    with pytest.raises(PredictionError, match=r"^The prediction was cancelled\.$"):
+        list(asked)
+    assert time.monotonic() - begun < 10  # not by the limit of time
+    loading, *_, answer = ask("second")
+    assert loading == {"loading": True}
+    assert [utterance["text"] for utterance in answer["utterances"]] == ["second"]
+    worker.cancel("talk.clip")  # too late, so nothing happens
+    assert "loading" not in ask("third")[0]
 
 
 def test_a_clip_that_is_too_long_is_refused_before_the_model_sees_it(ask):
