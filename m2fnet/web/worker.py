@@ -8,12 +8,20 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from m2fnet.errors import PredictionError, RunError
 from m2fnet.files import JsonObject
 from m2fnet.pipeline import Pipeline
 from m2fnet.web.limits import Limits
 from m2fnet.web.worker_process import serve_requests
+
+if TYPE_CHECKING:
+    from m2fnet.pipeline.annotator import Annotator  # loads transformers, which the page itself does not need
+
+
+def no_annotator() -> None:
+    """Nothing writes words or guesses speakers."""
 
 
 class Worker:
@@ -22,10 +30,17 @@ class Worker:
     Args:
         load: makes the pipeline, in the process; a function of a module, or a `functools.partial` of one.
         limits: of a clip.
+        load_annotator: makes what writes the words of clips without any and guesses who speaks, in the process too;
+            None: nobody does.
     """
 
-    def __init__(self, load: Callable[[], Pipeline], limits: Limits) -> None:
-        self._load, self._limits = load, limits
+    def __init__(
+        self,
+        load: Callable[[], Pipeline],
+        limits: Limits,
+        load_annotator: Callable[[], "Annotator | None"] = no_annotator,
+    ) -> None:
+        self._load, self._limits, self._load_annotator = load, limits, load_annotator
         self._process: SpawnProcess | None = None
         self._connection: Connection | None = None
         self._one_at_a_time = threading.Lock()
@@ -34,14 +49,15 @@ class Worker:
         self._is_cancelled = False
 
     def start(self) -> JsonObject:
-        """Load the model and return its facts: ``classes``, ``modalities``, ``corpus`` and ``trained_on``.
+        """Load the model and return its facts: ``classes``, ``modalities``, ``corpus``, ``trained_on``, ``recogniser``.
 
         Raises:
             RunError: if it cannot be loaded.
         """
         context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=serve_requests, args=(self._load, self._limits, theirs), daemon=True)
+        given = (self._load, self._load_annotator, self._limits, theirs)
+        self._process = context.Process(target=serve_requests, args=given, daemon=True)
         self._process.start()
         theirs.close()  # so that the end of the process is the end of the connection
         try:
@@ -57,6 +73,7 @@ class Worker:
     def predict(self, clip: Path | None, subtitles: Path | None) -> Iterator[JsonObject]:
         """Messages ``{"done": 3, "of": 9}``, and last ``{"utterances": [...], "skipped": [...], ...}``.
 
+        Before the utterances are counted, words and voices may be: ``{"what": "words", "done": 1, "of": 2}``.
         The first one is ``{"loading": True}`` if the model has to be loaded again.
 
         Args:

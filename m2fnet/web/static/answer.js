@@ -15,7 +15,7 @@ $("track").onclick = (event) => clickTrack(event);
 $("track").onkeydown = (event) => pressOnTrack(event);
 $("player").ontimeupdate = $("player").onseeked = () => moveTo($("player").currentTime);
 $("player").onplay = follow;
-$("player").onloadedmetadata = showPicture;
+$("player").onloadedmetadata = $("photo").onload = showPicture;
 $("player").onerror = () => $("player").src && ([$("mute").hidden, $("player").hidden] = [false, true]);
 $("hear").onclick = () => goTo(shown.spectrogram.utterance);
 onScheme(showSpectrogram);
@@ -72,11 +72,14 @@ const wordsOf = ({ speaker, text }) => [speaker, text ?? "no transcript"].filter
 
 /** Give the faces the place of the picture, which is in the middle of the player and keeps its shape. */
 function showPicture() {
-  const { videoWidth, videoHeight } = $("player");
-  $("player").classList.toggle("sound", !videoWidth);
-  $("faces").setAttribute("viewBox", `0 0 ${videoWidth} ${videoHeight}`);
+  const [width, height] = sizeOfPicture();
+  $("player").classList.toggle("sound", !width);
+  $("faces").setAttribute("viewBox", `0 0 ${width} ${height}`);
   moveTo($("player").currentTime);
 }
+
+const sizeOfPicture = () =>
+  $("photo").hidden ? [$("player").videoWidth, $("player").videoHeight] : [$("photo").naturalWidth, $("photo").naturalHeight];
 
 function drawFacts(answer, name) {
   const { utterances } = shown;
@@ -272,15 +275,15 @@ function reveal(row) {
 
 /** The faces of the frame that the model looked at and that is nearest in time, until its utterance ends. */
 function drawFaces(utterance, time) {
-  const { videoWidth, videoHeight } = $("player");
+  const [width, height] = sizeOfPicture();
   const away = ({ time_s }) => Math.abs(time_s - time);
   const nearest = utterance.frames.reduce((best, frame) => (best && away(best) <= away(frame) ? best : frame), null);
-  const faces = nearest && time <= utterance.end_s && !$("player").hidden ? nearest.faces : [];
+  const faces = nearest && time <= (utterance.end_s ?? Infinity) && !($("player").hidden && $("photo").hidden) ? nearest.faces : [];
   $("faces").classList.toggle("later", nearest !== null && away(nearest) > HELD);
   $("faces").replaceChildren(
     ...faces.map(([left, top, right, bottom]) => {
-      const place = { x: left * videoWidth, y: top * videoHeight };
-      const size = { width: (right - left) * videoWidth, height: (bottom - top) * videoHeight };
+      const place = { x: left * width, y: top * height };
+      const size = { width: (right - left) * width, height: (bottom - top) * height };
       const face = makeSvg("rect", { ...place, ...size });
       face.style.stroke = tone(utterance.emotion);
       return face;

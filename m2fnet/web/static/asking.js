@@ -3,6 +3,8 @@
 import { count, suffix } from "./dom.js";
 import { model } from "./model.js";
 
+const PICTURES = ["jpg", "jpeg", "png", "webp", "bmp"]; // a clip is known by its content, a photograph by its suffix
+
 /**
  * Send a clip, subtitles or both.
  *
@@ -19,7 +21,8 @@ export function ask({ clip, subtitles }, tell) {
   };
   const work = async () => {
     tell("Sending the clip …");
-    const sent = [await send("clip", clip), await send(subtitles && suffix(subtitles.name), subtitles)];
+    const isPhoto = clip && PICTURES.includes(suffix(clip.name));
+    const sent = [await send(isPhoto ? suffix(clip.name) : "clip", clip), await send(subtitles && suffix(subtitles.name), subtitles)];
     return analyse(sent, tell, ending.signal);
   };
   const cancel = async () => {

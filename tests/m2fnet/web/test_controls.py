@@ -2,12 +2,16 @@
 
 import json
 import re
+import tempfile
 
 import pytest
-from served_page import IGNORE, WAIT, answered, refused, send, uploaded
+from fake_pipeline import HEARD, load, load_annotator
+from PIL import Image
+from served_page import IGNORE, LIMITS, WAIT, answered, free_port, refused, send, uploaded
 from small_clips import write_sound, write_subtitles
 
 from m2fnet.plots.style import DARK
+from m2fnet.web.page import open_page
 
 pytestmark = [pytest.mark.slow, IGNORE]
 
@@ -260,3 +264,45 @@ def test_the_example_comes_with_and_without_its_parts(open_here):
         "clip only": "voice activity",
         "subtitles only": "the transcript",
     }
+
+
+def test_a_photograph_is_shown_with_its_faces(open_here, tmp_path):
+    visited = open_here()
+    page = visited.page
+    Image.new("RGB", (64, 48)).save(tmp_path / "photo.PNG")
+    send(page, tmp_path / "photo.PNG")
+    answered(page)
+    assert page.locator("#summary").inner_text() == "1 utterance, from a photograph"
+    page.wait_for_function("() => document.querySelector('#photo').naturalWidth === 64")
+    assert page.locator("#faces rect").count() == 2
+    assert page.locator("#player").is_hidden()
+    assert page.locator("#srt").is_hidden()
+    page.click("#again")
+    page.locator("#example").click()
+    answered(page)
+    assert page.locator("#photo").is_hidden()
+    assert visited.complaints == []
+
+
+def test_what_a_machine_wrote_or_guessed_is_marked(visit, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with open_page(load, "fake", LIMITS, port=free_port(), load_annotator=load_annotator) as opened:
+        visited = visit(opened)
+        page = visited.page
+        page.locator("#example:enabled").wait_for()
+        assert page.locator("#unheard").inner_text() == "Without subtitles, the recogniser saying writes the words."
+        page.get_by_role("button", name="clip only", exact=True).click()
+        answered(page)
+        row = page.locator(".utterance").first
+        assert row.locator(".speaker").inner_text() == "speaker 1"
+        assert HEARD in row.locator(".words").inner_text()
+        marks = [mark.get_attribute("title") for mark in row.locator(".mark").all()]
+        assert marks[0].startswith("Nobody named the speaker: guessed by ")
+        assert marks[1] == "Written by the recogniser saying, not by a person."
+        assert "The words are by the recogniser saying" in page.locator("#skipped").inner_text()
+        page.click("#again")
+        page.click("#example")
+        answered(page)
+        assert page.locator(".mark").count() == 0
+        assert visited.complaints == []

@@ -7,7 +7,8 @@ from base64 import b64decode
 from threading import Timer
 
 import pytest
-from fake_pipeline import EMOTIONS, load, load_made_up, load_nothing
+from fake_pipeline import EMOTIONS, HEARD, load, load_annotator, load_made_up, load_nothing
+from PIL import Image
 from small_clips import write_sound, write_subtitles
 
 from m2fnet.errors import PredictionError, RunError
@@ -43,6 +44,7 @@ def test_the_facts_of_the_model_come_first(worker):
         "corpus": "fake",
         "modalities": ["text", "visual"],
         "trained_on": "Trained on fakes.",
+        "recogniser": None,
     }
 
 
@@ -165,11 +167,40 @@ def test_a_model_that_cannot_be_loaded_is_an_error_at_the_start():
     assert not [process for process in multiprocessing.active_children() if process is lost._process]
 
 
+def test_a_clip_without_words_gets_those_of_the_recogniser_and_guessed_speakers(tmp_path):
+    made = Worker(load, Limits(), load_annotator)
+    assert made.start()["recogniser"] == "saying"
+    write_example(tmp_path)
+    alone = (tmp_path / CLIP).rename(tmp_path / "alone.clip")
+    *progress, answer = made.predict(alone, None)
+    assert {"words", "voices"} >= {message.get("what", "words") for message in progress}
+    for utterance in answer["utterances"]:
+        assert (utterance["text"], utterance["text_source"]) == (HEARD, "saying")
+        assert utterance["speaker"] == "speaker 1"
+        assert utterance["speaker_source"]
+    assert any(note.startswith("The words are by the recogniser saying") for note in answer["notes"])
+    *_, answer = made.predict(alone, tmp_path / SUBTITLES)  # what people wrote is kept
+    assert {utterance["text_source"] for utterance in answer["utterances"]} == {None}
+    *_, answer = made.predict(None, tmp_path / SUBTITLES)
+    made.stop()
+    assert {utterance["speaker_source"] for utterance in answer["utterances"]} == {None}
+
+
+def test_a_photograph_is_one_utterance_without_times(worker, tmp_path):
+    Image.new("RGB", (64, 48)).save(tmp_path / "random.jpg")
+    *_, answer = worker.predict(tmp_path / "random.jpg", None)
+    assert (answer["source"], answer["end_s"], answer["srt"], answer["spectrogram"]) == ("a photograph", *3 * [None])
+    assert len(answer["utterances"]) == 1
+
+
 def test_a_real_pipeline_answers_the_example(tmp_path):
     write_example(tmp_path)
     real = Worker(load_made_up, Limits())
     facts = real.start()
     *_, answer = real.predict(tmp_path / CLIP, tmp_path / SUBTITLES)
+    (tmp_path / "face.png").write_bytes(b"\x89PNG, but damaged")
+    with pytest.raises(PredictionError, match=r"None of the utterances of the clip .* no picture of the formats"):
+        list(real.predict(tmp_path / "face.png", None))
     real.stop()
     assert len(answer["utterances"]) >= 8
     for utterance in answer["utterances"]:
