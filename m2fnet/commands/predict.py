@@ -120,8 +120,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         type=Path,
         metavar="CLIP|FOLDER",
-        help="a clip; a transcript (.txt with `Ann: Hello!` on each line, .csv, .srt, .vtt, .ass); or a folder, in "
-        "which every clip is a conversation",
+        help="a clip; a photograph; a transcript (.txt with `Ann: Hello!` on each line, .csv, .srt, .vtt, .ass); or a "
+        "folder, in which every clip is a conversation",
     )
     what = parser.add_argument_group("model and conversation")
     what.add_argument("--model", required=True, help="what `m2fnet export` wrote, a dialogue run, or a name on the hub")

@@ -13,7 +13,7 @@ let shown = null; // what is on the page: {utterances, spans, length, isTimed, c
 
 $("track").onclick = (event) => clickTrack(event);
 $("track").onkeydown = (event) => pressOnTrack(event);
-$("player").ontimeupdate = $("player").onseeked = () => moveTo($("player").currentTime);
+$("player").ontimeupdate = $("player").onseeked = () => $("player").hidden || moveTo($("player").currentTime);
 $("player").onplay = follow;
 $("player").onloadedmetadata = $("photo").onload = showPicture;
 $("player").onerror = () => $("player").src && ([$("mute").hidden, $("player").hidden] = [false, true]);
@@ -75,7 +75,7 @@ function showPicture() {
   const [width, height] = sizeOfPicture();
   $("player").classList.toggle("sound", !width);
   $("faces").setAttribute("viewBox", `0 0 ${width} ${height}`);
-  moveTo($("player").currentTime);
+  moveTo($("photo").hidden ? $("player").currentTime : 0); // the player may still be where the clip before ended
 }
 
 const sizeOfPicture = () =>
@@ -279,7 +279,7 @@ function drawFaces(utterance, time) {
   const away = ({ time_s }) => Math.abs(time_s - time);
   const nearest = utterance.frames.reduce((best, frame) => (best && away(best) <= away(frame) ? best : frame), null);
   const faces = nearest && time <= (utterance.end_s ?? Infinity) && !($("player").hidden && $("photo").hidden) ? nearest.faces : [];
-  $("faces").classList.toggle("later", nearest !== null && away(nearest) > HELD);
+  $("faces").classList.toggle("later", nearest !== null && $("photo").hidden && away(nearest) > HELD);
   $("faces").replaceChildren(
     ...faces.map(([left, top, right, bottom]) => {
       const place = { x: left * width, y: top * height };

@@ -4,7 +4,7 @@ import { percent } from "./dom.js";
 
 export const model = await (await fetch("model")).json();
 
-// one variable per emotion, which page.css and the switch of the colours turn with everything else
+// one variable for each emotion, which is light or dark with everything else on the page
 model.classes.forEach((_, i) =>
   document.documentElement.style.setProperty(`--emotion-${i}`, `light-dark(${model.colours[i]}, ${model.dark_colours[i]})`),
 );

@@ -70,9 +70,11 @@ function drawAxis({ length, isTimed }) {
   const most = $("track").clientWidth / 56; // marks that have room next to each other
   const step = steps.find((candidate) => length / candidate <= most) ?? length / 6;
   const marks = [];
-  for (let at = 0; at <= length; at += step) {
+  const isInside = (at) => (isTimed ? at <= length : at < length); // utterances have numbers, their ends have none
+  for (let at = 0; isInside(at); at += step) {
     const mark = make("span", { textContent: isTimed ? clock(at) : `utterance ${Math.round(at) + 1}` });
     mark.style.left = `${(100 * at) / length}%`;
+    mark.classList.toggle("last", at > 0.97 * length);
     marks.push(mark);
   }
   $("axis").replaceChildren(...marks);

@@ -195,7 +195,7 @@ def test_a_prediction_can_be_cancelled_and_nothing_of_the_clip_is_left(open_here
     assert visited.complaints == []
 
 
-def test_cancelling_in_the_queue_leaves_the_clip_before_alone(open_here, tmp_path):
+def test_cancelling_in_the_queue_does_not_touch_the_clip_before(open_here, tmp_path):
     first, second = open_here().page, open_here().page
     send(first, write_subtitles(tmp_path / "a.srt", ["Ann: !slow first"] * 5))
     first.get_by_text("Utterance 1 of 5").wait_for(timeout=WAIT)
@@ -269,12 +269,19 @@ def test_the_example_comes_with_and_without_its_parts(open_here):
 def test_a_photograph_is_shown_with_its_faces(open_here, tmp_path):
     visited = open_here()
     page = visited.page
+    page.click("#example")
+    answered(page)
+    page.locator(".utterance").nth(3).click()
+    page.click("#again")
     Image.new("RGB", (64, 48)).save(tmp_path / "photo.PNG")
     send(page, tmp_path / "photo.PNG")
     answered(page)
     assert page.locator("#summary").inner_text() == "1 utterance, from a photograph"
     page.wait_for_function("() => document.querySelector('#photo').naturalWidth === 64")
     assert page.locator("#faces rect").count() == 2
+    assert page.locator("#faces.later").count() == 0
+    assert page.locator("#axis span").all_inner_texts() == ["utterance 1"]
+    assert page.locator("#cursor").evaluate("cursor => cursor.style.left") == "0%"
     assert page.locator("#player").is_hidden()
     assert page.locator("#srt").is_hidden()
     page.click("#again")

@@ -171,15 +171,15 @@ def test_a_clip_without_words_gets_those_of_the_recogniser_and_guessed_speakers(
     made = Worker(load, Limits(), load_annotator)
     assert made.start()["recogniser"] == "saying"
     write_example(tmp_path)
-    alone = (tmp_path / CLIP).rename(tmp_path / "alone.clip")
-    *progress, answer = made.predict(alone, None)
+    clip = (tmp_path / CLIP).rename(tmp_path / "only.clip")
+    *progress, answer = made.predict(clip, None)
     assert {"words", "voices"} >= {message.get("what", "words") for message in progress}
     for utterance in answer["utterances"]:
         assert (utterance["text"], utterance["text_source"]) == (HEARD, "saying")
         assert utterance["speaker"] == "speaker 1"
         assert utterance["speaker_source"]
     assert any(note.startswith("The words are by the recogniser saying") for note in answer["notes"])
-    *_, answer = made.predict(alone, tmp_path / SUBTITLES)  # what people wrote is kept
+    *_, answer = made.predict(clip, tmp_path / SUBTITLES)  # what people wrote is kept
     assert {utterance["text_source"] for utterance in answer["utterances"]} == {None}
     *_, answer = made.predict(None, tmp_path / SUBTITLES)
     made.stop()
