@@ -50,7 +50,7 @@ def on_dark(colour: str, ground: str = DARK) -> str:
 
     Example:
         >>> on_dark("#CCBB44"), on_dark("#332288")
-        ('#CCBB44', '#7E74B4')
+        ('#CCBB44', '#6E62AB')
     """
     parts = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
     for white in range(101):

@@ -75,7 +75,7 @@ def test_only_names_that_were_given_out_open_a_file(uploads, tmp_path, name):
 
 @pytest.mark.parametrize("kind", ["exe", "../clip", "", "html"])
 def test_other_kinds_are_refused(uploads, tmp_path, kind):
-    with pytest.raises(UsageError, match="expected one of clip, srt"):
+    with pytest.raises(UsageError, match="expected one of clip, jpg, jpeg, png, webp, bmp, srt"):
         receive(uploads, b"a", kind=kind)
     assert list(tmp_path.iterdir()) == []
 
