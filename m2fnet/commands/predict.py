@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from m2fnet.commands.annotator_options import add_annotator_options, check_annotator_options, load_annotator
 from m2fnet.commands.arguments import make_parser, positive_float, positive_int
 from m2fnet.commands.progress import shown_progress
 from m2fnet.conversation.sidecars import sidecars_of
@@ -116,8 +117,8 @@ def _parser() -> argparse.ArgumentParser:
         nargs="?",
         type=Path,
         metavar="CLIP|FOLDER",
-        help="a clip; a transcript (.txt with `Ann: Hello!` on each line, .csv, .srt, .vtt, .ass); or a folder, in "
-        "which every clip is a conversation",
+        help="a clip; a photograph; a transcript (.txt with `Ann: Hello!` on each line, .csv, .srt, .vtt, .ass); or a "
+        "folder, in which every clip is a conversation",
     )
     what = parser.add_argument_group("model and conversation")
     what.add_argument("--model", required=True, help="what `m2fnet export` wrote, a dialogue run, or a name on the hub")
@@ -136,30 +137,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="refuse longer clips (default: %(default)g)",
     )
-    unknown = parser.add_argument_group("a clip without subtitles")
-    unknown.add_argument(
-        "--transcribe",
-        metavar="WHISPER",
-        help="let this Whisper write the words of utterances that have times and no words: a name on the hub, such as "
-        "openai/whisper-base, or a folder",
-    )
-    unknown.add_argument(
-        "--language",
-        metavar="LANG",
-        help="of the speech, such as de (default: a multilingual Whisper finds it)",
-    )
-    unknown.add_argument(
-        "--speakers",
-        type=_speakers,
-        metavar="N|auto",
-        help="guess who speaks from the voices of so many people, or of as many as seem to be there, where no file "
-        "names a speaker. A rough guess by cepstra and pitch; a diarisation as RTTM for --segments is far better",
-    )
-    unknown.add_argument(
-        "--speaker-encoder",
-        metavar="MODEL",
-        help="tell the voices apart by this encoder of speech instead (WavLM, HuBERT, wav2vec 2.0, Whisper)",
-    )
+    add_annotator_options(parser)
     results = parser.add_argument_group("results")
     results.add_argument(
         "--out", type=Path, default=Path("predictions"), metavar="DIR", help="folder for them (default: predictions)"
@@ -176,17 +154,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _speakers(text: str) -> int | str:
-    """The value of ``--speakers``."""
-    return text if text == "auto" else positive_int(text)
-
-
 def _predict(arguments: argparse.Namespace) -> None:
     """Load the model, then predict one conversation after the other."""
-    if arguments.language is not None and arguments.transcribe is None:
-        raise UsageError("--language is the language that --transcribe WHISPER writes; name a Whisper, or drop it.")
-    if arguments.speaker_encoder is not None and arguments.speakers is None:
-        raise UsageError("--speaker-encoder tells the voices of --speakers apart; add --speakers auto, or drop it.")
+    check_annotator_options(arguments)
     jobs = find_jobs(arguments.clip, arguments.segments)
     from m2fnet.pipeline import Pipeline  # takes seconds, which `m2fnet predict --help` does not need
     from m2fnet.pipeline.results import model_sha256
@@ -204,17 +174,8 @@ def _predict(arguments: argparse.Namespace) -> None:
         print(plain(pipeline.model.trained_on))
     context = "past" if arguments.causal else "whole conversation"
     made_with = {"model": model_sha256(pipeline.model), "context": context, "recogniser": None, "speakers": None}
-    annotator = None
-    if arguments.transcribe is not None or arguments.speakers is not None:
-        from m2fnet.pipeline.annotator import Annotator  # loads transformers
-
-        annotator = Annotator.from_pretrained(
-            arguments.transcribe,
-            language=arguments.language,
-            speakers=arguments.speakers,
-            speaker_encoder=arguments.speaker_encoder,
-            device=arguments.device,
-        )
+    annotator = load_annotator(arguments)
+    if annotator is not None:
         made_with |= annotator.made_from
     failed = []
     for job in jobs:

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from m2fnet.commands.annotator_options import add_annotator_options, check_annotator_options, load_annotator
 from m2fnet.commands.arguments import make_parser, positive_float
 from m2fnet.errors import UsageError
 
@@ -21,6 +22,7 @@ LOCAL = "127.0.0.1"
 def main(argv: list[str]) -> None:
     """Open the page and stay until Ctrl-C or SIGTERM."""
     arguments = _parser().parse_args(argv)
+    check_annotator_options(arguments)
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")  # read when they are imported
     try:
         from m2fnet.web.page import open_page
@@ -33,10 +35,12 @@ def main(argv: list[str]) -> None:
         print(f"m2fnet serve: {warning}", file=sys.stderr)
     limits = Limits(arguments.max_mb, arguments.max_minutes, arguments.timeout_s)
     load = partial(_load, arguments.model, device=arguments.device)
+    load_words = partial(load_annotator, arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that SIGTERM ends the page as Ctrl-C does
     print(f"Loading {arguments.model} ...", flush=True)
     try:
-        with open_page(load, Path(arguments.model).name, limits, host=arguments.host, port=arguments.port) as address:
+        place = {"host": arguments.host, "port": arguments.port}
+        with open_page(load, Path(arguments.model).name, limits, load_annotator=load_words, **place) as address:
             print(f"The page is at {address} until Ctrl-C.", flush=True)
             threading.Event().wait()
     except KeyboardInterrupt:
@@ -53,11 +57,13 @@ def _parser() -> argparse.ArgumentParser:
         examples=[
             "m2fnet serve --model runs/demo/dialog/text-audio-visual",
             "m2fnet serve --model model --port 8000 --max-minutes 30",
+            "m2fnet serve --model model --transcribe openai/whisper-base --speakers auto",
         ],
     )
     parser.add_argument(
         "--model", required=True, help="what `m2fnet export` wrote, a dialogue run, or a name on the hub"
     )
+    add_annotator_options(parser)
     machine = parser.add_argument_group("machine")
     machine.add_argument("--port", type=int, default=7860, metavar="N", help="of the page (default: %(default)s)")
     machine.add_argument(

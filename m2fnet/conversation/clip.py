@@ -53,7 +53,8 @@ def streams_of(clip: Path) -> Streams:
             reasons = " and ".join(dict.fromkeys((no_sound, problem.reason)))
             if is_picture(clip):
                 raise ConversationError(
-                    f"{clip} is a still picture, which has no time in which somebody speaks. Make a clip of it: "
+                    f"{clip} is a still picture, which has no time in which somebody speaks. Give it without "
+                    "segments, or make a clip of it: "
                     "`ffmpeg -loop 1 -i PICTURE -t 2 -pix_fmt yuv420p CLIP.mp4`."
                 ) from problem
             raise ConversationError(
@@ -72,8 +73,8 @@ def manifest_of(
     ``defects`` of the utterance say so. Where it ends within an utterance, the span ends with it.
 
     Args:
-        clip: video or sound; None for a conversation that is only text.
-        segments: at least one; with times if there is a clip.
+        clip: video, sound or a photograph; None for a conversation that is only text.
+        segments: at least one; with times if there is a clip; of a photograph one without times.
         label_set: the emotions of the model that the manifest is made for.
         name: of the dialogue; by default the clip's name without suffix, or ``"conversation"``.
 
@@ -95,6 +96,9 @@ def manifest_of(
     file = clip.resolve()  # media must be under the manifest's root, and the clip may be a link
     if ":" in file.name:
         raise ConversationError(f"{clip}: the name of a clip must not hold a colon. Rename the file.")
+    if is_picture(clip) and len(segments) == 1 and segments[0].start_s is None:
+        photographed = replace(_utterance(name, 0, segments[0]), video=file.name)
+        return Manifest(_CORPUS, label_set, (photographed,), root=file.parent)
     return Manifest(_CORPUS, label_set, tuple(_utterances(clip, name, segments, file.name)), root=file.parent)
 
 

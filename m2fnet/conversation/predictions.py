@@ -1,6 +1,5 @@
 """The predictions of one conversation, in speaking order, as a sequence and as a table."""
 
-import base64
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, SupportsIndex, overload
 
@@ -8,8 +7,6 @@ from m2fnet.records import MODALITIES, Prediction
 
 if TYPE_CHECKING:
     import pandas as pd  # takes half a second, which a table is worth and a prediction is not
-
-_MOST_DRAWN = 300  # utterances in a timeline of a notebook
 
 
 class Predictions(tuple[Prediction, ...]):
@@ -90,10 +87,10 @@ class Predictions(tuple[Prediction, ...]):
 
     def _timeline(self) -> str:
         """The picture as a tag; empty for utterances without times, and for more than can be told apart."""
-        if not 0 < len(self) <= _MOST_DRAWN or any(one.start_s is None for one in self):
+        if any(one.start_s is None for one in self):
             return ""
-        from m2fnet.plots.emotion_timeline import emotion_timeline
-        from m2fnet.plots.style import rendered
+        from m2fnet.plots.emotion_timeline import timeline_base64
 
-        picture = base64.b64encode(rendered(emotion_timeline(self, list(self[0].probabilities), ""), "png")).decode()
-        return f'<img alt="The emotion of each utterance over time" src="data:image/png;base64,{picture}">'
+        picture = timeline_base64(self)
+        alt = "The emotion of each utterance over time"
+        return "" if picture is None else f'<img alt="{alt}" src="data:image/png;base64,{picture}">'

@@ -147,9 +147,7 @@ def guess_speakers(
     for place, number in zip(places, numbers, strict=True):
         segments[place] = replace(segments[place], speaker=f"speaker {number + 1}", speaker_source=voice.name)
     how_many = "1 voice" if not any(numbers) else f"{len(set(numbers))} voices"
-    note = (
-        f"The speakers are guessed by {voice.name}: {how_many}. Expect errors, or give a diarisation with --segments."
-    )
+    note = f"The speakers are guessed by {voice.name}: {how_many}. Expect errors, or give a diarisation as RTTM."
     return replace(found, segments=tuple(segments), notes=(*found.notes, note))
 
 

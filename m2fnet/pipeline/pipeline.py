@@ -13,6 +13,7 @@ from m2fnet.conversation.predictions import Predictions
 from m2fnet.conversation.segments import SUFFIXES, Found, segments_in, segments_of
 from m2fnet.errors import M2FNetError, PredictionError, UsageError
 from m2fnet.manifest import Manifest
+from m2fnet.media.picture import is_picture
 from m2fnet.model import Model, load_model
 from m2fnet.pipeline.stages import TOGETHER, WINDOW, Embedded, Stages
 from m2fnet.records import Prediction, Segment, Utterance
@@ -95,8 +96,8 @@ class Pipeline:
         """The emotion of each utterance of a conversation, in speaking order.
 
         Args:
-            clip: video or sound, or the file of a transcript without sound or picture; None to predict from
-                ``segments`` only.
+            clip: video or sound, a photograph, which is one utterance without times, or the file of a transcript
+                without sound or picture; None to predict from ``segments`` only.
             segments: who speaks when, and what: a file (SRT, VTT, RTTM, CSV), or the segments themselves. By default
                 subtitles with the clip's name or inside it, else the stretches with a voice, else the whole clip as one
                 utterance.
@@ -246,6 +247,8 @@ def conversation_of(
     is_text = clip is not None and (clip.suffix.lower() in SUFFIXES or advice_by_suffix(clip) is not None)
     if clip is not None and file is None and is_text:
         clip, file = None, clip
+    if clip is not None and file is None and is_picture(clip):
+        return clip, Found((Segment(None, None),), "a photograph")
     if clip is not None:
         return clip, segments_of(clip, file)
     if file is not None:

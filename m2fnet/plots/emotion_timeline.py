@@ -1,5 +1,6 @@
 """Emotions of a conversation over time: who spoke when, in which emotion, and how sure the model was."""
 
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +14,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from m2fnet.plots.emotion_colours import emotion_colours, is_light
-from m2fnet.plots.style import SHADES, short, styled
+from m2fnet.plots.style import SHADES, rendered, short, styled
 from m2fnet.records import Prediction
 
+MOST_DRAWN = 300  # utterances in a picture inside a page
 _MOST_SPEAKERS = 8  # rows; of more, those who speak least share the last one
 _MARGINS = 3.0  # inches around the panels, for names and the colour bar
 _NONE = "#bbbbbb"  # of an empty set of emotions
@@ -68,6 +70,25 @@ def emotion_timeline(predictions: Sequence[Prediction], classes: Sequence[str], 
             what.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: _clock(seconds)))
         figure.suptitle(short(title, 90), parse_math=False, fontsize=13)
     return figure
+
+
+def timeline_base64(predictions: Sequence[Prediction]) -> str | None:
+    """The picture of `emotion_timeline` as a PNG in base64, for a page or a notebook, without a title.
+
+    None if there is no utterance, or more than `MOST_DRAWN`, which nobody could tell apart.
+
+    Example:
+        >>> from m2fnet.records import Prediction
+        >>> joy = Prediction(0.0, 1.5, "Ann", "Hi!", "joy", {"joy": 0.9, "anger": 0.1}, ("text",), {})
+        >>> timeline_base64([joy])[:11]  # how every PNG begins
+        'iVBORw0KGgo'
+        >>> timeline_base64([]) is timeline_base64(301 * [joy]) is None
+        True
+    """
+    if not 0 < len(predictions) <= MOST_DRAWN:
+        return None
+    figure = emotion_timeline(predictions, list(predictions[0].probabilities), "")
+    return b64encode(rendered(figure, "png")).decode()
 
 
 @dataclass(frozen=True)

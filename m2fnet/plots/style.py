@@ -17,6 +17,7 @@ from m2fnet.formatting import plain
 COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#555555")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 GREY = "#777777"
+DARK = "#1b222c"  # ground of pictures for a dark page
 SHADES = "Blues"  # one hue from light to dark: read by its lightness
 
 _STYLE: Any = {
@@ -38,6 +39,13 @@ _STYLE: Any = {
 def styled() -> AbstractContextManager[None]:
     """A context in which figures are made and saved in this style; the user's own settings stay as they are."""
     return mpl.rc_context(_STYLE)
+
+
+def dark() -> AbstractContextManager[None]:
+    """A context in which figures are made with light ink on the ground `DARK`."""
+    ink = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), "#e7ebf1")
+    settings: Any = {"figure.facecolor": DARK, "axes.facecolor": DARK, **ink}
+    return mpl.rc_context(settings)
 
 
 def colour(number: int) -> str:

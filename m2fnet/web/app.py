@@ -13,14 +13,15 @@ from starlette.requests import ClientDisconnect
 
 from m2fnet.errors import M2FNetError
 from m2fnet.files import JsonObject
-from m2fnet.plots.emotion_colours import emotion_colours
+from m2fnet.plots.emotion_colours import emotion_colours, on_dark
 from m2fnet.web.example import CLIP, SUBTITLES
 from m2fnet.web.limits import Limits
 from m2fnet.web.middleware import AllowedPaths
 from m2fnet.web.uploads import Uploads
 from m2fnet.web.worker import Worker
 
-STATIC = {"page.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
+_SCRIPTS = ("page", "answer", "asking", "dom", "model", "recorder", "scheme", "timeline")
+STATIC = {"page.html": "text/html", "page.css": "text/css", **{f"{name}.js": "text/javascript" for name in _SCRIPTS}}
 EXAMPLE = {CLIP: "video/mp4", SUBTITLES: "text/plain"}
 
 _PATHS = frozenset({"/", "/model", *(f"/{name}" for name in (*STATIC, *EXAMPLE))})
@@ -45,13 +46,15 @@ def make_server(
         Middleware(AllowedPaths, paths=_PATHS, below=_UPLOADS),
     ]
     server = Server(title="m2fnet", middleware=guards, openapi_url=None, docs_url=None, redoc_url=None)
+    colours = emotion_colours(facts["classes"])
     settings = {
         **facts,
-        "colours": emotion_colours(facts["classes"]),
+        "colours": colours,
+        "dark_colours": [on_dark(colour) for colour in colours],
         "limits": {"megabytes": limits.megabytes, "minutes": limits.minutes},
     }
     _add_files(server, settings, example)
-    _add_uploads(server, uploads)
+    _add_uploads(server, worker, uploads)
     _add_queue(server, worker, uploads)
     return server
 
@@ -69,7 +72,7 @@ def _add_files(server: Server, settings: JsonObject, example: Path) -> None:
         return Response(files("m2fnet.web").joinpath("static", name).read_bytes(), media_type=STATIC[name])
 
 
-def _add_uploads(server: Server, uploads: Uploads) -> None:
+def _add_uploads(server: Server, worker: Worker, uploads: Uploads) -> None:
     """Not gradio's own way in: that one puts equal files of two people into one place, where the first removes both."""
 
     @server.put(_UPLOADS + "{kind}")
@@ -84,6 +87,13 @@ def _add_uploads(server: Server, uploads: Uploads) -> None:
         except ClientDisconnect:
             return JSONResponse({"error": "The upload broke off."}, status_code=400)
         return JSONResponse({"name": name})
+
+    @server.delete(_UPLOADS + "{name}")
+    def cancel(name: str) -> Response:
+        """What was made of the file so far is lost with it; only its sender knows its name."""
+        worker.cancel(name)
+        uploads.remove(name)
+        return Response(status_code=204)
 
 
 def _add_queue(server: Server, worker: Worker, uploads: Uploads) -> None:

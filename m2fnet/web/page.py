@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 from m2fnet.errors import UsageError
 from m2fnet.pipeline import Pipeline
@@ -11,14 +12,23 @@ from m2fnet.web.example import write_example
 from m2fnet.web.limits import Limits
 from m2fnet.web.temporary_folder import page_folder
 from m2fnet.web.uploads import Uploads
-from m2fnet.web.worker import Worker
+from m2fnet.web.worker import Worker, no_annotator
+
+if TYPE_CHECKING:
+    from m2fnet.pipeline.annotator import Annotator  # loads transformers, which the page itself does not need
 
 LOCAL = "127.0.0.1"
 
 
 @contextmanager
 def open_page(
-    load: Callable[[], Pipeline], name: str, limits: Limits, *, host: str = LOCAL, port: int = 7860
+    load: Callable[[], Pipeline],
+    name: str,
+    limits: Limits,
+    *,
+    load_annotator: Callable[[], "Annotator | None"] = no_annotator,
+    host: str = LOCAL,
+    port: int = 7860,
 ) -> Iterator[str]:
     """The address of the page while the block lasts; afterwards nothing is left of it on the disk.
 
@@ -28,6 +38,7 @@ def open_page(
         load: makes the pipeline, see `Worker`.
         name: of the model, for the head of the page.
         limits: of what it takes.
+        load_annotator: makes what writes words and guesses speakers, see `Worker`.
         host: address to listen on.
         port: to listen on.
 
@@ -41,7 +52,7 @@ def open_page(
         uploads, example = place / "uploads", place / "example"
         for folder in (uploads, example):
             folder.mkdir()
-        worker = Worker(load, limits)
+        worker = Worker(load, limits, load_annotator)
         ends.callback(worker.stop)
         facts = {**worker.start(), "name": name}
         write_example(example)

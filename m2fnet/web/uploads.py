@@ -10,7 +10,8 @@ from m2fnet.errors import UsageError
 from m2fnet.web.limits import MB, Limits
 
 SUBTITLES = ("srt", "vtt", "rttm", "csv", "txt")
-KINDS = ("clip", *SUBTITLES)
+PICTURES = ("jpg", "jpeg", "png", "webp", "bmp")  # photographs, which a clip is told from by its suffix
+KINDS = ("clip", *PICTURES, *SUBTITLES)
 _SUBTITLE_BYTES = 10 * MB
 _FORGOTTEN_S = 900.0  # a file that nobody asked about by then belongs to a page that was closed
 
@@ -33,7 +34,7 @@ class Uploads:
         """Write a file that comes in pieces and return its name; nothing is left of one that is refused or breaks off.
 
         Args:
-            kind: one of `KINDS`; a clip is known by its content, subtitles by their suffix.
+            kind: one of `KINDS`; a clip is known by its content, everything else by its suffix.
             chunks: its bytes.
             declared: number of bytes that the sender promises; 0 if it does not.
 
@@ -42,7 +43,7 @@ class Uploads:
         """
         if kind not in KINDS:
             raise UsageError(f"A file of kind {kind!r} came; expected one of {', '.join(KINDS)}.")
-        check = self._limits.check_size if kind == "clip" else _check_subtitles
+        check = _check_subtitles if kind in SUBTITLES else self._limits.check_size
         check(declared)
         self._make_room()
         path = self._folder / f"{secrets.token_urlsafe(16)}.{kind}"
@@ -75,6 +76,12 @@ class Uploads:
             yield found
         finally:
             found.unlink(missing_ok=True)
+
+    def remove(self, name: str) -> None:
+        """Remove the file of that name, used or not; nothing happens if there is none."""
+        for path in self._folder.iterdir():
+            if path.name == name:
+                path.unlink(missing_ok=True)
 
     def _make_room(self) -> None:
         paths = list(self._folder.iterdir())

@@ -9,6 +9,7 @@ from m2fnet.errors import MediaError, RunError
 from m2fnet.records import LabelSet, Prediction, SeenFrame
 
 EMOTIONS = ("neutral", "joy", "anger")
+HEARD = "I came <b>home</b>."
 
 
 class FakePipeline:
@@ -32,9 +33,11 @@ class FakePipeline:
         missing = {"visual": "no face"} if i % 2 else {}
         there = ("text",) if missing else ("text", "visual")
         faces = () if missing else ((0.25, 0.5, 0.5, 0.75), (0.75, 0.0, 1.0, 0.25))
-        frames = (SeenFrame((segment.start_s + segment.end_s) / 2, faces),) if clip is not None else ()
+        middle = ((segment.start_s or 0.0) + (segment.end_s or 0.0)) / 2
+        frames = (SeenFrame(middle, faces),) if clip is not None else ()
         utterance = (segment.start_s, segment.end_s, segment.speaker, segment.text)
-        return Prediction(*utterance, emotion, odds, there, missing, frames)
+        sources = {"text_source": segment.text_source, "speaker_source": segment.speaker_source}
+        return Prediction(*utterance, emotion, odds, there, missing, frames, **sources)
 
 
 class FakeSets(FakePipeline):
@@ -71,6 +74,18 @@ def load():
 
 def load_sets():
     return FakeSets()
+
+
+def load_annotator():
+    """Whatever is said is a hostile sentence, by a single speaker."""
+    from tiny_recogniser import SayingRecogniser
+
+    from m2fnet.conversation.recognised import Heard, Phrase
+    from m2fnet.pipeline.annotator import Annotator
+    from m2fnet.pipeline.guessed_speakers import CepstralVoice
+
+    said = Heard((Phrase(0.0, 1.0, HEARD, -0.1),))
+    return Annotator(SayingRecogniser(lambda _: said), CepstralVoice(), 1)
 
 
 def load_nothing():

@@ -9,6 +9,7 @@ import pytest
 from m2fnet.web.limits import Limits
 
 IGNORE = pytest.mark.filterwarnings("ignore:.*(no_silent_downcasting|Copy-on-Write).*")  # how gradio uses pandas
+WAIT = 30_000  # milliseconds, on a busy machine
 LIMITS = Limits(megabytes=2, minutes=1, timeout_s=15, waiting=3)
 
 
@@ -27,3 +28,23 @@ def uploaded():
     """The files that wait for their answer."""
     (folder,) = folders()
     return list((folder / "uploads").iterdir())
+
+
+def send(page, *paths):
+    """Choose the files and press the button."""
+    clips = [path for path in paths if path.suffix not in {".srt", ".csv"}]
+    for chooser, files in (("#clip", clips), ("#subtitles", [path for path in paths if path not in clips])):
+        if files:
+            page.set_input_files(chooser, files)
+    page.click("#go")
+
+
+def answered(page):
+    """Wait for the answer."""
+    page.locator("#answer").wait_for(timeout=WAIT)
+
+
+def refused(page):
+    """The sentence that came instead of an answer."""
+    page.locator("#problem").wait_for(timeout=WAIT)
+    return page.locator("#problem").inner_text()

@@ -252,7 +252,7 @@ def test_a_name_that_is_not_utf8_is_named_and_the_others_are_done(predict, tmp_p
     assert "Rename the file or its folder." in err
 
 
-def test_hidden_files_are_no_clips_and_a_picture_is_explained(predict, tmp_path):
+def test_hidden_files_are_no_clips(predict, tmp_path):
     (tmp_path / "in").mkdir()
     write_wav(tmp_path / "in" / "a.wav", 1)
     (tmp_path / "in" / "._a.wav").write_bytes(b"of another system")
@@ -260,10 +260,20 @@ def test_hidden_files_are_no_clips_and_a_picture_is_explained(predict, tmp_path)
     code, out, _ = predict("in")
     assert code == cli.DONE
     assert "Skipped, because they are not clips: ._a.wav\n" in out
+
+
+def test_a_photograph_is_one_utterance_without_times(predict, tmp_path):
     Image.new("RGB", (64, 48)).save(tmp_path / "face.jpg")
-    code, _, err = predict("face.jpg")
+    code, out, _ = predict("face.jpg")
+    assert code == cli.DONE
+    assert "face.jpg: 1 utterance, from a photograph\n" in out
+    assert "Without audio in all utterances (there is no sound: 1)" in out
+    (tmp_path / "face.srt").write_text(subtitles(talk(1, seconds=1.0)), encoding="utf-8")
+    code, _, err = predict("face.jpg", "--segments", "face.srt")
     assert code == cli.FAILED
-    assert "face.jpg is a still picture, which has no time in which somebody speaks. Make a clip of it: `ffmpeg" in err
+    assert (
+        "face.jpg is a still picture, which has no time in which somebody speaks. Give it without segments, or" in err
+    )
 
 
 def test_subtitles_that_were_added_or_corrected_are_read(predict, clip, tmp_path):

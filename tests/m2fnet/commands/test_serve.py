@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
+from tiny_recogniser import save_whisper
 
 from m2fnet.cli import DONE, FAILED, WRONG_USE, run
 
@@ -19,8 +20,9 @@ def opened(monkeypatch):
     seen = SimpleNamespace(end=signal.SIGINT, is_closed=False)
 
     @contextmanager
-    def open_page(load, name, limits, **place):
+    def open_page(load, name, limits, *, load_annotator, **place):
         seen.load, seen.name, seen.limits, seen.place = load, name, limits, place
+        seen.load_annotator = load_annotator
         threading.Timer(0.2, os.kill, (os.getpid(), seen.end)).start()
         try:
             yield "http://127.0.0.1:7860/"
@@ -44,6 +46,7 @@ def test_the_page_stays_until_it_is_ended_and_is_closed_then(opened, end, capsys
     assert "The page is at http://127.0.0.1:7860/" in printed.out
     assert printed.err == ""
     assert opened.place == {"host": "127.0.0.1", "port": 7860}
+    assert opened.load_annotator() is None
     assert opened.name == "model"
     assert opened.load.args == ("runs/some/model",)
 
@@ -59,6 +62,15 @@ def test_limits_and_place_can_be_given(opened):
 def test_a_page_for_others_comes_with_a_warning(opened, capsys):
     assert run(["serve", "--model", "m", "--host", "0.0.0.0"]) == DONE
     assert "there is no password" in capsys.readouterr().err
+
+
+def test_words_and_speakers_may_be_left_to_machines(opened, tmp_path, capsys):
+    options = ["--transcribe", save_whisper(tmp_path / "whisper"), "--language", "en", "--speakers", "2"]
+    assert run(["serve", "--model", "m", *options]) == DONE
+    annotator = opened.load_annotator()
+    assert (annotator.recogniser.name, annotator.speakers) == ("whisper", 2)
+    assert run(["serve", "--model", "m", "--language", "de"]) == WRONG_USE
+    assert "--language is the language that --transcribe WHISPER writes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """The spectrogram of an utterance: what is drawn is where the sound is, in every length, and wrong input is refused."""
 
+from io import BytesIO
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from m2fnet.plots.spectrogram import spectrogram
-from m2fnet.plots.style import rendered
+from m2fnet.plots.style import DARK, dark, rendered
 
 RATE = 16_000
 
@@ -49,3 +52,19 @@ def test_any_length_and_a_sound_without_pitch_is_drawn(seconds):
 def test_what_is_no_sound_is_refused(samples, pitch, rate):
     with pytest.raises(ValueError, match=r"Expected samples of shape \(N,\)"):
         spectrogram(samples, rate, pitch, np.zeros(3))
+
+
+def test_in_the_dark_ground_and_ink_change_and_the_sound_does_not():
+    def pictures():
+        figure = spectrogram(tone(440, 1), RATE, np.full(9, 440.0), np.full(9, -10.0))
+        with Image.open(BytesIO(rendered(figure, "png"))) as picture:
+            return np.asarray(picture.convert("RGB"))
+
+    by_day = pictures()
+    with dark():
+        by_night = pictures()
+    assert by_day[0, 0].tolist() == [255] * 3
+    assert "#" + by_night[0, 0].tobytes().hex() == DARK
+    middle = tuple(side // 3 for side in by_day.shape[:2])
+    assert by_day[middle].tolist() == by_night[middle].tolist()
+    assert pictures()[0, 0].tolist() == [255] * 3  # afterwards it is day again

@@ -24,3 +24,16 @@ def address(tmp_path_factory):
         yield opened
     assert folders() == []
     patch.undo()
+
+
+@pytest.fixture
+def open_here(address, visit):
+    """``open_here()`` opens the page in a separate session; a dialogue that it opens is a complaint."""
+
+    def call(**settings):
+        visited = visit(address, **settings)
+        visited.page.on("dialog", lambda box: (visited.complaints.append(box.message), box.dismiss()))
+        visited.page.locator("#example:enabled").wait_for()
+        return visited
+
+    return call

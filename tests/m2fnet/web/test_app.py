@@ -27,12 +27,12 @@ def test_the_page_is_told_what_it_draws_with(address):
     answer = json.loads(body)
     assert status == 200
     assert answer["name"] == "fake"
-    assert len(answer["colours"]) == len(answer["classes"]) == 3
+    assert len(answer["colours"]) == len(answer["dark_colours"]) == len(answer["classes"]) == 3
     assert answer["limits"] == {"megabytes": 2, "minutes": 1}
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/page.css", "/page.js", "/model", "/example.mp4", "/nothing", "/gradio_api/file=x"]
+    "path", ["/", "/page.css", "/page.js", "/timeline.js", "/model", "/example.mp4", "/nothing", "/gradio_api/file=x"]
 )
 def test_every_answer_forbids_what_the_page_does_not_do(address, path):
     _, headers, _ = call(address, path)
@@ -106,6 +106,15 @@ def test_a_clip_of_unknown_size_is_cut_off_at_the_limit(address):
         urllib.request.urlopen(request, timeout=20)
     assert getattr(problem.value, "code", 400) == 400
     assert sum(path.stat().st_size for path in uploaded()) <= 1e6 * LIMITS.megabytes
+
+
+def test_a_file_is_removed_by_whoever_knows_its_name(address):
+    _, _, body = call(address, "/uploads/srt", method="PUT", body=b"1")
+    (path,) = uploaded()
+    assert call(address, "/uploads/other.srt", method="DELETE")[0] == 204  # says nothing about what is there
+    assert uploaded() == [path]
+    assert call(address, f"/uploads/{json.loads(body)['name']}", method="DELETE")[0] == 204
+    assert uploaded() == []
 
 
 def test_other_kinds_of_files_are_refused(address):

@@ -7,7 +7,7 @@ import time
 
 import pytest
 from fake_pipeline import load_sets
-from served_page import IGNORE, LIMITS, free_port, uploaded
+from served_page import IGNORE, LIMITS, WAIT, answered, free_port, refused, send, uploaded
 from small_clips import write_sound, write_subtitles
 
 from m2fnet.web.page import open_page
@@ -15,44 +15,12 @@ from m2fnet.web.page import open_page
 pytestmark = [pytest.mark.slow, IGNORE]
 
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script> ${alert(3)} {{alert(4)}}"
-WAIT = 30_000  # milliseconds, on a busy machine
-
-
-@pytest.fixture
-def open_here(address, visit):
-    """``open_here()`` opens the page in a separate session; a dialogue that it opens is a complaint."""
-
-    def call(**settings):
-        visited = visit(address, **settings)
-        visited.page.on("dialog", lambda box: (visited.complaints.append(box.message), box.dismiss()))
-        visited.page.locator("#example:enabled").wait_for()
-        return visited
-
-    return call
-
-
-def send(page, *paths):
-    """Choose the files and press the button."""
-    clips = [path for path in paths if path.suffix not in {".srt", ".csv"}]
-    for chooser, files in (("#clip", clips), ("#subtitles", [path for path in paths if path not in clips])):
-        if files:
-            page.set_input_files(chooser, files)
-    page.click("#go")
-
-
-def answered(page):
-    page.locator("#answer").wait_for(timeout=WAIT)
-
-
-def refused(page):
-    page.locator("#problem").wait_for(timeout=WAIT)
-    return page.locator("#problem").inner_text()
 
 
 def tops(page):
     """Numbers of the utterances in the timeline with the colour of their emotion, in order."""
     return page.eval_on_selector_all(
-        "#track .top", "all => all.map(bar => [bar.dataset.utterance, bar.getAttribute('fill')])"
+        "#track .top", "all => all.map(bar => [bar.dataset.utterance, getComputedStyle(bar).fill])"
     )
 
 
@@ -64,7 +32,7 @@ def test_the_example_becomes_a_player_a_timeline_and_a_transcript(open_here, add
     rows = page.locator(".utterance")
     assert 8 <= rows.count() <= 10
     assert [utterance for utterance, _ in tops(page)] == [str(i) for i in range(rows.count())]
-    assert page.locator("#lanes span").all_inner_texts() == ["neutral", "joy", "anger"]
+    assert page.locator("#lanes .feeling").all_inner_texts() == ["neutral", "joy", "anger"]
     assert [row.split()[:1] for row in page.locator(".emotion").all_inner_texts()[:4]] == [
         ["neutral"],
         ["joy"],
@@ -281,7 +249,7 @@ def test_markup_from_strangers_stays_text(open_here, address, tmp_path):
     answered(page)
     assert EVIL in page.locator(".words").first.inner_text()
     assert EVIL in page.locator("#said").inner_text()
-    assert page.locator("main img:not(#spectrogram), main script, main b").count() == 0
+    assert page.locator("main img:not(#spectrogram, #photo), main script, main b").count() == 0
     assert page.evaluate("document.scripts.length") == 1
     with page.expect_download() as download:
         page.click("#json")
@@ -295,7 +263,7 @@ def test_a_hostile_file_name_stays_text_where_it_is_chosen(open_here, tmp_path):
     clip = write_sound(tmp_path / "<img src=x onerror=alert(0)>.wav")
     visited.page.set_input_files("#clip", clip)
     assert visited.page.locator("#chosen").inner_text() == clip.name
-    assert visited.page.locator("main img:not(#spectrogram)").count() == 0
+    assert visited.page.locator("main img:not(#spectrogram, #photo)").count() == 0
     assert visited.complaints == []
 
 

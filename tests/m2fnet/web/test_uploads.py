@@ -50,6 +50,16 @@ def test_equal_files_of_two_senders_are_two(uploads):
         assert path.read_bytes() == b"same"
 
 
+def test_a_file_can_be_removed_before_and_while_it_is_used(uploads, tmp_path):
+    first, second = receive(uploads, b"a"), receive(uploads, b"b")
+    uploads.remove(first)
+    with uploads.take(second):
+        uploads.remove(second)
+        assert list(tmp_path.iterdir()) == []
+    for name in (first, "../secret", ""):  # no such files
+        uploads.remove(name)
+
+
 def test_no_file_is_none(uploads):
     with uploads.take("") as path:
         assert path is None
@@ -65,7 +75,7 @@ def test_only_names_that_were_given_out_open_a_file(uploads, tmp_path, name):
 
 @pytest.mark.parametrize("kind", ["exe", "../clip", "", "html"])
 def test_other_kinds_are_refused(uploads, tmp_path, kind):
-    with pytest.raises(UsageError, match="expected one of clip, srt"):
+    with pytest.raises(UsageError, match="expected one of clip, jpg, jpeg, png, webp, bmp, srt"):
         receive(uploads, b"a", kind=kind)
     assert list(tmp_path.iterdir()) == []
 

@@ -2,10 +2,13 @@
 
 import json
 import multiprocessing
+import time
 from base64 import b64decode
+from threading import Timer
 
 import pytest
-from fake_pipeline import EMOTIONS, load, load_made_up, load_nothing
+from fake_pipeline import EMOTIONS, HEARD, load, load_annotator, load_made_up, load_nothing
+from PIL import Image
 from small_clips import write_sound, write_subtitles
 
 from m2fnet.errors import PredictionError, RunError
@@ -41,6 +44,7 @@ def test_the_facts_of_the_model_come_first(worker):
         "corpus": "fake",
         "modalities": ["text", "visual"],
         "trained_on": "Trained on fakes.",
+        "recogniser": None,
     }
 
 
@@ -55,7 +59,10 @@ def test_progress_comes_and_then_the_answer_in_plain_json(ask):
     assert answer["source"] == "the subtitles"
     assert answer["spectrogram"]["utterance"] == 0
     assert answer["spectrogram"]["seconds"] == pytest.approx(0.25)
-    assert b64decode(answer["spectrogram"]["png"]).startswith(b"\x89PNG")
+    by_day, by_night = (b64decode(answer["spectrogram"][name]) for name in ("png", "dark_png"))
+    assert by_day.startswith(b"\x89PNG")
+    assert by_night.startswith(b"\x89PNG")
+    assert by_day != by_night
     assert "Bob" in answer["srt"]
     assert "joy" in answer["srt"]
 
@@ -104,6 +111,23 @@ def test_nobody_gets_the_rest_of_an_answer_that_was_meant_for_another(worker, tm
     assert [utterance["text"] for utterance in ask("second")[-1]["utterances"]] == ["second"]
 
 
+def test_a_prediction_is_cancelled_by_the_name_of_its_file_only(worker, tmp_path, ask):
+    clip = write_sound(tmp_path / "first.clip")
+    asked = worker.predict(clip, write_subtitles(tmp_path / "first.srt", ["!slow first", "!hang"]))
+    next(asked)
+    worker.cancel("other.clip")
+    Timer(0.5, worker.cancel, ["first.clip"]).start()
+    begun = time.monotonic()
+    with pytest.raises(PredictionError, match=r"^The prediction was cancelled\.$"):
+        list(asked)
+    assert time.monotonic() - begun < 10  # not by the limit of time
+    loading, *_, answer = ask("second")
+    assert loading == {"loading": True}
+    assert [utterance["text"] for utterance in answer["utterances"]] == ["second"]
+    worker.cancel("talk.clip")  # too late, so nothing happens
+    assert "loading" not in ask("third")[0]
+
+
 def test_a_clip_that_is_too_long_is_refused_before_the_model_sees_it(ask):
     with pytest.raises(PredictionError, match=r"lasts 0:09 minutes, this page takes up to 0:06"):
         ask("!crash", seconds=9.0)
@@ -143,11 +167,40 @@ def test_a_model_that_cannot_be_loaded_is_an_error_at_the_start():
     assert not [process for process in multiprocessing.active_children() if process is lost._process]
 
 
+def test_a_clip_without_words_gets_those_of_the_recogniser_and_guessed_speakers(tmp_path):
+    made = Worker(load, Limits(), load_annotator)
+    assert made.start()["recogniser"] == "saying"
+    write_example(tmp_path)
+    clip = (tmp_path / CLIP).rename(tmp_path / "only.clip")
+    *progress, answer = made.predict(clip, None)
+    assert {"words", "voices"} >= {message.get("what", "words") for message in progress}
+    for utterance in answer["utterances"]:
+        assert (utterance["text"], utterance["text_source"]) == (HEARD, "saying")
+        assert utterance["speaker"] == "speaker 1"
+        assert utterance["speaker_source"]
+    assert any(note.startswith("The words are by the recogniser saying") for note in answer["notes"])
+    *_, answer = made.predict(clip, tmp_path / SUBTITLES)  # what people wrote is kept
+    assert {utterance["text_source"] for utterance in answer["utterances"]} == {None}
+    *_, answer = made.predict(None, tmp_path / SUBTITLES)
+    made.stop()
+    assert {utterance["speaker_source"] for utterance in answer["utterances"]} == {None}
+
+
+def test_a_photograph_is_one_utterance_without_times(worker, tmp_path):
+    Image.new("RGB", (64, 48)).save(tmp_path / "random.jpg")
+    *_, answer = worker.predict(tmp_path / "random.jpg", None)
+    assert (answer["source"], answer["end_s"], answer["srt"], answer["spectrogram"]) == ("a photograph", *3 * [None])
+    assert len(answer["utterances"]) == 1
+
+
 def test_a_real_pipeline_answers_the_example(tmp_path):
     write_example(tmp_path)
     real = Worker(load_made_up, Limits())
     facts = real.start()
     *_, answer = real.predict(tmp_path / CLIP, tmp_path / SUBTITLES)
+    (tmp_path / "face.png").write_bytes(b"\x89PNG, but damaged")
+    with pytest.raises(PredictionError, match=r"None of the utterances of the clip .* no picture of the formats"):
+        list(real.predict(tmp_path / "face.png", None))
     real.stop()
     assert len(answer["utterances"]) >= 8
     for utterance in answer["utterances"]:
