@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 
 GROUPS = ("position", "length", "speakers", "shift")
 SPLITS = ("dev", "test")
+# what this command leaves next to the runs, and a `*` names with them the next time
+OWN = ("summary.md", "summary.json", "summary.tex", "report.html", "plots", "errors.md", "errors.json", "errors.csv")
 
 
 def main(argv: list[str]) -> None:
     """Print the page and write it next to the runs, as Markdown and JSON, and as a page of pictures if asked to."""
     parser = _parser()
     arguments = parser.parse_args(argv)
+    arguments.runs = [run for run in arguments.runs if run.name not in OWN] or arguments.runs
     if arguments.errors and arguments.plots:
         parser.error("--plots draws the runs' scores, --errors lists their mistakes: give one of them")
     if arguments.errors:

@@ -311,3 +311,14 @@ def test_exit_codes_of_the_command(tested, tmp_path, capsys):
     (folder / "report.json").unlink()
     assert run(["report", str(folder)]) == WRONG_USE
     assert capsys.readouterr().err.startswith("m2fnet report: Cannot read ")
+
+
+@pytest.mark.parametrize("option", ["--plots", "--errors"])
+def test_every_folder_of_the_runs_can_be_named_again_with_what_the_report_left_there(three, option, capsys):
+    def everything():
+        return sorted(map(str, three[0].parent.iterdir()))
+
+    assert run(["report", *everything(), "--latex"]) == DONE
+    assert run(["report", *everything(), option]) == DONE, capsys.readouterr().err
+    assert run(["report", *everything()]) == DONE, capsys.readouterr().err
+    assert run(["report", str(three[0].parent / "summary.md")]) == FAILED  # by itself it is no run
