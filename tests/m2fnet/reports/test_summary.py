@@ -321,4 +321,4 @@ def test_every_folder_of_the_runs_can_be_named_again_with_what_the_report_left_t
     assert run(["report", *everything(), "--latex"]) == DONE
     assert run(["report", *everything(), option]) == DONE, capsys.readouterr().err
     assert run(["report", *everything()]) == DONE, capsys.readouterr().err
-    assert run(["report", str(three[0].parent / "summary.md")]) == FAILED  # by itself it is no run
+    assert run(["report", str(three[0].parent / "summary.md")]) == FAILED  # a report is no run
