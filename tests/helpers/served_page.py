@@ -9,7 +9,7 @@ import pytest
 from m2fnet.web.limits import Limits
 
 IGNORE = pytest.mark.filterwarnings("ignore:.*(no_silent_downcasting|Copy-on-Write).*")  # how gradio uses pandas
-WAIT = 30_000  # milliseconds, on a busy machine
+WAIT = 90_000  # milliseconds: after a crash or a cancel the model is loaded again, on a busy machine
 LIMITS = Limits(megabytes=2, minutes=1, timeout_s=15, waiting=3)
 
 
