@@ -5,7 +5,6 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from multiprocessing import active_children
 from typing import ParamSpec, TypedDict, TypeVar
 
@@ -86,7 +85,7 @@ def place_utterances(
     """
     return [
         PlacedUtterance(manifest, dialogue, position, noise)
-        for dialogue in map(partial(_misread, noise=noise), manifest.dialogues(split))
+        for dialogue in map(functools.partial(_misread, noise=noise), manifest.dialogues(split))
         for position in range(len(dialogue))
     ]
 

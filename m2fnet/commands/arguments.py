@@ -5,6 +5,8 @@ import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from m2fnet.errors import UsageError
+
 WIDTH = 78  # characters of a line of help, for a terminal of 80
 
 
@@ -94,13 +96,35 @@ def positive_float(text: str) -> float:
     return number
 
 
-def named_run(text: str) -> tuple[str, Path]:
-    """The reader of ``STREAM=RUN``, for argparse's ``type``.
+def add_extractor_option(parser: argparse._ActionsContainer) -> None:
+    """Add ``--extractor STREAM=RUN``, which `given_extractors` reads."""
+    parser.add_argument(
+        "--extractor",
+        type=_named_run,
+        action="append",
+        default=[],
+        metavar="STREAM=RUN",
+        help="run folder of an extractor that is not found automatically; once for each stream",
+    )
+
+
+def given_extractors(pairs: Sequence[tuple[str, Path]]) -> dict[str, Path]:
+    """Stream -> run folder, from all ``--extractor``.
+
+    Raises:
+        UsageError: if a stream is named twice.
 
     Example:
-        >>> named_run("text=runs/lsa")  # doctest: +ELLIPSIS
-        ('text', ...Path('runs/lsa'))
+        >>> list(given_extractors([("text", Path("runs/lsa"))]))
+        ['text']
     """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise UsageError("--extractor names one stream twice; expected one run for each.")
+    return found
+
+
+def _named_run(text: str) -> tuple[str, Path]:
     name, _, run = text.partition("=")
     if not (name and run):
         raise argparse.ArgumentTypeError(f"expected the name of a stream, =, and a run folder; got {text!r}")

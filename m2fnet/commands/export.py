@@ -3,8 +3,7 @@
 import argparse
 from pathlib import Path
 
-from m2fnet.commands.arguments import make_parser, named_run
-from m2fnet.errors import UsageError
+from m2fnet.commands.arguments import add_extractor_option, given_extractors, make_parser
 
 NOTES = """\
 The folder holds the dialogue network, the extractors whose embeddings it was trained on, the emotions, a model card
@@ -25,9 +24,7 @@ def main(argv: list[str]) -> None:
         M2FNetError: if the run and its extractors make no model.
     """
     given = _parser().parse_args(argv)
-    extractors = dict(given.extractor)
-    if len(extractors) < len(given.extractor):
-        raise UsageError("--extractor names one stream twice; expected one run for each.")
+    extractors = given_extractors(given.extractor)
     from m2fnet.model import assemble, hub, save_model
     from m2fnet.model.card import model_card
     from m2fnet.model.layout import refuse_used
@@ -58,14 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of `m2fnet dialog fit` and `test`")
     what = parser.add_argument_group("what is exported")
-    what.add_argument(
-        "--extractor",
-        type=named_run,
-        action="append",
-        default=[],
-        metavar="STREAM=RUN",
-        help="run folder of an extractor that is not found automatically; once for each stream",
-    )
+    add_extractor_option(what)
     what.add_argument(
         "--onnx",
         action="store_true",

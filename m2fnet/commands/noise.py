@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from m2fnet.commands.arguments import make_parser, named_run
+from m2fnet.commands.arguments import add_extractor_option, given_extractors, make_parser
 from m2fnet.errors import RunError, UsageError
 from m2fnet.files import read_json, write_json, write_text
 from m2fnet.formatting import bounds, escaped, markdown_table, percent
@@ -37,7 +37,7 @@ def main(argv: list[str]) -> None:
         M2FNetError: if the run and its extractors make no model.
     """
     given = _parser().parse_args(argv)
-    report = _report(given.run)
+    extractors, report = given_extractors(given.extractor), _report(given.run)
     from extractors.extraction.embedding import Loading  # takes seconds, which `--help` does not need
     from m2fnet.manifest import Manifest
     from m2fnet.model import assemble
@@ -47,7 +47,7 @@ def main(argv: list[str]) -> None:
     provenance = Provenance.read(given.run)
     if changed := provenance.changed_inputs():
         raise UsageError(f"{given.run} was trained on other data: {' '.join(changed)} Train and test it again.")
-    model = assemble(given.run, dict(given.extractor))
+    model = assemble(given.run, extractors)
     use_threads(given.threads, model)
     began = time.monotonic()
 
@@ -107,14 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("run", type=Path, metavar="RUN", help="run folder of `m2fnet dialog fit` and `test`")
     parser.add_argument("--split", choices=SPLITS[1:], default="test", help="which split is scored (default: test)")
     parser.add_argument("--seed", type=int, default=0, help="of the noise (default: 0)")
-    parser.add_argument(
-        "--extractor",
-        type=named_run,
-        action="append",
-        default=[],
-        metavar="STREAM=RUN",
-        help="run folder of an extractor that is not found automatically; once for each stream",
-    )
+    add_extractor_option(parser)
     parser.add_argument("--workers", type=int, help="processes that read media (default: one per core; for text none)")
     parser.add_argument("--threads", type=int, help="of the networks (default: as suits the extractors)")
     parser.add_argument("--device", default="cpu", help="such as cuda:0 (default: cpu)")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from extractors.extraction.embedding import Loading, embed, place_utterances
 from m2fnet.manifest import Manifest
@@ -15,6 +15,7 @@ from m2fnet.metrics.scores import STATISTICS, TWO_SCORES
 from m2fnet.model import Model
 from m2fnet.pipeline.stages import Embedded, Stages
 from m2fnet.records import Modality, Split
+from m2fnet.store import Missing
 
 # of each modality the levels, from hardly any noise to little else
 LEVELS: Mapping[Modality, tuple[float, ...]] = {
@@ -69,7 +70,7 @@ class NoisyTest:
             "noise": rows,
         }
 
-    def _embedded(self, stream: str, noise: Noise | None) -> list[Any]:
+    def _embedded(self, stream: str, noise: Noise | None) -> list[Tensor | Missing]:
         extractor = self.model.extractors[stream]
         placed = place_utterances(self.manifest, self.split, noise)
         return [vector for _, vector in embed(extractor, placed, self.loading)]
@@ -91,7 +92,7 @@ class NoisyTest:
                 found[name] |= {"low": None, "high": None}
         return found
 
-    def _counts(self, rows: Sequence[Mapping[str, Any]]) -> Counts:
+    def _counts(self, rows: Sequence[Mapping[str, Tensor | Missing]]) -> Counts:
         """Counts of the answers to all labelled utterances, whose embeddings are ``rows``."""
         labels: list[tuple[str, ...]] = []
         answers: list[tuple[str, ...]] = []
@@ -108,7 +109,7 @@ class NoisyTest:
                     dialogues.append(one.dialogue)
         return count_dialogues(labels, answers, dialogues, self.model.label_set.classes)
 
-    def _answer(self, chances: torch.Tensor) -> tuple[str, ...]:
+    def _answer(self, chances: Tensor) -> tuple[str, ...]:
         """The emotion, or the set of them, that the probabilities (C,) stand for."""
         classes, thresholds = self.model.label_set.classes, self.model.thresholds
         if self.model.label_set.kind == "multi":

@@ -52,8 +52,8 @@ class MissingScores:
         main = main_score("multi" if content.get("kind") == "multi" else "single")
         try:
             return cls(
-                {float(row["share"]): _score(row, main) for row in content["random"]},
-                {" + ".join(row["present"]): _score(row, main) for row in content["subsets"]},
+                {float(row["share"]): score_in(row, f"test.{main}") for row in content["random"]},
+                {" + ".join(row["present"]): score_in(row, f"test.{main}") for row in content["subsets"]},
                 str(content["manifest_sha256"]),
                 score_title(main),
             )
@@ -61,8 +61,17 @@ class MissingScores:
             raise RunError(f"{path} is damaged ({problem!r}). {advice}") from problem
 
 
-def _score(row: Mapping[str, Any], name: str) -> float:
-    score = float(row[f"test.{name}"]["value"])
+def score_in(row: Mapping[str, Any], name: str) -> float:
+    """The score ``name`` in a row of a file of scores.
+
+    Raises:
+        KeyError, TypeError, ValueError: if there is none, or it is no finite number.
+
+    Example:
+        >>> score_in({"test.accuracy": {"value": 0.5}}, "test.accuracy")
+        0.5
+    """
+    score = float(row[name]["value"])
     if not math.isfinite(score):
         raise ValueError(f"a score of {score}")
     return score

@@ -1,6 +1,5 @@
 """The scores of a run with noise in its inputs, as ``m2fnet noise`` wrote them."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from m2fnet.errors import RunError
 from m2fnet.files import read_json
 from m2fnet.metrics.scores import main_score, score_title
+from m2fnet.runs.missing_scores import score_in
 
 NOISE = "noise.json"
 # of each modality the noise, and what its level is
@@ -59,9 +59,9 @@ class NoiseScores:
         try:
             by_level: dict[str, dict[float, float]] = {}
             for row in content["noise"]:
-                by_level.setdefault(str(row["modality"]), {})[float(row["level"])] = _finite(row[main]["value"])
+                by_level.setdefault(str(row["modality"]), {})[float(row["level"])] = score_in(row, main)
             return cls(
-                _finite(content["without"][main]["value"]),
+                score_in(content["without"], main),
                 by_level,
                 str(content["split"]),
                 str(content["manifest_sha256"]),
@@ -69,10 +69,3 @@ class NoiseScores:
             )
         except (KeyError, TypeError, ValueError) as problem:
             raise RunError(f"{path} is damaged ({problem!r}). {advice}") from problem
-
-
-def _finite(value: object) -> float:
-    score = float(value)  # type: ignore[arg-type]
-    if not math.isfinite(score):
-        raise ValueError(f"a score of {score}")
-    return score

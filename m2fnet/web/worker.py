@@ -31,7 +31,7 @@ class Worker:
         load: makes the pipeline, in the process; a function of a module, or a `functools.partial` of one.
         limits: of a clip.
         load_annotator: makes what writes the words of clips without any and guesses who speaks, in the process too;
-            None: nobody does.
+            by default nothing does.
     """
 
     def __init__(

@@ -412,7 +412,7 @@ def test_iemocap_labels_are_in_the_order_of_the_published_pickles(imported):
 def test_exit_codes(tmp_path, capsys):
     good, hostile = tmp_path / "good.pkl", tmp_path / "hostile.pkl"
     good.write_bytes(pickle.dumps(pack("9-tuple", make_parts())))
-    hostile.write_bytes(b"cos\nsystem\n.")
+    hostile.write_bytes(b"cos\nsystem\n.")  # names a function, and calls nothing
     out = ["--labels", "no,yes", "--out", str(tmp_path / "out")]
     assert run(["import", str(hostile), *out]) == 1
     assert "os.system" in capsys.readouterr().err

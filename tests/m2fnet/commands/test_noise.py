@@ -94,3 +94,8 @@ def test_a_damaged_file_is_named(folder, tmp_path):
 def test_a_run_that_was_not_tested_is_refused(tmp_path, capsys):
     assert run(["noise", str(tmp_path)]) == WRONG_USE
     assert "has no report.json; expected the folder of a tested dialogue run" in capsys.readouterr().err
+
+
+def test_one_stream_has_one_extractor(folder, capsys):
+    assert run(["noise", str(folder), "--extractor", "text=a", "--extractor", "text=b"]) == WRONG_USE
+    assert "names one stream twice" in capsys.readouterr().err

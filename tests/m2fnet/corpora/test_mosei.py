@@ -74,6 +74,7 @@ def test_unaligned_frames_get_the_label_sets_of_the_same_rows(tmp_path: Path):
 
 def test_files_with_different_numbers_of_rows_are_not_joined(tmp_path: Path):
     root = write_mosei_unaligned(write_mosei_aligned(tmp_path))
+    # the line above wrote it
     content = pickle.loads((root / "mosei_senti_data_noalign.pkl").read_bytes())
     content["valid"]["audio"] = content["valid"]["audio"][:0]
     (root / "mosei_senti_data_noalign.pkl").write_bytes(pickle.dumps(content))
@@ -206,6 +207,7 @@ def test_a_whole_corpus_of_the_published_counts_passes(tmp_path: Path):
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path: Path, change: dict[str, object], message: str):
+    # written here; it holds a Namespace and arrays, which `weights_only` refuses
     content = torch.load(write_mosei_aligned(tmp_path) / "train_valid_test.pt", weights_only=False)
     content["train"] |= change
     torch.save(content, tmp_path / "train_valid_test.pt")
@@ -214,6 +216,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path, change: dict[str, object], m
 
 
 def test_a_modality_of_zeros_is_missing_and_one_array_cannot_fill_the_disk(tmp_path: Path):
+    # written here; it holds a Namespace and arrays, which `weights_only` refuses
     content = torch.load(write_mosei_aligned(tmp_path) / "train_valid_test.pt", weights_only=False)
     content["train"]["src-visual"][1][:] = 0
     torch.save(content, tmp_path / "train_valid_test.pt")

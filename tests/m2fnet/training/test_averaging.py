@@ -10,6 +10,7 @@ from torch.testing import assert_close
 
 from m2fnet.cli import DONE
 from m2fnet.errors import UsageError
+from m2fnet.runs.checkpoints import read_checkpoint
 from m2fnet.training.averaging import Averaging
 from m2fnet.training.callbacks import RunCallbacks
 
@@ -44,7 +45,7 @@ def trained(folder, into, averaging, *, epochs=2, resumed_from=None):
 
 
 def saved(into, name):
-    return torch.load(into / "checkpoints" / f"{name}.ckpt", weights_only=True)
+    return read_checkpoint(into / "checkpoints" / f"{name}.ckpt")
 
 
 @pytest.mark.parametrize(
