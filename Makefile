@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v p
 BIN := .venv/bin
 UV := $(BIN)/uv
 
-.PHONY: demo test lint fast slow bench docs lock clean
+.PHONY: demo test lint fast slow ray bench docs lock sbom clean
 
 demo: .venv/ready
 	$(BIN)/m2fnet demo --out runs/demo
@@ -20,14 +20,20 @@ lint: .venv/ready
 	$(BIN)/mypy
 
 fast: .venv/ready
-	$(BIN)/pytest -n 2 -m "not slow and not bench" --durations 15
+	$(BIN)/pytest -n 2 -m "not slow and not bench and not ray" --durations 15
 
 slow: .venv/ready
 	$(BIN)/pytest -n 2 -m slow --dist worksteal --durations 40 -rs
 
-# The scripts of bench/ in their small form; their figures mean nothing on a busy machine.
+# What a cluster goes through: killed workers, machines that leave and come.
+ray: .venv/ready
+	$(BIN)/pytest -m ray --durations 0
+
+# The scripts of bench/ in their small form; their figures mean nothing on a busy machine. They are kept in FIGURES, for
+# bench/compare.py.
+FIGURES ?= build/bench
 bench: .venv/ready
-	$(BIN)/pytest -m bench --durations 0
+	M2FNET_FIGURES=$(abspath $(FIGURES)) $(BIN)/pytest -m bench --durations 0
 
 # Reads the sources without running them and needs no network.
 docs: .venv/ready
@@ -48,6 +54,12 @@ lock:
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		--group dev --group bench --all-extras pyproject.toml --output-file requirements.lock
+
+# What a release is made of, for those who check supply chains: CycloneDX, written by its own tool, which is fetched.
+sbom: .venv/ready
+	mkdir -p dist
+	$(UV) tool run --from "cyclonedx-bom>=7" cyclonedx-py requirements requirements.lock \
+		--pyproject pyproject.toml --output-file dist/m2fnet.cdx.json
 
 clean:
 	rm -rf .venv build dist site

@@ -2,11 +2,14 @@
 
 import argparse
 import json
+import os
+import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from m2fnet.formatting import terminal_table
 
@@ -39,15 +42,38 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def finish(rows: Sequence[Row], args: argparse.Namespace) -> None:
-    """Print ``rows`` as a table and write them to ``args.json`` if it is given."""
+    """Print ``rows`` as a table and write them to ``args.json`` if it is given, with the machine they are from."""
     found = [{"name": r.name, "unit": r.unit, "ours": r.ours, "baseline": r.baseline, "ratio": r.ratio} for r in rows]
     table = pd.DataFrame(found)
     for column in ("ours", "baseline", "ratio"):
         table[column] = [_figure(value) for value in table[column]]
     print(terminal_table(table.rename(columns={"name": ""})))
+    here = machine()
+    print(f"{here['processor']}, {here['cores']} cores, torch {here['torch']} with {here['threads']} threads")
     if args.json is not None:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps({"rows": found}, indent=2) + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps({"machine": here, "rows": found}, indent=2) + "\n", encoding="utf-8")
+
+
+def machine() -> dict[str, str | int]:
+    """What figures depend on: the processor with the widest instructions it has, cores, threads, version of torch."""
+    facts = _processor_facts()
+    has = set(facts.get("flags", "").split())
+    widest = next((name for name in ("amx_bf16", "avx512f", "avx2") if name in has), "no AVX2")
+    return {
+        "processor": f"{facts.get('model name') or platform.processor() or platform.machine()} ({widest})",
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def _processor_facts() -> dict[str, str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0].splitlines()
+    except OSError:
+        return {}
+    return {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
 def _figure(value: float | None) -> str | None:

@@ -62,8 +62,8 @@ class DialogueCLI(RunCLI):
         """Print where the run is and what comes next."""
         fitted = fit_of(self.run)
         print_rank_zero(
-            f"Trained {fitted['epochs']} epochs, kept epoch {fitted['epoch']} with dev {self.problem.monitor_title} "
-            f"{100 * fitted[f'dev.{self.problem.monitor}']:.2f}.\n"
+            f"Trained {fitted['epochs']} epoch{'s' * (fitted['epochs'] != 1)}, kept epoch {fitted['epoch']} with dev "
+            f"{self.problem.monitor_title} {100 * fitted[f'dev.{self.problem.monitor}']:.2f}.\n"
             f"Next: m2fnet dialog test --config {self.run / 'config.yaml'}"
         )
 

@@ -20,6 +20,7 @@ from m2fnet.metrics.ratings import rating_scores, sums_of
 from m2fnet.problems import MultiLabel, Problem, Thresholds, problem_from_dict
 from m2fnet.training.averaging import Averaging
 from m2fnet.training.callbacks import callbacks_of_settings
+from m2fnet.training.loggers import whole_weight
 from m2fnet.training.schedules import Decay, refuse_unlogged, refuse_wrong_schedule, scheduled
 
 T = TypeVar("T")
@@ -171,7 +172,7 @@ class DialogueTask(pl.LightningModule):
             batch = self.modality_dropout(batch, self.current_epoch, self._problem().modalities)
         output: Output = self(batch)
         loss = self._loss(output.scores, batch, self.class_weights, self.label_smoothing)
-        weight = max(batch["labelled"], 1)
+        weight = whole_weight(max(batch["labelled"], 1))
         if output.ratings is not None and "rating" in batch:
             rated = rating_loss(output.ratings, batch["rating"], self.rating_loss)
             self.log("train/rating_loss", rated, on_step=False, on_epoch=True, batch_size=weight)
@@ -179,7 +180,7 @@ class DialogueTask(pl.LightningModule):
         for name, term in output.terms.items():
             self.log(f"train/{name}", term, on_step=False, on_epoch=True, batch_size=weight)
             loss = loss + term
-        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=weight)
+        self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=weight, sync_dist=True)
         return loss
 
     def validation_step(self, batch: DialogueBatch, batch_idx: int) -> None:
@@ -285,7 +286,7 @@ class DialogueTask(pl.LightningModule):
             rated = tuple(of[valid].cpu() for of in (batch["row"], output.ratings.float(), batch["rating"]))
             self.rated.setdefault(split, []).append(cast(tuple[Tensor, Tensor, Tensor], rated))
         loss = self._loss(logits, batch)
-        weight = max(batch["labelled"], 1)
+        weight = whole_weight(max(batch["labelled"], 1))
         self.log(f"{split}/loss", loss, batch_size=weight, sync_dist=True, add_dataloader_idx=False)
         scores: Any = self.scores[split]
         scores.update(logits.flatten(0, 1), batch["label"].flatten(0, 1))

@@ -19,10 +19,11 @@ WORDS = Path(cli.__file__).parent / "commands" / "completion.json"
 PAGE = Path(__file__).with_suffix(".md")
 BEGIN = """# Commands
 
-What `m2fnet COMMAND --help` prints, in the order of the work. `m2fnet dialog fit` and `m2fnet extractor fit` list the
-settings that people change; `--help-all` adds the rest. Settings of a configuration are written `--part.name value`.
+What `m2fnet COMMAND --help` prints, in the order of the work. `m2fnet dialog fit`, `extractor fit` and `joint fit` list
+the settings that people change; `--help-all` adds the rest. Settings are written as in a configuration file:
+`--part.name value`.
 """
-OF_MANY = {"dialog": ["fit"], "extractor": ["fit"], "prepare": ["", "meld", "iemocap", "table"]}
+OF_MANY = {"dialog": ["fit"], "extractor": ["fit"], "joint": ["fit"], "prepare": ["", "meld", "iemocap", "table"]}
 
 
 def page() -> str:
@@ -58,9 +59,10 @@ def completions() -> dict[str, Any]:
     """
     from dialog.cli import DialogueCLI
     from extractors.commands.extractor import ExtractorCLI
+    from m2fnet.joint.cli import JointCLI
 
-    trained = {"dialog": DialogueCLI, "extractor": ExtractorCLI}
-    folders = {"dialog": DialogueCLI, "extractors": ExtractorCLI}
+    trained = {"dialog": DialogueCLI, "extractor": ExtractorCLI, "joint": JointCLI}
+    folders = {"dialog": DialogueCLI, "extractors": ExtractorCLI, "joint": JointCLI}
     found: dict[str, dict[str, Mapping[str, list[str] | None]]] = {}
     settings: dict[str, list[str]] = {}
     for name in cli.COMMANDS:

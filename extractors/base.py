@@ -1,5 +1,6 @@
 """The contract of stage 1: what every utterance-level extractor, closed-form or network, has to offer."""
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -102,6 +103,8 @@ class Extractor(nn.Module, ABC):
     outputs: ClassVar[tuple[str, ...]] = ()
     # Utterances that a CPU embeds at a time: the activations of more do not fit into its cache.
     batch_size_on_cpu: ClassVar[int] = 8
+    # Methods that `compile` leaves as they are.
+    uncompiled: ClassVar[tuple[str, ...]] = ()
 
     @property
     @abstractmethod
@@ -135,6 +138,12 @@ class Extractor(nn.Module, ABC):
     def length(self, sample: Sample) -> int:
         """What a sample costs in a padded batch (tokens, samples, frames); similar ones are batched together."""
         return 1
+
+    def compile(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Let ``torch.compile`` translate the network, but for the methods in ``uncompiled``."""
+        for name in self.uncompiled:
+            _leave_uncompiled(type(self), name)
+        super().compile(*args, **kwargs)
 
     def head(self, problem: Problem) -> nn.Module:
         """What makes logits (B, C) of embeddings (B, D) in training; extraction does without it.
@@ -245,3 +254,9 @@ class FittedExtractor(Extractor):
             self.load_state_dict(load_file(folder / FITTED), assign=True)
         except (OSError, SafetensorError, RuntimeError) as problem:
             raise RunError(f"Cannot load {folder / FITTED}: {problem}. {FIT_AGAIN}") from problem
+
+
+@functools.cache
+def _leave_uncompiled(network: type[Extractor], method: str) -> None:
+    """Hide a method from the compiler; a decorator of the method would import the compiler, which takes seconds."""
+    setattr(network, method, torch.compiler.disable(getattr(network, method)))  # type: ignore[no-untyped-call]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import ClassVar, TypedDict, cast
 
 import pytorch_lightning as pl
 import torch
@@ -17,6 +17,7 @@ from m2fnet.manifest import Manifest
 from m2fnet.problems import make_problem
 from m2fnet.records import Split
 from m2fnet.store import Missing
+from m2fnet.training.orphans import end_worker_with_parent
 from m2fnet.training.samplers import ClassBalancedBatchSampler, LengthGroupedBatchSampler, ShardedBatchSampler
 
 REFERENCES = "references"
@@ -119,6 +120,8 @@ class ExtractorData(pl.LightningDataModule):
         seed: shuffles the training utterances; by default the run's ``seed_everything``.
     """
 
+    made_of: ClassVar[type[Utterances]] = Utterances
+
     def __init__(
         self,
         manifest: str,
@@ -167,18 +170,23 @@ class ExtractorData(pl.LightningDataModule):
         """
         if split not in self._utterances:
             wanted, classes = self.labelled(split), self.manifest.label_set.classes
-            read_now = self.in_memory
-            self._utterances[split] = self._read(wanted) if read_now else Utterances(self._extractor(), wanted, classes)
+            self._utterances[split] = (
+                self._read(wanted) if self.in_memory else self.made_of(self._extractor(), wanted, classes)
+            )
         return self._utterances[split]
 
     def placed(self, split: Split) -> Sequence[PlacedUtterance]:
         """The utterances that the numbers in ``row`` count: those that were read, if they are in memory."""
         return self._utterances[split].placed if split in self._utterances else self.labelled(split)
 
+    @property
+    def shuffled_by(self) -> int:
+        """The seed of the order of training utterances."""
+        return self.seed if self.seed is not None else torch.initial_seed() % 2**31
+
     def train_dataloader(self) -> DataLoader[Item]:
         """Shuffled batches of the training split."""
-        seed = self.seed if self.seed is not None else torch.initial_seed() % 2**31
-        train = self.utterances("train")
+        train, seed = self.utterances("train"), self.shuffled_by
         if self.per_class is None:
             blur = max(1.0, 0.25 * float(train.lengths.std(correction=0)))
             return self._loader(train, LengthGroupedBatchSampler(train.lengths, self.batch_size, seed, blur))
@@ -216,7 +224,7 @@ class ExtractorData(pl.LightningDataModule):
             )
         self.missing |= missing
         classes = self.manifest.label_set.classes
-        return Utterances(extractor, [placed for placed, _ in pairs], classes, [sample for _, sample in pairs])
+        return self.made_of(extractor, [placed for placed, _ in pairs], classes, [sample for _, sample in pairs])
 
     def _references(self, count: int) -> list[DataLoader[Item]]:
         return [self._in_order(self.utterances("train").some(count))] if count else []
@@ -232,7 +240,10 @@ class ExtractorData(pl.LightningDataModule):
             batch_sampler=batches,
             collate_fn=utterances.collate,
             num_workers=workers,
+            worker_init_fn=end_worker_with_parent,
             persistent_workers=workers > 0,
+            # a separate one: otherwise each pass would draw from the network's random numbers, a resumed run's not
+            generator=torch.Generator(),
         )
 
     def _extractor(self) -> Extractor:

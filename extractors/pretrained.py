@@ -1,6 +1,5 @@
 """Pretrained encoders by the name they have on the Hugging Face hub, or from a folder: data only, never code."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from logging import ERROR
@@ -23,7 +22,7 @@ from transformers import (
 from transformers.utils import logging
 
 from m2fnet.errors import RunError
-from m2fnet.files import replaced
+from m2fnet.files import replaced, temporary_folder
 
 # settings, vocabularies, chat templates, weights; no pickle, no code
 _FILES = ["*.json", "*.txt", "*.jinja", "*.model", "model*.safetensors"]
@@ -145,10 +144,10 @@ def load_image_processor(folder: Path) -> BaseImageProcessor:
 
 def write_files(folder: Path, *parts: Saves) -> None:
     """Write ``parts`` into ``folder``, each file whole or not at all."""
-    with tempfile.TemporaryDirectory() as temporary, _quiet():
+    with temporary_folder(folder) as temporary, _quiet():
         for part in parts:
-            part.save_pretrained(temporary)
-        for path in sorted(Path(temporary).iterdir()):
+            part.save_pretrained(str(temporary))
+        for path in sorted(temporary.iterdir()):
             with replaced(folder / path.name) as copy:
                 copy.write_bytes(path.read_bytes())
 

@@ -27,6 +27,7 @@ from m2fnet.problems import Problem, make_problem, problem_from_dict
 from m2fnet.records import LabelSet
 from m2fnet.training.averaging import Averaging
 from m2fnet.training.callbacks import callbacks_of_settings
+from m2fnet.training.loggers import whole_weight
 from m2fnet.training.schedules import Decay, refuse_wrong_schedule, scheduled
 
 T = TypeVar("T")
@@ -188,7 +189,7 @@ class ExtractorTask(pl.LightningModule):
         """
         try:
             net = cast(Callable[..., Extractor], self.make_net)(**self.kept)
-            head = net.head(problem)
+            head = self.make_head(net, problem)
         except M2FNetError:
             raise
         except ValueError as error:
@@ -208,6 +209,14 @@ class ExtractorTask(pl.LightningModule):
             layers = (nn.Linear(net.width, net.width), nn.ReLU(), nn.Linear(net.width, self.projector_width))
             self.projector = nn.Sequential(*layers)
         self._thaws = [p for part in net.backbones() for p in part.parameters() if p.requires_grad]
+
+    def make_head(self, net: Extractor, problem: Problem) -> nn.Module:
+        """What makes logits of the embeddings of ``net`` in training."""
+        return net.head(problem)
+
+    def logits_of(self, z: Tensor, batch: ExtractorBatch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Logits (B, C) of the embeddings (B, D) of a batch, and terms that the head adds to the loss, by name."""
+        return self.head(z), {}
 
     def forward(self, inputs: dict[str, Any]) -> Tensor:
         """Un-normalised embeddings (B, D)."""
@@ -264,7 +273,7 @@ class ExtractorTask(pl.LightningModule):
         self._has_learnt = True
         z = self(batch["inputs"])
         with torch.autocast(z.device.type, enabled=False):  # distances and covariances need full precision
-            return self._loss(z.float(), batch["label"])
+            return self._loss(z.float(), batch)
 
     def on_train_epoch_end(self) -> None:
         """Stop if there was nothing to learn from."""
@@ -315,11 +324,11 @@ class ExtractorTask(pl.LightningModule):
         assert self.problem is not None, "the problem is known after `build`"
         return self.problem
 
-    def _loss(self, z: Tensor, label: Tensor) -> Tensor:
+    def _loss(self, z: Tensor, batch: ExtractorBatch) -> Tensor:
         """Weighted sum of the terms for embeddings (B, D); every term is logged by its name."""
-        weights = self.weights
+        weights, label = self.weights, batch["label"]
         heard = z if weights.cross_entropy else z.detach()
-        logits = self.head(F.dropout(heard, self.head_dropout, self.training))
+        logits, added = self.logits_of(F.dropout(heard, self.head_dropout, self.training), batch)
         total = self._problem().loss(logits, label, self.class_weights, self.label_smoothing)
         terms = {"cross_entropy": total / len(z)}
         projected = self.projector(z)
@@ -334,9 +343,9 @@ class ExtractorTask(pl.LightningModule):
         if weights.supervised_contrastive:
             rows = F.normalize(projected)
             terms["supervised_contrastive"] = supervised_contrastive(rows, label, temperature=self.temperature)
-        for name, value in terms.items():
+        for name, value in (*terms.items(), *added.items()):
             self._log(name, value, len(z))
-        own = weights.cross_entropy * terms["cross_entropy"]
+        own = sum(added.values(), weights.cross_entropy * terms["cross_entropy"])
         others = [getattr(weights, name) * value for name, value in terms.items() if name != "cross_entropy"]
         if self.balance is None:
             loss = sum(others, own)
@@ -358,8 +367,9 @@ class ExtractorTask(pl.LightningModule):
         return torch.stack([parameter.sum() for parameter in self.parameters() if parameter.requires_grad]).sum() * 0
 
     def _log(self, name: str, value: Tensor | float, count: int, reduce_fx: str = "mean") -> None:
+        weight = whole_weight(count)
         self.log(
-            f"train/{name}", value, on_step=False, on_epoch=True, batch_size=count, reduce_fx=reduce_fx, sync_dist=True
+            f"train/{name}", value, on_step=False, on_epoch=True, batch_size=weight, reduce_fx=reduce_fx, sync_dist=True
         )
 
     def _collect(self, name: str, batch: ExtractorBatch) -> None:
@@ -367,7 +377,7 @@ class ExtractorTask(pl.LightningModule):
             return
         z = self(batch["inputs"]).float()
         with torch.autocast(z.device.type, enabled=False):
-            logits = self.head(z)
+            logits, _ = self.logits_of(z, batch)
         kept = Embedded(batch["row"].cpu(), batch["label"].cpu(), z.cpu(), logits.cpu())
         self._kept.setdefault(name, []).append(kept)
 

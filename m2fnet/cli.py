@@ -17,16 +17,17 @@ COMMANDS = {
     "check": "versions, devices, and what is missing",
     "completion": "a script that lets bash, zsh or fish complete commands and settings",
     "schema": "what a configuration file may hold, as a JSON schema for editors",
-    "prepare": "raw corpus -> manifest: toy, meld, iemocap, mosei, m3ed, goemotions, mer2024, table and more",
+    "prepare": "raw corpus, or a table of your own -> manifest",
     "import": "published feature pickle -> manifest + stores",
-    "hints": "manifest -> what a language model says about the emotion of every transcript",
+    "hints": "manifest -> what a language model says about every transcript",
     "extractor": "train an extractor: fit, validate, test",
+    "joint": "train an extractor with a dialogue network: fit, validate, test",
     "extract": "manifest -> store of embeddings",
     "store": "merge the shards of a store that several machines have embedded",
     "dialog": "train a dialogue network: fit, validate, test, missing, predict",
-    "noise": "a tested run with noise in sound, pictures or words: how its score falls",
+    "noise": "how the score of a tested run falls with noise in its inputs",
     "sweep": "many seeds and settings of one configuration, in parallel",
-    "self-train": "labelled and unlabelled utterances -> students of pseudo-labels, scored without leaks",
+    "self-train": "unlabelled utterances -> students of pseudo-labels, without leaks",
     "ablate": "the paper's tables: modalities, fusion, encoders, fusion layers",
     "reproduce": "train a run again and compare bit for bit",
     "report": "tables of tested runs: mean ± s.d., intervals, differences, errors",
@@ -178,6 +179,8 @@ def _main_of(name: str) -> Main:
             from m2fnet.commands.hints import main
         case "extractor":
             from extractors.commands.extractor import main
+        case "joint":
+            from m2fnet.joint.cli import main
         case "extract":
             from extractors.commands.extract import main
         case "store":

@@ -6,6 +6,7 @@ import pkgutil
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from types import ModuleType
@@ -49,7 +50,7 @@ def find_config(name: str) -> Path:
     """Path of the configuration ``name``: a file of the user's, or else the shipped file ``conf/...`` of that name.
 
     Raises:
-        UsageError: if there is neither; it lists the shipped files.
+        UsageError: if there is neither; it names the files like it, or lists the shipped ones.
 
     Example:
         >>> find_config("conf/dialog/m2fnet_toy.yaml").name
@@ -63,6 +64,9 @@ def find_config(name: str) -> Path:
     if near := like_it(Path(name)):
         raise UsageError(f"There is no configuration file {name}.{near}")
     known = sorted(str(Path("conf") / path.relative_to(conf_folder())) for path in conf_folder().glob("*/*.yaml"))
+    names = get_close_matches(Path(name).stem, [Path(one).stem for one in known], n=3)
+    if similar := [one for one in known if Path(one).stem in names]:
+        raise UsageError(f"There is no configuration file {name}. Like it there is: {', '.join(similar)}.")
     raise UsageError(f"There is no configuration file {name}. Shipped are: {', '.join(known)}.")
 
 

@@ -5,11 +5,13 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -17,6 +19,10 @@ from filelock import FileLock, Timeout
 from m2fnet.errors import M2FNetError
 
 LOCK = ".lock"
+_OWNER = "owner.txt"  # of `disposable_folder`, written under the lock: while one is only being made there is none
+_OLD = "old"  # folder in that of `replaced_folder`, for what is replaced
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_LOOKED: set[tuple[int, str]] = set()  # process and folder, in which leftovers were looked for
 _NAMED = 5  # at most, of paths that are like a missing one
 
 JsonObject = dict[str, Any]  # as read: whoever reads it checks what it holds
@@ -26,7 +32,8 @@ JsonObject = dict[str, Any]  # as read: whoever reads it checks what it holds
 def replaced(path: Path) -> Iterator[Path]:
     """A temporary path in the folder of ``path``; on success it is renamed to ``path``, on failure removed.
 
-    The temporary name has the suffix of ``path`` (image writers look at it) and starts with ``.tmp-``.
+    The temporary name has the suffix of ``path`` (image writers look at it) and starts with ``.tmp-``. What a process
+    that was killed has left in the folder is removed, see `remove_leftovers`.
 
     Example:
         >>> import tempfile
@@ -37,7 +44,8 @@ def replaced(path: Path) -> Iterator[Path]:
         ['scores.txt']
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.suffix)
+    remove_leftovers(path.parent)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_temporary_prefix(), suffix=path.suffix)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -55,8 +63,123 @@ def replaced(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def replaced_folder(folder: Path) -> Iterator[Path]:
+    """A new empty folder that becomes ``folder`` on success, in place of what was there, and is removed on failure.
+
+    If a kill hits the moment in which the old folder has gone and the new one has not come, the next call brings the
+    old one back.
+
+    Example:
+        >>> import tempfile
+        >>> model = Path(tempfile.mkdtemp()) / "model"
+        >>> with replaced_folder(model) as new:
+        ...     write_text(new / "README.md", "A model")
+        >>> [path.name for path in model.parent.iterdir()]
+        ['model']
+    """
+    with temporary_folder(folder.parent) as work:
+        new, old = work / "new", work / _OLD / folder.name
+        new.mkdir()  # in another folder, so that it has the permissions of any other
+        old.parent.mkdir()
+        yield new
+        if folder.exists():
+            folder.rename(old)
+        try:
+            new.rename(folder)
+        except OSError:
+            if old.exists():
+                old.rename(folder)
+            raise
+
+
+@contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """A folder in ``parent`` for the time of the block; if the process is killed, the next one removes it."""
+    parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(parent)
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=_temporary_prefix()))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def disposable_folder(prefix: str, words: bytes, parent: Path | None = None) -> Iterator[Path]:
+    """A new folder for this process only, removed after the block; first those are removed that killed ones have left.
+
+    Args:
+        prefix: of its name.
+        words: what a file in it says of it; a folder with other words is another's and stays.
+        parent: where it is; by default where temporary files are.
+    """
+    parent = parent or Path(tempfile.gettempdir())
+    for left in parent.glob(f"{prefix}*"):
+        with suppress(OSError):  # it cannot be removed, or its process is there and holds the lock
+            if _is_of_this_user(left) and _says(left / _OWNER, words):
+                with FileLock(left / LOCK, timeout=0):
+                    shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=parent) as name, FileLock(Path(name) / LOCK):
+        (Path(name) / _OWNER).write_bytes(words)
+        yield Path(name)
+
+
+def _is_of_this_user(folder: Path) -> bool:
+    """Whether it is private; nobody else can then have put a link into it."""
+    found = folder.lstat()
+    return S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+
+
+def _says(path: Path, words: bytes) -> bool:
+    return S_ISREG(path.lstat().st_mode) and path.read_bytes() == words
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders in ``folder`` whose process, one of this machine, has ended.
+
+    Only a process that was killed leaves any. What `replaced_folder` had taken away then comes back. Each process looks
+    once, for a folder may hold a hundred thousand files.
+    """
+    looked = (os.getpid(), str(folder.absolute()))
+    if looked in _LOOKED:
+        return
+    _LOOKED.add(looked)
+    with suppress(OSError):  # it may not be listed, or another process does the same
+        with os.scandir(folder) as entries:
+            left = [Path(entry.path) for entry in entries if _is_leftover(entry.name)]
+        for path in left:
+            for old in path.glob(f"{_OLD}/*"):
+                if not (folder / old.name).exists():
+                    old.rename(folder / old.name)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _temporary_prefix() -> str:
+    """How the names of this process's temporary files begin: with the process and the machine."""
+    return f".tmp-{os.getpid()}@{socket.gethostname()}@"
+
+
+def _is_leftover(name: str) -> bool:
+    process, *rest = name.removeprefix(".tmp-").split("@")
+    if not name.startswith(".tmp-") or rest[:1] != [socket.gethostname()] or os.name != "posix":
+        return False
+    try:
+        os.kill(int(process), 0)  # sends nothing, and finds out whether the process is there
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError, ValueError):  # of another user, or a name that is not ours
+        return False
+    return False
+
+
 def raise_if_full(error: Exception, path: Path) -> None:
-    """Do nothing if ``error`` is of another kind than a full disk; of that, libraries tell in several ways.
+    """Do nothing if ``error`` is of another kind than a full disk or a file that may not be larger.
+
+    Libraries tell of these in several ways.
 
     Raises:
         OSError: that names ``path``.
@@ -68,9 +191,11 @@ def raise_if_full(error: Exception, path: Path) -> None:
         OSError: [Errno 28] No space left on device: 'a.bin'
     """
     words = str(error)
-    is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename is None
-    if is_full or "No space left on device" in words or "failed writing file" in words:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+    is_full = isinstance(error, OSError) and error.errno in _FULL and error.filename is None
+    named = [number for number in _FULL if f"os error {number})" in words or os.strerror(number) in words]
+    if is_full or named or "failed writing file" in words:
+        number = named[0] if named else errno.ENOSPC
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 @contextmanager

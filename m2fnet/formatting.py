@@ -1,9 +1,10 @@
 """Scores as text, and tables of them for Markdown pages and terminals, whose cells may come from anywhere."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
 
 # what begins code, HTML or a cell, and the bracket that would give a link or a picture its address
 BOLD = re.compile(r"\*\*(.+?)\*\*")  # in a cell: the best of its column
+_UNKNOWN_OPTION = re.compile(r"Option '([^']+)' is not accepted|unrecognized arguments: (--[^\s=]+)")
+_INVALID_CHOICE = re.compile(r"invalid choice: '([^']*)' \(choose from ([^)]*)\)")
 _MARKUP = re.compile(r"[\\`<|]|(?<=\])\(")
 
 _SAID: ContextVar[set[tuple[str, ...]] | None] = ContextVar("said", default=None)  # by the command that runs
@@ -20,6 +23,39 @@ _IN_LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "±": r"$\pm$", "–": "--", "−": "$-$", "<": "$<$", ">": "$>$", "…": r"\dots{}",
 }  # fmt: skip
+
+
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """A question whether the one of ``known`` is meant that is like ``wrong``, with a blank before it; or nothing.
+
+    Example:
+        >>> did_you_mean("--latx", ["--latex", "--csv"]), did_you_mean("--jobs", ["--latex", "--csv"])
+        (' Did you mean --latex?', '')
+    """
+    found = get_close_matches(wrong, list(known), n=1)
+    return f" Did you mean {found[0]}?" if found else ""
+
+
+def unknown_option(message: str) -> str:
+    """The option that argparse or jsonargparse calls unknown in ``message``; empty if it says something else.
+
+    Example:
+        >>> unknown_option("unrecognized arguments: --latx=yes"), unknown_option("Option 'latx' is not accepted")
+        ('--latx', 'latx')
+    """
+    found = _UNKNOWN_OPTION.search(message)
+    return (found[1] or found[2]) if found else ""
+
+
+def similar_choice(message: str) -> str:
+    """`did_you_mean` about what argparse calls an invalid choice; empty for any other message.
+
+    Example:
+        >>> similar_choice("invalid choice: 'fti' (choose from 'fit', 'test')")
+        ' Did you mean fit?'
+    """
+    found = _INVALID_CHOICE.search(message)
+    return did_you_mean(found[1], re.findall(r"[^\s',]+", found[2])) if found else ""
 
 
 def markdown_table(frame: "pd.DataFrame") -> list[str]:

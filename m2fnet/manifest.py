@@ -252,15 +252,19 @@ class Manifest:
         folder = Path(folder)
         is_single = self.label_set.kind == "single"  # there the labels follow from the label
         rows = [{**vars(u), "labels": ()} if is_single else vars(u) for u in self.utterances]
-        write_jsonl(folder / TABLE, rows)
+        table, notes = folder / TABLE, folder / ANNOTATIONS
+        write_jsonl(_new(table), rows)
         made_with = {**self.provenance, "m2fnet": __version__}
-        saved = dataclasses.replace(self, sha256=sha256_of(folder / TABLE), provenance=made_with)
-        notes = folder / ANNOTATIONS
+        saved = dataclasses.replace(self, sha256=sha256_of(_new(table)), provenance=made_with)
+        meta = saved._meta()
         if self.annotations:
-            write_jsonl(notes, ({"id": name, **vars(note)} for name, note in self.annotations.items()))
-            write_json(folder / META, {**saved._meta(), "annotations_sha256": sha256_of(notes)})
+            write_jsonl(_new(notes), ({"id": name, **vars(note)} for name, note in self.annotations.items()))
+            meta["annotations_sha256"] = sha256_of(_new(notes))
+        write_json(folder / META, meta)  # from here on this is the manifest, see `_newest`
+        _new(table).replace(table)
+        if self.annotations:
+            _new(notes).replace(notes)
         else:
-            write_json(folder / META, saved._meta())
             notes.unlink(missing_ok=True)  # of a manifest that was here before
         return saved
 
@@ -281,14 +285,15 @@ class Manifest:
         """
         folder = Path(folder)
         meta = read_json(folder / META, ManifestError, ADVICE)
-        found = _hash(folder / TABLE)
+        table = _newest(folder / TABLE, meta.get("sha256"))
+        found = _hash(table)
         if found != meta.get("sha256"):
             raise ManifestError(
                 f"{folder / TABLE} has SHA-256 {found[:12]}…, but {META} was written for "
                 f"{str(meta.get('sha256'))[:12]}…: the table was changed after it was prepared. {ADVICE}"
             )
         name = str(folder / TABLE)
-        rows = read_jsonl(folder / TABLE, ManifestError, ADVICE)
+        rows = read_jsonl(table, ManifestError, ADVICE)
         utterances = [_utterance(row, f"{name}:{number}", ADVICE) for number, row in enumerate(rows, start=1)]
         try:
             names = meta["label_set"]
@@ -330,10 +335,21 @@ def _annotations(path: Path, sha256: object) -> dict[str, Annotation]:
     """The annotations in ``path``; none where the meta file names no hash of them."""
     if sha256 is None:
         return {}
-    if _hash(path) != sha256:
+    newest = _newest(path, sha256)
+    if _hash(newest) != sha256:
         raise ManifestError(f"{path} was changed after the corpus was prepared: its SHA-256 is another. {ADVICE}")
-    rows = read_jsonl(path, ManifestError, ADVICE)
+    rows = read_jsonl(newest, ManifestError, ADVICE)
     return {row["id"]: Annotation(row["votes"], row["raters"], row["values"]) for row in rows}
+
+
+def _new(path: Path) -> Path:
+    """What takes the place of ``path`` once the meta file names it."""
+    return path.with_name(f".new-{path.name}")
+
+
+def _newest(path: Path, sha256: object) -> Path:
+    """``path``, or what a kill has kept from taking its place, whichever has the hash that the meta file names."""
+    return _new(path) if _new(path).is_file() and _hash(_new(path)) == sha256 else path
 
 
 def _expect_types(meta: dict[str, Any], names: dict[str, Any]) -> None:

@@ -188,6 +188,7 @@ class Prediction:
         thresholds: emotion -> the probability from which it is in ``labels``; empty where that is None.
         text_source: name of the model that recognised ``text``; None where people wrote it, or there is none.
         speaker_source: by what ``speaker`` was guessed from the voice; None where a file names the speaker.
+        ratings: scale, such as ``valence``, -> the predicted value; empty of a model that rates nothing.
     """
 
     start_s: float | None
@@ -203,6 +204,7 @@ class Prediction:
     thresholds: dict[str, float] = field(default_factory=dict)
     text_source: str | None = None
     speaker_source: str | None = None
+    ratings: dict[str, float] = field(default_factory=dict)
 
     @property
     def answers(self) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ CORE = {
     "plots": {"metrics", "runs"},
     "reports": {"media", "metrics", "plots", "problems", "runs", "store"},
 }
-APPLICATION = {"model", "sweeps", "pipeline", "web", "commands", "cli"}
+APPLICATION = {"joint", "model", "sweeps", "pipeline", "web", "commands", "cli"}
 MOST_ANY = 8.0  # uses of `Any` per 1,000 lines
 MOST_LOOSE = {"m2fnet": 7, "extractors": 4, "dialog": 7}  # modules at a package's root
 
@@ -148,6 +148,15 @@ def test_predicting_loads_no_training_code():
         "print('TRAINING', sorted(training & set(sys.modules)), 'CODE', code)\n"
     )
     assert "TRAINING [] CODE 1" in run_python("-c", script, __file__, timeout=300).stdout
+
+
+def test_the_compiler_is_imported_only_to_compile():
+    """It takes as long as torch itself."""
+    script = (
+        "import sys\nimport m2fnet.pipeline, extractors.audio.waveform\n"
+        "print('COMPILER', 'torch._dynamo' in sys.modules)\n"
+    )
+    assert "COMPILER False" in run_python("-c", script, timeout=300).stdout
 
 
 def test_help_responds_within_half_a_second():

@@ -1,5 +1,7 @@
 import json
+import os
 import runpy
+import shutil
 import subprocess
 import sys
 from argparse import Namespace
@@ -8,7 +10,7 @@ from pathlib import Path
 import pytest
 
 BENCH = Path(__file__).parents[1] / "bench"
-SCRIPTS = sorted(path for path in BENCH.glob("*.py") if not path.name.startswith("_"))
+SCRIPTS = sorted(path for path in BENCH.glob("*.py") if not path.name.startswith("_") and path.stem != "compare")
 
 
 @pytest.fixture
@@ -24,7 +26,11 @@ def quick_rows(script, folder):
     )
     assert done.returncode == 0, done.stderr
     content = json.loads(path.read_text(encoding="utf-8"))
-    assert list(content) == ["rows"]
+    assert list(content) == ["machine", "rows"]
+    assert content["machine"]["processor"] in done.stdout
+    if kept := os.environ.get("M2FNET_FIGURES"):
+        Path(kept).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, Path(kept) / f"{script.stem}.json")
     rows = {row["name"]: row for row in content["rows"]}
     assert rows
     assert len(rows) == len(content["rows"])
@@ -41,7 +47,7 @@ def quick_rows(script, folder):
 @pytest.mark.bench
 @pytest.mark.parametrize(
     "script",
-    [path for path in SCRIPTS if path.stem not in ("dialog", "extract", "gpu", "kill_extract")],
+    [path for path in SCRIPTS if path.stem not in ("dialog", "extract", "gpu", "reliability")],
     ids=lambda script: script.stem,
 )
 def test_a_benchmark_writes_its_figures(script, tmp_path):
@@ -58,19 +64,26 @@ def test_the_dialogue_level_pads_little_and_adds_little_to_its_network(tmp_path)
 
 
 @pytest.mark.bench
-def test_extractions_that_are_killed_lose_nothing_and_end_like_others(tmp_path):
-    rows = quick_rows(BENCH / "kill_extract.py", tmp_path)
-    for kind in ("statistics", "network"):
-        assert rows[f"{kind}: kills"]["ours"] == 3
-        assert rows[f"{kind}: stores finished"]["ours"] > 0
-        for what in (
-            "kept utterances lost",
-            "unreadable",
-            "kept utterances computed again",
-            "of these not byte-equal",
-            "files left behind",
-        ):
-            assert rows[f"{kind}: {what}"]["ours"] == 0
+def test_kills_damaged_inputs_and_a_crowd_do_no_harm(tmp_path):
+    rows = quick_rows(BENCH / "reliability.py", tmp_path)
+    assert sum(name.endswith(": kills") for name in rows) == 9
+    harm = (
+        ": kept, then lost",
+        ": unreadable",
+        ": kept, but done again",
+        ": starts that were refused",
+        ": of these different",
+        ": files left behind",
+        ": processes left behind",
+        "all: traceback",
+        "all: crash",
+        "all: endless",
+        "all: another outcome than is right",
+        "page: answers that were not their own, or none",
+    )
+    found = {name: row["ours"] for name, row in rows.items() if name.endswith(harm)}
+    assert len(found) == 9 * 7 + 5
+    assert set(found.values()) == {0}
 
 
 @pytest.mark.bench
@@ -171,11 +184,41 @@ def test_the_figures_are_printed_and_written(table, tmp_path, capsys):
     path = tmp_path / "new" / "rows.json"
     rows = [table["Row"]("speed", "1/s", 6000.0, 3000.0), table["Row"]("single", "s", 0.25)]
     table["finish"](rows, Namespace(json=path))
-    assert json.loads(path.read_text(encoding="utf-8")) == {
-        "rows": [
-            {"name": "speed", "unit": "1/s", "ours": 6000.0, "baseline": 3000.0, "ratio": 2.0},
-            {"name": "single", "unit": "s", "ours": 0.25, "baseline": None, "ratio": None},
-        ]
-    }
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert content["rows"] == [
+        {"name": "speed", "unit": "1/s", "ours": 6000.0, "baseline": 3000.0, "ratio": 2.0},
+        {"name": "single", "unit": "s", "ours": 0.25, "baseline": None, "ratio": None},
+    ]
+    assert content["machine"]["cores"] >= 1
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert lines[1:] == [["speed", "1/s", "6,000", "3,000", "2"], ["single", "s", "0.25", "–", "–"]]
+    assert lines[1:3] == [["speed", "1/s", "6,000", "3,000", "2"], ["single", "s", "0.25", "–", "–"]]
+    assert " ".join(lines[3]).startswith(content["machine"]["processor"])
+
+
+def figures(folder, processor="A", **ratios):
+    """A file such as a benchmark writes."""
+    folder.mkdir(exist_ok=True)
+    rows = [{"name": name, "unit": "", "ours": 1.0, "baseline": 1.0, "ratio": ratio} for name, ratio in ratios.items()]
+    (folder / "faces.json").write_text(json.dumps({"machine": {"processor": processor}, "rows": rows}))
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("now", "options", "code", "said"),
+    [
+        ({"crowd": 4.0, "close": 3.1}, (), 0, "0 of 2 ratios"),
+        ({"crowd": 2.0, "close": 3.1}, (), 1, "1 of 2 ratios have lost more than 25 %"),
+        ({"crowd": 2.0, "close": 3.1}, ("--allowed", "60"), 0, "0 of 2 ratios"),
+        ({"crowd": 4.0, "new": None}, (), 0, "0 of 1 ratios"),
+        ({"other": 4.0}, (), 1, "no ratio in common"),
+    ],
+)
+def test_a_loss_of_speed_is_seen(tmp_path, capsys, monkeypatch, now, options, code, said):
+    before, after = figures(tmp_path / "a", crowd=4.0, close=3.0), figures(tmp_path / "b", "B", **now)
+    monkeypatch.setattr(sys, "argv", ["compare.py", before, after, *options])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(BENCH / "compare.py"), run_name="__main__")
+    assert ended.value.code == code
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert ("another processor" in printed) == ("ratios" in said)

@@ -18,7 +18,13 @@ PACKAGES = ("m2fnet", "extractors", "dialog")
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 # what an installation without the extra can do without
-NEEDS_EXTRA = {"m2fnet/web": "web", "m2fnet/model/onnx.py": "onnx"}
+NEEDS_EXTRA = {
+    "m2fnet/web": "web",
+    "m2fnet/model/onnx.py": "onnx",
+    "m2fnet/training/ray_cluster.py": "ray",
+    "m2fnet/sweeps/ray_tasks.py": "ray",
+    "extractors/extraction/ray_": "ray",
+}
 
 
 distributions = functools.cache(packages_distributions)  # reads every package that is installed
@@ -74,6 +80,26 @@ def test_torch_and_what_is_compiled_for_it_are_pinned_exactly():
     assert pins["torch"] == pins["torchaudio"]
 
 
+# Releases that were withdrawn because they did harm, with the reason.
+WITHDRAWN = {
+    "pytorch-lightning": {"2.6.2": "malware", "2.6.3": "malware"},
+    "lightning": {"2.6.2": "malware", "2.6.3": "malware"},
+}
+
+
+def test_the_lock_has_a_hash_of_every_file_and_no_release_that_was_withdrawn():
+    lock = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
+    entries = re.split(r"\n(?=[\w.-]+==)", lock)[1:]
+    assert len(entries) > 100
+    for entry in entries:
+        name, version = re.match(r"([\w.-]+)==([^\s;]+)", entry).groups()
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry), f"{name} has no hash"
+        assert version not in WITHDRAWN.get(canonicalize_name(name), {}), f"{name} {version} was withdrawn"
+    allowed = {canonicalize_name(one.name): one.specifier for one in map(Requirement, PROJECT["dependencies"])}
+    for name in set(WITHDRAWN) & set(allowed):
+        assert not any(allowed[name].contains(version) for version in WITHDRAWN[name])
+
+
 def test_the_lock_holds_every_dependency_in_a_version_that_is_allowed_and_no_registry_address():
     lock = (REPOSITORY / "requirements.lock").read_text(encoding="utf-8")
     assert "://" not in lock
@@ -83,5 +109,5 @@ def test_the_lock_holds_every_dependency_in_a_version_that_is_allowed_and_no_reg
         for name, version, marker in locked
         if not marker or Marker(marker.strip()).evaluate()
     }
-    for requirement in map(Requirement, [*PROJECT["dependencies"], *EXTRAS["web"], *EXTRAS["onnx"]]):
+    for requirement in map(Requirement, [*PROJECT["dependencies"], *EXTRAS["web"], *EXTRAS["onnx"], *EXTRAS["ray"]]):
         assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), str(requirement)

@@ -32,12 +32,12 @@ def make_test(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("failing", ["ruff check", "-m not slow and not bench"])
+@pytest.mark.parametrize("failing", ["ruff check", "-m not slow and not bench and not ray"])
 def test_the_slow_tests_run_after_a_failure_and_the_command_fails(make_test, failing):
     code, calls, _ = make_test(failing)
     assert code != 0
     assert calls[-1].startswith("pytest -n 2 -m slow ")
-    assert any(call.startswith("pytest -n 2 -m not slow and not bench ") for call in calls)
+    assert any(call.startswith("pytest -n 2 -m not slow and not bench and not ray ") for call in calls)
 
 
 def test_a_failing_slow_test_fails_the_command(make_test):

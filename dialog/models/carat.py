@@ -172,6 +172,11 @@ class CARAT(nn.Module):
                 "Expected `heads` to divide `width`, `levels` of 0 to 2, and no negative `layers`, `context` or "
                 f"`queue`, but got {heads}, {width}, {levels}, {depth}, {context} and {queue}."
             )
+        if temperature <= 0 or not 0 <= momentum <= 1:
+            raise ValueError(
+                "Expected `temperature` to be above 0 and `momentum` from 0 to 1, but got "
+                f"{temperature} and {momentum}."
+            )
         self.problem, self.levels, self.causal, self.temperature = problem, levels, causal, temperature
         self.weights = {**WEIGHTS, **(weights or {})}
         self.mask_padding = not released if mask_padding is None else mask_padding

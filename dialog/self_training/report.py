@@ -38,16 +38,17 @@ class Row:
 
 
 def table(results: Results, manifest: Manifest) -> pd.DataFrame:
-    """One row each for the majority class, supervised training, every round of every policy, and all labels."""
+    """A row each for the majority class, a linear classifier, supervised training, every round, and all labels."""
     split = results.split
     gold = GoldLabels.of(manifest, split.gold)
     constant = {
         name: [majority_f1(gold, GoldLabels.of(manifest, ids))] if ids else []
         for name, ids in (("gold", split.gold), ("dev", split.dev), ("test", split.test))
     }
-    final = results.supervised_final
+    final, linear = results.supervised_final, results.linear
     rows = [
         Row("majority class", constant["gold"], dev=constant["dev"], test=constant["test"]),
+        Row("linear, from the same gold", linear["gold"], dev=linear["dev"], test=linear["test"]),
         Row("supervised (round 0)", results.supervised, dev=final["dev"], test=final["test"]),
         *(row for name, policy in results.policies.items() for row in _rounds(name, policy)),
     ]
@@ -80,9 +81,10 @@ def as_page(results: Results, manifest: Manifest) -> str:
             f"{len(split.gold)} gold utterances in {len(split.folds)} folds by {split.by}; the pool has "
             f"{len(split.pool)}, none of which shares its {' or '.join(split.apart) or 'id'} with gold or with what is "
             "scored. Gold is out of fold: no label of a fold has reached the networks that are scored on it, neither "
-            "directly nor through pseudo-labels. A round is accepted if its gain over the one accepted before, paired "
-            "by seed, exceeds its standard error. Dev and test are scored once, by students of the last accepted round "
-            "that learned from all gold; where none is accepted, these are the supervised networks.",
+            "directly nor through pseudo-labels. The linear classifier is a logistic regression of single utterances "
+            "and has no seed: a network should be above it. A round is accepted if its gain over the one accepted "
+            "before, paired by seed, exceeds its standard error. Dev and test are scored once, by students of the last "
+            "accepted round that learned from all gold; where none is accepted, these are the supervised networks.",
             "",
             transduction(split.transductive),
             "",
@@ -110,6 +112,7 @@ def as_json(results: Results, manifest: Manifest) -> dict[str, object]:
             "test": len(split.test),
         },
         "temperature": results.temperature,
+        "linear": results.linear,
         "supervised": {"gold": results.supervised, **results.supervised_final},
         "policies": {
             name: {"accepted_round": result.accepted, **asdict(result)} for name, result in results.policies.items()

@@ -5,6 +5,7 @@
     POLICY/round-1/labels/         pseudo-labels: a file for the students of each fold, pool.jsonl for the final ones
     POLICY/round-1/fold-0.safetensors, round.json
     POLICY/final.json              dev and test, scored once
+    linear.json                    scores of a linear classifier of the same gold
     report.json, report.md
 
 Every file is written whole, and what is there is not made again, so the same command resumes.
@@ -20,6 +21,7 @@ import numpy as np
 from safetensors.torch import save_file
 
 from dialog.self_training.gold import GoldLabels, weighted_f1_of
+from dialog.self_training.linear import linear_scores
 from dialog.self_training.policies import Policy
 from dialog.self_training.pseudo_labels import PseudoLabels, in_words
 from dialog.self_training.splits import FrozenSplit
@@ -84,6 +86,7 @@ class Results:
 
     Attributes:
         split: frozen.
+        linear: weighted F1 of a linear classifier of the gold, on out-of-fold ``gold``, ``dev`` and ``test``.
         supervised: weighted F1 on out-of-fold gold by seed.
         supervised_final: scores of the networks of all gold.
         policies: name -> what became of it.
@@ -92,6 +95,7 @@ class Results:
     """
 
     split: FrozenSplit
+    linear: dict[str, list[float]]
     supervised: list[float]
     supervised_final: FinalScores
     policies: dict[str, PolicyResult]
@@ -148,6 +152,7 @@ class SelfTraining:
         results = {name: self._policy(name, policy, rounds, teachers, final) for name, policy in policies.items()}
         return Results(
             split=self.split,
+            linear=self._linear(),
             supervised=supervised,
             supervised_final=final,
             policies=results,
@@ -294,6 +299,17 @@ class SelfTraining:
                 answers = predict(stack, self.inputs.rows(ids))
                 scores[split] = [weighted_f1_of(true, one) for one in answers]  # type: ignore[literal-required]
         write_json(path, {**made_for, **scores})
+        return scores
+
+    def _linear(self) -> dict[str, list[float]]:
+        path = self.folder / "linear.json"
+        if path.exists():
+            found = read_json(path, RunError, _ADVICE)
+            if found.get("split_sha256") != self.split.sha256:
+                raise RunError(f"{path} is of another split. {_ADVICE}")
+            return {name: list(found[name]) for name in ("gold", "dev", "test")}
+        scores = linear_scores(self.inputs, self.split, self.manifest)
+        write_json(path, {"split_sha256": self.split.sha256, **scores})
         return scores
 
     def _all_labels(self) -> FinalScores | None:

@@ -30,6 +30,7 @@ class WaveformExtractor(Extractor):
     """
 
     modality: ClassVar[Modality] = "audio"
+    uncompiled: ClassVar[tuple[str, ...]] = ("hear",)  # complex and random numbers gain nothing from it
     step: Tensor
 
     def __init__(
@@ -97,7 +98,6 @@ class WaveformExtractor(Extractor):
         features = self.encode(*self.hear(batch["samples"], batch["lengths"]))
         return features if isinstance(features, list) else self.projector(features)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # complex and random numbers gain nothing from it
     @torch.no_grad()
     def hear(self, samples: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """What `represent` gives of samples (B, N) with lengths (B,), in training of augmented parts of them."""

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m2fnet.errors import RunError, UsageError
+from m2fnet.formatting import did_you_mean
+from m2fnet.training.ray_cluster import add_engine_options, refuse_without_ray
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
     from extractors.extraction.extract import Extraction
+    from extractors.extraction.ray_task import RayEngine
     from m2fnet.store.shards import Shard
 
 _REASONS = 20  # why utterances are missing: so many are listed
@@ -30,6 +33,12 @@ Several devices, and several machines, as with Lightning:
       in a SLURM job of 2 nodes with 4 tasks each
   torchrun --nproc-per-node 4 -m m2fnet.cli extract ... --devices 4
       what torchrun starts
+
+Ray, on this machine or in a cluster, where machines may come and go:
+  m2fnet extract ... --engine ray
+      starts Ray here and ends it afterwards
+  m2fnet extract ... --engine ray --address 10.0.0.1:6379 --accelerator gpu
+      joins a cluster; all machines see the media at the same paths
 """
 
 
@@ -41,26 +50,32 @@ def main(argv: list[str]) -> None:
     from extractors.extraction.lightning import trainer_for
     from extractors.runs.folder import load
     from m2fnet.manifest import Manifest
+    from m2fnet.training.threads import limit_threads, own_threads
 
     manifest = Manifest.load(given.manifest)
-    trainer = trainer_for(given.accelerator, given.devices, given.nodes, given.precision)
+    ray = _ray_engine(given)
+    trainer = trainer_for() if ray else trainer_for(given.accelerator, given.devices, given.nodes, given.precision)
     run = load(given.ckpt, given.output) if given.ckpt is not None else load(_fitted(given, keys, trainer))
-    usual = run.extractor.batch_size_on_cpu if trainer.strategy.root_device.type == "cpu" else 64
+    computes_on = ray.accelerator if ray else trainer.strategy.root_device.type
+    usual = run.extractor.batch_size_on_cpu if computes_on == "cpu" else 64
     try:
-        extraction = extract(
-            run.extractor,
-            run.provenance,
-            manifest,
-            given.out,
-            dtype=given.dtype,
-            loading=Loading(given.batch_size or usual, given.workers),
-            trainer=trainer,
-            overwrite=given.overwrite,
-            retry_failed=given.retry_failed,
-            save_every=given.save_every,
-            progress=True,
-            shard=given.shard,
-        )
+        with own_threads():
+            limit_threads(given.threads, usual=None)
+            extraction = extract(
+                run.extractor,
+                run.provenance,
+                manifest,
+                given.out,
+                dtype=given.dtype,
+                loading=Loading(given.batch_size or usual, given.workers),
+                trainer=trainer,
+                overwrite=given.overwrite,
+                retry_failed=given.retry_failed,
+                save_every=given.save_every,
+                progress=not given.quiet,
+                shard=given.shard,
+                ray=ray,
+            )
     except KeyboardInterrupt:
         print("What is finished is kept; the same command resumes.", file=sys.stderr)
         raise
@@ -112,23 +127,60 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         metavar="K/N",
         help="embed one of N equal shares, for the jobs of an array; `m2fnet store merge` makes the store of them",
     )
+    add_engine_options(parser)
+    parser.add_argument(
+        "--actors",
+        type=_positive,
+        metavar="N",
+        help="with Ray: most processes that hold the extractor (default: one "
+        "per GPU, or one per machine); --workers N is then how many batches are read at the same time",
+    )
     again = parser.add_mutually_exclusive_group()
     again.add_argument("--overwrite", action="store_true", help="replace the store that --out holds")
     again.add_argument("--retry-failed", action="store_true", help="try what is missing in the store once more")
     parser.add_argument(
         "--max-failures", type=_count, metavar="N", help="fail if more than N utterances are missing (default: never)"
     )
+    parser.add_argument("--threads", type=_positive, metavar="N", help="of torch on the CPU (default: all cores)")
+    parser.add_argument("--quiet", action="store_true", help="no progress")
     given, keys = parser.parse_known_args(argv)
     if given.shard is not None and (given.overwrite or given.retry_failed):
         raise UsageError("--shard begins a new store or resumes one; choose another --out instead of replacing one.")
+    refuse_without_ray(given, "actors")
+    if given.engine == "ray":
+        if (given.devices, given.nodes) != ("1", 1):
+            raise UsageError("--devices and --nodes are Lightning's; with --engine ray use --actors and --workers.")
+        if given.threads is not None:
+            raise UsageError("--threads is for this process; with --engine ray other processes compute, so remove it.")
+        if given.workers == 0:
+            raise UsageError("--workers is 0, but with --engine ray other processes read; expected at least 1.")
     if given.ckpt is None and given.output is not None:
         raise UsageError("--output chooses an embedding of a trained run; with --config set model.net.output.")
     if given.ckpt is not None and keys:
-        raise UsageError(f"{keys[0]!r} is not known; with --ckpt the settings are those of the run.")
+        like_it = did_you_mean(keys[0].partition("=")[0], parser._option_string_actions)
+        raise UsageError(f"{keys[0]!r} is not known; with --ckpt the settings are those of the run.{like_it}")
     for key in ("--dry-run", "--checkpoint", "--select"):
         if any(text.partition("=")[0] == key for text in keys):
             raise UsageError(f"{key} is an option of `m2fnet extractor`, not of `m2fnet extract`.")
     return given, keys
+
+
+def _ray_engine(given: argparse.Namespace) -> "RayEngine | None":
+    """Where Ray embeds; None if it does not."""
+    if given.engine != "ray":
+        return None
+    import torch
+
+    from extractors.extraction.ray_task import RayEngine
+
+    on = {"auto": "gpu" if torch.cuda.is_available() else "cpu", "cuda": "gpu"}.get(
+        given.accelerator, given.accelerator
+    )
+    if on not in ("cpu", "gpu"):
+        raise UsageError(f"--accelerator is {given.accelerator!r}; with --engine ray expected cpu or gpu.")
+    if on == "cpu" and given.precision == "16-mixed":
+        raise UsageError("--precision 16-mixed needs a GPU; on a CPU bf16-mixed is the faster one.")
+    return RayEngine(given.address, on, given.precision, given.actors)
 
 
 def _fitted(given: argparse.Namespace, keys: list[str], trainer: "pl.Trainer") -> Path:
@@ -138,6 +190,8 @@ def _fitted(given: argparse.Namespace, keys: list[str], trainer: "pl.Trainer") -
     fit = ["fit", "--config", str(given.config), "--data.manifest", str(given.manifest), *keys, "--quiet"]
     if given.workers is not None:
         fit.append(f"--data.workers={given.workers}")
+    if given.threads is not None:
+        fit.append(f"--threads={given.threads}")
     if trainer.world_size > 1 and not trainer.is_global_zero:
         return extractor.train([*fit, "--dry-run"])
     replaces = given.overwrite or given.retry_failed

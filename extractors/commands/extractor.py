@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytorch_lightning as pl
 import yaml
@@ -49,8 +49,10 @@ class ExtractorCLI(RunCLI):
     """Trains or fits extractors, and scores their embeddings without a dialogue network."""
 
     prog = "m2fnet extractor"
-    task, data = ExtractorTask, ExtractorData
+    task: ClassVar[type[ExtractorTask]] = ExtractorTask
+    data: ClassVar[type[ExtractorData]] = ExtractorData
     example = "extractors/text_roberta.yaml"
+    heads: ClassVar[Mapping[str, str]] = _NAMES  # what each score is of
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -211,21 +213,21 @@ class ExtractorCLI(RunCLI):
         chosen = (
             f"Fitted on {fitted['utterances']} utterances"
             if self.is_closed_form
-            else f"Trained {fitted['epochs']} epochs, kept epoch {fitted['epoch']}"
+            else f"Trained {fitted['epochs']} epoch{'s' * (fitted['epochs'] != 1)}, kept epoch {fitted['epoch']}"
         )
         if "dev.weighted_f1" in fitted:
-            by = "linear probe" if self.is_closed_form else _NAMES[task.scorer]
+            by = "linear probe" if self.is_closed_form else self.heads[task.scorer]
             chosen += f" with dev weighted F1 {100 * fitted['dev.weighted_f1']:.2f} ({by})"
         if "dev.majority_weighted_f1" in fitted:
             chosen += f", majority class {100 * fitted['dev.majority_weighted_f1']:.2f}"
         print_rank_zero(
             f"{chosen}.\nNext: m2fnet extract --ckpt {self.run} --manifest DIR --out STORE"
-            + (f"\n      m2fnet extractor test --config {self.run / CONFIG}" if "dev.weighted_f1" in fitted else "")
+            + (f"\n      {self.prog} test --config {self.run / CONFIG}" if "dev.weighted_f1" in fitted else "")
         )
 
     def after_validate(self) -> None:
         """Print the scores on dev."""
-        print_rank_zero(_table(cast(ExtractorTask, self.model).scores))
+        print_rank_zero(_table(cast(ExtractorTask, self.model).scores, self.heads))
 
     def after_test(self) -> None:
         """Write and print the report."""
@@ -243,7 +245,7 @@ class ExtractorCLI(RunCLI):
         training = [placed.utterance.labels or () for placed in data.placed("train")]
         page = write_report(self.results, self._facts(task, data), answers, training, self.problem)
         if not self.config[self.subcommand].quiet:
-            print_rank_zero(f"{for_terminal(page)}\n\n{_table(task.scores)}\n")
+            print_rank_zero(f"{for_terminal(page)}\n\n{_table(task.scores, self.heads)}\n")
         print_rank_zero(
             f"Report: {self.results / 'report.md'}, {self.results / 'report.json'}; predictions: "
             f"{self.results / 'predictions.jsonl'}."
@@ -413,9 +415,9 @@ def _layer_table(scores: closed_form.LayerScores) -> str:
     return "\n".join([f"layer{'dev weighted F1 (probe)':>24}", *rows])
 
 
-def _table(scores: Mapping[str, Mapping[str, float]]) -> str:
+def _table(scores: Mapping[str, Mapping[str, float]], names: Mapping[str, str]) -> str:
     kinds = list(next(iter(scores.values())))
-    lines = [f"{'weighted F1':<14}" + "".join(f"{_NAMES[kind]:>14}" for kind in kinds)]
+    lines = [f"{'weighted F1':<14}" + "".join(f"{names[kind]:>18}" for kind in kinds)]
     for split, row in scores.items():
-        lines.append(f"{split:<14}" + "".join(f"{100 * row[kind]:>14.2f}" for kind in kinds))
+        lines.append(f"{split:<14}" + "".join(f"{100 * row[kind]:>18.2f}" for kind in kinds))
     return "\n".join(lines)

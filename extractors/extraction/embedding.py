@@ -19,9 +19,11 @@ from m2fnet.media.noise import Noise
 from m2fnet.records import Dialogue, Split
 from m2fnet.store import Missing
 from m2fnet.store.layout import Outcome
+from m2fnet.training.orphans import end_worker_with_parent
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_LOST_WORKER = r"DataLoader worker.*(exited unexpectedly|is killed)|can't allocate memory"
 _REPORT_OF_DEATH = 2.0  # seconds until torch has surely noticed that a worker died
 
 
@@ -47,7 +49,7 @@ class Loading:
 
 
 def names_dead_workers(function: Callable[P, R]) -> Callable[P, R]:
-    """``function``, which now raises `RunError` when a worker process dies.
+    """``function``, which now raises `RunError` when a worker process dies or has no memory left.
 
     Torch reports the death by a signal, wherever the main process happens to be, so a whole piece of work is wrapped.
     """
@@ -56,10 +58,10 @@ def names_dead_workers(function: Callable[P, R]) -> Callable[P, R]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
-        except RuntimeError as error:
-            if not re.search(r"DataLoader worker.*(exited unexpectedly|is killed)", str(error)):
+        except (RuntimeError, MemoryError) as error:
+            if not isinstance(error, MemoryError) and not re.search(_LOST_WORKER, str(error)):
                 raise
-            death = str(error)
+            death = str(error).strip().splitlines()[-1] if str(error) else "MemoryError"
         # raised out here so that no traceback keeps the loader alive: it would report the death again and again
         raise RunError(
             f"A worker process died ({death}); it may have run out of memory. Try again with fewer "
@@ -135,7 +137,9 @@ def embed_outcomes(extractor: Extractor, wanted: Sequence[PlacedUtterance], load
     found: dict[int, Outcome] = {}
     for batch in Reading(extractor, wanted, batches, loading.workers_for(extractor)):
         embeddings = _forward(extractor, batch["inputs"], loading.device) if batch["inputs"] is not None else []
-        for place, result, cut in zip(batch["places"], results(batch, embeddings), batch["cut"], strict=True):
+        for place, result, cut in zip(
+            batch["places"], results(batch["missing"], embeddings), batch["cut"], strict=True
+        ):
             found[place] = Outcome(wanted[place].utterance.id, result, cut)
     return [found[place] for place in range(len(wanted))]
 
@@ -144,7 +148,11 @@ def read(extractor: Extractor, wanted: Sequence[PlacedUtterance], loading: Loadi
     """The sample of each utterance, or why it has none, in the given order."""
     workers = loading.workers_for(extractor)
     batches: Iterable[list[Sample | Missing]] = DataLoader(
-        Outcomes(extractor, wanted), loading.batch_size, num_workers=workers, collate_fn=list
+        Outcomes(extractor, wanted),
+        loading.batch_size,
+        num_workers=workers,
+        worker_init_fn=end_worker_with_parent,
+        collate_fn=list,
     )
     return [_owned(outcome) for batch in _read_by(batches) for outcome in batch]
 
@@ -193,10 +201,10 @@ class EmbeddingBatch(TypedDict):
     cut: list[dict[str, int]]
 
 
-def results(batch: EmbeddingBatch, embeddings: Iterable[Tensor]) -> list[Tensor | Missing]:
+def results(missing: Sequence[tuple[str, str] | None], embeddings: Iterable[Tensor]) -> list[Tensor | Missing]:
     """What became of each utterance of a batch: the next of the ``embeddings`` of its inputs, or why it has none."""
     in_order = iter(embeddings)
-    return [next(in_order) if why is None else Missing(*why) for why in batch["missing"]]
+    return [next(in_order) if why is None else Missing(*why) for why in missing]
 
 
 def on_cpu(embeddings: Tensor | list[Tensor]) -> list[Tensor]:
@@ -217,7 +225,7 @@ class Reading:
     def __init__(
         self, extractor: Extractor, wanted: Sequence[PlacedUtterance], plan: Sequence[Sequence[int]], workers: int
     ) -> None:
-        self._batches, self._workers = _Batches(extractor, wanted, plan), workers
+        self._batches, self._workers = Batches(extractor, wanted, plan), workers
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -227,14 +235,15 @@ class Reading:
             self._batches,
             batch_size=None,
             num_workers=self._workers,
+            worker_init_fn=end_worker_with_parent,
             collate_fn=_as_it_is,
             generator=torch.Generator(),  # without one each pass would draw from the process's random numbers
         )
         yield from _read_by(batches)
 
 
-class _Batches(Dataset[EmbeddingBatch]):
-    """Whole batches as items."""
+class Batches(Dataset[EmbeddingBatch]):
+    """Whole batches as items: for each those utterances of ``wanted`` that the ``plan`` names, read."""
 
     def __init__(self, extractor: Extractor, wanted: Sequence[PlacedUtterance], plan: Sequence[Sequence[int]]) -> None:
         self.extractor, self.plan, self.outcomes = extractor, plan, Outcomes(extractor, wanted)

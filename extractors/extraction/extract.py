@@ -10,6 +10,7 @@ from extractors.base import Extractor
 from extractors.extraction.embedding import Loading, names_dead_workers, place_utterances, plan
 from extractors.extraction.lightning import EmbeddingTask, KeepParts, trainer_for
 from extractors.extraction.progress import Progress
+from extractors.extraction.ray_task import RayEngine, RayTask
 from m2fnet.errors import StoreError
 from m2fnet.files import locked
 from m2fnet.manifest import Manifest
@@ -61,6 +62,7 @@ def extract(
     save_every: float = 30.0,
     progress: bool = False,
     shard: Shard | None = None,
+    ray: RayEngine | None = None,
 ) -> Extraction | None:
     """Write the embeddings of every utterance of ``manifest`` as the store ``out``; return what was done for it.
 
@@ -82,6 +84,7 @@ def extract(
         save_every: seconds of work that a kill can cost at most, or one batch if that takes longer.
         progress: report on standard error how far it is.
         shard: embed only this share, for `m2fnet.store.shards.merge_shards`.
+        ray: let Ray read and embed; this process keeps what it finds, so the trainer is one of one process.
 
     Returns:
         What was done; None in all processes but the first, unless nothing was left to do.
@@ -105,10 +108,11 @@ def extract(
     Raises:
         StoreError: if ``out`` holds another store or another one's parts, another process writes into it, or an
             embedding is not finite.
-        RunError: if a worker process dies; the same call resumes.
+        RunError: if a worker process dies, under Ray again and again; the same call resumes.
     """
     loading, trainer = loading or Loading(), trainer or trainer_for()
-    precision = {} if trainer.precision == "32-true" else {"precision": trainer.precision}
+    arithmetic = ray.precision if ray is not None else trainer.precision
+    precision = {} if arithmetic == "32-true" else {"precision": arithmetic}
     meta = StoreMeta.of(
         manifest,
         modality=extractor.modality,
@@ -136,7 +140,8 @@ def extract(
             f"{out} holds no finished store of this extractor, manifest and number type, made with these versions of "
             "the packages, so nothing in it can be tried again; remove --retry-failed from the command."
         )
-    task = EmbeddingTask(extractor, place_utterances(manifest), loading)
+    wanted = place_utterances(manifest)
+    task = EmbeddingTask(extractor, wanted, loading) if ray is None else RayTask(extractor, wanted, loading, ray)
     place = out if shard is None else shard.folder(out)
     place.mkdir(parents=True, exist_ok=True)
     callbacks = [KeepParts(place, meta, save_every), *([Progress()] if progress else [])]
@@ -175,7 +180,8 @@ def _predict(trainer: pl.Trainer, task: EmbeddingTask, callbacks: Sequence[pl.Ca
     usual = list(trainer.callbacks)  # type: ignore[attr-defined]  # its class does not declare them
     trainer.callbacks = [*usual, *callbacks]  # type: ignore[attr-defined]
     try:
-        trainer.predict(task, return_predictions=False)
+        with task.running():
+            trainer.predict(task, return_predictions=False)
     except SystemExit:  # what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from None
     finally:

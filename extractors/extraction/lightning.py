@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,7 @@ from m2fnet.store.layout import Outcome, StoreMeta
 from m2fnet.store.parts import PartWriter
 from m2fnet.training.lightning_output import keep_lightning_to_the_point
 
+Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 _SLOWEST = timedelta(days=7)  # how long a process that has finished its share waits for the others
 _MEANT = (".*across ranks is zero", ".*does not have many workers", ".*srun. command is available", ".*LeafSpec")
 
@@ -42,6 +44,10 @@ class EmbeddingTask(pl.LightningModule):
         self.share: list[list[int]] = []
         self.allow_zero_length_dataloader_with_multiple_devices = True  # there may be fewer batches than processes
 
+    def running(self) -> AbstractContextManager[None]:
+        """What has to run while utterances are embedded, in addition to the processes of the trainer."""
+        return nullcontext()
+
     def predict_dataloader(self) -> Reading:
         """The share of this process, read."""
         self.left = self.trainer.strategy.broadcast(self.left)
@@ -52,7 +58,7 @@ class EmbeddingTask(pl.LightningModule):
         """What became of the utterances of a batch, embeddings on the CPU."""
         embeddings = on_cpu(self.extractor(batch["inputs"])) if batch["inputs"] is not None else []
         ids = [self.wanted[place].utterance.id for place in batch["places"]]
-        return list(map(Outcome, ids, results(batch, embeddings), batch["cut"]))
+        return list(map(Outcome, ids, results(batch["missing"], embeddings), batch["cut"]))
 
 
 class KeepParts(pl.Callback):
@@ -107,7 +113,7 @@ def trainer_for(
     accelerator: str = "cpu",
     devices: str = "1",
     nodes: int = 1,
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true",
+    precision: Precision = "32-true",
 ) -> pl.Trainer:
     """A trainer that only predicts, with Lightning's words for where.
 

@@ -17,7 +17,7 @@ from extractors.base import FIT_AGAIN, Extractor
 from extractors.runs.settings import NetSettings, build, extractor_class
 from m2fnet.config import resolve_config_arguments
 from m2fnet.errors import M2FNetError, RunError, UsageError
-from m2fnet.files import read_json, sha256_of
+from m2fnet.files import like_it, read_json, sha256_of
 from m2fnet.runs.checkpoints import kept_weights, read_checkpoint
 from m2fnet.runs.folder import CONFIG, FIT, REPORT, REPRODUCTION, trained_settings
 from m2fnet.runs.provenance import Provenance
@@ -59,7 +59,7 @@ def load(run: Path, output: str | None = None) -> ExtractorRun:
     if not (run / FIT).is_file():
         raise RunError(
             f"{run} holds no finished extractor. Run `m2fnet extractor fit` with its configuration first, which also "
-            "resumes an interrupted training."
+            f"resumes an interrupted training.{like_it(run)}"
         )
     net, seed = _settings(run)
     _require_output(run, net["class_path"], output)

@@ -6,7 +6,7 @@ not in the form that was asked for is no hint.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -41,10 +41,14 @@ class Question:
     Attributes:
         instruction: the same for all utterances of a prompt.
         data: the utterance as JSON.
+        beginnings: every allowed answer begins with one of these; empty if anything is allowed.
+        is_beginning_all: one of them is the whole answer.
     """
 
     instruction: str
     data: str
+    beginnings: tuple[str, ...] = ()
+    is_beginning_all: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ class Prompt:
         """
         words = _sent(utterance_text(utterance))
         if not self.context:
-            return Question(self.whole_instruction, json.dumps({"utterance": words}, ensure_ascii=False))
+            return self._question({"utterance": words})
         heard = [one for one in before if one.text and one.text.strip()][-self.context :]
         names = list(dict.fromkeys(one.speaker for one in (*heard, utterance)))
         content = {
@@ -128,7 +132,12 @@ class Prompt:
             "speaker": names.index(utterance.speaker) + 1,
             "utterance": words,
         }
-        return Question(self.whole_instruction, json.dumps(content, ensure_ascii=False))
+        return self._question(content)
+
+    def _question(self, content: Mapping[str, object]) -> Question:
+        beginnings = tuple(f"{label}:" if self.form == "reason" else label for label in self.labels)
+        data = json.dumps(content, ensure_ascii=False)
+        return Question(self.whole_instruction, data, beginnings, is_beginning_all=self.form == "label")
 
     def hint(self, answer: str) -> Hint:
         """The hint in a language model's ``answer``, or why there is none."""

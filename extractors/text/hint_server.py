@@ -15,7 +15,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Any, ClassVar
 from urllib.parse import urlsplit
 
 from extractors.text.hint_prompt import Question
@@ -67,6 +67,8 @@ class ChatServer:
     Raises:
         UsageError: for an address or a key that cannot be used.
     """
+
+    keeps_to_beginnings: ClassVar[bool] = False
 
     model: str
     address: str

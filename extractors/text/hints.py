@@ -58,6 +58,10 @@ class LanguageModel(Protocol):
     def settings(self) -> Mapping[str, object]:
         """All that an answer depends on except the question, in plain values; nothing secret."""
 
+    @property
+    def keeps_to_beginnings(self) -> bool:
+        """Whether it begins no answer but as the question allows."""
+
     def count(self, question: Question) -> int:
         """Tokens of a question, or about as many; nothing is sent for it."""
 
@@ -138,7 +142,7 @@ class Hinter:
     Example:
         >>> import tempfile
         >>> class Parrot:
-        ...     most_tokens, parallel, settings = 1, 1, {"model": "parrot"}
+        ...     most_tokens, parallel, keeps_to_beginnings, settings = 1, 1, False, {"model": "parrot"}
         ...
         ...     def count(self, question):
         ...         return len(question.data)
@@ -235,7 +239,10 @@ class Hinter:
         self.cache.add(key, Answer(answer.text[:_MOST_ANSWER], answer.input_tokens, answer.output_tokens))
 
     def _key(self, question: Question) -> str:
-        content = {"model": self.model.settings, **asdict(question)}
+        asked: dict[str, object] = asdict(question)
+        if not self.model.keeps_to_beginnings:  # nobody has sent them: answers, which may have cost money, stay valid
+            del asked["beginnings"], asked["is_beginning_all"]
+        content = {"model": self.model.settings, **asked}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -58,6 +58,7 @@ class FaceScene(Extractor):
     """
 
     modality: ClassVar[Modality] = "visual"
+    uncompiled: ClassVar[tuple[str, ...]] = ("_augmented",)
     local_settings: ClassVar[tuple[str, ...]] = ("detections",)
     step: Tensor
 
@@ -190,7 +191,6 @@ class FaceScene(Extractor):
         return torch.cat([self.encoder(some.float()).float() for some in torch.split(pictures, _TOGETHER)])
 
     @torch.no_grad()
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _augmented(self, pictures: Tensor, batch: Sample) -> Tensor:
         if self.augmentation == Augmentation():
             return pictures

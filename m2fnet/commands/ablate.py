@@ -3,7 +3,7 @@
 import argparse
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from m2fnet.formatting import is_given
 from m2fnet.records import MODALITIES, Modality
 from m2fnet.runs.folder import REPORT
 from m2fnet.sweeps.carat_tables import CARAT, carat_tables
+from m2fnet.sweeps.mer_tables import ATTENTION_FUSION, mer_tables
 from m2fnet.sweeps.paper_tables import PAPER_CORPORA, STORE_QUESTIONS, Row, Table, store_table, tables
 from m2fnet.sweeps.plan import Sweep, folder_of_all, stage_of
 from m2fnet.sweeps.processes import PlannedRun, PlannedSetting
@@ -36,7 +37,9 @@ fails does not stop the others. Depths are to be chosen by the dev column.
 
 For a configuration of CARAT (arXiv:2312.10201) the tables are other ones: the
 network without each of its parts, with each fault of its released code, and
-from each subset of the streams.
+from each subset of the streams. So they are for attention fusion
+(arXiv:2401.03429): without each stream, such as that of a prompted encoder or
+of hints, without modality dropout, and from each subset of the streams.
 """
 EPILOG = """\
 Any other key is a setting of all runs: --trainer.max_epochs 5 ...
@@ -48,7 +51,9 @@ Any other key is a setting of all runs: --trainer.max_epochs 5 ...
     --visual scene=DIR face=DIR both=DIR
 """
 NAMES = ("modalities", "fusion", "encoders", "fusion_layers", "visual", "losses")
-CARAT_NAMES = ("parts", "mends")  # with the modalities
+OWN_NAMES = ("parts", "mends")  # with the modalities
+# class of a network -> its tables over streams, in place of the paper's
+OWN_TABLES: dict[str, Callable[[Sequence[str]], list[Table]]] = {CARAT: carat_tables, ATTENTION_FUSION: mer_tables}
 
 
 @dataclass(frozen=True)
@@ -81,10 +86,11 @@ def main(argv: list[str]) -> None:
         raise UsageError(f"{arguments.config} names no data.stores; expected the configuration of a dialogue network.")
     settings = settings_of(["--config", arguments.config, *options])
     data, network = settings["data"], str(settings["model"]["net"]["class_path"])
-    modalities = _modalities(arguments, data)
-    chosen = _carat_tables(arguments, modalities) if network == CARAT else _tables(arguments, modalities)
+    streams, own = _streams(arguments, data), OWN_TABLES.get(network)
+    modalities = {} if own else _modalities(streams, data["stores"])  # other networks fuse all streams alike
+    chosen = _own_tables(own(streams), arguments) if own else _tables(arguments, modalities)
     sweep = Sweep(arguments.config, "dialog", arguments.seeds)
-    planned = _plan(sweep, chosen, [*options, f"--data.streams={json.dumps(list(modalities))}"])
+    planned = _plan(sweep, chosen, [*options, f"--data.streams={json.dumps(streams)}"])
     # rows of several tables may be the same settings
     runs = list(
         {run.folder: run for parts in planned.values() for part in parts for line in part for run in line.runs}.values()
@@ -95,7 +101,7 @@ def main(argv: list[str]) -> None:
         "config": arguments.config,
         "seeds": ", ".join(map(str, arguments.seeds)),
         "tables": [_summary(one, planned[one.name]) for one in chosen],
-        "not_made": [] if network == CARAT else _not_made(arguments, modalities, data["manifest"]),
+        "not_made": [] if own else _not_made(arguments, modalities, data["manifest"]),
     }
     _deliver(content, out)
     tell_failed(failed, len(runs))
@@ -105,9 +111,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = parser_of_many_runs("ablate", DESCRIPTION, EPILOG, seeds="0-2")
     parser.add_argument(
         "--only",
-        type=list_of((*NAMES, *CARAT_NAMES)),
+        type=list_of((*NAMES, *OWN_NAMES)),
         metavar="TABLES",
-        help=f"any of {','.join(NAMES)}; for CARAT {','.join(CARAT_NAMES)},modalities (default: all)",
+        help=f"any of {','.join(NAMES)}; for CARAT {','.join(OWN_NAMES)},modalities; for attention "
+        "fusion parts,modalities (default: all)",
     )
     parser.add_argument(
         "--modalities",
@@ -141,10 +148,8 @@ def _store(text: str) -> tuple[str, str]:
     return name, folder
 
 
-def _modalities(arguments: argparse.Namespace, data: Mapping[str, Any]) -> dict[str, Modality]:
-    """Name of each stream to combine -> its modality; the paper's come first, in the paper's order."""
-    from m2fnet.store import Store
-
+def _streams(arguments: argparse.Namespace, data: Mapping[str, Any]) -> list[str]:
+    """The streams to combine; the paper's come first, in the paper's order."""
     stores = [*(name for name in MODALITIES if name in data["stores"]), *sorted(set(data["stores"]) - set(MODALITIES))]
     asked = arguments.modalities or data["streams"] or stores
     if absent := [name for name in asked if name not in stores]:
@@ -152,11 +157,14 @@ def _modalities(arguments: argparse.Namespace, data: Mapping[str, Any]) -> dict[
             f"{absent[0]} is to be combined, but {arguments.config} only has stores of {' and '.join(stores)}. Add "
             f"one with --data.stores.{absent[0]} DIR, or name others with --modalities."
         )
-    return {
-        name: name if name in MODALITIES else Store(data["stores"][name]).meta.modality
-        for name in stores
-        if name in asked
-    }
+    return [name for name in stores if name in asked]
+
+
+def _modalities(streams: Sequence[str], stores: Mapping[str, str]) -> dict[str, Modality]:
+    """Name of each stream -> its modality."""
+    from m2fnet.store import Store
+
+    return {name: name if name in MODALITIES else Store(stores[name]).meta.modality for name in streams}
 
 
 def _text(modalities: Mapping[str, Modality]) -> list[str]:
@@ -165,8 +173,11 @@ def _text(modalities: Mapping[str, Modality]) -> list[str]:
 
 def _tables(arguments: argparse.Namespace, modalities: Mapping[str, Modality]) -> list[Table]:
     """The tables that were asked for and have rows."""
-    if of_carat := [name for name in arguments.only or [] if name in CARAT_NAMES]:
-        raise UsageError(f"--only names {of_carat[0]}, a table of CARAT, but {arguments.config} is of another network.")
+    if of_others := [name for name in arguments.only or [] if name in OWN_NAMES]:
+        raise UsageError(
+            f"--only names {of_others[0]}, a table of CARAT or attention fusion, but {arguments.config} is of another "
+            "network."
+        )
     every = tables(list(modalities), _text(modalities))
     for asked in STORE_QUESTIONS:
         if stores := getattr(arguments, asked.name):
@@ -178,14 +189,13 @@ def _tables(arguments: argparse.Namespace, modalities: Mapping[str, Modality]) -
     return [one for one in every if one.name in only and one.rows]
 
 
-def _carat_tables(arguments: argparse.Namespace, modalities: Mapping[str, Modality]) -> list[Table]:
-    """The tables of CARAT that were asked for."""
-    every = carat_tables(list(modalities))
+def _own_tables(every: Sequence[Table], arguments: argparse.Namespace) -> list[Table]:
+    """Those of a network's own tables that were asked for."""
     names = [one.name for one in every]
     unknown = [name for name in arguments.only or [] if name not in names]
     if unknown or arguments.visual or arguments.losses:
         raise UsageError(
-            f"{arguments.config} is of CARAT, whose tables are {', '.join(names)}; name these with --only, without "
+            f"{arguments.config} is of a network whose tables are {', '.join(names)}; name these with --only, without "
             "--visual and --losses."
         )
     return [one for one in every if one.name in (arguments.only or names)]
@@ -269,7 +279,7 @@ def _summary(asked: Table, parts: Sequence[Sequence[Line]]) -> "AblationTable":
         "differences": [],
         "note": "",
     }
-    settings = collect([run for line in lines for run in line.tested])
+    settings = collect(list(dict.fromkeys(run for line in lines for run in line.tested)))  # rows may be one setting
     if not settings:
         return found
     of = {run.folder: setting for setting in settings for run in setting.runs}

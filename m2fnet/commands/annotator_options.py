@@ -71,4 +71,8 @@ def load_annotator(arguments: argparse.Namespace) -> "Annotator | None":
 
 def _speakers(text: str) -> int | str:
     """The value of ``--speakers``."""
-    return text if text == "auto" else positive_int(text)
+    if text == "auto":
+        return text
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, or auto, got {text!r}")
+    return positive_int(text)

@@ -2,18 +2,42 @@
 
 import argparse
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 from m2fnet.errors import UsageError
+from m2fnet.formatting import did_you_mean, similar_choice, unknown_option
 
 WIDTH = 78  # characters of a line of help, for a terminal of 80
 
 
+class Parser(argparse.ArgumentParser):
+    """Options cannot be abbreviated, so that a new one never changes what an old command line means.
+
+    Of a wrong option or choice it asks whether the one like it is meant.
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **{"allow_abbrev": False, **settings})
+
+    def error(self, message: str) -> NoReturn:
+        """Print usage and ``message``, and exit with 2."""
+        unknown = unknown_option(message)
+        question = did_you_mean(unknown, self._options()) if unknown else similar_choice(message)
+        super().error(f"{message}.{question}" if question else message)
+
+    def _options(self) -> Iterator[str]:
+        """All options, those of subcommands too: what a subcommand does not know is refused by the whole command."""
+        yield from self._option_string_actions
+        for action in self._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for parser in action.choices.values():
+                    yield from parser._option_string_actions
+
+
 def make_parser(command: str, description: str, *, examples: Sequence[str], notes: str = "") -> argparse.ArgumentParser:
     """A parser whose ``--help`` explains ``m2fnet COMMAND``: description, options, notes, examples.
-
-    Options cannot be abbreviated, so that a new option never changes what an old command line means.
 
     Args:
         command: its name.
@@ -41,12 +65,11 @@ def make_parser(command: str, description: str, *, examples: Sequence[str], note
 
     title = "examples" if len(examples) > 1 else "example"
     shown = "\n".join([f"{title}:", *(f"  {example}" for example in examples)])
-    return argparse.ArgumentParser(
+    return Parser(
         prog=f"m2fnet {command}",
         description=wrapped(description),
         epilog=f"{wrapped(notes)}\n\n{shown}" if notes else shown,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
 
 

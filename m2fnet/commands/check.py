@@ -20,7 +20,11 @@ from m2fnet.errors import M2FNetError
 
 PYTHON = (3, 11)
 OURS = ("m2fnet", "extractors", "dialog")
-EXTRAS = {"web": "`m2fnet serve`", "onnx": "`m2fnet export --onnx`"}  # what needs each
+EXTRAS = {
+    "web": "`m2fnet serve`",
+    "onnx": "`m2fnet export --onnx`",
+    "ray": "`m2fnet extract --engine ray`",
+}  # what needs each
 INSTALL = "install again with `make test` in a checkout, or with pip"
 
 

@@ -18,9 +18,10 @@ _CONFIGS = {
     "--trainer": ("trainer",),
     "--data": ("data",),
     "extractor": ("extractors",),
+    "joint": ("joint",),
     "extract": ("extractors",),
     "self-train": ("self_training",),
-    "sweep": ("dialog", "extractors"),
+    "sweep": ("dialog", "extractors", "joint"),
 }
 
 SCRIPTS = {

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from m2fnet.commands.arguments import Parser
 from m2fnet.corpora.dev_dialogues import DEV_SHARE, HELP, chosen_dialogues
 from m2fnet.corpora.iemocap_protocols import iemocap6_erc
 from m2fnet.corpora.label_sets import IEMOCAP6, M3ED_DIALOGUES, M3ED_MAIN, MELD, published_label_sets
@@ -227,7 +228,7 @@ def _next_command(manifest: Manifest, folder: Path, stores: Iterable[str]) -> st
 
 def _parser() -> argparse.ArgumentParser:
     known = published_label_sets()
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="m2fnet import",
         description="Imports a published feature pickle, in which nothing is run: a folder with its manifest and one "
         "store per modality.",

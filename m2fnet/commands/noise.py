@@ -21,12 +21,14 @@ from m2fnet.runs.provenance import Provenance
 DESCRIPTION = """\
 Test a dialogue run again with noise in one modality at a time: white noise in the sound, blurred pictures, words
 replaced by others. The extractors read the clips of the split anew for every level, so this takes as long as
-`m2fnet extract` on that split about seven times for each modality.
+`m2fnet extract` on that split about seven times for each modality. The same command resumes: levels that were scored
+are not scored again.
 
 Embeddings that were imported have no extractor, and nothing can be added to what it would have read."""
 NOTES = """\
 Writes noise.json and noise.md into RUN. `m2fnet report --plots` draws them next to what `m2fnet dialog missing`
 found."""
+_UNFINISHED = "noise-unfinished.json"
 
 
 def main(argv: list[str]) -> None:
@@ -56,11 +58,12 @@ def main(argv: list[str]) -> None:
 
     loading = Loading(workers=given.workers, device=given.device)
     test = NoisyTest(model, Manifest.load(Path(provenance.manifest.folder)), given.split, loading)
-    about = {key: report[key] for key in ("corpus", "seed", "manifest_sha256")}
-    content = {**about, **test.scores(given.seed, tell)}
+    kept = given.run / _UNFINISHED
+    content = {"corpus": report["corpus"], "seed": report["seed"], **test.scores(given.seed, tell, kept)}
     page = as_markdown(content)
     write_json(given.run / NOISE, content)
     write_text((given.run / NOISE).with_suffix(".md"), page)
+    kept.unlink(missing_ok=True)
     print(f"{for_terminal(page)}\n\nWrote {(given.run / NOISE).with_suffix('.md')} and {NOISE}.")
     print(f"Next: m2fnet report {given.run} --plots")
 

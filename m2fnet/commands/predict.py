@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ from m2fnet.commands.arguments import make_parser, positive_float, positive_int
 from m2fnet.commands.progress import shown_progress
 from m2fnet.conversation.sidecars import sidecars_of
 from m2fnet.errors import ConversationError, M2FNetError, PredictionError, UsageError
-from m2fnet.files import locked, sha256_of
+from m2fnet.files import like_it, locked, sha256_of
 from m2fnet.formatting import plain
 from m2fnet.records import Prediction
 
@@ -31,7 +32,8 @@ CLIPS = (
     ".wmv", ".wv",
 )  # fmt: skip
 _SHOWN = 40  # utterances that are printed
-_TEXT = 60  # characters of an utterance that are printed
+_TEXT = 60  # most characters of an utterance that are printed
+_FEWEST = 20  # and the fewest, where the terminal is narrow
 _NAMED = 3  # skipped cues that are printed
 
 
@@ -202,7 +204,7 @@ def find_jobs(clip: Path | None, segments: Path | None) -> list[Job]:
     for path in (clip, segments):
         if path is not None and not (path.is_file() or (path.is_dir() and path == clip)):
             what = "is not a regular file" if path.exists() else "does not exist"
-            raise UsageError(f"{path} {what}; expected a clip, a folder of clips, or a transcript.")
+            raise UsageError(f"{path} {what}; expected a clip, a folder of clips, or a transcript.{like_it(path)}")
     if clip is None and segments is None:
         raise UsageError("Expected a clip, a folder of clips, or a transcript; see `m2fnet predict --help`.")
     if clip is None or not clip.is_dir():
@@ -294,15 +296,21 @@ def _table(predictions: Sequence[Prediction]) -> Iterator[str]:
     for p in shown:
         when = f"{clock(p.start_s)} – {clock(p.end_s)}  " if p.start_s is not None and p.end_s is not None else ""
         speaker = plain(p.speaker or "")[:who]
-        text = textwrap.shorten(plain(p.text or "(no transcript)"), _TEXT, placeholder="…")
         answer = f"{p.emotion:<{emotion}} {100 * p.confidence:3.0f} %" if is_single else f"{p.as_words:<{emotion}}"
-        yield f"  {when}{speaker:<{who}}  {answer}  {text}"
+        answer += "".join(f"  {plain(name)} {value:+.2f}" for name, value in p.ratings.items())
+        start = f"  {when}{speaker:<{who}}  {answer}  "
+        room = min(max(_columns() - len(start), _FEWEST), _TEXT)
+        yield start + textwrap.shorten(plain(p.text or "(no transcript)"), room, placeholder="…")
     if len(predictions) > len(shown):
         yield f"  … and {_count(len(predictions) - len(shown))} more, in the files"
 
 
 def _summary(predictions: Sequence[Prediction], missing: Mapping[str, Mapping[str, int]]) -> Iterator[str]:
     """Which modalities the model used, which it missed and why, and where it found faces."""
+    thresholds = predictions[0].thresholds
+    if thresholds:
+        words = ", ".join(f"{name} {100 * value:.0f} %" for name, value in thresholds.items())
+        yield from textwrap.wrap(f"An emotion is an answer from this probability on: {words}", _columns())
     if not missing:
         yield f"With {', '.join(predictions[0].modalities)} in all utterances"
     for modality, reasons in missing.items():
@@ -316,6 +324,11 @@ def _summary(predictions: Sequence[Prediction], missing: Mapping[str, Mapping[st
     empty = sum(not prediction.modalities for prediction in predictions)
     if empty:
         yield f"Without any modality in {_count(empty)}; their emotions come from the utterances around them only"
+
+
+def _columns() -> int:
+    """Of the terminal, or 80 without one."""
+    return shutil.get_terminal_size((80, 24)).columns
 
 
 def _count(utterances: int) -> str:

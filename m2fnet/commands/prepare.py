@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from m2fnet.commands.arguments import Parser
 from m2fnet.corpora import table
 from m2fnet.corpora.cremad import read_cremad
 from m2fnet.corpora.dailydialog import read_dailydialog
@@ -24,6 +25,9 @@ from m2fnet.manifest import META, TABLE, Manifest
 
 if TYPE_CHECKING:
     from m2fnet.corpora.streams import Prepared
+
+
+_USAGE = "%(prog)s --root ROOT --out OUT [OPTION ...]"  # of those whose choices are too long for a line
 
 
 def main(argv: list[str]) -> None:
@@ -90,7 +94,7 @@ def _is_same(out: Path, manifest: Manifest) -> bool:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="m2fnet prepare",
         description="Reads a raw corpus and writes a folder with its manifest: one utterance per line, checked. "
         "Each corpus has its own --help.",
@@ -129,7 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_common(meld)
     meld.set_defaults(read=lambda o: read_meld(o.root, partial=o.partial, realigned=o.realigned))
 
-    iemocap = corpora.add_parser("iemocap", help="IEMOCAP: the release, under one of the published protocols")
+    iemocap = corpora.add_parser(
+        "iemocap", usage=_USAGE, help="IEMOCAP: the release, under one of the published protocols"
+    )
     iemocap.add_argument("--root", type=Path, required=True, help="folder with Session1 to Session5")
     iemocap.add_argument(
         "--protocol",
@@ -148,7 +154,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_common(iemocap)
     iemocap.set_defaults(read=_iemocap)
 
-    comments = corpora.add_parser("goemotions", help="GoEmotions: Reddit comments with a set of emotions each")
+    comments = corpora.add_parser(
+        "goemotions", usage=_USAGE, help="GoEmotions: Reddit comments with a set of emotions each"
+    )
     comments.add_argument("--root", type=Path, required=True, help="folder with train.tsv, dev.tsv and test.tsv")
     comments.add_argument(
         "--protocol",
@@ -161,7 +169,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_common(comments)
     comments.set_defaults(read=lambda o: read_goemotions(o.root, GOEMOTIONS_PROTOCOLS[o.protocol](), partial=o.partial))
 
-    mosei = corpora.add_parser("mosei", help="CMU-MOSEI: published feature files with label sets, or a table of labels")
+    mosei = corpora.add_parser(
+        "mosei", usage=_USAGE, help="CMU-MOSEI: published feature files with label sets, or a table of labels"
+    )
     mosei.add_argument("--root", type=Path, required=True, help="folder with the files of the protocol")
     mosei.add_argument(
         "--protocol",

@@ -5,7 +5,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m2fnet.commands.arguments import list_of
+from m2fnet.commands.arguments import Parser, list_of
+from m2fnet.errors import LabelSetsError
 from m2fnet.files import write_json, write_text
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def main(argv: list[str]) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="m2fnet report",
         description="Gather tested runs: runs that differ only in the seed become one setting, mean ± s.d. over the "
         "seeds, with 95 % bootstrap intervals over dialogues, F1 per class, the spread over dialogues, the majority "
@@ -133,10 +134,13 @@ def _summary(arguments: argparse.Namespace) -> None:
 def _errors(arguments: argparse.Namespace) -> None:
     from m2fnet.reports.mistakes import as_page, find_mistakes
     from m2fnet.reports.summary import records
-    from m2fnet.runs.tested import collect, manifest_of
+    from m2fnet.runs.tested import collect, kind_of, manifest_of
 
     settings = collect(arguments.runs)
     runs = [run for setting in settings for run in setting.runs]
+    for run in runs:
+        if kind_of(run.report) == "multi":
+            raise LabelSetsError(run.folder, "--errors", "Without it the report has the scores of each emotion.")
     mistakes = find_mistakes(runs, manifest_of(settings, arguments.manifest), arguments.split)
     page = as_page(mistakes, runs, arguments.split, top=arguments.top)
     arguments.csv = arguments.csv or _folder(arguments) / "errors.csv"

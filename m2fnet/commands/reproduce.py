@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from m2fnet import cli
+from m2fnet.commands.arguments import Parser
 from m2fnet.errors import RunError, UsageError
-from m2fnet.files import read_json, write_json
+from m2fnet.files import like_it, read_json, write_json
 from m2fnet.runs.folder import CONFIG, FIT, REPORT, REPRODUCTION
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def main(argv: list[str]) -> None:
         RunError: if the data are not those of the run, or something came out differently.
         UsageError: if there is no finished run, or the second folder is the first.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="m2fnet reproduce", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
@@ -51,7 +52,9 @@ def main(argv: list[str]) -> None:
                 f"{run} was fitted by an older version of m2fnet and cannot be repeated as it is; fit its extractor "
                 "again with `m2fnet extractor fit --config conf/extractors/...`, then reproduce that run."
             )
-        raise UsageError(f"{run} holds no finished training; name the folder of a run that `fit` has finished.")
+        raise UsageError(
+            f"{run} holds no finished training; name the folder of a run that `fit` has finished.{like_it(run)}"
+        )
     _tell(_train_again(run, into), run, into)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 KINDS = {
     "dialog": "a dialogue network with its training",
     "extractors": "an extractor with its training",
+    "joint": "an extractor and a dialogue network, trained together",
     "data": "manifest and stores, which a file of `dialog` may include",
     "trainer": "Lightning's trainer, which a file of `dialog` may include",
     "self_training": "what `m2fnet self-train` reads",
@@ -57,6 +58,7 @@ def schema_of(kind: str) -> dict[str, Any]:
     from extractors.commands.extractor import ExtractorCLI
     from m2fnet.commands import self_train
     from m2fnet.config import import_all
+    from m2fnet.joint.cli import JointCLI
     from m2fnet.training.config_schema import config_schema, part_of
 
     match kind:
@@ -67,6 +69,10 @@ def schema_of(kind: str) -> dict[str, Any]:
         case "extractors":
             import_all(extractors)
             return config_schema(_parser_of_fit(ExtractorCLI))
+        case "joint":
+            import_all(dialog)
+            import_all(extractors)
+            return config_schema(_parser_of_fit(JointCLI))
         case "self_training":
             return config_schema(self_train.make_parser())
         case _:

@@ -13,7 +13,7 @@ from m2fnet.config import one_sentence, resolve_config_arguments
 from m2fnet.corpora.folds import FoldBy
 from m2fnet.errors import RunError, UsageError
 from m2fnet.files import locked, write_json, write_text
-from m2fnet.formatting import terminal_table
+from m2fnet.formatting import did_you_mean, terminal_table, unknown_option
 from m2fnet.manifest import Manifest
 from m2fnet.sweeps.processes import parse_seeds
 from m2fnet.training.threads import limit_threads, own_threads
@@ -175,7 +175,9 @@ def parse(argv: Sequence[str]) -> tuple[Settings, Flags]:
     except (ArgumentError, ValueError) as refusal:
         if isinstance(refusal, UsageError):
             raise
-        raise UsageError(one_sentence(str(refusal))) from refusal
+        wrong = unknown_option(str(refusal))
+        near = did_you_mean(wrong, parser._option_string_actions) if wrong else ""
+        raise UsageError(f"{one_sentence(str(refusal)).rstrip('.')}.{near}") from refusal
     made.pop("config", None)
     return Settings(**vars(made)), flags
 

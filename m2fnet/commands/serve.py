@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,11 +25,10 @@ def main(argv: list[str]) -> None:
     arguments = _parser().parse_args(argv)
     check_annotator_options(arguments)
     os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")  # read when they are imported
-    try:
-        from m2fnet.web.page import open_page
-    except ModuleNotFoundError as missing:
-        raise UsageError(f"The page needs {missing.name}, which is not installed: pip install 'm2fnet[web]'.") from None
+    if missing := [name for name in ("gradio", "fastapi", "starlette") if find_spec(name) is None]:
+        raise UsageError(f"The page needs {missing[0]}, which is not installed: pip install 'm2fnet[web]'.")
     from m2fnet.web.limits import Limits
+    from m2fnet.web.page import open_page
 
     if arguments.host != LOCAL:
         warning = "Whoever reaches this machine can use the page: there is no password, and nothing is encrypted."

@@ -16,9 +16,9 @@ def main(argv: list[str]) -> None:
         "Make one store of the shards that `m2fnet extract --shard K/N` has written. It is byte-identical to the store "
         "of a single process. Neither the extractor nor the media are needed in memory, so any machine will do.",
         examples=[
-            "m2fnet extract --ckpt runs/text_lsa/seed-0 --manifest data/meld --out embeddings/meld/text --shard 1/2",
-            "m2fnet extract --ckpt runs/text_lsa/seed-0 --manifest data/meld --out embeddings/meld/text --shard 2/2",
-            "m2fnet store merge embeddings/meld/text --manifest data/meld",
+            "m2fnet extract --ckpt runs/lsa --manifest data/meld --out text --shard 1/2",
+            "m2fnet extract --ckpt runs/lsa --manifest data/meld --out text --shard 2/2",
+            "m2fnet store merge text --manifest data/meld",
         ],
     )
     parser.add_argument("action", choices=["merge"], help="what to do")

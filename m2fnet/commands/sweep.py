@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 from m2fnet import cli
+from m2fnet.commands.arguments import Parser
 from m2fnet.corpora.folds import FoldBy
 from m2fnet.errors import RunError, UsageError
 from m2fnet.files import read_json, write_json, write_text
@@ -17,6 +18,8 @@ from m2fnet.formatting import percent, terminal_table
 from m2fnet.runs.folder import FIT, REPORT
 from m2fnet.sweeps.plan import STAGES, Sweep, folder_of_all, stage_of
 from m2fnet.sweeps.processes import LOG, Outcome, PlannedRun, parse_grid, parse_seeds, refuse_forbidden, run_all
+from m2fnet.sweeps.ray_tasks import RaySweep, run_all_by_ray
+from m2fnet.training.ray_cluster import add_engine_options, refuse_without_ray
 
 DESCRIPTION = """\
 Train and test every seed of every combination of settings, each in the run
@@ -35,6 +38,8 @@ Any other key is a setting of all runs:
     --grid 'data.streams=[text],[text,audio]'
   m2fnet sweep --config conf/dialog/m2fnet_meld.yaml --seeds 0-2 --folds 5 \\
     --grid model.net.fusion_layers=1,3,5
+  m2fnet sweep --config conf/dialog/m2fnet_meld.yaml --seeds 0-9 \\
+    --engine ray --address 10.0.0.1:6379 --jobs 8 --gpus-per-run 0.5
 """
 
 
@@ -71,9 +76,21 @@ def main(argv: list[str]) -> None:
         help="train only every N-th run, for the jobs of an array; the command without it reports on all of them",
     )
     parser.add_argument("--stage", choices=STAGES, help="what the file configures (default: read from its content)")
+    add_engine_options(parser)
+    parser.add_argument(
+        "--gpus-per-run",
+        type=float,
+        metavar="N",
+        help="with Ray: GPUs of each run, such as 0.5 (default: those of the cluster shared by --jobs)",
+    )
     arguments, options = parse_many_runs(parser, argv)
+    refuse_without_ray(arguments, "gpus_per_run")
+    gpus = arguments.gpus_per_run or 0.0
+    if not (0 <= gpus <= 1 or (gpus.is_integer() and gpus > 1)):
+        raise UsageError(f"--gpus-per-run is {gpus}; expected a share of one such as 0.5, or a whole number.")
     if arguments.folds is not None and (arguments.folds < 2 or arguments.no_test):
         raise UsageError("--folds expects at least 2 folds, and scores each on what was held out: no --no-test.")
+    ray = RaySweep(arguments.address, arguments.gpus_per_run) if arguments.engine == "ray" else None
     runs, sweep = _plan(arguments, options)
     out = arguments.out or folder_of_all(arguments.config, runs, "sweep")
     rows = [{"settings": run.setting.values, "seed": run.seed, "run": str(run.folder)} for run in runs]
@@ -82,9 +99,9 @@ def main(argv: list[str]) -> None:
         from m2fnet.store.shards import Shard  # imports torch
 
         mine = Shard.parse(arguments.shard).share(runs)
-        tell_failed(run_left(mine, arguments.jobs, sweep.module), len(mine))
+        tell_failed(run_left(mine, arguments.jobs, sweep.module, ray), len(mine))
         return
-    failed = run_left(runs, arguments.jobs, sweep.module)
+    failed = run_left(runs, arguments.jobs, sweep.module, ray)
     if arguments.folds is not None and not failed:
         _choose(runs, arguments, out)
     elif not arguments.no_test and not arguments.no_report:
@@ -96,12 +113,11 @@ def parser_of_many_runs(
     name: str, description: str, epilog: str, *, seeds: str | None = None
 ) -> argparse.ArgumentParser:
     """The parser of the command ``name``, with what `parse_many_runs` reads; without ``seeds`` one has to name them."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"m2fnet {name}",
         description=description,
         epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument("--config", required=True, metavar="FILE", help="of what is trained; it stays as it is")
     default = f" (default {seeds})" if seeds else ""
@@ -125,17 +141,19 @@ def parse_many_runs(parser: argparse.ArgumentParser, argv: Sequence[str]) -> tup
     return arguments, options
 
 
-def run_left(runs: Sequence[PlannedRun], jobs: int, module: str) -> list[PlannedRun]:
+def run_left(runs: Sequence[PlannedRun], jobs: int, module: str, ray: RaySweep | None = None) -> list[PlannedRun]:
     """Run what is left, print each outcome and return the runs that failed.
 
     Args:
         runs: what is to be done, done runs among it.
         jobs: number of processes.
         module: is imported once for all of them.
+        ray: where Ray runs them; without it they are processes of this machine.
     """
     print(_table(runs), flush=True)
     left, failed = [run for run in runs if run.commands], []
-    with _ended_like_ctrl_c(), closing(run_all(left, jobs, _gpus(), [module])) as outcomes:
+    running = run_all_by_ray(left, jobs, [module], ray) if ray else run_all(left, jobs, _gpus(), [module])
+    with _ended_like_ctrl_c(), closing(running) as outcomes:
         for number, outcome in enumerate(outcomes, start=1):
             print(f"[{number}/{len(left)}] {_line(outcome)}", flush=True)
             failed += [outcome.run] if outcome.code else []

@@ -1,5 +1,6 @@
 """The predictions of one conversation, in speaking order, as a sequence and as a table."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, SupportsIndex, overload
 
@@ -37,20 +38,27 @@ class Predictions(tuple[Prediction, ...]):
         found = super().__getitem__(place)
         return found if isinstance(found, Prediction) else Predictions(found)
 
+    def __repr__(self) -> str:
+        """How many there are, and of which emotions, on one line."""
+        counts = Counter(name for one in self for name in one.answers).most_common()
+        return f"Predictions({len(self)} utterances: {', '.join(f'{name} {n}' for name, n in counts) or 'none'})"
+
     def to_pandas(self) -> "pd.DataFrame":
         """A table with one row per utterance; ``predictions.csv`` has the same columns.
 
         Returns:
             ``start_s`` and ``end_s`` in seconds (NaN in a transcript without times), ``speaker``, ``text``,
             ``emotion``, ``confidence`` (the probability of ``emotion``; for sets of emotions both give way to
-            ``emotions``, joined by ``|``, or ``none``), one ``p_<emotion>`` per emotion in class
-            order, ``modalities`` that were used, joined by ``+``, and one ``missing_<modality>`` per modality with the
-            reason why it was not used. Where there is nothing, it holds None. Where a recogniser wrote words or
-            speakers were guessed, ``text_source`` and ``speaker_source`` say by what.
+            ``emotions``, joined by ``|``, or ``none``), one ``p_<emotion>`` per emotion in class order, one column per
+            scale of a model that rates, such as ``valence``, ``modalities`` that were used, joined by ``+``, and one
+            ``missing_<modality>`` per modality with the reason why it was not used. Where there is nothing, it holds
+            None. Where a recogniser wrote words or speakers were guessed, ``text_source`` and ``speaker_source`` say
+            by what.
         """
         import pandas as pd
 
         emotions = tuple(self[0].probabilities) if self else ()
+        scales = tuple(self[0].ratings) if self else ()
         streams = dict.fromkeys((*MODALITIES, *(name for p in self for name in (*p.modalities, *p.missing))))
         columns: dict[str, Sequence[float | str | None]] = {
             "start_s": [p.start_s for p in self],
@@ -59,11 +67,12 @@ class Predictions(tuple[Prediction, ...]):
             "text": [p.text for p in self],
             **self._answers(),
             **{f"p_{name}": [p.probabilities[name] for p in self] for name in emotions},
+            **{name: [p.ratings[name] for p in self] for name in scales},
             "modalities": ["+".join(p.modalities) for p in self],
             **{f"missing_{name}": [p.missing.get(name) for p in self] for name in streams},
             **self._sources(),
         }
-        numbers = {"start_s", "end_s", "confidence", *(f"p_{name}" for name in emotions)}
+        numbers = {"start_s", "end_s", "confidence", *(f"p_{name}" for name in emotions), *scales}
         types = {name: float if name in numbers else object for name in columns}
         return pd.DataFrame(columns, dtype=object).astype(types)
 

@@ -22,15 +22,15 @@ _HARMLESS = str.maketrans("<>{}", "‹›()")  # players take the left ones for 
 def write_jsonl(predictions: Sequence[Prediction], path: Path) -> None:
     """Write one prediction per line, with everything in it; `load` gives the same predictions back.
 
-    Only the predictions of a model of sets of emotions have ``labels`` and ``thresholds``, only recognised words have
-    ``text_source``, and only guessed speakers ``speaker_source``.
+    Only the predictions of a model of sets of emotions have ``labels`` and ``thresholds``, only those of a model that
+    rates have ``ratings``, only recognised words have ``text_source``, and only guessed speakers ``speaker_source``.
     """
     rows = [asdict(prediction) for prediction in predictions]
     for row in rows:
         if row["labels"] is None:
             del row["labels"], row["thresholds"]
-        for name in _SOURCES:
-            if row[name] is None:
+        for name in (*_SOURCES, "ratings"):
+            if not row[name]:
                 del row[name]
     files.write_jsonl(path, rows)
 
@@ -125,6 +125,8 @@ def _prediction(row: dict[str, Any], where: str) -> Prediction:
             isinstance(thresholds, dict) and list(thresholds) == list(probabilities) and _are_shares(thresholds)
         )
     is_good |= {name: isinstance(row[name], str | None) for name in _SOURCES if name in row}
+    if "ratings" in row:
+        is_good["ratings"] = isinstance(row["ratings"], dict) and all(map(_is_number, row["ratings"].values()))
     wrong = next((name for name, good in is_good.items() if not good or name not in row), None)
     surplus = next((name for name in row if name not in is_good), None)
     if wrong is not None or surplus is not None:

@@ -295,5 +295,5 @@ def _cell(where: str, name: str, value: object) -> str | None:
     if isinstance(value, list) and all(isinstance(item, str) and "|" not in item for item in value):
         return "|".join(value).strip()
     raise CorpusError(
-        f"{where}: {shown(name)} is a {type(value).__name__}, expected a text, a number or a list of texts."
+        f"{where}: {shown(name)} is a {type(value).__name__}, expected a text, a number or a list of texts without |."
     )

@@ -1,26 +1,33 @@
 """Your own corpus from one table, CSV or JSONL, in; a manifest out.
 
-One row is one utterance. Rows of a dialogue are in speaking order; the order of the dialogues is free.
+One row is one utterance. Rows of a dialogue are in speaking order; the order of
+the dialogues is free.
 
   dialogue       name of the conversation (required)
-  split          train, dev or test, the same in all rows of a dialogue (required)
-  id             name of the utterance, unique in the table; without it `<dialogue>_<place>`, counted from 0
+  split          train, dev or test, the same in all rows of a dialogue
+                 (required)
+  id             name of the utterance, unique in the table; without it
+                 `<dialogue>_<place>`, counted from 0
   speaker        name of the speaker
   text           the spoken words
   label          the emotion; empty for an utterance that is context only
-  labels         instead of label, a set of emotions: `joy|surprise` in CSV, a list in JSONL;
-                 empty (in JSONL `[]`) for none of them, `?` (in JSONL also null) for an utterance that was
+  labels         instead of label, a set of emotions: `joy|surprise` in CSV, a
+                 list in JSONL; empty (in JSONL `[]`) for none of them, `?` (in
+                 JSONL also null) or no cell at all for an utterance that was
                  not labelled and is context only
   start_s end_s  seconds on the clock of the recording, for information
-  audio video    media files, relative to the table's folder (one clip may be both)
+  audio video    media files, relative to the table's folder (one clip may be
+                 both)
   audio_start_s audio_end_s video_start_s video_end_s
-                 seconds inside these files; without them the whole file is the utterance
+                 seconds inside these files; without them the whole file is the
+                 utterance
   crop           left or right: the half of the frame in which the speaker sits
 
-At least one of text, audio and video is required. Other columns are ignored and reported. Headings may be in any case
-and those of other projects (`Emotion`, `Utterance`, `Start Time`); cells may be divided by semicolons or tabs, and
-times may have decimal commas or colons. Words for nothing such as `NaN` are no speaker and no emotion; emotions that
-differ only in case or blanks are one.
+At least one of text, audio and video is required. Other columns are ignored and
+reported. Headings may be in any case and those of other projects (`Emotion`,
+`Utterance`, `Start Time`); cells may be divided by semicolons or tabs, and
+times may have decimal commas or colons. Words for nothing such as `NaN` are no
+speaker and no emotion; emotions that differ only in case or blanks are one.
 """
 
 import re
@@ -142,6 +149,9 @@ def _with_one_spelling(rows: Sequence[Row], labels: Sequence[str], log: DefectLo
             log.add(what, "kept as a word; leave its cell empty if the text is not known", [name])
         if row.is_short:
             log.add("row shorter than the first line", "its last cells counted as empty", [name])
+        if row.is_short and row.cells.get("labels") == "":
+            log.add("row without a cell for labels", "counted as not labelled", [name])
+            cells["labels"] = _UNLABELLED
         found.append(replace(row, cells=cells))
     return found
 

@@ -3,10 +3,7 @@
 import csv
 import io
 import os
-import tempfile
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from multiprocessing import get_context
@@ -20,7 +17,7 @@ from m2fnet.corpora.toy_clip import FPS, shoot
 from m2fnet.corpora.toy_defects import FEWEST_DIALOGUES, Planted, plant, spoil
 from m2fnet.corpora.toy_script import Line, Script, write_script
 from m2fnet.errors import CorpusError, UsageError
-from m2fnet.files import read_json, replaced, write_json, write_text
+from m2fnet.files import read_json, replaced, replaced_folder, write_json, write_text
 from m2fnet.records import SPLITS, Split
 
 STAMP = "toy.json"
@@ -75,7 +72,7 @@ def write_toy(
 
     script, planted = _plan(seed, counts, defects)
     truth = ToyTruth({split: sum(map(len, scenes)) for split, scenes in script.items()}, planted)
-    with _built_whole(root) as building:
+    with replaced_folder(root) as building:
         _write_tables(building, script)
         _shoot_all(building, script, workers or min(_MOST_WORKERS, os.cpu_count() or 1), progress)
         if defects:
@@ -95,6 +92,7 @@ def write_talk(clip: Path, root: Path) -> None:
         CorpusError: if ``root`` holds no toy corpus, or one of another version.
 
     Example:
+        >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     root = Path(folder) / "raw"
         ...     _ = write_toy(root, dialogues=(1, 1, 1), defects=False, workers=1, progress=False)
@@ -165,19 +163,6 @@ def _reuse(root: Path, settings: dict[str, object]) -> ToyTruth:
             f"{root} holds a toy corpus of other settings: found {stamp.get('settings')}, expected {settings}. {advice}"
         )
     return ToyTruth(stamp["utterances"], {what: tuple(names) for what, names in stamp["defects"].items()})
-
-
-@contextmanager
-def _built_whole(root: Path) -> Iterator[Path]:
-    """A temporary folder that becomes ``root`` when the block ends well, and vanishes when it does not."""
-    root.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=root.parent, prefix=f".{root.name}-") as temporary:
-        building = Path(temporary) / root.name  # made here, so that it gets the user's usual permissions
-        building.mkdir()
-        yield building
-        if root.exists():
-            root.rmdir()  # empty, or we would not be here
-        building.rename(root)
 
 
 def _write_tables(root: Path, script: Script) -> None:

@@ -44,9 +44,23 @@ def reliability(probabilities: Floats, labels: NDArray[np.int64], bins: int = 15
         ValueError: if the shapes do not fit, the rows are not probabilities, or a label is not a class number.
     """
     probabilities, labels = checked(probabilities, labels)
+    return binned(probabilities.max(-1), probabilities.argmax(-1) == labels, bins)
+
+
+def binned(confidence: Floats, is_right: NDArray[np.bool_], bins: int = 15) -> list[Bin]:
+    """Bins of equal width of statements ``(N,)``, each made with a probability and either right or wrong.
+
+    A label of a set is such a statement, made with its own probability.
+
+    Example:
+        >>> [(one.n, one.accuracy) for one in binned(np.array([0.2, 0.9, 0.8]), np.array([False, True, False]), 2)]
+        [(1, 0.0), (2, 0.5)]
+
+    Raises:
+        ValueError: if there is no bin.
+    """
     if bins < 1:
         raise ValueError(f"Expected at least one bin, got {bins}.")
-    confidence, is_right = probabilities.max(-1), probabilities.argmax(-1) == labels
     edges = np.linspace(0, 1, bins + 1)
     place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
     found = []
@@ -66,12 +80,18 @@ def expected_calibration_error(probabilities: Floats, labels: NDArray[np.int64],
     Raises:
         ValueError: as `reliability`.
     """
-    gaps = [
-        b.n * abs(b.confidence - b.accuracy)
-        for b in reliability(probabilities, labels, bins)
-        if b.confidence is not None and b.accuracy is not None
-    ]
-    return sum(gaps) / len(labels)
+    return calibration_error(reliability(probabilities, labels, bins))
+
+
+def calibration_error(bins: Sequence[Bin]) -> float:
+    """Mean distance between confidence and accuracy over ``bins``, weighted by what is in each.
+
+    Example:
+        >>> calibration_error([Bin(0.0, 0.5, 3, 0.2, 0.2), Bin(0.5, 1.0, 1, 0.9, 0.5)])
+        0.1
+    """
+    gaps = [b.n * abs(b.confidence - b.accuracy) for b in bins if b.confidence is not None and b.accuracy is not None]
+    return sum(gaps) / sum(b.n for b in bins)
 
 
 def negative_log_likelihood(probabilities: Floats, labels: NDArray[np.int64]) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, bootstrap_interval, bootstrap_intervals
+from m2fnet.metrics.calibration import binned, calibration_error
 from m2fnet.metrics.counts import Counts, count_dialogues
 from m2fnet.metrics.scores import STATISTICS, TWO_SCORES, class_f1, majority, score
 from m2fnet.records import Scored
@@ -128,10 +129,8 @@ def _calibration_error(answers: Sequence[Scored], label: str) -> float:
     labelled = [
         (one.probabilities[label], label in true) for one in answers for true in [one.label_sets[0]] if true is not None
     ]
-    chances, truth = (np.array(column, dtype=float) for column in zip(*labelled, strict=True))
-    place = np.clip((15 * chances).astype(int), 0, 14)
-    gaps = [abs((chances - truth)[place == n].sum()) for n in range(15)]
-    return float(sum(gaps) / len(chances))
+    chances, has = zip(*labelled, strict=True)
+    return calibration_error(binned(np.array(chances), np.array(has)))
 
 
 def _scores(whole: Counts) -> dict[str, float]:

@@ -11,7 +11,7 @@ from extractors.base import Extractor
 from extractors.runs import portable
 from m2fnet.config import refuse_untrusted
 from m2fnet.errors import ModelError
-from m2fnet.files import write_json, write_text
+from m2fnet.files import replaced_folder, write_json, write_text
 from m2fnet.model.bounds import WithinWeights, refuse_absurd
 from m2fnet.model.layout import (
     ADVICE,
@@ -21,7 +21,6 @@ from m2fnet.model.layout import (
     NETWORK,
     SEAL,
     list_files,
-    new_folder,
     read_folder,
     refuse_unsealed,
     refuse_used,
@@ -54,7 +53,7 @@ def save_model(model: Model, folder: str | Path, card: str, *, overwrite: bool =
     """
     folder = Path(folder)
     refuse_used(folder, overwrite=overwrite)
-    with new_folder(folder) as new:
+    with replaced_folder(folder) as new:
         networks.save(model.network, new / NETWORK)
         for name, extractor in model.extractors.items():
             portable.save(extractor, new / name)

@@ -1,4 +1,4 @@
-"""The files of a model folder: the allowed kinds, the check that none has changed, and putting a new folder in place.
+"""The files of a model folder: the allowed kinds, and the check that none has changed.
 
 A model is a folder::
 
@@ -13,10 +13,7 @@ A model is a folder::
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -114,27 +111,6 @@ def refuse_used(folder: Path, *, overwrite: bool) -> None:
     own = names - _listed(folder, read_json(folder / CONFIG, ModelError, ADVICE)).keys() - set(_UNLISTED)
     if own:
         raise UsageError(f"{folder} holds {min(own)!r}, which is not of the model; choose another folder.")
-
-
-@contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """An empty neighbour of ``folder`` that takes its place on success and is removed on failure."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".tmp-{folder.name}-"))
-    new, old = work / "new", work / "old"  # in mkdtemp's folder, so that `new` has the permissions of any other
-    try:
-        new.mkdir()
-        yield new
-        if folder.exists():
-            folder.rename(old)
-        try:
-            new.rename(folder)
-        except OSError:
-            if old.exists():
-                old.rename(folder)
-            raise
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def _listed(folder: Path, content: Mapping[str, object]) -> dict[str, dict[str, object]]:

@@ -37,6 +37,11 @@ class Model:
         return scaled.sigmoid() if self.label_set.kind == "multi" else scaled.softmax(-1)
 
     @property
+    def ratings(self) -> tuple[str, ...]:
+        """Names of the scales that the network rates utterances on; empty if it rates nothing."""
+        return tuple(self.config.get("network", {}).get("ratings", ()))
+
+    @property
     def trained_on(self) -> str:
         """What the network learned from, in a sentence for who uses it; empty where that is not known."""
         trained = self.config.get("trained")

@@ -1,12 +1,16 @@
 """A model tested with noise in one of its inputs."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from extractors.extraction.embedding import Loading, embed, place_utterances
+from m2fnet.errors import RunError
+from m2fnet.files import read_json, write_json
 from m2fnet.manifest import Manifest
 from m2fnet.media.noise import Noise, words_of
 from m2fnet.metrics.bootstrap import FEWEST_DIALOGUES, bootstrap_intervals
@@ -42,12 +46,14 @@ class NoisyTest:
         self._stages = Stages(model, loading.device)
         self._clean = {stream: self._embedded(stream, None) for stream in model.extractors}
 
-    def scores(self, seed: int, tell: Callable[[str], None]) -> dict[str, Any]:
+    def scores(self, seed: int, tell: Callable[[str], None], kept: Path) -> dict[str, Any]:
         """Scores without noise and at each level of each modality that the model reads.
 
         Args:
             seed: of the noise.
             tell: is given a line before each level.
+            kept: file that gets the scores after each level. Those that it has already, of the same split and seed and
+                with the same scores without noise, are not computed again.
         """
         read = {extractor.modality for extractor in self.model.extractors.values()}
         noises = [
@@ -56,19 +62,23 @@ class NoisyTest:
             if modality in read and (modality != "text" or self.words)
             for level in levels
         ]
-        rows = []
-        for number, noise in enumerate(noises, 1):
-            tell(f"noise {number} of {len(noises)}: {noise.modality}, level {noise.level:g}")
-            rows.append({"modality": noise.modality, "level": noise.level, **self._scores(noise)})
-        return {
+        clean = {
             "classes": list(self.model.label_set.classes),
             "kind": self.model.label_set.kind,
             "split": self.split,
             "streams": list(self.model.extractors),
+            "manifest_sha256": self.manifest.sha256,
             "seed_of_noise": seed,
             "without": self._scores(None),
-            "noise": rows,
         }
+        rows = _rows(kept, clean, noises)
+        if rows:
+            tell(f"{len(rows)} of {len(noises)} levels were scored by an earlier run")
+        for number, noise in enumerate(noises[len(rows) :], len(rows) + 1):
+            tell(f"noise {number} of {len(noises)}: {noise.modality}, level {noise.level:g}")
+            rows.append({"modality": noise.modality, "level": noise.level, **self._scores(noise)})
+            write_json(kept, {**clean, "noise": rows})
+        return {**clean, "noise": rows}
 
     def _embedded(self, stream: str, noise: Noise | None) -> list[Tensor | Missing]:
         extractor = self.model.extractors[stream]
@@ -102,7 +112,7 @@ class NoisyTest:
             said = dialogue.utterances
             embedded = [Embedded(row, ()) for row in rows[start : start + len(said)]]
             start += len(said)
-            for one, chances in zip(said, self._stages.probabilities(said, embedded), strict=True):
+            for one, chances in zip(said, self._stages.answers(said, embedded).probabilities, strict=True):
                 if one.labels is not None:
                     labels.append(one.labels)
                     answers.append(self._answer(chances))
@@ -116,3 +126,14 @@ class NoisyTest:
             both = zip(classes, chances.tolist(), strict=True)
             return tuple(name for name, chance in both if chance >= thresholds[name])
         return (classes[int(chances.argmax())],)
+
+
+def _rows(kept: Path, clean: Mapping[str, object], noises: Sequence[Noise]) -> list[dict[str, Any]]:
+    """The scored levels in ``kept``, the first of ``noises``, if it belongs to what ``clean`` says; else none."""
+    with contextlib.suppress(RunError, KeyError, TypeError):
+        content = read_json(kept, RunError, "It is made again.")
+        rows: list[dict[str, Any]] = content.pop("noise")
+        planned = [(noise.modality, noise.level) for noise in noises]
+        if content == clean and [(row["modality"], row["level"]) for row in rows] == planned[: len(rows)]:
+            return rows
+    return []

@@ -176,7 +176,8 @@ class Pipeline:
             wanted = range(len(embedded), min(len(embedded) + TOGETHER, len(utterances)))
             embedded += self._stages.embed(manifest, utterances, wanted)
             progress(len(embedded), len(utterances))
-        rows = zip(utterances, embedded, self._stages.probabilities(utterances, embedded), strict=True)
+        answers = self._stages.answers(utterances, embedded)
+        rows = zip(utterances, embedded, answers.probabilities, answers.ratings, strict=True)
         return [_prediction(self.model, *row) for row in rows]
 
     def _predict_causally(self, manifest: Manifest, progress: Progress) -> Iterator[Prediction]:
@@ -221,8 +222,8 @@ class LiveConversation:
         self._spoken += 1
         self._utterances.append(utterance)
         self._embedded.append(embedded)
-        probabilities = self._stages.probabilities(list(self._utterances), list(self._embedded))[-1]
-        return _prediction(self._model, utterance, embedded, probabilities)
+        answers = self._stages.answers(list(self._utterances), list(self._embedded))
+        return _prediction(self._model, utterance, embedded, answers.probabilities[-1], answers.ratings[-1])
 
 
 def conversation_of(
@@ -256,7 +257,9 @@ def conversation_of(
     raise UsageError("Expected a clip, segments, or both, but got neither.")
 
 
-def _prediction(model: Model, utterance: Utterance, embedded: Embedded, probabilities: Tensor) -> Prediction:
+def _prediction(
+    model: Model, utterance: Utterance, embedded: Embedded, probabilities: Tensor, ratings: Tensor
+) -> Prediction:
     classes, vectors = model.label_set.classes, embedded.vectors
     by_name = dict(zip(classes, probabilities.tolist(), strict=True))
     thresholds = model.thresholds
@@ -276,6 +279,7 @@ def _prediction(model: Model, utterance: Utterance, embedded: Embedded, probabil
         frames=embedded.frames,
         labels=tuple(name for name in classes if by_name[name] >= thresholds[name]) if thresholds else None,
         thresholds=thresholds,
+        ratings=dict(zip(model.ratings, ratings.tolist(), strict=True)),
     )
 
 

@@ -30,6 +30,9 @@ class Run:
 
     folder: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", Path(self.folder))  # a notebook gives it as text
+
     @classmethod
     def fit(cls, config: str | Path, *, seed: int = 0, folder: str | Path | None = None, **settings: Any) -> "Run":  # noqa: ANN401
         """Train a dialogue network, or find that this has been done; an interrupted training is resumed.

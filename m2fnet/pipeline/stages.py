@@ -36,6 +36,19 @@ class Embedded:
     frames: tuple[SeenFrame, ...]
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of U utterances.
+
+    Attributes:
+        probabilities: (U, C).
+        ratings: (U, R), one number per scale of the model.
+    """
+
+    probabilities: Tensor
+    ratings: Tensor
+
+
 class Stages:
     """Extractors and dialogue network of a model.
 
@@ -82,21 +95,24 @@ class Stages:
         return list(map(Embedded, rows, by_time))
 
     @torch.inference_mode()
-    def probabilities(self, utterances: Sequence[Utterance], embedded: Sequence[Embedded]) -> Tensor:
-        """Probabilities (U, C) of the utterances of a conversation.
+    def answers(self, utterances: Sequence[Utterance], embedded: Sequence[Embedded]) -> Answers:
+        """The answers to the utterances of a conversation.
 
         Up to `WINDOW` utterances are all context of each other. A longer conversation is read in overlapping windows,
-        and an utterance gets its probabilities from one in which at least a quarter of a window is on either side of
+        and an utterance gets its answer from one in which at least a quarter of a window is on either side of
         it, where there are so many utterances.
         """
-        parts = []
+        scores, ratings = [], []
         with self._lock:
             for seen, counted in windows(len(embedded), WINDOW):
                 part = slice(seen.start, seen.stop)
                 batch = batch_of(utterances[part], embedded[part], self.model.extractors, self.device)
-                scores = output_of(self._network, batch).scores[0].float().cpu()
-                parts.append(scores[counted.start - seen.start : counted.stop - seen.start])
-        return self.model.probabilities(torch.cat(parts))
+                output = output_of(self._network, batch)
+                own = slice(counted.start - seen.start, counted.stop - seen.start)
+                scores.append(output.scores[0, own].float().cpu())
+                rated = output.ratings if self.model.ratings else None
+                ratings.append(torch.empty(len(counted), 0) if rated is None else rated[0, own].float().cpu())
+        return Answers(self.model.probabilities(torch.cat(scores)), torch.cat(ratings))
 
 
 def windows(utterances: int, size: int) -> Iterator[tuple[range, range]]:

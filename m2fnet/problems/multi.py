@@ -131,6 +131,7 @@ class MultiLabel(Problem):
             "kind": "multi",
             "classes": list(self.classes),
             "thresholds": dict(zip(self.classes, used, strict=True)),
+            "thresholds_are_fixed": isinstance(self.chosen, float),
             **{split: summarise_label_sets(rows, training, self.classes, used) for split, rows in answers.items()},
         }
 

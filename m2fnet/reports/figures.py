@@ -16,9 +16,9 @@ from m2fnet.media.audio import RATE, read_audio
 from m2fnet.media.prosody import HOP_SECONDS, WINDOW_SECONDS, energy, pitch
 from m2fnet.metrics.calibration import Floats, at_temperature, fit_temperature
 from m2fnet.plots.attention import attention_maps
-from m2fnet.plots.calibration import HANDFUL, Answers, reliability_diagram
+from m2fnet.plots.calibration import HANDFUL, Answers, label_reliability, reliability_diagram
 from m2fnet.plots.classes import PAPER, class_scores
-from m2fnet.plots.confusion import confusion
+from m2fnet.plots.confusion import confusion, together
 from m2fnet.plots.curves import gradient_norms, training_curves
 from m2fnet.plots.embeddings import MOST, embedding_map
 from m2fnet.plots.missing import missing_curves
@@ -33,7 +33,7 @@ from m2fnet.runs.curves import Curves
 from m2fnet.runs.folder import CONFIG
 from m2fnet.runs.missing_scores import MISSING, MissingScores
 from m2fnet.runs.noise_scores import NOISE, NoiseScores
-from m2fnet.runs.tested import TestedRun, TestedSetting, inputs_of, read_predictions
+from m2fnet.runs.tested import TestedRun, TestedSetting, inputs_of, kind_of, read_predictions
 from m2fnet.store import Store
 
 _RANKS = {"hard": 0.1, "middling": 0.5, "easy": 0.9}  # among the dialogues by accuracy, whose timelines are drawn
@@ -98,10 +98,14 @@ def pictures(
     labelled = list(zip(settings, labels, strict=True))
     yield _classes(summary, names)
     for setting, label in labelled:
-        yield from _try(label.title("Confusion on test"), partial(_confusion, setting, label))
+        if kind_of(setting.runs[0].report) == "single":
+            yield from _try(label.title("Confusion on test"), partial(_confusion, setting, label))
+        else:
+            yield from _together(setting, label)
     yield from _try("Training curves", partial(_curves, settings, names))
     for setting, label in labelled:
-        yield from _try(label.title("Calibration"), partial(_calibration, setting, label))
+        draw = _calibration if kind_of(setting.runs[0].report) == "single" else _calibration_of_labels
+        yield from _try(label.title("Calibration"), partial(draw, setting, label))
     yield from _try("Missing modalities", partial(_missing, settings, names))
     yield from _try("Dialogue timelines", lambda: _timelines(labelled, find_manifest()))
     yield from _try("Spectrograms", lambda: _spectrograms(settings[0], find_manifest()))
@@ -143,6 +147,17 @@ def _confusion(setting: TestedSetting, label: _Label) -> Iterator[Picture]:
     yield Picture(label.name("confusion"), label.title("Confusion on test"), caption, figure)
 
 
+def _together(setting: TestedSetting, label: _Label) -> Iterator[Picture]:
+    found = [run.report["test"]["together"] for run in setting.runs]
+    true, predicted = (np.sum([one[kind] for one in found], axis=0) for kind in ("true", "predicted"))
+    caption = (
+        "How many of the utterances with the emotion of a row have that of a column too, in per cent: on the left in "
+        "the true sets, on the right in the predicted ones."
+    ) + (f" The counts of the {len(found)} runs are added up." if len(found) > 1 else "")
+    figure = together(true, predicted, setting.runs[0].report["classes"])
+    yield Picture(label.name("together"), label.title("Emotions that occur together on test"), caption, figure)
+
+
 def _curves(settings: Sequence[TestedSetting], names: Mapping[str, str]) -> Iterator[Picture]:
     curves = {names[s.name]: [Curves.read(run.folder) for run in s.runs] for s in settings}
     caption = (
@@ -181,6 +196,26 @@ def _calibration(setting: TestedSetting, label: _Label) -> Iterator[Picture]:
         "the same."
     )
     yield Picture(label.name("calibration"), label.title("Calibration"), caption, figure)
+
+
+def _calibration_of_labels(setting: TestedSetting, label: _Label) -> Iterator[Picture]:
+    scored = [one for run in setting.runs for one in run.scored]
+    sets = [(one.probabilities, one.label_sets[0]) for one in scored]
+    labelled = [(chances, true) for chances, true in sets if true is not None]
+    answers = {
+        name: (
+            np.array([chances[name] for chances, _ in labelled]),
+            np.array([name in true for _, true in labelled]),
+        )
+        for name in setting.runs[0].report["classes"]
+    }
+    caption = (
+        "Bars below the dashed line: given with too much probability; hatched ones hold fewer than "
+        f"{HANDFUL} utterances, which say little. n is how many have the emotion."
+    ) + (f" The utterances of the {len(setting.runs)} runs are taken together." if len(setting.runs) > 1 else "")
+    yield Picture(
+        label.name("calibration"), label.title("Calibration of each emotion"), caption, label_reliability(answers)
+    )
 
 
 def _answers(predictions: Sequence[ScoredPrediction], classes: Sequence[str]) -> Answers:

@@ -72,7 +72,7 @@ def as_markdown(report: Mapping[str, Any]) -> str:
             "",
             f"{title[0].upper()}{title[1:]} on {where} **{percent(test[main])}** ({sure}), {other}{linear}. "
             f"{chosen}; dev {percent(report['dev'][main])}."
-            f"{'' if kind == 'single' else ' The thresholds were chosen on dev.'}",
+            f"{'' if kind == 'single' else _of_thresholds(report)}",
             *_warnings(report, main),
             "",
             *(_of_one_emotion(report) if kind == "single" else _of_label_sets(report)),
@@ -80,6 +80,12 @@ def as_markdown(report: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def _of_thresholds(report: Mapping[str, Any]) -> str:
+    """A sentence about where they come from, with a blank before it."""
+    how = "were given" if report.get("thresholds_are_fixed") else "were chosen on dev"
+    return f" The thresholds {how}."
 
 
 def _warnings(report: Mapping[str, Any], main: str) -> list[str]:

@@ -18,6 +18,7 @@ from m2fnet.formatting import BOLD
 _BETWEEN_CELLS = re.compile(r"(?<!\\)\|")
 _ESCAPED = re.compile(r"\\([\\`<|(])")
 _NUMBERS = re.compile(r"[-−+–]?\d*[\d.,]*( ?%)?( ± [\d.]+)?( to [-−+]?[\d.]+)?( \[[-−+\d., ]+\])?")
+_NOTHING = ("", "–")  # cells without a value
 _NARROWEST = 40
 _BETWEEN = 2  # characters between two columns
 
@@ -74,8 +75,7 @@ def _table(lines: Sequence[str], width: int) -> RenderableType:
     columns = [[_plain(cell) for cell in column] for column in zip(header, *rows, strict=True)]
     widths = _widths(columns, width)
     if widths is None:  # too narrow even for the longest words: a line per cell
-        blocks = ["\n  ".join([row[0], *map(": ".join, zip(header[1:], row[1:], strict=True))]) for row in rows]
-        return Text(_plain("\n".join(blocks)))
+        return Text(_plain("\n".join(_block(header, row) for row in rows)))
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     for (title, *cells), place in zip(columns, widths, strict=True):
         is_number = all(map(_NUMBERS.fullmatch, cells))
@@ -83,6 +83,12 @@ def _table(lines: Sequence[str], width: int) -> RenderableType:
     for row in rows:
         table.add_row(*(Text(_plain(cell), style="bold" if BOLD.fullmatch(cell) else "") for cell in row))
     return table
+
+
+def _block(header: Sequence[str], row: Sequence[str]) -> str:
+    """The first cell, and under it a line for each other one that says something."""
+    named = zip(header[1:], row[1:], strict=True)
+    return "\n  ".join([row[0], *(f"{name}: {cell}" for name, cell in named if cell not in _NOTHING)])
 
 
 def _widths(columns: Sequence[Sequence[str]], width: int) -> list[int] | None:

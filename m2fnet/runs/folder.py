@@ -73,6 +73,9 @@ def run_folder(config: Path | None, seed: int, overrides: Mapping[str, Any], nam
         'runs/m2fnet_meld/seed-3'
         >>> run_folder(config, 3, {"model.net.init_args.fusion_layers": 1, "data.streams": ["text"]}).as_posix()
         'runs/m2fnet_meld+text+fusion_layers-1/seed-3'
+        >>> other = {"data.manifest": "data/mine", "data.stores": {"text": "embeddings/mine/text"}}
+        >>> run_folder(config, 3, other).as_posix()
+        'runs/m2fnet_meld+mine/seed-3'
         >>> run_folder(config, 3, {}, name="mine").as_posix()
         'runs/mine/seed-3'
         >>> run_folder(config, 3, {"model.averaging": {"kind": "ema"}}).as_posix()  # says not all in words
@@ -96,6 +99,8 @@ def _in_words(what_differs: Mapping[str, Any], digits: str) -> str:
     keys = [*(key for key in first if key in what_differs), *sorted(what_differs.keys() - set(first))]
     words: list[str] = []
     says_all = True
+    if _are_usual(what_differs.get("data.stores"), what_differs.get("data.manifest")):
+        keys.remove("data.stores")
     for key in keys:
         word = _word(key, what_differs[key])
         if not re.fullmatch(r"[\w.+-]+", word, re.ASCII):
@@ -105,6 +110,14 @@ def _in_words(what_differs: Mapping[str, Any], digits: str) -> str:
             break
         words.append(word)
     return "".join(f"+{word}" for word in [*words, *([] if says_all else [digits])])
+
+
+def _are_usual(stores: object, manifest: object) -> bool:
+    """Whether the manifest's name tells the stores too: ``embeddings/<name>/<stream>``, as in the documentation."""
+    if not isinstance(stores, Mapping) or manifest is None:
+        return False
+    usual = Path("embeddings") / Path(str(manifest)).name
+    return all(Path(str(folder)) == usual / str(stream) for stream, folder in stores.items())
 
 
 def _word(key: str, value: object) -> str:

@@ -132,7 +132,7 @@ class Provenance:
 
     @property
     def stage(self) -> str:
-        """The command that trains it: ``dialog`` or ``extractor``."""
+        """The command that trains it: ``dialog``, ``extractor`` or ``joint``."""
         return shlex.split(self.command)[1]
 
     def resumed_in(self, environment: Environment) -> "Provenance":

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from m2fnet.errors import LabelSetsError, M2FNetError, UsageError
-from m2fnet.files import read_json, read_jsonl
+from m2fnet.files import like_it, read_json, read_jsonl
 from m2fnet.formatting import percent
 from m2fnet.manifest import Manifest
 from m2fnet.metrics.counts import Array, Counts, count_dialogues
@@ -398,7 +398,8 @@ def _config(folder: Path) -> dict[str, Any]:
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as problem:
-        raise M2FNetError(f"{folder} is not a run folder: cannot read its config.yaml ({problem}).") from problem
+        why = f"{folder} is not a run folder: cannot read its config.yaml ({problem}).{like_it(folder)}"
+        raise M2FNetError(why) from problem
     if not isinstance(config, dict):
         raise M2FNetError(f"{folder} is not a run folder: its config.yaml holds no settings.")
     return with_current_names(config)

@@ -1,6 +1,7 @@
 """Read a store: memory-mapped, checked against the manifest it is used with."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -99,6 +100,14 @@ class Store:
         """Folder, size and what is missing, on one line."""
         what = f"{len(self):,} {self.meta.modality} embeddings of {self.meta.width} numbers"
         return f"Store({str(self.folder)!r}, {what}, {len(self.missing):,} missing)"
+
+    def _repr_html_(self) -> str:
+        """What it holds, and why the rest is missing, as a table for a notebook."""
+        import pandas as pd
+
+        reasons = Counter(f"missing: {one.stage}, {one.reason}" for one in self.missing.values())
+        kind = {"modality": self.meta.modality, "width": self.meta.width, "one vector per": self.meta.resolution}
+        return str(pd.Series({**kind, "embeddings": len(self), **reasons}, name=str(self.folder)).to_frame().to_html())
 
     def __len__(self) -> int:
         """Number of utterances that have an embedding."""

@@ -97,8 +97,10 @@ def refused_if_damaged(path: Path) -> Iterator[None]:
 
     Raises:
         UnsafePickleError: as the block raised it.
-        CorpusError: for everything else.
+        CorpusError: for everything else, and if it is no plain file: a pipe would be waited on for ever.
     """
+    if path.exists() and not path.is_file():
+        raise CorpusError(f"{path} is not a plain file, expected a pickle or a file of torch.save.")
     try:
         yield
     except (UnsafePickleError, CorpusError):

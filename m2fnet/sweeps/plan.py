@@ -12,7 +12,7 @@ from m2fnet.errors import UsageError
 from m2fnet.runs.folder import CONFIG, FIT
 from m2fnet.sweeps.processes import PlannedRun, PlannedSetting
 
-STAGES = ("dialog", "extractor")
+STAGES = ("dialog", "extractor", "joint")
 
 
 @dataclass(frozen=True)
@@ -66,25 +66,32 @@ class Sweep:
 
 def _trainer(stage: str) -> Callable[[Sequence[str]], Path]:
     """What runs a command of the ``stage`` and returns the run folder; imported late, for it takes seconds."""
-    if stage == "dialog":
-        from dialog.cli import train
-    else:
-        from extractors.commands.extractor import train
+    match stage:
+        case "dialog":
+            from dialog.cli import train
+        case "extractor":
+            from extractors.commands.extractor import train
+        case "joint":
+            from m2fnet.joint.cli import train
+        case _:
+            raise KeyError(stage)
     return train
 
 
 def stage_of(config: str) -> str:
-    """Whether the file configures a dialogue network, which reads stores, or an extractor's.
+    """What the file configures: a dialogue network, which reads stores, an extractor, or both together.
 
     Raises:
         UsageError: if it cannot be read.
     """
     path = Path(resolve_config_arguments(["--config", config])[1])
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    data = content.get("data")
+    data, model = content.get("data"), content.get("model")
     if isinstance(data, str):
         data = yaml.safe_load((path.parent / data).read_text(encoding="utf-8"))
-    return "dialog" if isinstance(data, dict) and "stores" in data else "extractor"
+    if isinstance(data, dict) and "stores" in data:
+        return "dialog"
+    return "joint" if isinstance(model, dict) and "dialogue" in model else "extractor"
 
 
 def folder_of_all(config: str, runs: Sequence[PlannedRun], what: str) -> Path:

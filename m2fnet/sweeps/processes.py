@@ -20,6 +20,7 @@ import yaml
 
 from m2fnet import cli
 from m2fnet.errors import UsageError
+from m2fnet.training.orphans import end_with_parent
 
 LOG = "sweep.log"
 _FORBIDDEN = {
@@ -31,7 +32,7 @@ _FORBIDDEN = {
     "overwrite": "delete the run folders to train them again",
 }
 _LOOK = 0.1  # seconds between two looks at the children
-_PATIENCE = 15.0  # seconds that they have to end after Ctrl-C
+PATIENCE = 15.0  # seconds that they have to end after Ctrl-C
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,8 @@ class _Child:
 def work(run: PlannedRun, environment: Mapping[str, str]) -> None:
     """Run the commands of ``run`` until one fails, and leave the process with its code; what they print is logged."""
     os.setsid()  # the terminal's Ctrl-C reaches a child once, through `_end`, with all its workers
+    # one that worked on would hold its folder locked against the sweep that resumes
+    end_with_parent(lambda: os.killpg(0, signal.SIGKILL))
     log = os.open(run.folder / LOG, os.O_WRONLY | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
@@ -208,7 +211,7 @@ def _end(processes: Sequence[_Process]) -> None:
     try:
         _send(processes, signal.SIGINT)
         for process in processes:
-            process.join(_PATIENCE)
+            process.join(PATIENCE)
     except KeyboardInterrupt:
         pass
     finally:

@@ -22,6 +22,7 @@ from m2fnet.runs.folder import FIT
 from m2fnet.runs.other_data import OtherData
 from m2fnet.runs.provenance import Environment, Input, Provenance, store_input
 from m2fnet.training.callbacks import RunCallbacks, print_rank_zero, shown_progress
+from m2fnet.training.checkpoint_files import write_whole_checkpoints
 from m2fnet.training.fitting import evaluate, facts_of_training, fit_in_folder
 from m2fnet.training.help import ALL, SettingsHelp, asks_for_help
 from m2fnet.training.lightning_output import keep_lightning_to_the_point
@@ -180,6 +181,7 @@ class RunCLI(LightningCLI):
         with refused_settings(trainer):
             made = super().instantiate_trainer(**kwargs)
         refuse_other_precision(str(trainer.precision), made)
+        write_whole_checkpoints(made)
         return made
 
     def logged_on_dev(self) -> Iterable[str]:

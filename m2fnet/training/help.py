@@ -3,7 +3,6 @@
 import argparse
 import difflib
 import inspect
-import re
 import textwrap
 from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from torch import nn
 
 from m2fnet.config import conf_folder, named_class, one_sentence, resolve_config_arguments
 from m2fnet.errors import UsageError
+from m2fnet.formatting import similar_choice, unknown_option
 
 ALL = "--help-all"
 _HELP = {"-h", "--help"}
@@ -36,6 +36,7 @@ _OF_TRAINER = {
     "logger": "true for CSV and TensorBoard, or {class_path, init_args}",
     "enable_progress_bar": "true or false; by default in a terminal",
 }
+_NETWORKS = {"net": "The network", "dialogue": "The dialogue network"}
 _OF_OPTIMIZER = {"optimizer.lr": "learning rate", "optimizer.weight_decay": "weight decay"}
 
 
@@ -97,8 +98,8 @@ class SettingsHelp:
 
     def refused(self, error: ArgumentError, argv: Sequence[str]) -> UsageError:
         """The ``error`` of a parser in one sentence, with a question whether a setting like the wrong one is meant."""
-        wrong = re.search(r"Option '([^']+)' is not accepted|unrecognized arguments: (--[^\s=]+)", str(error))
-        near = self.near(argv, wrong[1] or wrong[2]) if wrong else ""
+        wrong = unknown_option(str(error))
+        near = self.near(argv, wrong) if wrong else similar_choice(str(error))
         return UsageError(one_sentence(str(error)).rstrip(".") + "." + near)
 
     def _parts(self, argv: Sequence[str]) -> Iterator[tuple[str, str, Mapping[str, str]]]:
@@ -107,20 +108,23 @@ class SettingsHelp:
         self.add_options(_WithoutTypes(options))
         said = {action.option_strings[0]: str(action.help) for action in options._actions}
         yield "Options of the run", "", {**said, "--seed_everything": "Seed of all random numbers."}
-        name = self._network(argv)
-        network = named_class(name, nn.Module, "model.net.class_path")
-        title = f"The network, --model.net.KEY VALUE ({name})"
-        yield title, "--model.net.", dict(_settings(network, skip=("problem",)))
-        task = dict(_settings(self.task, skip=("net", "optimizer")))
+        networks = self._networks(argv)
+        for key, name in networks.items():
+            network = named_class(name, nn.Module, f"model.{key}.class_path")
+            title = f"{_NETWORKS[key]}, --model.{key}.KEY VALUE ({name})"
+            yield title, f"--model.{key}.", dict(_settings(network, skip=("problem",)))
+        task = dict(_settings(self.task, skip=(*networks, "optimizer")))
         yield "Training, --model.KEY VALUE", "--model.", {**task, **_OF_OPTIMIZER}
         yield "Data, --data.KEY VALUE", "--data.", dict(_settings(self.data))
         yield "Lightning's trainer, --trainer.KEY VALUE, what is used most", "--trainer.", _OF_TRAINER
 
-    def _network(self, argv: Sequence[str]) -> str:
+    def _networks(self, argv: Sequence[str]) -> dict[str, str]:
+        """Key below ``model`` -> class, of every network in the configuration."""
         config = _config_in(argv) or conf_folder() / self.example
         content = yaml.safe_load(config.read_text(encoding="utf-8"))
         try:
-            return str(content["model"]["net"]["class_path"])
+            named = content["model"]
+            return {key: str(named[key]["class_path"]) for key in ("net", *(named.keys() & {"dialogue"}))}
         except (KeyError, TypeError) as problem:
             raise UsageError(f"{config} names no network; expected it at model.net.class_path.") from problem
 

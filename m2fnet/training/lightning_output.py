@@ -13,13 +13,15 @@ _TALKERS = (
 
 
 # What Lightning warns of and is meant here: embeddings are in memory, a resumed run has its folder, the task collects
-# what it predicts, whole batches are shared out by the data module, losses are logged by epoch; the last is its own.
+# what it predicts, whole batches are shared out by the data module, losses are logged by epoch, scores are of all
+# processes before they are logged; the last is its own.
 _MEANT = (
     ".*does not have many workers",
     ".*exists and is not empty",
     "predict returned None",
     ".*custom batch sampler",
     ".*smaller than the logging interval",
+    r"It is recommended to use `self\.log\('(dev|test)/",
     ".*LeafSpec",
 )
 

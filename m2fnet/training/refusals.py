@@ -1,5 +1,6 @@
 """What Lightning and torch refuse, in one sentence that names the setting."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +9,10 @@ import pytorch_lightning as pl
 from jsonargparse import Namespace
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from m2fnet.errors import UsageError
+from m2fnet.errors import RunError, UsageError
 from m2fnet.files import raise_if_full
+
+_LOST = re.compile(r"connection (reset|closed) by|broken pipe|remote process exited", re.IGNORECASE)  # gloo, NCCL
 
 
 @contextmanager
@@ -43,11 +46,12 @@ def refuse_other_precision(asked: str, trainer: pl.Trainer) -> None:
 
 @contextmanager
 def refused_by_machine(trainer: pl.Trainer, run: Path) -> Iterator[None]:
-    """Around a training into the folder ``run``: a full disk and a precision without a kernel become a sentence.
+    """Around a training into ``run``: a full disk, a precision without a kernel and a lost process become a sentence.
 
     Raises:
         M2FNetError: naming the folder.
         UsageError: naming the precision.
+        RunError: if another process of the training has ended.
     """
     try:
         yield
@@ -57,5 +61,11 @@ def refused_by_machine(trainer: pl.Trainer, run: Path) -> Iterator[None]:
             raise UsageError(
                 f"trainer.precision is {trainer.precision}, in which {trainer.strategy.root_device} cannot compute "
                 f"what the network needs ({' '.join(str(error).split())}). Set 32-true or bf16-mixed."
+            ) from error
+        if trainer.world_size > 1 and _LOST.search(str(error)):
+            raise RunError(
+                "Another process of this training has ended, and none continues without it. It has said why, or the "
+                f"system has ended it, for instance because memory was full. The same command resumes {run}. "
+                f"({' '.join(str(error).split())[-200:]})"
             ) from error
         raise

@@ -89,6 +89,33 @@ class LengthGroupedBatchSampler(ShardedBatchSampler):
         return batches
 
 
+class GroupedBatchSampler(ShardedBatchSampler):
+    """Batches of whole groups of samples, such as the utterances of dialogues; groups of similar size go together.
+
+    Args:
+        groups: numbers of the samples in each.
+        batch_size: groups per batch.
+        seed: see `ShardedBatchSampler`.
+
+    Example:
+        >>> list(GroupedBatchSampler([[0, 1, 2], [3], [4, 5], [6]], batch_size=2, seed=None))
+        [[3, 6], [4, 5, 0, 1, 2]]
+    """
+
+    def __init__(self, groups: Sequence[Sequence[int]], batch_size: int, seed: int | None) -> None:
+        super().__init__(seed)
+        self.groups = groups
+        self._of_groups = LengthGroupedBatchSampler(torch.tensor([len(one) for one in groups]), batch_size, seed)
+
+    def count(self) -> int:
+        """Number of batches."""
+        return self._of_groups.count()
+
+    def plan(self, generator: torch.Generator) -> list[list[int]]:
+        """Every sample once, those of a group one after another."""
+        return [[n for group in batch for n in self.groups[group]] for batch in self._of_groups.plan(generator)]
+
+
 class ClassBalancedBatchSampler(ShardedBatchSampler):
     """Batches of P classes with K samples of each, so that every sample has positives; an epoch has N / (P K) of them.
 

@@ -6,23 +6,21 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from m2fnet.errors import UsageError
-from m2fnet.pipeline import Pipeline
-from m2fnet.web.app import make_server
-from m2fnet.web.example import write_example
 from m2fnet.web.limits import Limits
 from m2fnet.web.temporary_folder import page_folder
 from m2fnet.web.uploads import Uploads
 from m2fnet.web.worker import Worker, no_annotator
 
 if TYPE_CHECKING:
-    from m2fnet.pipeline.annotator import Annotator  # loads transformers, which the page itself does not need
+    from m2fnet.pipeline import Pipeline
+    from m2fnet.pipeline.annotator import Annotator
 
 LOCAL = "127.0.0.1"
 
 
 @contextmanager
 def open_page(
-    load: Callable[[], Pipeline],
+    load: Callable[[], "Pipeline"],
     name: str,
     limits: Limits,
     *,
@@ -54,6 +52,10 @@ def open_page(
             folder.mkdir()
         worker = Worker(load, limits, load_annotator)
         ends.callback(worker.stop)
+        worker.launch()
+        from m2fnet.web.app import make_server  # for seconds, while the model is loaded
+        from m2fnet.web.example import write_example
+
         facts = {**worker.start(), "name": name}
         write_example(example)
         hosts = [LOCAL, "localhost"] if host == LOCAL else ["*"]

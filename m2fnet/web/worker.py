@@ -2,22 +2,32 @@
 
 import json
 import multiprocessing
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from m2fnet.errors import PredictionError, RunError
 from m2fnet.files import JsonObject
-from m2fnet.pipeline import Pipeline
 from m2fnet.web.limits import Limits
-from m2fnet.web.worker_process import serve_requests
 
-if TYPE_CHECKING:
-    from m2fnet.pipeline.annotator import Annotator  # loads transformers, which the page itself does not need
+if TYPE_CHECKING:  # what takes seconds to import is for the process of the model
+    from m2fnet.pipeline import Pipeline
+    from m2fnet.pipeline.annotator import Annotator
+
+
+def _serve_requests(*given: Any) -> None:  # noqa: ANN401
+    """The process of the model, until the page is closed, in whatever way."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to both processes; the other one ends this
+    from m2fnet.web.worker_process import serve_requests
+
+    with suppress(BrokenPipeError):
+        serve_requests(*given)
 
 
 def no_annotator() -> None:
@@ -36,7 +46,7 @@ class Worker:
 
     def __init__(
         self,
-        load: Callable[[], Pipeline],
+        load: Callable[[], "Pipeline"],
         limits: Limits,
         load_annotator: Callable[[], "Annotator | None"] = no_annotator,
     ) -> None:
@@ -48,18 +58,24 @@ class Worker:
         self._files: tuple[str, ...] = ()  # that are worked on
         self._is_cancelled = False
 
+    def launch(self) -> None:
+        """Let the model be loaded; `start` waits for it."""
+        context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+        self._connection, theirs = context.Pipe()
+        given = (self._load, self._load_annotator, self._limits, theirs)
+        self._process = context.Process(target=_serve_requests, args=given, daemon=True)
+        self._process.start()
+        theirs.close()  # so that the end of the process is the end of the connection
+
     def start(self) -> JsonObject:
         """Load the model and return its facts: ``classes``, ``modalities``, ``corpus``, ``trained_on``, ``recogniser``.
 
         Raises:
             RunError: if it cannot be loaded.
         """
-        context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-        self._connection, theirs = context.Pipe()
-        given = (self._load, self._load_annotator, self._limits, theirs)
-        self._process = context.Process(target=serve_requests, args=given, daemon=True)
-        self._process.start()
-        theirs.close()  # so that the end of the process is the end of the connection
+        if self._process is None or not self._process.is_alive():
+            self.launch()
+        assert self._process is not None, "it was launched"
         try:
             facts = self._receive(None)
         except EOFError as lost:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import signal
 import time
 import traceback
 from base64 import b64encode
@@ -53,7 +52,6 @@ def serve_requests(
         limits: of a clip.
         connection: carries JSON in both directions; no pickle comes from where clips are read.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to both processes; the other one ends this
 
     def send(message: JsonObject) -> None:
         connection.send_bytes(json.dumps(message).encode())

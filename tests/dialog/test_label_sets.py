@@ -168,13 +168,18 @@ def test_a_run_is_validated_labels_every_utterance_and_is_reported(dialog, corpu
     assert "most frequent label (neutral)" in page
     assert "Jaccard as CARAT" in page
     assert "jaccard_carat" in (tmp_path / "all.csv").read_text(encoding="utf-8")
+    assert ": –" not in capsys.readouterr().out  # a block of a table too wide for the terminal says what there is
+    assert run(["report", runs[0], "--plots", "--out", str(tmp_path / "plots")]) == DONE
+    report = (tmp_path / "plots" / "report.html").read_text(encoding="utf-8")
+    assert "Emotions that occur together on test" in report
+    assert "Calibration of each emotion" in report
 
 
 def test_what_needs_one_emotion_per_utterance_is_refused_in_a_sentence(dialog, corpus, tmp_path, capsys):
     assert dialog("fit", "linear") == DONE
     assert dialog("test", "linear") == DONE
     assert run(["report", str(tmp_path / "linear"), "--errors"]) == WRONG_USE
-    assert "have sets of emotions; this needs one emotion per utterance" in capsys.readouterr().err
+    assert "have sets of emotions; --errors needs one emotion per utterance" in capsys.readouterr().err
 
 
 def test_thresholds_are_fixed_or_one_for_all_if_asked_for(dialog, tmp_path, capsys):
@@ -183,8 +188,9 @@ def test_thresholds_are_fixed_or_one_for_all_if_asked_for(dialog, tmp_path, caps
         saved = read_checkpoint(tmp_path / "linear" / "checkpoints" / "best.ckpt")["problem"]["thresholds"]
         assert len(set(saved)) == 1
         assert (saved[0] == 0.25) is (choice == "0.25")
-    assert dialog("test", "linear", "--model.thresholds", "one") == DONE
-    page = capsys.readouterr().out
+        assert dialog("test", "linear", "--model.thresholds", choice) == DONE
+        page = " ".join(capsys.readouterr().out.split())
+        assert f"The thresholds were {'given' if choice == '0.25' else 'chosen on dev'}." in page
     assert "Micro precision on test" in page
     assert (tmp_path / "linear" / "together.png").is_file()
     assert dialog("fit", "linear", "--model.thresholds", "1.5", "--overwrite") == WRONG_USE

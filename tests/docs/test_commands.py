@@ -18,7 +18,9 @@ from dialog import cli as dialog_cli
 from extractors.commands import extractor as extractor_command
 from m2fnet import cli
 from m2fnet.commands import sweep as sweep_command
+from m2fnet.commands.arguments import Parser
 from m2fnet.errors import UsageError
+from m2fnet.joint import cli as joint_cli
 from m2fnet.manifest import Manifest
 from m2fnet.runs.folder import settings_of_a_run
 
@@ -33,7 +35,7 @@ RECORDER = r"""
 m2fnet() { printf '%s\0' "$@" >> "$LOG"; printf '\n\0' >> "$LOG"; }
 make() { :; }
 """
-LATER = {"dialog": dialog_cli.train, "extractor": extractor_command.train}
+LATER = {"dialog": dialog_cli.train, "extractor": extractor_command.train, "joint": joint_cli.train}
 
 
 class AcceptedError(Exception):
@@ -75,7 +77,11 @@ def accept(tmp_path, monkeypatch, capsys):
 
     def parse(parser, *arguments, **options):
         found = parse_args(parser, *arguments, **options)
-        if type(parser) is argparse.ArgumentParser and parser.prog.startswith("m2fnet ") and "keys" not in found:
+        if (
+            type(parser) in (argparse.ArgumentParser, Parser)
+            and parser.prog.startswith("m2fnet ")
+            and "keys" not in found
+        ):
             raise AcceptedError  # `m2fnet extractor` leaves its keys to another parser
         return found
 
@@ -122,6 +128,7 @@ def accept(tmp_path, monkeypatch, capsys):
         raise AcceptedError
 
     monkeypatch.setattr(sweep_command, "run_all", train_all)
+    monkeypatch.setattr(sweep_command, "run_all_by_ray", train_all)
     return call
 
 

@@ -10,6 +10,7 @@ from toy_network import ToyNetwork
 
 from extractors.data import ExtractorData
 from extractors.evaluation.embedding_scores import Embedded, evaluate_embeddings, join, nearest_neighbour
+from extractors.extraction.embedding import place_utterances
 from extractors.task import ExtractorTask, LossWeights
 from m2fnet.errors import RunError, UsageError
 from m2fnet.losses.class_weights import class_weights
@@ -95,7 +96,7 @@ class TestLoss:
         z = built()(batch["inputs"]).detach().requires_grad_()
 
         def gradient(task):
-            return torch.autograd.grad(task._loss(z, batch["label"]), z)[0]
+            return torch.autograd.grad(task._loss(z, batch), z)[0]
 
         own = gradient(built(losses=LossWeights(**{**ONLY, "cross_entropy": 0.5})))
         rest = gradient(built(losses=losses)) - own
@@ -283,6 +284,33 @@ def test_half_precision_trains_and_judges(fit):
     trainer = fit(task, precision="bf16-mixed")
     assert task.judged["dev"].embedding.dtype == torch.float32
     assert math.isfinite(trainer.callback_metrics["train/loss"])
+
+
+class NotesCompiling(ToyNetwork):
+    """Notes whether the compiler reads the method that it shall leave as it is, and the one that it shall not."""
+
+    uncompiled = ("left",)
+
+    def __init__(self):
+        super().__init__()
+        self.found = {}
+
+    def left(self):
+        self.found["left"] = torch.compiler.is_compiling()
+
+    def forward(self, batch):
+        self.found["forward"] = torch.compiler.is_compiling()
+        self.left()
+        return super().forward(batch)
+
+
+@pytest.mark.slow
+def test_the_compiler_leaves_the_methods_that_a_network_names(corpus):
+    net = NotesCompiling()
+    samples = [net.preprocess(placed) for placed in place_utterances(corpus)[:2]]
+    net.compile(backend="eager")
+    net(net.collate(samples))
+    assert net.found == {"forward": True, "left": False}
 
 
 @pytest.mark.slow  # the compiler takes its time

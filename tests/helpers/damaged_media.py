@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from damages import DAMAGES
 from tiny_media import tone, write_clip, write_pictures, write_sound
 
 from m2fnet.errors import MediaError
@@ -26,9 +27,9 @@ def write_damaged(folder: Path, seed: int = 0) -> int:
     """Write all files into ``folder`` and return how many they are."""
     generator = np.random.default_rng(seed)
     for path, whole in _good(folder).items():
-        for kind, damage in DAMAGES.items():
-            for number in range(COUNTS[kind]):
-                damaged = damage(whole, number / COUNTS[kind], generator)
+        for kind, count in COUNTS.items():
+            for number in range(count):
+                damaged = DAMAGES[kind](whole, number / count, generator)
                 path.with_stem(f"{path.stem}_{kind}{number}").write_bytes(damaged)
         for suffix in SUFFIXES:
             path.with_name(f"{path.stem}_named{suffix}").write_bytes(whole)
@@ -50,44 +51,6 @@ def _good(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in paths}
 
 
-def _truncated(whole: bytes, share: float, generator: np.random.Generator) -> bytes:
-    return whole[: round(len(whole) * share)]
-
-
-def _flipped(bits: int):
-    def damage(whole: bytes, share: float, generator: np.random.Generator) -> bytes:
-        content = bytearray(whole)
-        for place in generator.integers(0, len(content), bits):
-            content[place] ^= 1 << int(generator.integers(8))
-        return bytes(content)
-
-    return damage
-
-
-def _zeroed(whole: bytes, share: float, generator: np.random.Generator) -> bytes:
-    size = int(generator.integers(16, 2048))
-    start = round(share * len(whole))
-    return (whole[:start] + bytes(size) + whole[start + size :])[: len(whole)]
-
-
-def _noisy_head(whole: bytes, share: float, generator: np.random.Generator) -> bytes:
-    start, size = int(generator.integers(0, 64)), int(generator.integers(4, 256))
-    return whole[:start] + generator.bytes(size) + whole[start + size :]
-
-
-def _noisy_tail(whole: bytes, share: float, generator: np.random.Generator) -> bytes:
-    size = int(generator.integers(4, 512))
-    return whole[:-size] + generator.bytes(size)
-
-
-DAMAGES = {
-    "truncated": _truncated,
-    "flipped": _flipped(1),
-    "shot": _flipped(30),
-    "zeroed": _zeroed,
-    "head": _noisy_head,
-    "tail": _noisy_tail,
-}
 COUNTS = {"truncated": 16, "flipped": 16, "shot": 16, "zeroed": 12, "head": 12, "tail": 8}
 
 

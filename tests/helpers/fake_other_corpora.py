@@ -4,11 +4,14 @@ import argparse
 import itertools
 import json
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+
+Change = Callable[[dict[str, Any]], object]  # of what a file is to hold, before it is written
 
 GOEMOTIONS_TSV = {
     "train": 'My favourite food is mine.\t27\teebbqej\nSo "good", thanks!\t0,15\ted00q6i\nLOL\t1\teezlygj\n',
@@ -41,10 +44,15 @@ def mosei_frames(rows: int, length: int, width: int, real: int) -> list[np.ndarr
     return frames
 
 
-def write_mosei_aligned(folder: Path, *, is_zip: bool = True, names: dict[str, int] | None = None) -> Path:
-    """``train_valid_test.pt`` as CARAT and TAILOR read it: 5 frames, of which 3 are real; audio holds an -inf."""
+def write_mosei_aligned(
+    folder: Path, *, is_zip: bool = True, names: dict[str, int] | None = None, change: Change = lambda content: None
+) -> Path:
+    """``train_valid_test.pt`` as CARAT and TAILOR read it: 5 frames, of which 3 are real; audio holds an -inf.
+
+    ``change`` is given the content before it is written.
+    """
     tokens = names or {"happy": 4, "sad": 5, "anger": 6, "surprise": 7, "disgust": 8, "fear": 9}
-    content: dict[str, object] = {
+    content: dict[str, Any] = {
         "settings": argparse.Namespace(data="mosei", max_len=5, proportion=None),
         "dict": {"tgt": {"<blank>": 0, "<unk>": 1, "<s>": 2, "</s>": 3, **tokens}},
     }
@@ -57,12 +65,16 @@ def write_mosei_aligned(folder: Path, *, is_zip: bool = True, names: dict[str, i
             "src-audio": audio,
             "tgt": sets,
         }
+    change(content)
     torch.save(content, folder / "train_valid_test.pt", _use_new_zipfile_serialization=is_zip)
     return folder
 
 
-def write_mosei_unaligned(folder: Path, *, ids: bool = True) -> Path:
-    """``mosei_senti_data_noalign.pkl``: other lengths for each modality, and ids of video, start and end."""
+def write_mosei_unaligned(folder: Path, *, ids: bool = True, change: Change = lambda content: None) -> Path:
+    """``mosei_senti_data_noalign.pkl``: other lengths for each modality, and ids of video, start and end.
+
+    ``change`` is given the content before it is written.
+    """
     content = {}
     for split, sets in MOSEI_TOKENS.items():
         rows = len(sets)
@@ -74,6 +86,7 @@ def write_mosei_unaligned(folder: Path, *, ids: bool = True) -> Path:
         }
         if ids:  # the second segment of a video comes before its first in the file
             content[split]["id"] = np.array([[f"{split}_video", str(9 - n), str(10 - n)] for n in range(rows)])
+    change(content)
     (folder / "mosei_senti_data_noalign.pkl").write_bytes(pickle.dumps(content))
     return folder
 

@@ -41,7 +41,7 @@ class FakePipeline:
 
 
 class FakeSets(FakePipeline):
-    """The same for sets of emotions: none, then joy, then joy and anger, in turn."""
+    """The same for sets of emotions: none, then joy, then joy and anger, in turn; it rates valence, too."""
 
     model = SimpleNamespace(
         label_set=LabelSet("fake", EMOTIONS, "multi"), extractors={"text": None, "visual": None}, trained_on=""
@@ -52,7 +52,8 @@ class FakeSets(FakePipeline):
         odds = {name: 0.6 if name in labels else 0.2 for name in EMOTIONS}
         thresholds = {"neutral": 0.9, "joy": 0.5, "anger": 0.25}
         one = super()._answer(i, *given)
-        return replace(one, emotion=max(odds, key=odds.get), probabilities=odds, labels=labels, thresholds=thresholds)
+        top, ratings = max(odds, key=odds.get), {"valence": 0.5 - i}
+        return replace(one, emotion=top, probabilities=odds, labels=labels, thresholds=thresholds, ratings=ratings)
 
 
 def act(text):

@@ -17,8 +17,8 @@ TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "in
 QUIET = {"accelerator": "cpu", "max_epochs": 1, "enable_progress_bar": False, "enable_model_summary": False}
 
 
-def write_corpus(root):
-    """A manifest whose utterances share three clips, one per emotion, with a dozen test dialogues."""
+def write_corpus(root, train=6, dev=6, test=12):
+    """A manifest of so many dialogues per split, whose utterances share three clips, one per emotion."""
     for number, label in enumerate(WORDS):
         write_clip(root / f"{label}.mp4", PITCH[label], GREY[label], seed=number)
     utterances = tuple(
@@ -26,7 +26,7 @@ def write_corpus(root):
             f"{split}{number}_{index}", "tiny", split, f"{split}{number}", index, "A", WORDS[label], label,
             audio=f"{label}.mp4", video=f"{label}.mp4",
         )
-        for split, dialogues in {"train": 6, "dev": 6, "test": 12}.items()
+        for split, dialogues in {"train": train, "dev": dev, "test": test}.items()
         for number in range(dialogues)
         for index, label in enumerate(sorted(WORDS)[number % 3 :] or ["joy"])
     )  # fmt: skip

@@ -21,11 +21,51 @@ def test_an_older_spelling_is_refused_with_the_present_one(arguments, message, c
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["extract", "sweep", "ablate", "reproduce"])
+CORPORA = ["iemocap", "goemotions", "mosei", "m3ed", "cremad", "mer2024", "table"]
+COMMANDS = [
+    "demo",
+    "extract",
+    "sweep",
+    "ablate",
+    "reproduce",
+    "prepare",
+    "import",
+    "store",
+    "noise",
+    "report",
+    "export",
+]
+
+
+@pytest.mark.parametrize("command", [*((name,) for name in COMMANDS), *(("prepare", name) for name in CORPORA), ()])
 def test_help_fits_a_terminal(command, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    assert run([command, "--help"]) == DONE
+    assert run([*command, "--help"]) == DONE
     assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "meant"),
+    [
+        (["prepare", "tyo"], "toy"),
+        (["prepare", "mosei", "--root", "x", "--out", "y", "--partia"], "--partial"),
+        (["prepare", "mosei", "--root", "x", "--out", "y", "--protocol", "algned"], "aligned"),
+        (["report", "runs/a", "--latx"], "--latex"),
+        (["report", "runs/a", "--lat"], "--latex"),  # not completed
+        (["dialog", "fti"], "fit"),
+    ],
+)
+def test_a_misspelled_choice_or_option_is_answered_with_the_one_like_it(arguments, meant, capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["m2fnet"])
+    assert run(arguments) == WRONG_USE
+    assert f". Did you mean {meant}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["report"], ["reproduce"]])
+def test_a_run_that_is_not_there_is_answered_with_the_one_like_it(command, tmp_path, capsys):
+    (tmp_path / "meld+text").mkdir()
+    assert run([*command, str(tmp_path / "meld+txt")]) != DONE
+    assert f"Like it there is: {tmp_path / 'meld+text'}." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["dialog", "extractor"])

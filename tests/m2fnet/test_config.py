@@ -44,7 +44,13 @@ def test_a_file_of_the_user_comes_before_the_shipped_one_of_the_same_name(shippe
     "name", ["conf/../secret.yaml", "conf/dialog/../../secret.yaml", "conf", "conf/dialog", "dialog/net.yaml", ""]
 )
 def test_names_that_leave_the_shipped_folder_or_are_no_file_are_refused(shipped, name):
-    with pytest.raises(UsageError, match=r"There is no configuration file .*Shipped are: conf/dialog/net.yaml\.$"):
+    with pytest.raises(UsageError, match=r"There is no .* file .*(Shipped are|there is): conf/dialog/net.yaml\.$"):
+        find_config(name)
+
+
+@pytest.mark.parametrize("name", ["conf/dialog/nt.yaml", "conf/dialog/net.yml", "mine/nett.yaml"])
+def test_a_misspelled_name_is_answered_with_the_shipped_ones_like_it(shipped, name):
+    with pytest.raises(UsageError, match=rf"There is no .* {name}\. Like it there is: conf/dialog/net\.yaml\.$"):
         find_config(name)
 
 

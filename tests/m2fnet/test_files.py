@@ -8,7 +8,16 @@ import sys
 import pytest
 
 from m2fnet.errors import ManifestError
-from m2fnet.files import read_json, read_jsonl, replaced, sha256_of, write_json, write_jsonl, write_text
+from m2fnet.files import (
+    read_json,
+    read_jsonl,
+    replaced,
+    replaced_folder,
+    sha256_of,
+    write_json,
+    write_jsonl,
+    write_text,
+)
 
 ADVICE = "Make it again."
 
@@ -38,6 +47,54 @@ def test_failure_leaves_the_old_file_and_no_temporary(tmp_path, error):
         fail()
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from m2fnet import files
+path = Path(sys.argv[1])
+with files.replaced(path / "report.json") as temporary, files.replaced_folder(path / "model") as new:
+    temporary.write_text("half")
+    (new / "weights").write_text("half")
+    if sys.argv[2] == "between":
+        rename = Path.rename
+        def only_once(old, target):
+            rename(old, target)
+            os.kill(os.getpid(), 9)
+        Path.rename = only_once
+    else:
+        os.kill(os.getpid(), 9)
+"""
+
+
+NEXT = "import sys\nfrom pathlib import Path\nfrom m2fnet import files\nfiles.write_text(Path(sys.argv[1]), 'new')"
+
+
+@pytest.mark.parametrize("moment", ["writing", "between"])
+def test_what_a_killed_process_left_is_removed_by_the_next_one_and_what_it_took_away_comes_back(tmp_path, moment):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "weights").write_text("old")
+    foreign = tmp_path / ".tmp-1@another-machine@x"
+    foreign.touch()
+    with replaced(tmp_path / "slow.json") as alive:
+        assert subprocess.run([sys.executable, "-c", KILLED, tmp_path, moment]).returncode == -9
+        assert (tmp_path / "model").exists() is (moment == "writing")
+        assert len(list(tmp_path.glob(".tmp-*"))) == 4
+        subprocess.run([sys.executable, "-c", NEXT, tmp_path / "report.json"], check=True)
+        assert {*tmp_path.glob(".tmp-*")} == {foreign, alive}
+    assert (tmp_path / "model" / "weights").read_text() == "old"
+    assert (tmp_path / "report.json").read_text() == "new"
+
+
+def test_a_folder_is_replaced_only_when_the_block_succeeds(tmp_path):
+    for content in ("first", "second"):
+        with replaced_folder(tmp_path / "model") as new:
+            (new / content).touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "second"]
+    with pytest.raises(RuntimeError), replaced_folder(tmp_path / "model"):
+        raise RuntimeError
+    assert [path.name for path in tmp_path.rglob("*")] == ["model", "second"]
 
 
 def test_results_are_as_readable_as_any_new_file(tmp_path):
@@ -123,3 +180,14 @@ def test_output_in_any_encoding_ends_no_command():
         command = [sys.executable, "-m", "m2fnet.cli", "--help"]  # its text has a sign that ASCII lacks
         environment = {**os.environ, "PYTHONIOENCODING": encoding}
         assert subprocess.run(command, env=environment, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_and_a_file_that_may_not_be_larger_name_the_file(tmp_path, number):
+    path = tmp_path / "weights.safetensors"
+    wrapped = ValueError(f"Error while serializing: I/O error: {os.strerror(number)} (os error {number})")
+    for error in (OSError(number, os.strerror(number)), wrapped):
+        with pytest.raises(OSError, match=re.escape(os.strerror(number))) as refused, replaced(path):
+            raise error
+        assert refused.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []

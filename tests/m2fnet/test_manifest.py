@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from m2fnet import __version__
 from m2fnet.errors import ManifestError, MediaError
 from m2fnet.manifest import META, TABLE, Manifest, media_path
-from m2fnet.records import LEAK, Defect, LabelSet, Utterance
+from m2fnet.records import LEAK, Annotation, Defect, LabelSet, Utterance
 
 LABELS = LabelSet("toy", ("joy", "anger"))
 MANY = LabelSet("toy", ("joy", "anger"), "multi")
@@ -430,3 +430,40 @@ def manifest_of_two_splits():
 def test_a_dialogue_is_its_utterances(manifest_of_two_splits):
     (dialogue,) = manifest_of_two_splits.dialogues("train")
     assert [utterance.id for utterance in dialogue] == ["a_0", "a_1"]
+
+
+class Killed(BaseException):
+    """What a process does not survive."""
+
+
+@pytest.mark.parametrize("has_annotations", [False, True])
+def test_a_manifest_that_replaces_another_is_the_old_or_the_new_one_wherever_it_is_killed(
+    tmp_path, monkeypatch, has_annotations
+):
+    notes = {"d_0": Annotation({"raters": {"joy": 2}}, {"raters": 3})} if has_annotations else {}
+    old = make(said(), annotations=notes).save(tmp_path)
+    new = make(said(text="new"), annotations=notes)
+    replace, left = Path.replace, 0
+
+    def replace_or_die(path, target):
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise Killed
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", replace_or_die)
+    found = []
+    for survived in range(10):
+        left = survived
+        try:
+            expected = new.save(tmp_path)
+        except Killed:
+            found.append(Manifest.load(tmp_path).utterances)
+        else:
+            break
+    assert found[0] == old.utterances
+    assert found[-1] == new.utterances
+    assert {*found} == {old.utterances, new.utterances}
+    assert Manifest.load(tmp_path) == expected
+    assert not list(tmp_path.glob(".new-*"))

@@ -68,13 +68,13 @@ function captions() {
   return ["WEBVTT\n", ...cues].join("\n");
 }
 
+const ratingsOf = ({ ratings }) =>
+  Object.entries(ratings).map(([scale, value]) => `${scale} ${value < 0 ? "" : "+"}${value.toFixed(2)}`).join(", ");
+
 const wordsOf = ({ speaker, text }) => [speaker, text ?? "no transcript"].filter(Boolean).join(": ");
 
-/** Give the faces the place of the picture, which is in the middle of the player and keeps its shape. */
 function showPicture() {
-  const [width, height] = sizeOfPicture();
-  $("player").classList.toggle("sound", !width);
-  $("faces").setAttribute("viewBox", `0 0 ${width} ${height}`);
+  $("player").classList.toggle("sound", !sizeOfPicture()[0]);
   moveTo($("photo").hidden ? $("player").currentTime : 0); // the player may still be where the clip before ended
 }
 
@@ -279,6 +279,7 @@ function drawFaces(utterance, time) {
   const away = ({ time_s }) => Math.abs(time_s - time);
   const nearest = utterance.frames.reduce((best, frame) => (best && away(best) <= away(frame) ? best : frame), null);
   const faces = nearest && time <= (utterance.end_s ?? Infinity) && !($("player").hidden && $("photo").hidden) ? nearest.faces : [];
+  $("faces").setAttribute("viewBox", `0 0 ${width} ${height}`); // the picture keeps its shape in the middle of the player
   $("faces").classList.toggle("later", nearest !== null && $("photo").hidden && away(nearest) > HELD);
   $("faces").replaceChildren(
     ...faces.map(([left, top, right, bottom]) => {
@@ -300,6 +301,7 @@ function describeLook({ frames }) {
 function showUtterance(utterance, i) {
   $("looked").textContent = describeLook(utterance);
   $("said").textContent = wordsOf(utterance);
+  $("rated").textContent = ratingsOf(utterance);
   const [names, values] = [$("odds").querySelectorAll("dt"), $("odds").querySelectorAll("dd:not(.gauge)")];
   $("odds").querySelectorAll(".gauge i").forEach((gauge, lane) => {
     const share = utterance.probabilities[model.classes[lane]];

@@ -265,6 +265,8 @@ def test_frames_of_another_length_than_the_mask_are_refused():
         ({"queue": -1}, "no negative"),
         ({"layers": {"text": 1}}, "audio is in only one of both"),
         ({"weights": {"bce": 1.0}}, "`weights` of bce_U"),
+        ({"temperature": 0.0}, "`temperature` to be above 0"),
+        ({"momentum": 2.0}, "`momentum` from 0 to 1"),
     ],
 )
 def test_settings_that_make_no_sense_are_named(settings, message):

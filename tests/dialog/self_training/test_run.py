@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
 from tiny_corpus import tiny_manifest, write_stores
 
 from dialog.self_training import run as run_module
 from dialog.self_training import teachers as teachers_module
 from dialog.self_training.gold import GoldLabels
+from dialog.self_training.linear import linear_scores
 from dialog.self_training.policies import Agreement, FixedThreshold, SoftWeights
 from dialog.self_training.pseudo_labels import PseudoLabels
 from dialog.self_training.report import as_json, as_page, table
@@ -64,6 +67,7 @@ def test_rounds_policies_and_bounds_are_in_the_report(made, corpus, always):
     shown = table(results, corpus[0])
     assert shown["what"].tolist() == [
         "majority class",
+        "linear, from the same gold",
         "supervised (round 0)",
         "soft, round 1",
         "soft, round 2",
@@ -71,7 +75,7 @@ def test_rounds_policies_and_bounds_are_in_the_report(made, corpus, always):
         "agree, round 2",
         "all labels (upper bound)",
     ]
-    assert shown["test"].isna().tolist() == [False, False, True, False, True, False, False]
+    assert shown["test"].isna().tolist() == [False, False, False, True, False, True, False, False]
     page, content = as_page(results, corpus[0]), as_json(results, corpus[0])
     assert "Inductive: no utterance of dev or test is in the pool." in page
     assert results.split.sha256 in page
@@ -87,6 +91,49 @@ def test_a_round_without_gain_is_the_last_and_round_0_is_the_fallback(made, corp
     assert results.policies["soft"].final == results.supervised_final
     assert not (one.folder / "soft" / "final.json").exists()
     assert "soft: falls back to round 0" in as_page(results, corpus[0])
+
+
+def test_the_linear_classifier_learns_from_the_gold_of_the_other_folds_only(made, corpus):
+    one, _ = made()
+    manifest, split = corpus[0], one.split
+    scores = linear_scores(one.inputs, split, manifest)
+    label = {u.id: u.label for u in manifest.utterances}
+
+    def answers(learned, asked):
+        vectors = [one.inputs.vectors["text"][one.inputs.rows(ids)].numpy() for ids in (learned, asked)]
+        return (
+            LogisticRegression(C=0.03, max_iter=1000).fit(vectors[0], [label[u] for u in learned]).predict(vectors[1])
+        )
+
+    folds = split.folds
+    by_hand = [*answers(folds[1], folds[0]), *answers(folds[0], folds[1])]
+    true = [label[name] for fold in folds for name in fold]
+    assert scores["gold"] == [pytest.approx(f1_score(true, by_hand, average="weighted"))]
+    on_test = answers(split.gold, split.test)
+    assert scores["test"] == [pytest.approx(f1_score([label[u] for u in split.test], on_test, average="weighted"))]
+
+
+def test_the_linear_classifier_is_scored_once(made, corpus, always):
+    one, _ = made()
+    first = one.run(SOFT, rounds=1)
+    path = one.folder / "linear.json"
+    assert json.loads(path.read_text())["test"] == first.linear["test"]
+    kept = path.stat().st_mtime_ns
+    assert one.run(SOFT, rounds=1).linear == first.linear
+    assert path.stat().st_mtime_ns == kept
+    path.write_text(json.dumps({"split_sha256": "another", **first.linear}))
+    with pytest.raises(RunError, match=r"linear.json is of another split. Remove it, and the same command"):
+        one.run(SOFT, rounds=1)
+
+
+def test_gold_of_one_emotion_is_refused(made, corpus):
+    one, _ = made()
+    alike = replace(
+        corpus[0],
+        utterances=tuple(replace(u, label="joy", labels=None) if u.label else u for u in corpus[0].utterances),
+    )
+    with pytest.raises(UsageError, match=r"gold utterances have one emotion, expected two; draw more gold"):
+        linear_scores(one.inputs, one.split, alike)
 
 
 def test_a_gain_is_paired_by_seed():

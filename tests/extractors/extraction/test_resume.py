@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from watched import MADE, Watched, ctrl_c, files, quickly
 
 from extractors.extraction import lightning as predicting
@@ -157,6 +158,27 @@ def test_what_lightning_does_not_know_is_wrong_use(config, corpus, capsys, optio
     command = ["extract", "--config", "tiny.yaml", "--manifest", str(corpus.root / "manifest"), "--out", "store"]
     assert run([*command, "--accelerator", "cpu", *options]) == WRONG_USE
     assert " ".join(options) in capsys.readouterr().err
+
+
+def test_quiet_prints_what_was_made_and_no_progress(config, corpus, capsys, monkeypatch):
+    monkeypatch.setattr(progress.sys.stderr, "isatty", lambda: True)
+    command = ["extract", "--config", "tiny.yaml", "--manifest", str(corpus.root / "manifest"), "--accelerator", "cpu"]
+    assert run([*command, "--out", "quiet", "--quiet"]) == DONE
+    quiet = capsys.readouterr()
+    assert "utterances/s" not in quiet.err
+    assert "embedded in quiet" in quiet.out
+    assert run([*command, "--out", "loud"]) == DONE
+    assert "utterances/s" in capsys.readouterr().err
+
+
+def test_threads_hold_while_it_embeds(config, corpus, monkeypatch):
+    seen, before = [], torch.get_num_threads()
+    monkeypatch.setattr("extractors.extraction.extract.tidy", lambda _: seen.append(torch.get_num_threads()))
+    command = ["extract", "--config", "tiny.yaml", "--manifest", str(corpus.root / "manifest"), "--accelerator", "cpu"]
+    for _ in range(2):  # a finished store is tidied up
+        assert run([*command, "--out", "store", "--threads", str(before + 1)]) == DONE
+    assert seen == [before + 1]
+    assert torch.get_num_threads() == before
 
 
 @pytest.mark.slow  # two processes have to import torch

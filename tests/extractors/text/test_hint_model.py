@@ -1,6 +1,7 @@
 """A tiny random model that writes text: how it is asked, and that a transcript cannot end its message."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -63,6 +64,30 @@ def test_an_answer_is_the_most_probable_and_the_same_each_time(chat):
     with torch.inference_mode():
         first = int(network(torch.tensor([model._tokens(QUESTION)])).logits[0, -1].argmax())
     assert found.text.split()[:1] == [model._tokenizer.decode([first])]
+
+
+@pytest.mark.parametrize("folder", ["plain", "chat"])
+def test_an_answer_begins_as_it_may(folder, request):
+    """What an untrained model would write is none of the labels; of these it takes the one that it likes most."""
+    model = LocalModel(request.getfixturevalue(folder), most_tokens=6)
+    labels = ("hate", "so great", "so")
+    freely = model.ask(QUESTION).text
+    assert not freely.startswith(labels)
+    label = model.ask(replace(QUESTION, beginnings=labels, is_beginning_all=True))
+    assert label.text in labels
+    with_reason = model.ask(replace(QUESTION, beginnings=labels))
+    assert with_reason.text.startswith(label.text)
+    assert with_reason.output_tokens == 6
+    tokens = torch.tensor([model._tokens(QUESTION)])
+    hate, so = model._network(tokens).logits[0, -1, model._tokenizer.convert_tokens_to_ids(["hate", "so"])]
+    assert label.text.startswith("hate" if hate > so else "so")
+
+
+def test_a_model_that_cannot_end_ends_after_the_label(chat):
+    model = LocalModel(chat)
+    model._network.generation_config.eos_token_id = None
+    labels = ("hate", "how are")
+    assert model.ask(replace(QUESTION, beginnings=labels, is_beginning_all=True)).text in labels
 
 
 def test_the_settings_tell_one_model_from_another_but_not_its_place(chat, tmp_path):

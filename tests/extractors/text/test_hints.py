@@ -33,7 +33,7 @@ LABELS = Prompt(("joy", "anger"), "label")
 class Scripted:
     """A model that knows the answer to each transcript."""
 
-    most_tokens, parallel = 5, 1
+    most_tokens, parallel, keeps_to_beginnings = 5, 1, False
 
     def __init__(self, answers=None, **settings):
         self.answers, self.asked, self.settings = answers or {}, [], {"model": "scripted"} | settings
@@ -95,6 +95,17 @@ def test_another_question_is_asked_again(other, manifest, tmp_path):
     prompts = {"prompt": Prompt(("joy", "fear"), "label"), "context": dataclasses.replace(LABELS, context=1)}
     write_hints(out, manifest, hinter(out, model, prompts.get(other, LABELS)))
     assert len(model.asked) == (4 if other == "context" else 3)
+
+
+def test_only_who_keeps_to_the_labels_is_asked_again_for_others(manifest, tmp_path):
+    """With an instruction of one's own the labels are not in what is sent."""
+    prompts = [Prompt(labels, "label", instruction="Which?") for labels in (("joy", "anger"), ("joy", "fear"))]
+    for keeps, asked in ((False, 3), (True, 6)):
+        model = Scripted(keeps=keeps)
+        model.keeps_to_beginnings = keeps
+        for prompt in prompts:
+            hinter(tmp_path / "h", model, prompt).answer(manifest)
+        assert len(model.asked) == asked
 
 
 def test_another_length_is_taken_from_the_same_answers(manifest, tmp_path):

@@ -57,6 +57,26 @@ def test_fusion_against_concatenation_is_trained_once_and_compared(ablate, train
     assert (out / "ablation.md").read_text(encoding="utf-8") == page
 
 
+def test_attention_fusion_is_ablated_as_a_system(ablate, content, capsys):
+    net = {"class_path": "dialog.models.attention_fusion.AttentionFusion", "init_args": {"hidden": 8}}
+    content["model"] = {**content["model"], "net": net, "modality_dropout": {"probability": 0.2}}
+    assert ablate("--only", "parts") == DONE
+    (out,) = Path("runs").glob("tiny-*-ablation")
+    rows = {row["row"]: row for row in tables(out)[1]["parts"]["rows"]}
+    configs = {name: yaml.safe_load(Path(row["runs"][0], "config.yaml").read_text()) for name, row in rows.items()}
+    assert {name: config["data"]["streams"] for name, config in configs.items()} == {
+        "whole": ["text", "audio"],
+        "without text": ["audio"],
+        "without audio": ["text"],
+        "without modality dropout": ["text", "audio"],
+        "weights of the streams without softmax": ["text", "audio"],
+    }
+    dropouts = {name: config["model"]["modality_dropout"] for name, config in configs.items()}
+    assert [name for name, dropout in dropouts.items() if dropout is None] == ["without modality dropout"]
+    assert ablate("--only", "encoders") == WRONG_USE
+    assert "whose tables are parts, modalities" in capsys.readouterr().err
+
+
 def test_stores_are_compared_if_they_are_named_and_else_said_not_to_be_made(ablate, tiny_data, capsys):
     audio = tiny_data / "audio"
     assert ablate("--only", "visual,losses", "--losses", f"one={audio}", "--out", "out") == DONE

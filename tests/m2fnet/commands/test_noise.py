@@ -12,6 +12,7 @@ from m2fnet.errors import RunError
 from m2fnet.manifest import Manifest
 from m2fnet.media.noise import Noise, words_of
 from m2fnet.model import assemble
+from m2fnet.pipeline.noisy import NoisyTest
 from m2fnet.plots import missing_curves
 from m2fnet.runs.missing_scores import MissingScores
 from m2fnet.runs.noise_scores import NoiseScores
@@ -47,6 +48,61 @@ def test_every_stream_has_its_levels_and_a_table(folder):
     assert "signal to noise (dB)" in page
     assert "words replaced (%)" in page
     assert "blur" not in page
+
+
+@pytest.mark.slow
+def test_sets_of_emotions_are_scored_with_the_thresholds_of_the_report(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["m2fnet"])
+
+    def command(words):
+        assert run([word.format(root=tmp_path) for word in words.split()]) == DONE
+
+    command("prepare toy --label-sets --root {root}/raw --dialogues 12 6 6 --out {root}/data --quiet")
+    command(
+        "extract --config conf/extractors/text_lsa.yaml --run {root}/lsa --model.net.width 8 --manifest {root}/data "
+        "--out {root}/text --workers 0"
+    )
+    command(
+        "dialog fit --config conf/dialog/linear.yaml --run {root}/run --data.manifest {root}/data "
+        "--data.streams [text] --data.stores.text {root}/text --trainer.max_epochs 2 "
+        "--trainer.enable_progress_bar false"
+    )
+    command("dialog test --config {root}/run/config.yaml")
+    command("noise {root}/run --workers 0")
+    found, report = read(tmp_path / "run" / "noise.json"), read(tmp_path / "run" / "report.json")
+    for name, interval in found["without"].items():
+        assert interval["value"] == pytest.approx(report["test"][name], abs=1e-12)
+    assert set(found["without"]) >= {"micro_f1"}
+
+
+def test_levels_that_were_scored_are_not_scored_again(folder, noisy_root, tmp_path):
+    test = NoisyTest(assemble(folder), Manifest.load(noisy_root / "manifest"), "test", Loading(workers=0))
+    kept, lines = tmp_path / "kept.json", []
+
+    def stop_at_the_fourth(line):
+        if line.startswith("noise 4 "):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        test.scores(0, stop_at_the_fourth, kept)
+    found = test.scores(0, lines.append, kept)
+    assert lines[:2] == ["3 of 13 levels were scored by an earlier run", "noise 4 of 13: audio, level 5"]
+    assert found["noise"] == read(folder / "noise.json")["noise"]
+    test.scores(1, lines.append, kept)  # other noise: nothing of it is there
+    assert lines[-13].startswith("noise 1 of 13")
+    for damaged in (
+        "half a fi",
+        json.dumps({**found, "noise": [1]}),
+        json.dumps({**found, "noise": found["noise"][1:]}),
+    ):
+        kept.write_text(damaged, encoding="utf-8")
+        lines.clear()
+        assert test.scores(0, lines.append, kept) == found
+        assert len(lines) == 13
+
+
+def test_what_was_kept_in_between_goes_with_the_end(folder):
+    assert not list(folder.glob("noise-unfinished*"))
 
 
 @pytest.mark.parametrize("stream", ["text", "audio"])

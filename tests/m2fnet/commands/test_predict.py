@@ -63,6 +63,13 @@ def test_causal_sees_no_later_utterance(predict, clip, tmp_path):
     assert found != Pipeline(made_up_model())(clip)
 
 
+def test_the_table_is_as_wide_as_the_terminal(predict, clip, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    clip.with_suffix(".srt").write_text(f"1\n00:00:00,000 --> 00:00:02,000\nAnnabelle: {'so ' * 40}\n")
+    (line,) = (line for line in predict(clip)[1].splitlines() if "so so" in line)
+    assert 70 < len(line) <= 80
+
+
 def test_segments_name_the_utterances(predict, clip, tmp_path):
     (tmp_path / "segments.csv").write_text(
         "start,end,speaker,text\n0,1,Ann,Hi\n1,2,Bob,Ho\n2,4,Ann,Ha\n", encoding="utf-8"
@@ -298,6 +305,8 @@ def test_subtitles_that_were_added_or_corrected_are_read(predict, clip, tmp_path
     [
         ([], "Expected a clip, a folder of clips, or a transcript"),
         (["gone.mp4"], "gone.mp4 does not exist; expected a clip"),
+        (["tlk.wav"], "Like it there is: talk.wav"),
+        (["talk.wav", "--speakers", "many"], "expected a whole number from 1, or auto, got 'many'"),
         (["talk.wav", "--segments", "gone.srt"], "gone.srt does not exist"),
         ([".", "--segments", "talk.srt"], "--segments holds the utterances of one conversation, but . is a folder"),
         (["/dev/zero"], "/dev/zero is not a regular file"),

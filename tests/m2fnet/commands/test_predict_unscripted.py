@@ -112,7 +112,7 @@ def test_a_real_recogniser_runs_through_the_command(predict, unscripted, tmp_pat
         (["--language", "de"], cli.WRONG_USE, "name a Whisper, or drop it."),
         (["--speaker-encoder", "x"], cli.WRONG_USE, "add --speakers auto, or drop it."),
         (["--speakers", "0"], cli.WRONG_USE, "expected a whole number from 1, got '0'"),
-        (["--speakers", "many"], cli.WRONG_USE, "expected a whole number from 1, got 'many'"),
+        (["--speakers", "many"], cli.WRONG_USE, "expected a whole number from 1, or auto, got 'many'"),
         (["--transcribe", "bert"], cli.WRONG_USE, "bert is a model of the type 'bert', which does not write what is"),
         (["--transcribe", "empty"], cli.FAILED, "config.json"),
     ],

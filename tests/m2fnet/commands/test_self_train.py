@@ -44,6 +44,7 @@ def test_the_table_and_the_report(typed, tmp_path):
     assert code == DONE, printed
     for words in (
         "majority class",
+        "linear, from the same gold",
         "supervised (round 0)",
         "soft, round 1",
         "top, round 1",
@@ -103,7 +104,7 @@ def test_gold_and_pool_may_come_from_files(typed, tmp_path):
         ("--gold 0", "gold is 0; expected a number from 1"),
         ("--gold_ids x.txt", "gold is 30; expected a number from 1, and no gold_ids with it."),
         ("--gold null --gold_ids x.txt", "Cannot read the ids in x.txt"),
-        ("--polcy soft", "--polcy"),
+        ("--polcy soft", "--polcy soft. Did you mean --policy?"),
         ("--policy [soft,hard]", "policy is ['soft', 'hard'], but policies has soft, fixed, top, free"),
         ("--policy []", "policy is []"),
         ("--seeds 3", "There is 1 seed, expected two or more"),

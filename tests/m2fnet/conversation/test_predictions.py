@@ -25,6 +25,11 @@ def test_they_are_a_sequence_whose_parts_are_predictions_again():
     assert TWO[1:] == (SECOND,)
 
 
+def test_they_are_shown_on_one_line():
+    assert repr(TWO) == "Predictions(2 utterances: joy 1, anger 1)"
+    assert repr(Predictions()) == "Predictions(0 utterances: none)"
+
+
 def test_the_table_has_a_row_per_utterance_and_a_column_per_emotion():
     table = TWO.to_pandas()
     assert table.p_joy.tolist() == [0.75, 0.1]

@@ -1,4 +1,3 @@
-import pickle
 from collections import Counter
 from pathlib import Path
 
@@ -73,11 +72,10 @@ def test_unaligned_frames_get_the_label_sets_of_the_same_rows(tmp_path: Path):
 
 
 def test_files_with_different_numbers_of_rows_are_not_joined(tmp_path: Path):
-    root = write_mosei_unaligned(write_mosei_aligned(tmp_path))
-    # the line above wrote it
-    content = pickle.loads((root / "mosei_senti_data_noalign.pkl").read_bytes())
-    content["valid"]["audio"] = content["valid"]["audio"][:0]
-    (root / "mosei_senti_data_noalign.pkl").write_bytes(pickle.dumps(content))
+    def without_audio(content):
+        content["valid"]["audio"] = content["valid"]["audio"][:0]
+
+    root = write_mosei_unaligned(write_mosei_aligned(tmp_path), change=without_audio)
     with pytest.raises(CorpusError, match=r"has 0 rows of audio for 'valid', but there are 1 label sets"):
         read_mosei(root, "unaligned", partial=True)
 
@@ -207,26 +205,26 @@ def test_a_whole_corpus_of_the_published_counts_passes(tmp_path: Path):
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path: Path, change: dict[str, object], message: str):
-    # written here; it holds a Namespace and arrays, which `weights_only` refuses
-    content = torch.load(write_mosei_aligned(tmp_path) / "train_valid_test.pt", weights_only=False)
-    content["train"] |= change
-    torch.save(content, tmp_path / "train_valid_test.pt")
+    write_mosei_aligned(tmp_path, change=lambda content: content["train"].update(change))
     with pytest.raises(CorpusError, match=message):
         read_mosei(tmp_path, "aligned", partial=True)
 
 
 def test_a_modality_of_zeros_is_missing_and_one_array_cannot_fill_the_disk(tmp_path: Path):
-    # written here; it holds a Namespace and arrays, which `weights_only` refuses
-    content = torch.load(write_mosei_aligned(tmp_path) / "train_valid_test.pt", weights_only=False)
-    content["train"]["src-visual"][1][:] = 0
-    torch.save(content, tmp_path / "train_valid_test.pt")
+    def without_a_picture(content):
+        content["train"]["src-visual"][1][:] = 0
+
+    write_mosei_aligned(tmp_path, change=without_a_picture)
     prepared = read_mosei(tmp_path, "aligned", partial=True)
     assert prepared.streams["visual"].frames("train_1") is None
     assert {d.what: d.ids for d in prepared.manifest.defects}["visual has no frame but padding"] == ("train_1",)
-    for part in ("train", "valid", "test"):
-        large = np.ones((3000, 3), np.float32)
-        content[part] = {f"src-{m}": [large] * 500 for m in ("text", "audio", "visual")} | {"tgt": [[2, 3]] * 500}
-    torch.save(content, tmp_path / "train_valid_test.pt")
+
+    def with_one_array_very_often(content):
+        for part in ("train", "valid", "test"):
+            large = np.ones((3000, 3), np.float32)
+            content[part] = {f"src-{m}": [large] * 500 for m in ("text", "audio", "visual")} | {"tgt": [[2, 3]] * 500}
+
+    write_mosei_aligned(tmp_path, change=with_one_array_very_often)
     with pytest.raises(CorpusError, match="one array occurs very often"):
         read_mosei(tmp_path, "aligned", partial=True)
 

@@ -91,6 +91,13 @@ def test_a_json_row_without_the_key_labels_is_unlabelled(tmp_path: Path):
     assert [u.labels for u in manifest.utterances] == [("joy", "sad"), None]
 
 
+def test_a_row_that_ends_before_its_labels_is_unlabelled(tmp_path: Path):
+    table = "dialogue,split,text,labels\na,train,x,joy|sad\na,train,y\na,train,z,\n"
+    manifest = read_table(write_table(tmp_path, table))
+    assert [u.labels for u in manifest.utterances] == [("joy", "sad"), None, ()]
+    assert {d.what: d.ids for d in manifest.defects}["row without a cell for labels"] == ("a_1",)
+
+
 NOTHING = ("NA", "null", "None", "nan", "NaN", "#N/A", "<NA>")
 
 

@@ -3,10 +3,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torchmetrics.functional.classification import multiclass_calibration_error
+from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
 from m2fnet.metrics.calibration import (
     at_temperature,
+    binned,
+    calibration_error,
     expected_calibration_error,
     fit_temperature,
     negative_log_likelihood,
@@ -93,3 +95,12 @@ def test_impossible_settings_are_refused():
         reliability(probabilities, labels, bins=0)
     with pytest.raises(ValueError, match="temperature above 0, got 0"):
         at_temperature(probabilities, 0)
+
+
+def test_the_error_of_a_label_is_that_of_torchmetrics():
+    draw = np.random.default_rng(0)
+    chances = draw.random(500)
+    has = draw.random(500) < chances**2
+    expected = binary_calibration_error(torch.from_numpy(chances), torch.from_numpy(has).long(), n_bins=15, norm="l1")
+    assert calibration_error(binned(chances, has)) == pytest.approx(float(expected), abs=1e-6)
+    assert float(expected) > 0.1

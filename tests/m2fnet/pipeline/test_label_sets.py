@@ -1,12 +1,14 @@
 """A model of sets of emotions at work: as a folder, on a conversation, in files and in a picture."""
 
 import json
+import re
 
 import pytest
 import torch
 from made_up_model import Letters, talk
 
 from dialog.saved import build
+from m2fnet.cli import DONE, run
 from m2fnet.conversation.writing import load, write_csv, write_jsonl, write_srt
 from m2fnet.errors import ConversationError
 from m2fnet.model import Model
@@ -51,6 +53,16 @@ def test_an_answer_is_every_emotion_that_reaches_its_threshold(predictions):
     assert {len(p.answers) for p in predictions} == {0, 1}
     every = Pipeline(model_of(Letters(), (0.0, 0.0, 0.0)))(segments=talk(1))
     assert every[0].as_words.count(" %, ") == 2
+
+
+def test_the_command_prints_several_emotions_and_the_thresholds(tmp_path, monkeypatch, capsys):
+    model = model_of(Letters(), (0.0, 0.0, 1.0))
+    monkeypatch.setattr("m2fnet.pipeline.pipeline.load_model", lambda place: model)
+    (tmp_path / "talk.txt").write_text("Ann: Look who is here!\n")
+    assert run(["predict", str(tmp_path / "talk.txt"), "--model", "any", "--out", str(tmp_path / "out")]) == DONE
+    printed = capsys.readouterr().out
+    assert "An emotion is an answer from this probability on: joy 0 %, anger 0 %, fear 100 %" in printed
+    assert re.search(r"Ann  joy \d+ %, anger \d+ %  Look who is here!", printed)
 
 
 def test_files_hold_the_sets_and_are_read_back(predictions, tmp_path):

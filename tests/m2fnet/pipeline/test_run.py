@@ -30,7 +30,7 @@ def test_it_trains_tests_and_shows_what_the_command_does(config, dialog, tmp_pat
     assert dialog("fit", *typed, into="b") == DONE
     assert dialog("test", *typed, into="b") == DONE
     assert json.loads((tmp_path / "b" / "report.json").read_text())["test"] == report["test"]
-    table = run.predictions()
+    table = Run(str(run.folder)).predictions()
     assert (table["predicted"] == table["label"]).mean() == pytest.approx(report["test"]["accuracy"])
     assert table.filter(like="p_").sum(axis=1).tolist() == pytest.approx([1] * len(table), abs=1e-4)
     assert "weighted_f1" in run._repr_html_()

@@ -17,7 +17,7 @@ from m2fnet.cli import DONE, WRONG_USE, run
 from m2fnet.errors import RunError
 from m2fnet.manifest import Manifest
 from m2fnet.plots.attention import attention_maps
-from m2fnet.plots.calibration import HANDFUL, reliability_diagram
+from m2fnet.plots.calibration import HANDFUL, label_reliability, reliability_diagram
 from m2fnet.plots.confusion import confusion
 from m2fnet.plots.curves import gradient_norms
 from m2fnet.plots.missing import missing_curves
@@ -246,6 +246,21 @@ def test_many_panels_of_gradient_norms_are_in_rows_of_three():
     panels = gradient_norms({str(n): [curves] for n in range(7)}).axes
     assert len({round(axes.get_position().y0, 3) for axes in panels}) == 3
     assert [axes.get_title() for axes in panels] == list("0123456")
+
+
+def test_each_emotion_of_a_set_has_a_panel_with_how_often_it_occurs_by_its_probability():
+    chances = np.array([0.25] * 20 + [0.75] * (HANDFUL - 1))
+    has = np.array([True] * 5 + [False] * 15 + [True] * (HANDFUL - 1))
+    figure = label_reliability(dict.fromkeys(("joy", "anger", "fear", "sadness", "pride"), (chances, has)))
+    drawn = [axes for axes in figure.axes if axes.axison]
+    assert [axes.get_title() for axes in drawn] == [
+        f"{name} (n = 14)" for name in ("joy", "anger", "fear", "sadness", "pride")
+    ]
+    bars = [(round(bar.get_center()[0]), round(bar.get_height()), bar.get_hatch()) for bar in drawn[0].patches]
+    assert bars == [(25, 25, None), (75, 100, "///")]
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert not any(legend.get_window_extent().overlaps(axes.get_tightbbox()) for axes in drawn)
 
 
 def test_bins_of_a_handful_are_hatched_and_the_legend_is_outside_the_panels():

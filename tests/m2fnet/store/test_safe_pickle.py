@@ -53,7 +53,7 @@ def test_plain_data_is_read_as_python_reads_it(tmp_path_factory, content, protoc
 def test_arrays_are_read_with_their_type_shape_and_order(load, protocol, dtype, order):
     array = np.asarray(np.arange(24).reshape(2, 3, 4) % 2, dtype=dtype, order=order)
     content = pickle.dumps({"a": array, "again": array, "part": array[:, 1]}, protocol)
-    # made two lines above; Python's own reader is the second source of what it holds
+    # made two lines above; the arrays are no reference, since numpy writes a big-endian one in the machine's order
     loaded, expected = load(content), pickle.loads(content)
     assert loaded["a"] is loaded["again"]
     for name in expected:

@@ -102,6 +102,19 @@ def test_a_matrix_of_many_shards_and_blocks_is_float32_in_the_asked_order(tmp_pa
     assert torch.equal(matrix, vectors[order].float())
 
 
+def test_a_notebook_shows_what_is_in_it_and_why_the_rest_is_missing(tmp_path, manifest):
+    with StoreWriter(tmp_path / "store", manifest, modality="text", width=3, extractor={}) as writer:
+        first, *rest = (u.id for u in manifest.utterances)
+        writer.add(first, torch.ones(3))
+        for name in rest:
+            writer.add_missing(name, Missing("text", "<b>nothing</b>"))
+    store = Store(tmp_path / "store")
+    table = store._repr_html_()
+    assert "missing: text, &lt;b&gt;nothing" in table
+    assert f"<td>{len(rest)}</td>" in table
+    assert len(repr(store).splitlines()) == 1
+
+
 def test_missing_is_told_apart_from_zero(tmp_path, manifest):
     vectors = make_vectors(manifest)
     vectors["u1"] = torch.zeros(WIDTH)

@@ -154,3 +154,11 @@ def test_damage_is_refused_or_gives_plain_data(tmp_path_factory, data, is_zip):
         load_torch(path)
     except M2FNetError:
         return
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes with names")
+@pytest.mark.parametrize("read", [load_plain, load_torch])
+def test_a_pipe_is_refused_and_not_waited_on(tmp_path: Path, read):
+    os.mkfifo(tmp_path / "features.pt")
+    with pytest.raises(CorpusError, match="is not a plain file"):
+        read(tmp_path / "features.pt")

@@ -2,6 +2,9 @@
 
 import importlib
 import os
+import signal
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -112,7 +115,7 @@ def test_no_child_stays_behind_when_a_sweep_is_left(tmp_path, monkeypatch, is_de
     (tmp_path / "sleeper.py").write_text(SLEEPER, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("m2fnet.sweeps.processes.work", importlib.import_module("sleeper").work)
-    monkeypatch.setattr("m2fnet.sweeps.processes._PATIENCE", 0.5 if is_deaf else 30.0)
+    monkeypatch.setattr("m2fnet.sweeps.processes.PATIENCE", 0.5 if is_deaf else 30.0)
     monkeypatch.setattr("m2fnet.sweeps.processes.sleep", _interrupt_once_started)
     monkeypatch.chdir(tmp_path)
     with (
@@ -131,3 +134,53 @@ def _interrupt_once_started(_):
     while not (Path("started").exists() and Path("started").read_text()) and time.monotonic() < deadline:
         time.sleep(0.02)
     raise KeyboardInterrupt
+
+
+SLOW_RUN = """
+import os, sys, time
+from pathlib import Path
+from m2fnet.sweeps import processes
+
+def slow(arguments):
+    Path("started").write_text(str(os.getpid()))
+    time.sleep(60)
+
+def work(run, environment):
+    processes.cli.run = slow
+    processes.work(run, environment)
+"""
+KILLED_SWEEP = """
+from pathlib import Path
+import slow_run
+from m2fnet.sweeps import processes
+if __name__ == "__main__":
+    processes.work = slow_run.work
+    runs = [processes.PlannedRun(processes.PlannedSetting({}), 0, Path("seed-0"), (("slow",),))]
+    list(processes.run_all(runs, 1, 0))
+"""
+
+
+def test_no_child_stays_behind_a_sweep_that_was_killed(tmp_path):
+    (tmp_path / "slow_run.py").write_text(SLOW_RUN, encoding="utf-8")
+    (tmp_path / "sweep.py").write_text(KILLED_SWEEP, encoding="utf-8")
+    started = tmp_path / "started"
+    sweep = subprocess.Popen([sys.executable, "sweep.py"], cwd=tmp_path)
+    wait_until(lambda: started.exists() and started.read_text())
+    sweep.send_signal(signal.SIGKILL)
+    sweep.wait(30)
+    wait_until(lambda: not is_alive(int(started.read_text())))
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def is_alive(process):
+    """Whether it runs; where nobody waits for ended processes, one stays as a zombie."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -34,6 +34,14 @@ def test_without_a_configuration_a_shipped_one_is_explained(page):
     assert "class_path" in page("extractor", "fit", "--help")
 
 
+def test_both_networks_of_a_joint_training_are_explained(page):
+    said = page("joint", "fit", "--help")
+    assert "\nThe dialogue network, --model.dialogue.KEY VALUE (dialog.models.m2fnet.M2FNet):\n" in said
+    assert "\n  fusion_layers " in said
+    assert "\n  budget " in said
+    assert max(map(len, said.splitlines())) <= 80
+
+
 def test_a_closed_form_extractor_has_its_settings_in_the_help(page):
     assert "extractors.text.lsa.LSA" in page("extractor", "fit", "--config", "conf/extractors/text_lsa.yaml", "--help")
 

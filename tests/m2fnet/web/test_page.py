@@ -67,6 +67,9 @@ def test_a_model_of_sets_shows_every_emotion_with_its_threshold(visit, tmp_path,
             "60 % of 25 %",
         ]
         assert page.locator("#odds dt.top").all_inner_texts() == ["joy", "anger"]
+        assert page.locator("#rated").inner_text() == "valence -1.50"
+        page.locator(".utterance").nth(0).click()
+        assert page.locator("#rated").inner_text() == "valence +0.50"
         assert {"1", "2"} <= {utterance for utterance, _ in tops(page)}
         assert visited.complaints == []
 
@@ -86,9 +89,12 @@ def boxes(page):
     )
 
 
-def test_faces_are_framed_where_they_were_found(open_here, tmp_path):
+@pytest.mark.parametrize("is_announced", [True, False])
+def test_faces_are_framed_where_they_were_found(open_here, tmp_path, is_announced):
     visited = open_here()
     page = visited.page
+    if not is_announced:  # the size of the picture may be announced after somebody's first click
+        page.evaluate("document.querySelector('#player').onloadedmetadata = null")
     page.click("#example")
     answered(page)
     utterances = page.locator(".utterance").count()
@@ -96,6 +102,7 @@ def test_faces_are_framed_where_they_were_found(open_here, tmp_path):
     page.wait_for_function("document.querySelector('#player').videoWidth")
     page.locator(".utterance").nth(2).click()
     assert page.locator("#looked").inner_text() == "Looked for faces in 1 frame: found in 1."
+    assert page.locator("#rated").is_hidden()
     first, second = boxes(page)
     assert first == pytest.approx([0.25, 0.5, 0.5, 0.75], abs=0.02)
     assert second == pytest.approx([0.75, 0, 1, 0.25], abs=0.02)

@@ -1,0 +1,1 @@
+"""An extractor and a dialogue network, trained together."""

@@ -1,0 +1,43 @@
+"""The page with many people who send a clip at the same time."""
+
+import sys
+import tempfile
+
+import pytest
+from fake_pipeline import load_made_up
+from many_clients import megabytes, visits
+from served_page import IGNORE, folders, free_port
+
+from m2fnet.web.limits import Limits
+
+pytest.importorskip("gradio", reason="it is an extra")
+pytestmark = [
+    pytest.mark.slow,
+    IGNORE,
+    pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc"),
+]
+CLIENTS = 10  # `bench/reliability.py` sends fifty
+
+
+@pytest.fixture
+def address(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    from m2fnet.web.page import open_page
+
+    waiting = 2 * CLIENTS  # an answer is there before its file is removed
+    limits = Limits(megabytes=2, minutes=1, timeout_s=60, waiting=waiting)
+    with open_page(load_made_up, "made up", limits, port=free_port()) as opened:
+        yield opened
+    assert folders() == []
+
+
+def test_many_people_get_their_own_answers_and_memory_stays(address, tmp_path):
+    used = []
+    for _ in range(3):
+        for visit in visits(address, tmp_path, CLIENTS):
+            assert visit.received == visit.sent, visit.problem
+        used.append(megabytes())
+    assert used[2] < used[0] + 20, used
+    (folder,) = folders()
+    assert list((folder / "uploads").iterdir()) == []
