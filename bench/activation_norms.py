@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from _table import Row, finish, parser
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # else `dialog` would be bench/dialog.py
+
+from _conf import m2fnet_settings
 
 from dialog.batch import DialogueBatch
 from dialog.data import DialogueData
@@ -33,7 +34,6 @@ from dialog.models.m2fnet import M2FNet
 from m2fnet.problems import Problem, make_problem
 from m2fnet.records import LabelSet
 
-CONF = Path(__file__).parents[1] / "conf"
 AS_PRINTED = {"skip": "outer", "final_norm": False, "fusion_residual": False, "input_norm": "layer"}
 AS_PRINTED |= {"relations": Relations(), "input_dropout": 0.0}
 WIDTHS = {"text": 300, "audio": 47}
@@ -60,9 +60,7 @@ def main() -> None:
     args = arguments.parse_args()
     torch.set_num_threads(1)
     corpus = read(args.manifest, dict(one.split("=", 1) for one in args.store)) if args.manifest else made_up()
-    settings = yaml.safe_load((CONF / "dialog" / "m2fnet_iemocap6.yaml").read_text(encoding="utf-8"))["model"]
-    ours: dict[str, Any] = settings["net"]["init_args"]
-    ours["relations"] = Relations(**ours["relations"])
+    ours, _ = m2fnet_settings("iemocap6")
     if args.quick:
         ours |= {"width": 32, "hidden": 32}
     steps = (0, 4 if args.quick else args.steps)

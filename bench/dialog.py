@@ -45,6 +45,8 @@ from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # else `dialog` would be this script
 
+from _conf import CONF, m2fnet_settings
+
 from dialog.batch import DialogueBatch
 from dialog.data import DialogueData
 from dialog.models.m2fnet import M2FNet
@@ -56,7 +58,6 @@ from m2fnet.store import Store, StoreWriter
 from m2fnet.training.samplers import LengthGroupedBatchSampler
 
 WIDTHS = {"text": 1024, "audio": 300, "visual": 600}
-CONF = Path(__file__).parents[1] / "conf"
 
 # How many dialogues of MELD have 0, 1, 2, ... utterances, counted by Dialogue_ID in its public CSVs.
 MELD_TRAIN = (0, 70, 60, 54, 48, 67, 61, 74, 67, 50, 57, 55, 54, 36, 41, 43, 51, 30, 28, 27, 20, 20, 13, 7, 5)
@@ -132,10 +133,9 @@ def iemocap() -> Corpus:
 
 def configured(name: str, classes: int, train: list[int], dev: list[int]) -> Corpus:
     """The corpus with the network, optimiser and batch size of its configuration."""
-    model = yaml.safe_load((CONF / "dialog" / f"m2fnet_{name}.yaml").read_text(encoding="utf-8"))["model"]
+    net, optimizer = m2fnet_settings(name)
     data = yaml.safe_load((CONF / "data" / f"{name}.yaml").read_text(encoding="utf-8"))
     problem = make_problem(LabelSet(name, tuple(f"emotion {n}" for n in range(classes))), WIDTHS)
-    net, optimizer = model["net"]["init_args"], model["optimizer"]["init_args"]
     return Corpus(problem, tuple(train), tuple(dev), data["batch_size"], net, optimizer)
 
 

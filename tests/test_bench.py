@@ -5,12 +5,20 @@ import shutil
 import subprocess
 import sys
 from argparse import Namespace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import torch
+
+from m2fnet.commands.import_features import main as import_features
+from m2fnet.manifest import Manifest
+from m2fnet.records import LabelSet, Utterance
+from m2fnet.store import Store, StoreWriter
 
 BENCH = Path(__file__).parents[1] / "bench"
-SCRIPTS = sorted(path for path in BENCH.glob("*.py") if not path.name.startswith("_") and path.stem != "compare")
+NO_FIGURES = ("compare", "lasting_emotions")  # they read figures, or make a corpus
+SCRIPTS = sorted(path for path in BENCH.glob("*.py") if not path.name.startswith("_") and path.stem not in NO_FIGURES)
 
 
 @pytest.fixture
@@ -119,6 +127,49 @@ def test_every_part_of_the_gpu_script_is_measured_in_its_small_form(tmp_path):
         assert all(f"| {part['part']} | {figure['name']} | " in table for figure in part["figures"])
         assert all(check["holds"] and check["difference"] <= check["tolerance"] for check in part["checks"])
     assert len(content["parts"][-1]["checks"]) == 5
+
+
+MELD = ("neutral", "surprise", "fear", "sadness", "joy", "disgust", "anger")
+RAVDESS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+
+
+def write_source(folder, classes):
+    """Manifest and store whose vectors are the number of the utterance's emotion, and 1 in the test split."""
+    utterances = [
+        Utterance(
+            f"{split}{n}", folder.name, split, f"{split}{n // 8}", n % 8, text="x", label=classes[n % len(classes)]
+        )
+        for split in ("train", "dev", "test")
+        for n in range(2 * len(classes))
+    ]
+    manifest = Manifest(folder.name, LabelSet(folder.name, classes), tuple(utterances)).save(folder / "manifest")
+    with StoreWriter(folder / "store", manifest, modality="text", width=2, extractor={"class": "bench"}) as writer:
+        for u in utterances:
+            writer.add(u.id, torch.tensor([float(classes.index(u.label)), float(u.split == "test")]))
+    return [str(folder / "manifest"), str(folder / "store")]
+
+
+def test_emotions_last_in_the_lasting_corpus_and_its_embeddings_are_theirs(tmp_path):
+    command = [sys.executable, str(BENCH / "lasting_emotions.py"), "--out", str(tmp_path / "lasting.pkl")]
+    command += ["--text", *write_source(tmp_path / "meld", MELD)]
+    command += ["--audio", *write_source(tmp_path / "ravdess", RAVDESS)]
+    subprocess.run(command, check=True)
+    folder = tmp_path / "imported"
+    import_features([str(tmp_path / "lasting.pkl"), "--labels", "iemocap6", "--out", str(folder), "--quiet"])
+    manifest = Manifest.load(folder)
+    assert (len(manifest.dialogues()), len(manifest.dialogues("test"))) == (151, 31)
+    said_with = runpy.run_path(str(BENCH / "lasting_emotions.py"))["TEXT"]
+    vectors = Store(folder / "text").matrix([u.id for u in manifest.utterances])[0]
+    for utterance, (emotion, is_test) in zip(manifest.utterances, vectors.tolist(), strict=True):
+        assert MELD[int(emotion)] in said_with[utterance.label]
+        assert is_test == (utterance.split == "test")
+    follow = [
+        (a.label, b.label)
+        for dialogue in manifest.dialogues()
+        for speaker in ("F", "M")
+        for a, b in pairwise(u for u in dialogue.utterances if u.speaker == speaker)
+    ]
+    assert 0.7 < sum(a == b for a, b in follow) / len(follow) < 0.9
 
 
 @pytest.fixture
