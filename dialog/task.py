@@ -175,10 +175,10 @@ class DialogueTask(pl.LightningModule):
         weight = whole_weight(max(batch["labelled"], 1))
         if output.ratings is not None and "rating" in batch:
             rated = rating_loss(output.ratings, batch["rating"], self.rating_loss)
-            self.log("train/rating_loss", rated, on_step=False, on_epoch=True, batch_size=weight)
+            self.log("train/rating_loss", rated, on_step=False, on_epoch=True, batch_size=weight, sync_dist=True)
             loss = loss + self.rating_weight * rated
         for name, term in output.terms.items():
-            self.log(f"train/{name}", term, on_step=False, on_epoch=True, batch_size=weight)
+            self.log(f"train/{name}", term, on_step=False, on_epoch=True, batch_size=weight, sync_dist=True)
             loss = loss + term
         self.log("train/loss", loss, on_step=False, on_epoch=True, batch_size=weight, sync_dist=True)
         return loss

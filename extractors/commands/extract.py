@@ -31,7 +31,7 @@ Several devices, and several machines, as with Lightning:
       four processes of this machine
   srun m2fnet extract ... --devices 4 --nodes 2
       in a SLURM job of 2 nodes with 4 tasks each
-  torchrun --nproc-per-node 4 -m m2fnet.cli extract ... --devices 4
+  torchrun --nproc-per-node 4 -m -- m2fnet.cli extract ... --devices 4
       what torchrun starts
 
 Ray, on this machine or in a cluster, where machines may come and go:

@@ -20,15 +20,21 @@ SETTINGS = [
     *("--threads", "1", "--model.optimizer", "{class_path: torch.optim.SGD, init_args: {lr: 0.1, momentum: 0.9}}"),
 ]
 
+HERE = (sys.executable, "-m")
+# without -- it would take our --run for the beginning of its own --run-path
+TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--")
+
+SDT = ("--model.net", "{class_path: dialog.models.sdt.SDT, init_args: {width: 8, heads: 2}}")
+
 
 @pytest.fixture
 def trained(tiny_config, tmp_path):
-    def train(name, *options):
+    def train(name, *options, launcher=HERE):
         """Losses and scores of every epoch, and the weights of the last one."""
         run = tmp_path / name
-        command = [sys.executable, "-m", "m2fnet.cli", "dialog", "fit", "--config", str(tiny_config), "--run", str(run)]
+        command = [*launcher, "m2fnet.cli", "dialog", "fit", "--config", str(tiny_config), "--run", str(run)]
         subprocess.run(
-            [*command, *SETTINGS, *options],
+            [*command, *options, *SETTINGS],
             check=True, timeout=300, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         (curves,) = run.rglob("metrics.csv")
@@ -64,10 +70,15 @@ def test_when_a_process_is_killed_the_other_ends_and_says_what_to_do(tiny_config
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("processes", [2, 4])
-def test_processes_learn_like_one_that_collects_their_batches(trained, processes):
-    rows, weights = trained("several", "--trainer.devices", str(processes), "--trainer.strategy", "ddp")
-    expected, same = trained("one", "--trainer.accumulate_grad_batches", str(processes))
+@pytest.mark.parametrize(
+    ("processes", "launcher", "net"),
+    [(2, HERE, ()), (4, HERE, ()), (2, TORCHRUN, SDT)],
+    ids=["two", "four", "torchrun and a network with terms of its loss"],
+)
+def test_processes_learn_like_one_that_collects_their_batches(trained, processes, launcher, net):
+    several = ("--trainer.devices", str(processes), "--trainer.strategy", "ddp")
+    rows, weights = trained("several", *net, *several, launcher=launcher)
+    expected, same = trained("one", *net, "--trainer.accumulate_grad_batches", str(processes))
     assert [row.keys() for row in rows] == [row.keys() for row in expected]
     for row, one in zip(rows, expected, strict=True):
         assert row == pytest.approx(one, abs=1e-5)
