@@ -21,7 +21,7 @@ SETTINGS = [
 ]
 
 HERE = (sys.executable, "-m")
-# without -- it would take our --run for the beginning of its own --run-path
+# without -- it would take our --run for its --run-path
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--")
 
 SDT = ("--model.net", "{class_path: dialog.models.sdt.SDT, init_args: {width: 8, heads: 2}}")
