@@ -30,7 +30,8 @@ def export_onnx(model: Model, folder: Path) -> list[Path]:
     padding. One that reads pauses has ``gap_s`` (B, U) in float32, see `dialog.batch.DialogueBatch`. Softmax of
     ``logits`` divided by the ``temperature`` in ``model.json`` gives the probabilities; for sets of emotions sigmoid
     does, and an emotion is in the answer from its threshold in ``model.json``. A stream of sequences is (B, U, T, D),
-    and ``<stream>_frames`` (B, U, T) as bool says which frames are real.
+    and ``<stream>_frames`` (B, U, T) as bool says which frames are real. A model that rates has a second output,
+    ``ratings`` (B, U, R), one number per scale of `Model.ratings`.
 
     ``<stream>.onnx``, such as ``audio.onnx``: ``samples`` (1, N) in float32 at 16 kHz, one utterance -> ``embeddings``
     (1, D).
@@ -47,25 +48,31 @@ def export_onnx(model: Model, folder: Path) -> list[Path]:
         if isinstance(extractor, WaveformExtractor):
             samples = torch.randn(1, _SAMPLES, generator=torch.Generator().manual_seed(0)) / 10
             paths.append(folder / f"{name}.onnx")
-            _export(_SamplesToEmbeddings(extractor), (samples,), paths[-1], ["samples"], "embeddings", [(1,)])
+            _export(_SamplesToEmbeddings(extractor), (samples,), paths[-1], ["samples"], ["embeddings"], [(1,)])
     return paths
 
 
 class _ByName(nn.Module):
-    """A dialogue network that takes tensors by position.
+    """A dialogue network that takes tensors by position, and gives its ratings too if it ``rates``.
 
     They are all embeddings, all presences, the masks of the frames of ``sequences``, then ``facts`` of the batch.
     """
 
     def __init__(
-        self, network: nn.Module, streams: Sequence[str], sequences: Sequence[str] = (), facts: Sequence[str] = ()
+        self,
+        network: nn.Module,
+        streams: Sequence[str],
+        sequences: Sequence[str] = (),
+        facts: Sequence[str] = (),
+        *,
+        rates: bool = False,
     ) -> None:
         super().__init__()
         self.network, self.streams, self.sequences = network, tuple(streams), tuple(sequences)
-        self.facts = tuple(facts)
+        self.facts, self.rates = tuple(facts), rates
 
-    def forward(self, *tensors: Tensor) -> Tensor:
-        """Scores (B, U, C)."""
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Scores (B, U, C), and ratings (B, U, R)."""
         count = len(self.streams)
         presences = tensors[count : 2 * count]
         rest = tensors[2 * count :]
@@ -77,8 +84,8 @@ class _ByName(nn.Module):
             "valid": torch.stack(presences).any(0),
             **dict(zip(self.facts, rest[len(self.sequences) :], strict=True)),
         }
-        scores: Tensor = self.network(batch).scores
-        return scores
+        output = self.network(batch)
+        return (output.scores, output.ratings) if self.rates else (output.scores,)
 
 
 class _SamplesToEmbeddings(nn.Module):
@@ -88,13 +95,13 @@ class _SamplesToEmbeddings(nn.Module):
         super().__init__()
         self.extractor = extractor
 
-    def forward(self, *tensors: Tensor) -> Tensor:
+    def forward(self, *tensors: Tensor) -> tuple[Tensor]:
         """Embeddings (1, D) of samples (1, N)."""
         (samples,) = tensors
         lengths = torch.full((1,), samples.shape[1], dtype=torch.long)
         signal, sizes = self.extractor.represent(samples, lengths)
         embeddings: Tensor = self.extractor.projector(self.extractor.encode(signal, sizes))
-        return embeddings
+        return (embeddings,)
 
 
 def _export_network(model: Model, path: Path) -> Path:
@@ -122,7 +129,8 @@ def _export_network(model: Model, path: Path) -> Path:
     names = [*widths, *(f"{name}_present" for name in widths), *masks, *used]
     example = (*embeddings, *present, *frames.values(), *(facts[name] for name in used))
     free = [(0, 1, 2) if name in sequences or name in masks else (0, 1) for name in names]
-    _export(_ByName(model.network, list(widths), sequences, used), example, path, names, "logits", free)
+    network = _ByName(model.network, list(widths), sequences, used, rates=bool(model.ratings))
+    _export(network, example, path, names, ["logits", "ratings"] if model.ratings else ["logits"], free)
     return path
 
 
@@ -152,7 +160,7 @@ def _export(
     example: tuple[Tensor, ...],
     path: Path,
     names: list[str],
-    output: str,
+    outputs: list[str],
     free: Sequence[tuple[int, ...]],
 ) -> None:
     """Write ``network``, whose inputs may have any size in their ``free`` dimensions, and compare it on the example."""
@@ -164,7 +172,7 @@ def _export(
                 example,
                 str(temporary),
                 input_names=names,
-                output_names=[output],
+                output_names=outputs,
                 dynamic_shapes=(sizes,),  # of the one argument *tensors
                 dynamo=True,
                 external_data=False,
@@ -181,8 +189,10 @@ def _compare(network: nn.Module, example: tuple[Tensor, ...], path: Path, names:
     with torch.inference_mode():
         expected = network(*example)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    found = session.run(None, {key: tensor.numpy() for key, tensor in zip(names, example, strict=True)})[0]
-    difference = float((torch.from_numpy(found) - expected).abs().max())
+    found = session.run(None, {key: tensor.numpy() for key, tensor in zip(names, example, strict=True)})
+    difference = max(
+        float((torch.from_numpy(mine) - torchs).abs().max()) for mine, torchs in zip(found, expected, strict=True)
+    )
     if not difference <= TOLERANCE:
         raise ModelError(f"{name} gives other results as ONNX, by up to {difference:.2g}. Drop --onnx.")
 

@@ -29,6 +29,8 @@ SMALL = {
     "dag_erc.DagERC": {"width": 4, "layers": 1},
     "recurrent.Recurrent": {"width": 4},
     "per_utterance.PerUtterance": {"hidden": 8},
+    "attention_fusion.AttentionFusion": {"hidden": 8},
+    "low_rank_fusion.LowRankFusion": {"hidden": 8},
 }
 
 
@@ -40,12 +42,13 @@ def onnxruntime():
     return pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: `make test` brings it")
 
 
-def model_of(name, widths=WIDTHS, extractors=None, **settings):
+def model_of(name, widths=WIDTHS, extractors=None, ratings=(), **settings):
     """A model of the network ``name`` with random weights."""
     torch.manual_seed(0)
     settings = {"class_path": f"dialog.models.{name}", "init_args": SMALL[name] | settings}
-    network = build(settings, make_problem(LABELS, widths), "a test").eval()
-    return Model(LABELS, extractors or {}, network, {"network": {**settings, "widths": widths}, "temperature": 1.0})
+    network = build(settings, make_problem(LABELS, widths, ratings), "a test").eval()
+    content = {"network": {**settings, "widths": widths, "ratings": list(ratings)}, "temperature": 1.0}
+    return Model(LABELS, extractors or {}, network, content)
 
 
 def batch_of(lengths, missing, widths=WIDTHS, seed=0):
@@ -58,13 +61,13 @@ def batch_of(lengths, missing, widths=WIDTHS, seed=0):
     return {"inputs": inputs, "present": present, "valid": valid, "speaker": speaker}
 
 
-def answer(onnxruntime, path, batch):
+def answer(onnxruntime, path, batch, output="logits"):
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     given = {name: tensor.numpy() for name, tensor in batch["inputs"].items()}
     given |= {f"{name}_present": tensor.numpy() for name, tensor in batch["present"].items()}
     if "speaker" in {node.name for node in session.get_inputs()}:  # only of networks that read it
         given["speaker"] = batch["speaker"].numpy()
-    return torch.from_numpy(session.run(["logits"], given)[0])
+    return torch.from_numpy(session.run([output], given)[0])
 
 
 def everywhere_without(modality):
@@ -108,6 +111,20 @@ def test_a_network_of_other_authors_answers_the_same(name, onnxruntime, tmp_path
         with torch.inference_mode():
             expected = model.network(batch).scores
         torch.testing.assert_close(answer(onnxruntime, path, batch), expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["attention_fusion.AttentionFusion", "low_rank_fusion.LowRankFusion"])
+def test_a_network_that_rates_gives_the_same_ratings_too(name, onnxruntime, tmp_path):
+    model = model_of(name, ratings=("valence", "arousal"))
+    (path,) = export_onnx(model, tmp_path)
+    for seed, case in enumerate([([1], 0.0), ([12, 1], 0.4)]):
+        batch = batch_of(*case, seed=seed)
+        with torch.inference_mode():
+            expected = model.network({**batch, "frames": {}})
+        for output, of in (("logits", expected.scores), ("ratings", expected.ratings)):
+            torch.testing.assert_close(answer(onnxruntime, path, batch, output), of, rtol=0, atol=1e-4)
+        assert answer(onnxruntime, path, batch, "ratings").shape == (*batch["valid"].shape, 2)
 
 
 @pytest.mark.slow
