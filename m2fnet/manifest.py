@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from posixpath import normpath
+from sys import intern
 from typing import TYPE_CHECKING, Any, TypedDict, get_args
 
 from m2fnet import __version__
@@ -40,6 +41,7 @@ ADVICE = "Make it again with `m2fnet prepare` (or `m2fnet import` for a feature 
 FORMAT = 2  # of the meta file; in format 1 an empty list of labels meant an unlabelled utterance
 
 _REQUIRED = ("id", "corpus", "split", "dialogue", "index")
+_REPEATED = ("corpus", "split", "dialogue", "speaker", "label")  # texts of which a corpus has few different ones
 
 
 class SplitCounts(TypedDict):
@@ -251,9 +253,8 @@ class Manifest:
         """
         folder = Path(folder)
         is_single = self.label_set.kind == "single"  # there the labels follow from the label
-        rows = [{**vars(u), "labels": ()} if is_single else vars(u) for u in self.utterances]
         table, notes = folder / TABLE, folder / ANNOTATIONS
-        write_jsonl(_new(table), rows)
+        write_jsonl(_new(table), ({**_row(u), **({"labels": ()} if is_single else {})} for u in self.utterances))
         made_with = {**self.provenance, "m2fnet": __version__}
         saved = dataclasses.replace(self, sha256=sha256_of(_new(table)), provenance=made_with)
         meta = saved._meta()
@@ -452,7 +453,12 @@ def _utterance(row: Mapping[str, Any], where: str, advice: str) -> Utterance:
         if not is_good(value):
             raise ManifestError(f"{where}: field {name!r} is {value!r}, expected {expected}. {advice}")
     tuples = {name: tuple(row[name]) for name in _SEQUENCES if row.get(name) is not None}
-    return Utterance(**{**row, **tuples})
+    shared = {name: intern(row[name]) for name in _REPEATED if type(row.get(name)) is str}
+    return Utterance(**{**row, **shared, **tuples})
+
+
+def _row(utterance: Utterance) -> dict[str, Any]:
+    return {field.name: getattr(utterance, field.name) for field in dataclasses.fields(utterance)}
 
 
 def _is_text(value: object) -> bool:

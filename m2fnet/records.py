@@ -13,7 +13,7 @@ LabelKind = Literal["single", "multi"]
 LEAK = "leak"  # the kind of a defect: the same utterance is in two splits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Utterance:
     """What one speaker says between two others.
 
