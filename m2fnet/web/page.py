@@ -68,6 +68,7 @@ def open_page(
             mcp_server=False,
             run_history=False,
             enable_monitoring=False,
+            state_session_capacity=limits.waiting,  # the page keeps nothing there, and each visit takes 0.2 MB
             prevent_thread_lock=True,
             quiet=True,
             _frontend=False,

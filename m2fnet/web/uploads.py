@@ -84,11 +84,17 @@ class Uploads:
                 path.unlink(missing_ok=True)
 
     def _make_room(self) -> None:
-        paths = list(self._folder.iterdir())
-        forgotten = [path for path in paths if time.time() - path.stat().st_mtime > _FORGOTTEN_S]
-        for path in forgotten:
-            path.unlink(missing_ok=True)
-        if len(paths) - len(forgotten) >= 2 * self._limits.waiting:  # a clip and its subtitles
+        waiting = 0
+        for path in self._folder.iterdir():
+            try:
+                is_forgotten = time.time() - path.stat().st_mtime > _FORGOTTEN_S
+            except FileNotFoundError:  # its prediction ended in this moment
+                continue
+            if is_forgotten:
+                path.unlink(missing_ok=True)
+            else:
+                waiting += 1
+        if waiting >= 2 * self._limits.waiting:  # a clip and its subtitles
             raise UsageError("Too many clips are waiting. Try again in a few minutes.")
 
 

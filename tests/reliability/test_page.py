@@ -1,5 +1,6 @@
 """The page with many people who send a clip at the same time."""
 
+import gc
 import sys
 import tempfile
 
@@ -39,5 +40,8 @@ def test_many_people_get_their_own_answers_and_memory_stays(address, tmp_path):
             assert visit.received == visit.sent, visit.problem
         used.append(megabytes())
     assert used[2] < used[0] + 20, used
+    from gradio.state_holder import SessionState
+
+    assert sum(isinstance(kept, SessionState) for kept in gc.get_objects()) <= 2 * CLIENTS  # of three times as many
     (folder,) = folders()
     assert list((folder / "uploads").iterdir()) == []

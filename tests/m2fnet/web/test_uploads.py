@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,20 @@ def test_equal_files_of_two_senders_are_two(uploads):
         pass
     with uploads.take(second) as path:
         assert path.read_bytes() == b"same"
+
+
+def test_a_file_that_goes_while_another_comes_is_no_hindrance(uploads, tmp_path, monkeypatch):
+    first = receive(uploads, b"a")
+    stat = Path.stat
+
+    def gone(path, **options):
+        if path.name == first:
+            path.unlink(missing_ok=True)
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", gone)
+    second = receive(uploads, b"b")
+    assert [path.name for path in tmp_path.iterdir()] == [second]
 
 
 def test_a_file_can_be_removed_before_and_while_it_is_used(uploads, tmp_path):
