@@ -1,9 +1,9 @@
 """Every network on one corpus: what it scores next to a linear classifier, and what it costs.
 
 Each has its shipped configuration, but for what must be alike: batches and epochs, and the standardised inputs that
-features in many units need (`--standardise`). DAG-ERC and SDT have the learning rate that their files advise for
-features that are not from a fine-tuned RoBERTa. The epoch is chosen on dev, test is read once. A run that exists is not
-trained again. `--quick` takes the toy corpus, two networks and one seed:
+features in many units need (`--standardise`). DialogueGCN, DAG-ERC and SDT have the learning rate that their files
+advise for so few epochs, or for features that are not from a fine-tuned RoBERTa. The epoch is chosen on dev, test is
+read once. A run that exists is not trained again. `--quick` takes the toy corpus, two networks and one seed:
 
     python bench/networks.py --quick
     python bench/networks.py --manifest data/meld --store text=embeddings/meld/text --batch 32 --epochs 15 --seeds 3
@@ -38,7 +38,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "late_fusion": {},
     "mult": {},
     "state_space": {},
-    "dialogue_gcn": {},
+    "dialogue_gcn": {"model.optimizer.lr": 5e-4},
     "dialogue_rnn": {},
     "mmgcn": {},
     "dag_erc": {"model.optimizer.lr": 5e-4},
