@@ -26,11 +26,12 @@ from _table import Row, finish, parser
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # else `dialog` would be a script here
 
+from _conf import CONF
+
 from m2fnet import cli
 from m2fnet.pipeline.run import Run
 from m2fnet.runs.folder import fit_of
 
-CONFIGS = Path(__file__).parents[1] / "conf"
 NETWORKS: dict[str, dict[str, Any]] = {
     "linear": {},
     "mlp": {},
@@ -77,7 +78,7 @@ def _take_toy(args: argparse.Namespace, folder: Path) -> None:
     args.manifest, args.out = folder / "toy", folder / "runs"
     args.store = [f"text={folder / 'text'}"]
     args.network, args.seeds, args.epochs = args.network or ["linear", "m2fnet_best"], 1, 4
-    lsa, fitted = CONFIGS / "extractors" / "text_lsa.yaml", ("--run", folder / "lsa", "--model.net.width", 16)
+    lsa, fitted = CONF / "extractors" / "text_lsa.yaml", ("--run", folder / "lsa", "--model.net.width", 16)
     _command("prepare", "toy", "--root", folder / "raw", "--dialogues", 12, 4, 4, "--out", args.manifest, "--quiet")
     _command("extract", "--config", lsa, *fitted, "--manifest", args.manifest, "--out", folder / "text")
 
@@ -132,7 +133,7 @@ def _in_a_process(name: str, seed: int, folder: Path, args: argparse.Namespace) 
 
 def _train(name: str, seed: int, folder: Path, args: argparse.Namespace) -> None:
     started = time.process_time()
-    run = Run.fit(CONFIGS / "dialog" / f"{name}.yaml", seed=seed, folder=folder, **_settings(NETWORKS[name], args))
+    run = Run.fit(CONF / "dialog" / f"{name}.yaml", seed=seed, folder=folder, **_settings(NETWORKS[name], args))
     seconds = time.process_time() - started
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     run.test()

@@ -121,6 +121,13 @@ def test_text_that_looks_like_something_else_stays_text(tmp_path):
     assert loaded.label is None
 
 
+def test_a_text_that_comes_again_is_held_once(tmp_path):
+    make(said(0, speaker="Ann"), said(1, speaker="Ann")).save(tmp_path)
+    first, second = Manifest.load(tmp_path).utterances
+    assert all(getattr(first, name) is getattr(second, name) for name in ("corpus", "split", "dialogue", "speaker"))
+    assert not hasattr(first, "__dict__")
+
+
 def test_one_line_per_utterance(tmp_path):
     make(said(0, text="a\nb\u2028c"), said(1)).save(tmp_path)
     lines = (tmp_path / TABLE).read_text(encoding="utf-8").split("\n")
