@@ -25,12 +25,11 @@ function introduce() {
   $("unheard").hidden = !model.modalities.includes("text");
   $("clip").onchange = $("subtitles").onchange = (event) => choose(event.target.files);
   $("ask").onsubmit = (event) => (event.preventDefault(), read());
-  for (const example of document.querySelectorAll(".example")) {
-    example.onclick = () => tryExample(example.dataset.files.split(" "));
-    example.disabled = false;
-  }
+  const examples = [...document.querySelectorAll(".example")];
+  for (const example of examples) example.onclick = () => tryExample(example.dataset.files.split(" "));
   $("record-sound").onclick = () => recordClip(false);
   $("record-video").onclick = () => recordClip(true);
+  for (const button of [...examples, $("record-sound"), $("record-video")]) button.disabled = false; // until now no click was heard
   $("cancel").onclick = cancel;
   $("again").onclick = startAgain;
   document.ondragover = (event) => (event.preventDefault(), $("drop").classList.add("over"));

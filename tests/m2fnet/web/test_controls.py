@@ -231,6 +231,18 @@ def test_a_recording_is_sent_like_a_file(open_here, button, kind):
     assert visited.complaints == []
 
 
+def test_before_the_page_knows_its_model_no_button_can_be_pressed(open_here):
+    page = open_here().page
+    waiting = []
+    page.route("**/model", lambda route: waiting.append(route))
+    page.reload()
+    page.locator("#record-video").wait_for()
+    assert page.locator("button:visible:enabled").count() == 0
+    waiting[0].continue_()
+    page.locator("#example:enabled").wait_for()
+    assert page.locator("button:visible:disabled").all_inner_texts() == ["Read the emotions"]
+
+
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [
