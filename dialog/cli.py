@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
+from pytorch_lightning.cli import LightningArgumentParser
+
 from dialog.attention_maps import attention_in
 from dialog.data import DialogueData
 from dialog.missing import report as missing_report
@@ -13,6 +15,7 @@ from dialog.missing.conditions import DialogueTrainer
 from dialog.models.linear_baseline import linear_baseline
 from dialog.predictions import predictions
 from dialog.task import SCORED, DialogueTask
+from m2fnet.errors import UsageError
 from m2fnet.files import write_json, write_jsonl, write_text
 from m2fnet.formatting import is_news, plain
 from m2fnet.metrics.ratings import summarise_ratings
@@ -38,6 +41,16 @@ class DialogueCLI(RunCLI):
     trained_by = DialogueTrainer
     example = "dialog/m2fnet_meld.yaml"
     threads = 1
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401 - Lightning's own
+        """Parse the command line; the configuration of an extractor is refused as such, not for one of its settings."""
+        try:
+            super().parse_arguments(parser, args)
+        except UsageError as error:
+            for name in self.help().networks(args).values():
+                if name.startswith("extractors."):
+                    raise UsageError(f"{name} is an extractor; train it by `m2fnet extractor fit`.") from error
+            raise
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:

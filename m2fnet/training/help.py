@@ -100,25 +100,13 @@ class SettingsHelp:
         """The ``error`` of a parser in one sentence, with a question whether a setting like the wrong one is meant."""
         wrong = unknown_option(str(error))
         near = self.near(argv, wrong) if wrong else similar_choice(str(error))
+        if (
+            "model.net" in str(error) and _config_in(argv) is None
+        ):  # without one it finds fault with what it got instead
+            return UsageError(f"No --config was given; expected a configuration, such as conf/{self.example}.")
         return UsageError(one_sentence(str(error)).rstrip(".") + "." + near)
 
-    def _parts(self, argv: Sequence[str]) -> Iterator[tuple[str, str, Mapping[str, str]]]:
-        """Title, what comes before each key, and key -> text, for every part of the settings."""
-        options = argparse.ArgumentParser(add_help=False)
-        self.add_options(_WithoutTypes(options))
-        said = {action.option_strings[0]: str(action.help) for action in options._actions}
-        yield "Options of the run", "", {**said, "--seed_everything": "Seed of all random numbers."}
-        networks = self._networks(argv)
-        for key, name in networks.items():
-            network = named_class(name, nn.Module, f"model.{key}.class_path")
-            title = f"{_NETWORKS[key]}, --model.{key}.KEY VALUE ({name})"
-            yield title, f"--model.{key}.", dict(_settings(network, skip=("problem",)))
-        task = dict(_settings(self.task, skip=(*networks, "optimizer")))
-        yield "Training, --model.KEY VALUE", "--model.", {**task, **_OF_OPTIMIZER}
-        yield "Data, --data.KEY VALUE", "--data.", dict(_settings(self.data))
-        yield "Lightning's trainer, --trainer.KEY VALUE, what is used most", "--trainer.", _OF_TRAINER
-
-    def _networks(self, argv: Sequence[str]) -> dict[str, str]:
+    def networks(self, argv: Sequence[str]) -> dict[str, str]:
         """Key below ``model`` -> class, of every network in the configuration."""
         config = _config_in(argv) or conf_folder() / self.example
         content = yaml.safe_load(config.read_text(encoding="utf-8"))
@@ -127,6 +115,22 @@ class SettingsHelp:
             return {key: str(named[key]["class_path"]) for key in ("net", *(named.keys() & {"dialogue"}))}
         except (KeyError, TypeError) as problem:
             raise UsageError(f"{config} names no network; expected it at model.net.class_path.") from problem
+
+    def _parts(self, argv: Sequence[str]) -> Iterator[tuple[str, str, Mapping[str, str]]]:
+        """Title, what comes before each key, and key -> text, for every part of the settings."""
+        options = argparse.ArgumentParser(add_help=False)
+        self.add_options(_WithoutTypes(options))
+        said = {action.option_strings[0]: str(action.help) for action in options._actions}
+        yield "Options of the run", "", {**said, "--seed_everything": "Seed of all random numbers."}
+        networks = self.networks(argv)
+        for key, name in networks.items():
+            network = named_class(name, nn.Module, f"model.{key}.class_path")
+            title = f"{_NETWORKS[key]}, --model.{key}.KEY VALUE ({name})"
+            yield title, f"--model.{key}.", dict(_settings(network, skip=("problem",)))
+        task = dict(_settings(self.task, skip=(*networks, "optimizer")))
+        yield "Training, --model.KEY VALUE", "--model.", {**task, **_OF_OPTIMIZER}
+        yield "Data, --data.KEY VALUE", "--data.", dict(_settings(self.data))
+        yield "Lightning's trainer, --trainer.KEY VALUE, what is used most", "--trainer.", _OF_TRAINER
 
 
 class _WithoutTypes:
@@ -141,7 +145,7 @@ class _WithoutTypes:
 
 def _config_in(argv: Sequence[str]) -> Path | None:
     found = resolve_config_arguments([one for one in argv if one not in _HELP])
-    for name, value in zip(found, [*found[1:], ""], strict=True):
+    for name, value in zip(found, [*found, ""][1:], strict=True):
         if name in ("--config", "-c") and value:
             return Path(value)
         if name.startswith("--config="):

@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from m2fnet.errors import UsageError
+from m2fnet.training.fused import with_fused_steps
 
 Decay = Literal["none", "linear", "cosine"]
 
@@ -79,7 +80,7 @@ def scheduled(
     scheduler: LRScheduler | ReduceLROnPlateau | None = None,
     monitor: str = "dev/loss",
 ) -> OptimizerLRScheduler:
-    """What `configure_optimizers` returns for an optimizer and the settings of its schedule.
+    """What `configure_optimizers` returns for an optimizer, with fused steps, and the settings of its schedule.
 
     Args:
         optimizer: all its groups follow the schedule, each from its own rate.
@@ -93,6 +94,7 @@ def scheduled(
     Raises:
         UsageError: if warm-up or decay is asked for and the training has no end.
     """
+    optimizer = with_fused_steps(optimizer)
     if isinstance(scheduler, ReduceLROnPlateau):
         followed = getattr(scheduler, "monitor", monitor if scheduler.mode == "max" else "dev/loss")
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": followed}}

@@ -247,6 +247,19 @@ def test_a_wrong_setting_is_refused_in_one_line_that_names_the_key(dialog, capsy
     assert re.search(message, error[0])
 
 
+def test_the_configuration_of_an_extractor_is_refused_as_such(tmp_path, capsys):
+    config = tmp_path / "lsa.yaml"
+    config.write_text("model:\n  net:\n    class_path: extractors.text.lsa.LSA\n    init_args: {width: 3}\n")
+    assert run(["dialog", "fit", "--config", str(config)]) == WRONG_USE
+    assert "extractors.text.lsa.LSA is an extractor; train it by `m2fnet extractor fit`." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [[], ["--model.net.width", "3"]])
+def test_without_a_configuration_one_is_named(capsys, options):
+    assert run(["dialog", "fit", *options]) == WRONG_USE
+    assert "No --config was given; expected a configuration, such as conf/dialog/" in capsys.readouterr().err
+
+
 def test_a_configuration_cannot_name_foreign_classes(dialog, tmp_path, tiny_config, capsys):
     config = tmp_path / "hostile.yaml"
     content = yaml.safe_load(tiny_config.read_text())
