@@ -1,7 +1,7 @@
 """Every network on one corpus: what it scores next to a linear classifier, and what it costs.
 
-Each has its shipped configuration, but for what must be alike: batches and epochs, and the standardised inputs that
-features in many units need (`--standardise`). DialogueGCN, DAG-ERC and SDT have the learning rate that their files
+Each has its shipped configuration, but for what must be alike: batches and epochs, and the scale of the inputs where
+features are in many units (`--input-norm`). DialogueGCN, DAG-ERC and SDT have the learning rate that their files
 advise for so few epochs, or for features that are not from a fine-tuned RoBERTa. The epoch is chosen on dev, test is
 read once. A run that exists is not trained again. `--quick` takes the toy corpus, two networks and one seed:
 
@@ -59,7 +59,7 @@ def main() -> None:
     arguments.add_argument("--seeds", type=int, default=3, help="seeds 0 to N - 1 (default 3)")
     arguments.add_argument("--batch", type=int, default=8, help="dialogues in a batch (default 8)")
     arguments.add_argument("--epochs", type=int, default=15, help="of every network (default 15)")
-    arguments.add_argument("--standardise", action="store_true", help="standardise the embeddings for every network")
+    arguments.add_argument("--input-norm", help="scale of the embeddings, for every network; by default its own")
     arguments.add_argument("--last", action="store_true", help="the last epoch, where dev can choose nothing")
     arguments.add_argument("--out", type=Path, default=Path("runs/networks"), help="folder of the runs")
     args = arguments.parse_args()
@@ -149,7 +149,7 @@ def _settings(own: Mapping[str, Any], args: argparse.Namespace) -> dict[str, Any
         "data.streams": list(stores),
         "data.batch_size": args.batch,
         "trainer.max_epochs": args.epochs,
-        **({"model.net.input_norm": "standard"} if args.standardise else {}),
+        **({"model.net.input_norm": args.input_norm} if args.input_norm else {}),
         **({"select": "last"} if args.last else {}),
         **own,
     }

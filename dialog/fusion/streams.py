@@ -2,12 +2,17 @@
 
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from m2fnet.problems import Problem
 
-InputNorm = Literal["standard", "layer", "none"]
+Fitted = Literal["standard", "scale", "auto"]
+InputNorm = Literal[Fitted, "layer", "none"]
+_ALIKE = (
+    10.0  # components of LSA spread up to 3 times as far as others, hidden units twice, means and energies 1,000 times
+)
 
 
 def vector_widths(problem: Problem) -> dict[str, int]:
@@ -39,7 +44,7 @@ def vector_widths(problem: Problem) -> dict[str, int]:
 
 
 class Standardise(nn.Module):
-    """Embeddings (..., D) of a stream minus their mean, divided by their standard deviation, per dimension.
+    """Embeddings (..., D) of a stream minus their mean, divided by their standard deviation.
 
     Both are of the training split: `fit_standardisation` sets them when training starts. They are buffers, so that
     checkpoints and exported models carry them. Until then nothing is changed.
@@ -47,20 +52,31 @@ class Standardise(nn.Module):
     Args:
         stream: name of the stream.
         width: D.
+        kind: ``standard`` divides every dimension by its deviation, which features in different units need;
+            ``scale`` divides all by one number, so that those that vary most still do: the first components of LSA say
+            more than the last. ``auto`` is ``scale`` where most dimensions spread about as far as each other, and
+            ``standard`` otherwise.
 
     Example:
         >>> standardise = Standardise("text", 2)
         >>> standardise.fit(torch.tensor([[1.0, 10.0], [3.0, 10.0]]))
         >>> standardise(torch.tensor([[2.0, 11.0]]))  # a dimension that is constant in training is only centred
         tensor([[0., 1.]])
+        >>> one_unit, many = torch.tensor([[-1.0, -2.0], [1.0, 2.0]]), torch.tensor([[-1.0, -200.0], [1.0, 200.0]])
+        >>> for embeddings in (one_unit, many):
+        ...     auto = Standardise("text", 2, "auto")
+        ...     auto.fit(embeddings)
+        ...     auto(embeddings)[1]
+        tensor([0.6325, 1.2649])
+        tensor([1., 1.])
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, stream: str, width: int) -> None:
+    def __init__(self, stream: str, width: int, kind: Fitted = "standard") -> None:
         super().__init__()
-        self.stream = stream
+        self.stream, self.kind = stream, kind
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("deviation", torch.ones(width))
 
@@ -72,10 +88,19 @@ class Standardise(nn.Module):
         is_constant = deviation <= 1e-6 * deviation.amax().clamp(min=1e-6)
         self.mean.copy_(mean)
         self.deviation.copy_(deviation.masked_fill(is_constant, 1.0))
+        varying = deviation[~is_constant]
+        if len(varying) and (self.kind == "scale" or (self.kind == "auto" and _are_alike(varying))):
+            self.deviation.fill_(varying.square().mean().sqrt())
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """Standardised embeddings (..., D)."""
+        """Embeddings (..., D), centred and divided."""
         return (embeddings - self.mean) / self.deviation
+
+
+def _are_alike(deviation: Tensor) -> bool:
+    """Whether nine of ten dimensions, by their deviation (D,), spread about as far as each other."""
+    low, high = np.quantile(deviation.numpy(), [0.05, 0.95])
+    return bool(high <= _ALIKE * low)
 
 
 class TrainingEmbeddings(Protocol):
@@ -98,14 +123,14 @@ def input_normalisation(stream: str, width: int, kind: InputNorm | bool) -> nn.M
     Args:
         stream: its name.
         width: D.
-        kind: ``standard`` is `Standardise`, fitted on the training split; ``layer`` is layer norm over the dimensions
-            of each vector; ``none`` takes the embeddings as they come. Older configurations have True for ``layer``
-            and False for ``none``.
+        kind: ``standard``, ``scale`` and ``auto`` are those of `Standardise`, fitted on the training split; ``layer``
+            is layer norm over the dimensions of each vector; ``none`` takes the embeddings as they come. Older
+            configurations have True for ``layer`` and False for ``none``.
 
     Example:
         >>> input_normalisation("text", 4, "layer")
         LayerNorm((4,), eps=1e-05, elementwise_affine=True)
     """
-    if kind == "standard":
-        return Standardise(stream, width)
+    if kind in ("standard", "scale", "auto"):
+        return Standardise(stream, width, kind)
     return nn.LayerNorm(width) if kind in ("layer", True) else nn.Identity()

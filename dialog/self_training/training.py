@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dialog.fusion.streams import Standardise
+from dialog.fusion.streams import Fitted, Standardise
 from dialog.missing.modality_dropout import Scheme
 from dialog.models.attention_fusion import FusionWeights
 from dialog.self_training.gold import GoldLabels
@@ -29,7 +29,6 @@ from m2fnet.problems import Problem, Stream, make_problem
 from m2fnet.runs.provenance import store_sha256
 from m2fnet.store import Store
 
-Norm = Literal["standard", "scale"]
 _BLOCK = 512  # utterances that are predicted at a time
 
 
@@ -62,7 +61,7 @@ class Training:
     batch_size: int = 128
     gold_share: float = 0.25
     steps: int = 400
-    input_norm: Norm = "standard"
+    input_norm: Fitted = "standard"
     targets: Literal["soft", "hard"] = "soft"
 
     def __post_init__(self) -> None:
@@ -119,11 +118,10 @@ class Inputs:
         return torch.tensor([self.row[name] for name in ids], dtype=torch.long)
 
 
-def read_inputs(manifest: Manifest, stores: Mapping[str, str], norm: Norm = "standard") -> Inputs:
+def read_inputs(manifest: Manifest, stores: Mapping[str, str], norm: Fitted = "standard") -> Inputs:
     """The embeddings in ``stores`` (stream -> folder), centred and scaled by statistics of the training split.
 
-    The training split is gold and pool; no label is read. ``standard`` divides every dimension by its deviation,
-    ``scale`` all dimensions of a stream by one number, so that those that vary most still do.
+    The training split is gold and pool; no label is read. ``norm`` says how, see `dialog.fusion.streams.Standardise`.
 
     Raises:
         StoreError: if a store is not of the manifest, or holds sequences.
@@ -145,11 +143,9 @@ def read_inputs(manifest: Manifest, stores: Mapping[str, str], norm: Norm = "sta
     vectors, present = {}, {}
     for name, store in opened.items():
         found, here = store.matrix([u.id for u in manifest.utterances])
-        scale = Standardise(name, store.meta.width)
-        scale.fit(found[is_training & here])
-        if norm == "scale":
-            scale.deviation.fill_((found[is_training & here] - scale.mean).square().mean().sqrt().clamp(min=1e-6))
-        vectors[name], present[name] = scale(found) * here[:, None], here
+        standardise = Standardise(name, store.meta.width, norm)
+        standardise.fit(found[is_training & here])
+        vectors[name], present[name] = standardise(found) * here[:, None], here
     return Inputs(
         problem,
         {u.id: number for number, u in enumerate(manifest.utterances)},

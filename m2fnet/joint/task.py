@@ -83,8 +83,8 @@ class JointTask(ExtractorTask):
             raise UsageError(f"model.dialogue: {error}") from error
         if any(isinstance(module, Standardise) for module in network.modules()):
             raise UsageError(
-                "model.dialogue has input_norm: standard, which is fitted once, while these embeddings change in every "
-                "step; expected layer or none."
+                "model.dialogue has an input_norm that is fitted once, while these embeddings change in every step; "
+                "expected layer or none."
             )
         return network
 

@@ -1,5 +1,6 @@
 """The scale that networks bring their inputs to, fitted on the training split and carried by their weights."""
 
+import math
 from functools import partial
 
 import pytest
@@ -44,8 +45,9 @@ def network(name, kind):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_standardised_inputs_may_come_in_any_unit(name):
-    here, elsewhere = network(name, "standard"), network(name, "standard")
+@pytest.mark.parametrize("kind", ["standard", "scale", "auto"])
+def test_standardised_inputs_may_come_in_any_unit(name, kind):
+    here, elsewhere = network(name, kind), network(name, kind)
     fit_standardisation(here, Training())
     fit_standardisation(elsewhere, Training(scale=1000.0, shift=7.0))
     batch, other = without(batch_of([3]), "audio", at=(0, 1)), batch_of([3])
@@ -71,6 +73,42 @@ def test_mean_and_deviation_are_those_of_the_training_vectors_that_are_present()
     assert_close(found.std(0, correction=0), torch.tensor([1.0, 0.0, 1.0]))  # the second is constant
     standardise.fit(vectors[:0])
     assert_close(standardise(vectors), found)
+
+
+def deviations(kind, vectors):
+    standardise = Standardise("text", vectors.shape[1], kind)
+    standardise.fit(vectors)
+    return standardise(vectors).std(0, correction=0)
+
+
+def test_one_scale_for_all_keeps_how_far_each_dimension_spreads():
+    vectors = torch.randn(200, 20, generator=torch.Generator().manual_seed(0)) * torch.linspace(1, 5, 20)
+    found = deviations("scale", vectors)
+    assert_close(found / found[0], vectors.std(0, correction=0) / vectors.std(0, correction=0)[0])
+    assert_close(found.square().mean(), torch.tensor(1.0))
+
+
+@pytest.mark.parametrize(
+    ("widest", "kind"),
+    [
+        (1.0, "scale"),
+        (5.0, "scale"),  # components of LSA
+        (1000.0, "standard"),  # features in different units
+    ],
+)
+def test_auto_takes_one_scale_where_dimensions_are_alike(widest, kind):
+    spread = torch.logspace(0, math.log10(widest), 20)
+    vectors = torch.randn(200, 20, generator=torch.Generator().manual_seed(0)) * spread
+    assert_close(deviations("auto", vectors), deviations(kind, vectors))
+    vectors[:, :8] = 3.0  # constant dimensions have no part in it
+    assert_close(deviations("auto", vectors), deviations(kind, vectors))
+
+
+def test_a_stream_that_is_constant_is_only_centred():
+    for kind in ("standard", "scale", "auto"):
+        standardise = Standardise("text", 2, kind)
+        standardise.fit(torch.full((5, 2), 3.0))
+        assert_close(standardise(torch.tensor([[3.0, 4.0]])), torch.tensor([[0.0, 1.0]]))
 
 
 def test_training_fits_the_scale_and_a_checkpoint_carries_it(tiny, tmp_path):
@@ -99,6 +137,8 @@ def test_only_present_embeddings_count(tiny):
 
 
 def test_each_kind_is_a_module():
-    assert isinstance(input_normalisation("text", 4, "standard"), Standardise)
+    for kind in ("standard", "scale", "auto"):
+        fitted = input_normalisation("text", 4, kind)
+        assert (type(fitted), fitted.kind) == (Standardise, kind)
     assert isinstance(input_normalisation("text", 4, "layer"), nn.LayerNorm)
     assert isinstance(input_normalisation("text", 4, "none"), nn.Identity)
