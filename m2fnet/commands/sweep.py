@@ -183,6 +183,8 @@ def _plan(arguments: argparse.Namespace, options: Sequence[str]) -> tuple[list[P
     sweep = Sweep(arguments.config, stage, arguments.seeds, is_tested=not arguments.no_test)
     runs = [run for setting in grid for run in sweep.runs(setting, options)]
     if len({run.folder for run in runs}) < len(runs):
+        if any(option.partition("=")[0] == "--name" for option in options):
+            raise UsageError("--name gives every combination of the grid one folder; without it folders name them.")
         raise UsageError("Two combinations of the grid are the same settings; give each value once.")
     return runs, sweep
 

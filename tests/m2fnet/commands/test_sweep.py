@@ -130,6 +130,7 @@ def test_a_run_that_fails_is_named_at_the_end_and_the_others_are_done(sweep, cap
         (["--seeds", "0", "--grid", "model.net.hedas=1,2"], "model.net.*hedas"),
         (["--seeds", "0", "--grid", "model.net.fusion=concat,sum"], "expected attention, concat, but got 'sum'"),
         (["--seeds", "0", "--grid", "model.net.hidden=6,6"], "Two combinations of the grid are the same settings"),
+        (["--seeds", "0", "--grid", "model.net.hidden=6,7", "--name", "mine"], "--name gives every combination"),
         (["--seeds", "0", "--jobs", "0"], "--jobs is 0, expected at least 1"),
         (["--seeds", "0", "--run", "x"], "--run cannot be given to a sweep"),
         (["--seeds", "0", "--seed_everything=1"], "--seed_everything cannot be given to a sweep"),
