@@ -195,8 +195,8 @@ def refuse_other_settings(run: Path, trained: Mapping[str, Any], now: Mapping[st
     for key, (before, after) in differences(trained, now).items():
         if key.startswith(only):
             raise UsageError(
-                f"{run} was trained with {key} = {before!r}, but now it is {after!r}. Choose another folder with --run or "
-                f"--name, or use the run's own settings with --config {run / CONFIG}"
+                f"{run} was trained with {key} = {before!r}, but now it is {after!r}. Choose another folder with --run "
+                f"or --name, or use the run's own settings with --config {run / CONFIG}"
             )
 
 
