@@ -179,8 +179,8 @@ def refuse_other_data(run: Path) -> None:
     """
     if (run / PROVENANCE).exists() and (changed := Provenance.read(run).changed_inputs()):
         raise UsageError(
-            f"{run} was trained on other data: {' '.join(changed)} Choose another folder with --run or --name, or train "
-            "it again with --overwrite."
+            f"{run} was trained on other data: {' '.join(changed)} Choose another folder with --run or --name, or "
+            "train it again with --overwrite."
         )
 
 
