@@ -2,7 +2,6 @@
 
 from typing import Literal, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -99,8 +98,7 @@ class Standardise(nn.Module):
 
 def _are_alike(deviation: Tensor) -> bool:
     """Whether nine of ten dimensions, by their deviation (D,), spread about as far as each other."""
-    low, high = np.quantile(deviation.numpy(), [0.05, 0.95])
-    return bool(high <= _ALIKE * low)
+    return bool(deviation.quantile(0.95) <= _ALIKE * deviation.quantile(0.05))
 
 
 class TrainingEmbeddings(Protocol):
