@@ -115,7 +115,9 @@ def train_stacked(
         >>> from m2fnet.problems import make_problem
         >>> from m2fnet.records import LabelSet
         >>> label = torch.arange(60) % 2
-        >>> inputs = {"text": torch.randn(60, 4) + 2 * label[:, None], "audio": torch.randn(60, 3)}
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> text = torch.randn(60, 4, generator=draw) + 2 * label[:, None]
+        >>> inputs = {"text": text, "audio": torch.randn(60, 3, generator=draw)}
         >>> problem = make_problem(LabelSet("two", ("joy", "anger")), {"text": 4, "audio": 3})
         >>> rows = torch.arange(60)
         >>> folds = [(rows[rows % 3 != fold], rows[rows % 3 == fold]) for fold in range(3)]

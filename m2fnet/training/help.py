@@ -103,7 +103,8 @@ class SettingsHelp:
         if (
             "model.net" in str(error) and _config_in(argv) is None
         ):  # without one it finds fault with what it got instead
-            return UsageError(f"No --config was given; expected a configuration, such as conf/{self.example}.")
+            sentence = "model.net is required, and no --config was given that names it; expected a configuration"
+            return UsageError(f"{sentence}, such as conf/{self.example}.")
         return UsageError(one_sentence(str(error)).rstrip(".") + "." + near)
 
     def networks(self, argv: Sequence[str]) -> dict[str, str]:

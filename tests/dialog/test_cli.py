@@ -257,7 +257,9 @@ def test_the_configuration_of_an_extractor_is_refused_as_such(tmp_path, capsys):
 @pytest.mark.parametrize("options", [[], ["--model.net.width", "3"]])
 def test_without_a_configuration_one_is_named(capsys, options):
     assert run(["dialog", "fit", *options]) == WRONG_USE
-    assert "No --config was given; expected a configuration, such as conf/dialog/" in capsys.readouterr().err
+    assert (
+        "no --config was given that names it; expected a configuration, such as conf/dialog/" in capsys.readouterr().err
+    )
 
 
 def test_a_configuration_cannot_name_foreign_classes(dialog, tmp_path, tiny_config, capsys):
