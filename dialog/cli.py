@@ -47,10 +47,17 @@ class DialogueCLI(RunCLI):
         try:
             super().parse_arguments(parser, args)
         except UsageError as error:
-            for name in self.help().networks(args).values():
+            for name in self.named_networks(args):
                 if name.startswith("extractors."):
                     raise UsageError(f"{name} is an extractor; train it by `m2fnet extractor fit`.") from error
             raise
+
+    def named_networks(self, args: Any) -> list[str]:  # noqa: ANN401 - Lightning's own
+        """The classes that the first configuration names as networks; none if it names none."""
+        try:
+            return list(self.help().networks(args).values())
+        except UsageError:
+            return []
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:

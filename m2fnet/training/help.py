@@ -92,7 +92,11 @@ class SettingsHelp:
     def near(self, argv: Sequence[str], wrong: str) -> str:
         """A question whether a setting like ``wrong`` is meant, with a blank before it; empty if none is like it."""
         last = wrong.rsplit(".", 1)[-1].lstrip("-")
-        by_name = {key.rsplit(".", 1)[-1].lstrip("-"): key for key in reversed(self.options(argv))}
+        try:
+            options = self.options(argv)
+        except UsageError:  # the first of several configurations names no network
+            return ""
+        by_name = {key.rsplit(".", 1)[-1].lstrip("-"): key for key in reversed(options)}
         found = difflib.get_close_matches(last, by_name, n=1, cutoff=0.7)
         return f" Did you mean {by_name[found[0]]}?" if found else ""
 
@@ -100,9 +104,8 @@ class SettingsHelp:
         """The ``error`` of a parser in one sentence, with a question whether a setting like the wrong one is meant."""
         wrong = unknown_option(str(error))
         near = self.near(argv, wrong) if wrong else similar_choice(str(error))
-        if (
-            "model.net" in str(error) and _config_in(argv) is None
-        ):  # without one it finds fault with what it got instead
+        if "model.net" in str(error) and _config_in(argv) is None:
+            # the parser finds fault with what it was given, but most often the file is what lacks
             sentence = "model.net is required, and no --config was given that names it; expected a configuration"
             return UsageError(f"{sentence}, such as conf/{self.example}.")
         return UsageError(one_sentence(str(error)).rstrip(".") + "." + near)

@@ -254,6 +254,15 @@ def test_the_configuration_of_an_extractor_is_refused_as_such(tmp_path, capsys):
     assert "extractors.text.lsa.LSA is an extractor; train it by `m2fnet extractor fit`." in capsys.readouterr().err
 
 
+def test_a_wrong_setting_is_named_though_the_first_of_two_configurations_has_no_network(tiny_config, tmp_path, capsys):
+    part = tmp_path / "part.yaml"
+    part.write_text("trainer:\n  max_epochs: 2\n")
+    assert (
+        run(["dialog", "fit", "--config", str(part), "--config", str(tiny_config), "--model.net.hedas=3"]) == WRONG_USE
+    )
+    assert "there is no setting 'hedas'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("options", [[], ["--model.net.width", "3"]])
 def test_without_a_configuration_one_is_named(capsys, options):
     assert run(["dialog", "fit", *options]) == WRONG_USE
