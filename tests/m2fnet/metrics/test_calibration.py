@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
@@ -28,6 +28,10 @@ def made_up(count=2000, classes=4, sharpness=1.0, seed=0):
 @given(st.integers(0, 200), st.integers(1, 20), st.integers(2, 6))
 def test_the_error_is_that_of_torchmetrics(seed, bins, classes):
     probabilities, labels = made_up(60, classes, sharpness=2, seed=seed)
+    in_bins = probabilities.max(-1) * bins
+    assume(
+        (abs(in_bins - in_bins.round()) > 1e-5).all()
+    )  # torchmetrics counts in single precision: it sees them rounded
     expected = multiclass_calibration_error(
         torch.from_numpy(probabilities), torch.from_numpy(labels), classes, n_bins=bins, norm="l1"
     )
