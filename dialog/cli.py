@@ -47,17 +47,10 @@ class DialogueCLI(RunCLI):
         try:
             super().parse_arguments(parser, args)
         except UsageError as error:
-            for name in self.named_networks(args):
+            for name in self._named_networks(args):
                 if name.startswith("extractors."):
                     raise UsageError(f"{name} is an extractor; train it by `m2fnet extractor fit`.") from error
             raise
-
-    def named_networks(self, args: Any) -> list[str]:  # noqa: ANN401 - Lightning's own
-        """The classes that the first configuration names as networks; none if it names none."""
-        try:
-            return list(self.help().networks(args).values())
-        except UsageError:
-            return []
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -162,6 +155,13 @@ class DialogueCLI(RunCLI):
     def _can_embed(data: DialogueData) -> bool:
         """Whether there is an extractor for every stream, as there is none of imported features."""
         return all(store.meta.is_of_extractor for store in data.stores.values())
+
+    def _named_networks(self, args: Any) -> list[str]:  # noqa: ANN401 - Lightning's own
+        """The classes that the first configuration names as networks; none if it names none."""
+        try:
+            return list(self.help().networks(args).values())
+        except UsageError:
+            return []
 
     def _print_leaks(self) -> None:
         manifest = cast(DialogueData, self.datamodule).manifest

@@ -41,6 +41,14 @@ def test_weights_in_another_order_of_memory_have_the_usual_steps():
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
 
 
+def test_a_gradient_in_another_order_of_memory_than_its_weights_moves_the_right_ones():
+    """Torch's fused kernel on a CPU would move others."""
+    weights = nn.Parameter(torch.zeros(5, 3, 3, 3).contiguous(memory_format=torch.channels_last))
+    weights.grad = torch.arange(135.0).view(5, 3, 3, 3) - 60.5
+    with_fused_steps(torch.optim.AdamW([weights], lr=1.0)).step()
+    torch.testing.assert_close(weights.detach().sign(), -weights.grad.sign())
+
+
 def test_groups_are_looked_at_one_by_one_and_other_optimizers_are_left_as_they_are():
     one = network().to(memory_format=torch.channels_last)
     groups = [{"params": one[0].parameters()}, {"params": one[3].parameters()}]
