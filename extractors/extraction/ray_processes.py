@@ -45,11 +45,13 @@ class ReadBatch:
     """A batch as a reader hands it to an actor. Ray Data leaves an object of our own as it is.
 
     Attributes:
+        number: of the batch in the plan.
         batch: see `EmbeddingBatch`.
         absent: media files that the machine of the reader cannot read.
         machine: its name.
     """
 
+    number: int
     batch: EmbeddingBatch
     absent: tuple[Path, ...]
     machine: str
@@ -59,6 +61,7 @@ class ReadBatch:
 class FoundBatch:
     """A batch as an actor hands it back, with what its reader could not read."""
 
+    number: int
     batch: EmbeddedBatch
     absent: tuple[Path, ...]
     machine: str
@@ -83,7 +86,7 @@ def read_batch(work: SharedWork, row: dict[str, int]) -> dict[str, ReadBatch]:
     """The batch whose number is in the row, in a Ray task."""
     batches = _batches(work)
     batch = batches[row["item"]]
-    return {"read": ReadBatch(batch, tuple(_absent(batches, batch)), socket.gethostname())}
+    return {"read": ReadBatch(row["item"], batch, tuple(_absent(batches, batch)), socket.gethostname())}
 
 
 class EmbedBatch:
@@ -120,7 +123,7 @@ class EmbedBatch:
             "missing": read.batch["missing"],
             "cut": read.batch["cut"],
         }
-        return {"found": FoundBatch(found, read.absent, read.machine)}
+        return {"found": FoundBatch(read.number, found, read.absent, read.machine)}
 
 
 def put(thing: object) -> "ObjectRef[Any]":

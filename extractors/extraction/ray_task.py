@@ -108,17 +108,27 @@ class Embedding:
     def __iter__(self) -> Iterator[EmbeddedBatch]:
         if not self.plan:
             return
-        from ray.exceptions import RayError
+        from ray.exceptions import ActorUnavailableError, NodeDiedError, ObjectLostError, RayError
 
         work = SharedWork(put(self.extractor), put((self.wanted, self.plan)), Path.cwd())
-        try:
-            for found in self._found(work):
-                require_shared(found)
-                yield found.batch
-        except RayError as problem:
-            raise understood(problem, _TRIES_AGAIN + 1) from problem
+        left, failed = dict.fromkeys(range(len(self.plan))), 0
+        while True:
+            try:
+                for found in self.found(work, list(left)):
+                    require_shared(found)
+                    del left[found.number]
+                    failed = 0
+                    yield found.batch
+                return
+            except RayError as problem:
+                # of a machine that leaves, Ray may use up all tries before it knows, and then everything ends
+                failed += 1
+                gone = isinstance(problem, ActorUnavailableError | NodeDiedError | ObjectLostError)
+                if not gone or failed > _TRIES_AGAIN:
+                    raise understood(problem, _TRIES_AGAIN + 1) from problem
 
-    def _found(self, work: SharedWork) -> Iterator[FoundBatch]:
+    def found(self, work: SharedWork, numbers: Sequence[int]) -> Iterator[FoundBatch]:
+        """Those batches of the plan, embedded, in any order; Ray itself tries again what a dead process was doing."""
         from ray.data import ActorPoolStrategy, DataContext, from_items
 
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what fails comes as an exception
@@ -127,10 +137,10 @@ class Embedding:
         has_gpu = self.engine.accelerator == "gpu"
         cpus = nodes(gpus=has_gpu).cpus_of_smallest
         settings = ("cuda" if has_gpu else "cpu", self.engine.precision, torch.get_num_threads())
-        numbers = from_items(list(range(len(self.plan))), override_num_blocks=min(len(self.plan), _TASKS))
+        items = from_items(list(numbers), override_num_blocks=min(len(numbers), _TASKS))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*ray_remote_args")  # until 2.64, and nothing else limits the tries
-            read = numbers.map(
+            read = items.map(
                 partial(read_batch, work),
                 num_cpus=1 if has_gpu else _READER,
                 concurrency=self.workers,

@@ -80,8 +80,16 @@ def understood(problem: BaseException, tries: int) -> BaseException:
         problem: what Ray raised.
         tries: how often it has tried.
     """
-    from ray.exceptions import ActorDiedError, OutOfMemoryError, RayTaskError, WorkerCrashedError
+    from ray.exceptions import (
+        NodeDiedError,
+        ObjectLostError,
+        OutOfMemoryError,
+        RayActorError,
+        RayTaskError,
+        WorkerCrashedError,
+    )
 
+    died = RayActorError | NodeDiedError | ObjectLostError | OutOfMemoryError | WorkerCrashedError
     cause: BaseException | None = problem
     while cause is not None:
         if isinstance(cause, RayTaskError):  # also an instance of what it is made of, but with a traceback as text
@@ -89,7 +97,7 @@ def understood(problem: BaseException, tries: int) -> BaseException:
             continue
         if isinstance(cause, M2FNetError):
             return cause
-        if isinstance(cause, ActorDiedError | OutOfMemoryError | WorkerCrashedError):
+        if isinstance(cause, died):
             return DeadProcessesError(
                 f"Processes of Ray died {tries} times at the same work ({type(cause).__name__}); they may have run out "
                 "of memory. Try again with fewer at a time, or on machines with more memory; what is finished is kept."

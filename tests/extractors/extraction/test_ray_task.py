@@ -172,9 +172,55 @@ def test_media_that_only_another_machine_lacks_are_no_missing_utterances(task, c
 
     there = corpus.root / corpus.utterances[0].audio
     batch = {"embeddings": [], "places": [0], "missing": [("open", "the file does not exist")], "cut": [{}]}
-    require_shared(FoundBatch(batch, (tmp_path / "nowhere.mp4",), "node-7"))
+    require_shared(FoundBatch(0, batch, (tmp_path / "nowhere.mp4",), "node-7"))
     with pytest.raises(RunError, match=r"The machine node-7 of the Ray cluster cannot read .*; expected the media"):
-        require_shared(FoundBatch(batch, (there,), "node-7"))
+        require_shared(FoundBatch(0, batch, (there,), "node-7"))
+
+
+@pytest.fixture
+def embedding(task, monkeypatch):
+    """The batches of ``task``; in place of Ray, ``embedding.fates`` has what happens after how many batches."""
+    from extractors.extraction import ray_task
+    from extractors.extraction.ray_processes import FoundBatch
+
+    def found(work, numbers):
+        many, problem = fates.pop(0)
+        for number in numbers[:many]:
+            yield FoundBatch(number, {"number": number}, (), "node-7")
+        if problem is not None:
+            raise problem
+
+    monkeypatch.setattr(ray_task, "put", lambda thing: None)
+    task.left = [[place] for place in range(6)]
+    loaded = task.predict_dataloader()
+    loaded.fates = fates = []
+    monkeypatch.setattr(loaded, "found", found)
+    return loaded
+
+
+def test_what_a_machine_leaves_behind_is_embedded_by_the_others_and_nothing_twice(embedding):
+    from ray.exceptions import ActorUnavailableError, NodeDiedError
+
+    away = ActorUnavailableError("connection refused", None)
+    embedding.fates += [(2, away), (0, NodeDiedError("gone")), (0, away), (1, away), (None, None)]
+    assert [batch["number"] for batch in embedding] == list(range(6))
+    assert embedding.fates == []
+
+
+def test_machines_that_leave_again_and_again_end_the_extraction_in_a_sentence(embedding):
+    from ray.exceptions import ActorUnavailableError
+
+    embedding.fates += [(0, ActorUnavailableError("connection refused", None))] * 4
+    with pytest.raises(RunError, match=r"Processes of Ray died 4 times at the same work \(ActorUnavailableError\)"):
+        list(embedding)
+
+
+def test_what_kills_its_process_each_time_is_not_tried_by_new_ones(embedding):
+    from ray.exceptions import WorkerCrashedError
+
+    embedding.fates += [(1, WorkerCrashedError())]
+    with pytest.raises(RunError, match=r"Processes of Ray died 4 times at the same work \(WorkerCrashedError\)"):
+        list(embedding)
 
 
 @pytest.mark.parametrize(
