@@ -32,7 +32,7 @@ from killed_commands import Tally, punish
 from many_clients import megabytes, visits
 from odd_inputs import CRASH, ENDLESS, GOOD, NAMED, REFUSED, TRACEBACK, USED, all_kinds, cases, outcomes
 from served_page import free_port
-from work_to_kill import AnsweringServer, prepare_ground, works
+from work_to_kill import AnsweringServer, prepare_ground, works, works_of_ray
 
 KILLS, QUICK_KILLS = 200, 2
 EACH, QUICK_EACH = 3, 1  # of the same kind of damage
@@ -65,7 +65,7 @@ def kills(folder: Path, args: argparse.Namespace) -> list[Row]:
     signals = [signal.Signals[f"SIG{name}"] for name in args.signals]
     rows = []
     with AnsweringServer() as address:
-        for name, work in works(folder, address).items():
+        for name, work in {**works(folder, address), **works_of_ray(folder)}.items():
             if not args.work or name in args.work:
                 count = args.kills or (QUICK_KILLS if args.quick else KILLS)
                 tally = punish(work, folder / "kills" / name.replace(" ", "_"), count, moments, signals)

@@ -30,7 +30,6 @@ from m2fnet import cli
 from m2fnet.runs.checkpoints import read_checkpoint
 
 PATIENCE = 120  # seconds that a process may take
-ORPHANS = 20  # seconds that the processes of a killed one may live on
 _SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER of prctl(2)
 _PYTHONS = "pymp-"  # sockets of multiprocessing, among the temporary files
 _FORK = multiprocessing.get_context("fork")
@@ -51,6 +50,7 @@ class Work:
         last: arguments of the command that ends the work once all others have.
         before: what a folder holds before the work.
         may_remain: names of files and folders that every start may leave, by design.
+        orphans: seconds that the processes of a killed one may live on.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Work:
     last: Callable[[Path], Sequence[object]] | None = None
     before: Callable[[Path], None] = lambda folder: folder.mkdir(parents=True)
     may_remain: tuple[str, ...] = ()
+    orphans: float = 20.0
 
 
 @dataclass
@@ -112,7 +113,7 @@ def _onestart(work, reference, killed, kept, tally, kills, moments, number, seco
             if len(children) > 1:
                 exit_codes(children)  # the others work on
     codes = exit_codes(children)
-    _bury_orphans(tally)
+    _bury_orphans(tally, work.orphans)
     begun = Counter(_noted(killed).read_text().splitlines()) if _noted(killed).exists() else Counter()
     now = _kept(work, killed, tally)
     again = [unit for unit in begun if unit in kept]
@@ -275,9 +276,9 @@ def _adopting():
         KNOWN.difference_update(before)
 
 
-def _bury_orphans(tally):
+def _bury_orphans(tally, seconds):
     """Wait for the processes of a killed one; those that do not end are counted and ended."""
-    deadline = time.monotonic() + ORPHANS
+    deadline = time.monotonic() + seconds
     while orphans := _orphans():
         for orphan in orphans:
             if time.monotonic() > deadline:

@@ -27,6 +27,7 @@ from m2fnet.manifest import Manifest
 from m2fnet.model.layout import read_folder
 from m2fnet.runs.checkpoints import read_checkpoint
 from m2fnet.store import Store
+from m2fnet.store.parts import PartWriter
 from m2fnet.training.callbacks import EpochTimer
 
 EPOCHS = 5
@@ -76,6 +77,33 @@ def works(root: Path, address: str) -> dict[str, Work]:
         _hints(root, address),
     ]
     return {work.name: work for work in made}
+
+
+def works_of_ray(root: Path) -> dict[str, Work]:
+    """The works that start Ray, which takes some ten seconds each time; its readers are no forks, and note nothing."""
+
+    def note_kept(note):
+        add = PartWriter.add
+
+        def noted(self, outcomes):
+            for outcome in outcomes:
+                note(outcome.id)
+            add(self, outcomes)
+
+        PartWriter.add = noted
+
+    where = ("--manifest", root / "large" / "manifest", "--batch-size", 8, "--save-every", 0)
+    work = Work(
+        "extract, Ray",
+        "utterances",
+        lambda folder: [
+            ["extract", "--ckpt", root / "runs" / "audio", *where, "--out", folder / "store", "--engine", "ray"]
+        ],
+        lambda folder: _embedded(folder / "store"),
+        note_kept,
+        orphans=120.0,  # two agents of Ray look for their machine for a minute
+    )
+    return {work.name: work}
 
 
 def _extractions(root):
