@@ -157,6 +157,10 @@ class Extractor(nn.Module, ABC):
         """The parts that come pretrained; they can have their own learning rate and stay frozen for some epochs."""
         return ()
 
+    def layer_of_weights(self) -> Mapping[nn.Parameter, int]:
+        """The number of its layer for each pretrained weight, 0 for the lowest; empty if layers have no numbers."""
+        return {}
+
     def made_from(self) -> Mapping[str, object]:
         """What its embeddings depend on except settings, weights and the corpus, for the provenance of stores."""
         return {}

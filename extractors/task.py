@@ -84,6 +84,9 @@ class ExtractorTask(pl.LightningModule):
         temperature: of the supervised contrastive term.
         scorer: which of the three scores selects the epoch.
         backbone_lr: learning rate of the network's pretrained parts; by default that of the rest.
+        layer_decay: layer k of L of a pretrained encoder learns with the rate of pretrained parts times
+            ``layer_decay ** (L - k)``, where layer 0 is all in front of the first (Sun et al., arXiv:1905.05583); 1 for
+            one rate.
         freeze_epochs: epochs at the beginning in which the pretrained parts do not learn.
         warmup: share of all optimizer steps over which the learning rate rises to its value.
         decay: how it falls to 0 over the rest, see `m2fnet.training.schedules`.
@@ -111,6 +114,7 @@ class ExtractorTask(pl.LightningModule):
         temperature: float = 0.1,
         scorer: Scorer = "head",
         backbone_lr: float | None = None,
+        layer_decay: float = 1.0,
         freeze_epochs: int = 0,
         warmup: float = 0.0,
         decay: Decay = "none",
@@ -128,6 +132,8 @@ class ExtractorTask(pl.LightningModule):
         for name, share in (("head_dropout", head_dropout), ("label_smoothing", label_smoothing)):
             if not 0 <= share < 1:
                 raise UsageError(f"Expected model.{name} in [0, 1), but got {share}.")
+        if not 0 < layer_decay <= 1:
+            raise UsageError(f"Expected a model.layer_decay above 0 and at most 1, but got {layer_decay}.")
         if (projector is not None and projector < 1) or (balance is not None and not 0 < balance < math.inf):
             raise UsageError(
                 f"Expected a model.projector of at least 1 and a model.balance above 0, but got {projector}, {balance}."
@@ -153,6 +159,8 @@ class ExtractorTask(pl.LightningModule):
         self.temperature = temperature
         self.scorer: Scorer = scorer
         self.backbone_lr = backbone_lr
+        self.layer_decay = layer_decay
+        self.layers: Mapping[nn.Parameter, int] = {}  # of pretrained weights, if their rates differ
         self.freeze_epochs = freeze_epochs
         self.warmup = warmup
         self.decay: Decay = decay
@@ -198,8 +206,17 @@ class ExtractorTask(pl.LightningModule):
             raise UsageError(f"model.net gives embeddings per {net.resolution}; this task trains one per utterance.")
         if not any(parameter.requires_grad for parameter in net.parameters()):
             raise UsageError(f"model.net is {type(net).__name__}, which has no weights to train.")
-        if not net.backbones() and (self.backbone_lr is not None or self.freeze_epochs):
-            raise UsageError("model.backbone_lr and model.freeze_epochs are for pretrained parts; model.net has none.")
+        if not net.backbones() and (self.backbone_lr is not None or self.freeze_epochs or self.layer_decay < 1):
+            raise UsageError(
+                "model.backbone_lr, model.freeze_epochs and model.layer_decay are for pretrained parts that learn; "
+                "model.net has none."
+            )
+        self.layers = net.layer_of_weights() if self.layer_decay < 1 else {}
+        if self.layer_decay < 1 and not self.layers:
+            raise UsageError(
+                f"model.layer_decay is {self.layer_decay}, but the pretrained part of {type(net).__name__} has no "
+                "numbered layers, as encoders of transformers have. Leave it at 1."
+            )
         if self.compiled:
             net.compile(dynamic=True)
         self.net = net
@@ -299,14 +316,22 @@ class ExtractorTask(pl.LightningModule):
         self._evaluate()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Optimizer with the pretrained parts as a separate group, and the schedule, stepped with the optimizer."""
+        """Optimizer with the pretrained parts as a separate group, or one per layer, and the schedule by its steps."""
         assert self.net is not None, "the network is built by `build`"
         pretrained = {p for part in self.net.backbones() for p in part.parameters()}
         groups: list[dict[str, Any]] = [{"params": [p for p in self.parameters() if p not in pretrained]}]
-        if pretrained:
-            rate = {} if self.backbone_lr is None else {"lr": self.backbone_lr}
-            groups.append({"params": [p for p in self.parameters() if p in pretrained], **rate})
-        return scheduled(self.make_optimizer(groups), self.trainer, self.warmup, self.decay)
+        layers: dict[int, list[nn.Parameter]] = {}
+        for parameter in self.parameters():
+            if parameter in pretrained:
+                layers.setdefault(self.layers.get(parameter, 0), []).append(parameter)
+        rate = {} if self.backbone_lr is None else {"lr": self.backbone_lr}
+        numbers = sorted(layers)
+        groups += [{"params": layers[number], **rate} for number in numbers]
+        optimizer = self.make_optimizer(groups)
+        for number, group in zip(numbers, optimizer.param_groups[1:], strict=True):
+            if number < numbers[-1]:  # only now is the rate known, which may be the optimizer's
+                group["lr"] = group["lr"] * self.layer_decay ** (numbers[-1] - number)
+        return scheduled(optimizer, self.trainer, self.warmup, self.decay)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write problem and manifest into the checkpoint, and nothing that would have to be pickled."""

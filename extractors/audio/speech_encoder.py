@@ -97,7 +97,7 @@ class SpeechEncoder(EncoderExtractor, WaveformExtractor):
         self.read_encoder(encoder, readout, trained, low_rank)
         self.listener.front(encoder).requires_grad_(False)
         if trained == "all" and self.depth not in readout.numbers:
-            self.freeze_unreached({"samples": torch.zeros(RATE // 2)})
+            self.freeze_unreached()
 
     def encode(self, signal: Tensor, lengths: Tensor) -> Tensor | list[Tensor]:
         """Features (B, F), or sequences (T, F), of samples (B, N) with lengths (B,)."""
@@ -107,6 +107,10 @@ class SpeechEncoder(EncoderExtractor, WaveformExtractor):
     def states(self, batch: Sample) -> States:
         """Hidden states of a batch, in training of augmented parts of its clips."""
         return self._states(*self.hear(batch["samples"], batch["lengths"]))
+
+    def example(self) -> Sample:
+        """Half a second of silence."""
+        return {"samples": torch.zeros(RATE // 2)}
 
     def backbones(self) -> Sequence[nn.Module]:
         """The parts of the encoder that learn, never its convolutions in front."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from extractors.base import Extractor, Sample
-from extractors.layers.hidden_states import blocks_of
+from extractors.layers.hidden_states import blocks_of, layer_of_weights
 from extractors.layers.low_rank import LowRank, add_low_rank
 from extractors.layers.readout import Readout
 from m2fnet.errors import RunError
@@ -114,6 +114,10 @@ class EncoderExtractor(Extractor):
     def states(self, batch: Sample) -> States:
         """Hidden states of ``self.readout.numbers`` for a batch."""
 
+    @abstractmethod
+    def example(self) -> Sample:
+        """Any small sample, for a look at which weights the layers depend on."""
+
     def by_layer(self, batch: Sample) -> Tensor:
         """Pooled vectors (B, L, F) of each of ``self.readout.numbers``."""
         states = self.states(batch)
@@ -139,6 +143,15 @@ class EncoderExtractor(Extractor):
             return list(self.blocks[-self.trained :])
         return (self.encoder,) if self.trained == "all" else ()
 
+    def layer_of_weights(self) -> Mapping[nn.Parameter, int]:
+        """The number of its layer for each weight of the encoder, see `extractors.layers.hidden_states`."""
+        was_training = self.training
+        self.eval()  # draws no random numbers, so that a training's are the same
+        batch, read = self.collate([self.example()]), self.readout.numbers[0]
+        numbers = layer_of_weights(self.encoder, self.blocks, lambda: self.states(batch).layers[read])
+        self.train(was_training)
+        return numbers
+
     def save_assets(self, folder: Path) -> None:
         """Write into ``folder`` which layer is read, if it is one; the modalities add what they read with."""
         if len(self.readout.numbers) == 1:
@@ -152,18 +165,15 @@ class EncoderExtractor(Extractor):
             settings["layers"] = read_json(folder / KEPT / _LAYER, RunError, "Take another copy.")["layer"]
         return settings
 
-    def freeze_unreached(self, example: Sample) -> None:
+    def freeze_unreached(self) -> None:
         """Freeze the weights that the layers do not depend on, such as a norm behind blocks that were dropped.
 
         Weights without a gradient stop distributed training.
-
-        Args:
-            example: any sample, of which the network makes one pass forth and back.
         """
         was_training = self.training
         self.eval()  # draws no random numbers, so that a training's are the same
         with torch.enable_grad():
-            states = self.states(self.collate([example]))
+            states = self.states(self.collate([self.example()]))
             torch.stack([values.float().sum() for values in states.layers.values()]).sum().backward()  # type: ignore[no-untyped-call]
         for parameter in self.encoder.parameters():
             parameter.requires_grad_(parameter.requires_grad and parameter.grad is not None)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 Layers = int | list[int] | str  # one, several, a range such as "4-8", "all", or "auto": a probe chooses one
@@ -89,3 +90,29 @@ def hidden_states(
         for handle in handles:
             handle.remove()
     return {number: last if number == depth else found[number] for number in wanted}
+
+
+def layer_of_weights(
+    encoder: nn.Module, blocks: nn.ModuleList, run: Callable[[], Tensor]
+) -> Mapping[nn.Parameter, int]:
+    """Number of the layer that each weight of an encoder helps to compute, as `layer_numbers` counts them.
+
+    Weights of block n have n. Others that learn have 0 if the input of the first block depends on them. Neither names
+    nor places tell which do: wav2vec 2.0 has a norm of the same name in front of its blocks or, in its large models,
+    behind them. The rest has the number of the last block: a final norm, and positions that every block reads.
+
+    Args:
+        encoder: in evaluation mode.
+        blocks: of the encoder.
+        run: lets the encoder read something, and returns its output.
+    """
+    with torch.enable_grad():
+        entering = hidden_states(blocks, [0], len(blocks), run)[0]
+    learning = [weight for weight in encoder.parameters() if weight.requires_grad]
+    below: set[nn.Parameter] = set()
+    if entering.requires_grad:
+        gradients = torch.autograd.grad(entering.sum(), learning, allow_unused=True)
+        below = {weight for weight, gradient in zip(learning, gradients, strict=True) if gradient is not None}
+    of_blocks = {weight: number for number, block in enumerate(blocks, 1) for weight in block.parameters()}
+    outside = {weight: 0 if weight in below else len(blocks) for weight in encoder.parameters()}
+    return {**outside, **of_blocks}

@@ -109,7 +109,7 @@ class TextEncoder(EncoderExtractor):
             encoder.activation_checkpointing_enable()
         self.read_encoder(encoder, Readout.of(encoder, layers, combine, pooling), trained, low_rank)
         if trained == "all" and self.depth not in self.readout.numbers:
-            self.freeze_unreached(self._in_parts([0], 0))
+            self.freeze_unreached()
 
     @property
     def width(self) -> int:
@@ -184,6 +184,10 @@ class TextEncoder(EncoderExtractor):
             for number, states in hidden_states(self.blocks, found, self.depth, read).items():
                 found[number].append(states[kept])
         return States({number: torch.cat(states) for number, states in found.items()}, lengths)
+
+    def example(self) -> Sample:
+        """A text of one token."""
+        return self._in_parts([0], 0)
 
     def words(self, utterance: Utterance) -> str:
         """What is read of an utterance: its transcript.

@@ -113,10 +113,7 @@ class PictureEncoder(EncoderExtractor):
         self.detector = CachedFaceDetector(detector, Path(detections)) if detections is not None else detector
         self.read_encoder(encoder, Readout.of(encoder, layers, combine, pooling), trained, low_rank)
         if trained == "all":
-            grey = torch.full((3, 64, 64), 128, dtype=torch.uint8)
-            self.freeze_unreached(
-                {"pictures": self._processed([grey]), "weight": torch.ones(1), "frame": torch.zeros(1)}
-            )
+            self.freeze_unreached()
 
     @property
     def width(self) -> int:
@@ -175,6 +172,11 @@ class PictureEncoder(EncoderExtractor):
             for number, vectors in found.items()
         }
         return States(of_frames, batch["frames"])
+
+    def example(self) -> Sample:
+        """A grey picture."""
+        grey = torch.full((3, 64, 64), 128, dtype=torch.uint8)
+        return {"pictures": self._processed([grey]), "weight": torch.ones(1), "frame": torch.zeros(1)}
 
     def forward(self, batch: Sample) -> Tensor | list[Tensor]:
         """Embeddings (B, D), or one (T, D) per utterance with a row for every frame."""

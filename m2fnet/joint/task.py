@@ -30,6 +30,8 @@ class JointTask(ExtractorTask):
         dialogue: makes the dialogue network over its embeddings, e.g. `dialog.models.m2fnet.M2FNet`.
         optimizer: makes the optimizer from the parameters.
         backbone_lr: learning rate of the extractor's pretrained parts; by default that of the rest.
+        layer_decay: layer k of L of a pretrained encoder learns with that rate times ``layer_decay ** (L - k)``; 1 for
+            one rate.
         freeze_epochs: epochs at the beginning in which the pretrained parts do not learn.
         warmup: share of all optimizer steps over which the learning rate rises to its value.
         decay: how it falls to 0 over the rest, see `m2fnet.training.schedules`.
@@ -47,6 +49,7 @@ class JointTask(ExtractorTask):
         dialogue: Callable[[Problem], nn.Module],
         optimizer: OptimizerCallable = adam,
         backbone_lr: float | None = None,
+        layer_decay: float = 1.0,
         freeze_epochs: int = 0,
         warmup: float = 0.0,
         decay: Decay = "none",
@@ -60,6 +63,7 @@ class JointTask(ExtractorTask):
             optimizer,
             LossWeights(cross_entropy=1.0, triplet=0.0, covariance=0.0, variance=0.0),
             backbone_lr=backbone_lr,
+            layer_decay=layer_decay,
             freeze_epochs=freeze_epochs,
             warmup=warmup,
             decay=decay,

@@ -207,6 +207,32 @@ def test_what_learns_is_what_was_asked_for_and_all_of_it_is_reached(trained, lay
         assert {net.get_parameter(name) for name in of_encoder} == set(net.blocks[-1].parameters())
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_weight_in_front_of_the_blocks_is_one_that_changes_what_enters_them(family, folders):
+    net = network(folders(family), family, pooling="frames")
+    seen = []
+    net.blocks[0].register_forward_pre_hook(
+        lambda _, given, named: seen.append(given[0] if given else named["hidden_states"]), with_kwargs=True
+    )
+    batch = net.collate(samples_of(net, family)[:1])
+    of_blocks = {name for name, _ in net.named_parameters() if net.get_parameter(name) in {*net.blocks.parameters()}}
+    numbers = net.layer_of_weights()
+    assert {*numbers} == {*net.encoder.parameters()}
+    for name, weight in net.encoder.named_parameters(prefix="encoder"):
+        if not weight.requires_grad:
+            continue
+        before = weight.detach().clone()
+        with torch.no_grad():
+            net(batch)
+            weight += torch.randn(weight.shape)
+            net(batch)
+            weight.copy_(before)
+        if name not in of_blocks:
+            assert numbers[weight] == (DEPTH if torch.equal(seen[-1], seen[-2]) else 0), name
+    for number, block in enumerate(net.blocks, 1):
+        assert {numbers[weight] for weight in block.parameters()} == {number}
+
+
 @pytest.mark.parametrize("family", ["gpt2", "whisper", "clip"])
 @pytest.mark.parametrize("settings", [{"layers": 1, **FROZEN}, {"trained": "low_rank"}, {"layers": "auto", **FROZEN}])
 def test_it_is_built_again_without_the_first_folder(settings, family, folders, tmp_path):

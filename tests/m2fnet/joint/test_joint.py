@@ -122,6 +122,7 @@ def test_a_batch_says_where_each_utterance_is(manifest):
         (["--model.dialogue.input_norm", "standard"], "fitted once"),
         (["--model.dialogue.width", "0"], "model.dialogue"),
         (["--model.net", "extractors.text.lsa.LSA"], "no weights to train"),
+        (["--model.layer_decay", "0.5"], "the pretrained part of ToyNetwork has no numbered layers"),
     ],
 )
 def test_what_cannot_be_trained_together_is_refused(joint, capsys, options, reason):
