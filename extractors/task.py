@@ -20,6 +20,7 @@ from extractors.evaluation.embedding_scores import Embedded, evaluate_embeddings
 from m2fnet.errors import M2FNetError, RunError, UsageError
 from m2fnet.losses.covariance import covariance_penalty
 from m2fnet.losses.mining import Mining
+from m2fnet.losses.mixup import draw_mixture, mixed
 from m2fnet.losses.supervised_contrastive import supervised_contrastive
 from m2fnet.losses.triplet import TripletLoss
 from m2fnet.losses.variance import variance_penalty
@@ -96,6 +97,8 @@ class ExtractorTask(pl.LightningModule):
             have every emotion equally often.
         label_smoothing: share of the target that is spread evenly over all emotions in training (arXiv:1512.00567,
             section 7).
+        mixup: mixes the embeddings of two utterances before the head in training, by a share from Beta(mixup, mixup),
+            and their labels likewise (arXiv:1806.05236, here always at the last layer); 0 mixes nothing.
         patience: epochs without a better score on dev after which training stops; never by default.
         averaging: lets an average of the weights over the steps be scored and saved, see
             `m2fnet.training.averaging`; none by default.
@@ -121,6 +124,7 @@ class ExtractorTask(pl.LightningModule):
         head_dropout: float = 0.0,
         class_weight: float = 0.0,
         label_smoothing: float = 0.0,
+        mixup: float = 0.0,
         patience: int | None = None,
         averaging: Averaging | None = None,
         compiled: bool = False,
@@ -140,6 +144,10 @@ class ExtractorTask(pl.LightningModule):
             )
         if balance is not None and not losses.cross_entropy:
             raise UsageError("model.balance is relative to cross-entropy, but model.losses.cross_entropy is 0.")
+        if not 0 <= mixup < math.inf:
+            raise UsageError(f"Expected a model.mixup of at least 0, but got {mixup}.")
+        if mixup and not losses.cross_entropy:
+            raise UsageError("model.mixup mixes what cross-entropy is taken of, but model.losses.cross_entropy is 0.")
         if not temperature > 0:
             raise UsageError(f"Expected a model.temperature above 0, but got {temperature}.")
         if not 0 <= class_weight <= 1:
@@ -168,6 +176,7 @@ class ExtractorTask(pl.LightningModule):
         self.class_weight = class_weight
         self.class_weights: Tensor | None = None
         self.label_smoothing = label_smoothing
+        self.mixup = mixup
         self.patience = patience
         self.averaging = averaging
         self.compiled = compiled
@@ -352,11 +361,9 @@ class ExtractorTask(pl.LightningModule):
     def _loss(self, z: Tensor, batch: ExtractorBatch) -> Tensor:
         """Weighted sum of the terms for embeddings (B, D); every term is logged by its name."""
         weights, label = self.weights, batch["label"]
-        heard = z if weights.cross_entropy else z.detach()
-        logits, added = self.logits_of(F.dropout(heard, self.head_dropout, self.training), batch)
-        total = self._problem().loss(logits, label, self.class_weights, self.label_smoothing)
-        terms = {"cross_entropy": total / len(z)}
-        projected = self.projector(z)
+        cross_entropy, added = self._cross_entropy(z if weights.cross_entropy else z.detach(), batch)
+        terms = {"cross_entropy": cross_entropy}
+        projected = self.projector(z)  # whole, also with mixup: a mixture of two emotions is like neither
         if weights.triplet:
             terms["triplet"], found = self.triplet(projected, label)
             self._log("triplets", float(found), len(z))
@@ -380,6 +387,18 @@ class ExtractorTask(pl.LightningModule):
             loss = own + share.clamp(max=_MOST_SCALED) * of_embeddings
         self._log("loss", loss, len(z))
         return loss if weights.cross_entropy else loss + terms["cross_entropy"]
+
+    def _cross_entropy(self, heard: Tensor, batch: ExtractorBatch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """Mean cross-entropy of the head for embeddings (B, D), mixed if that is asked for, and the head's terms."""
+        label = batch["label"]
+        targets = [(1.0, label)]
+        if self.mixup:
+            share, partners = draw_mixture(len(heard), self.mixup)
+            heard, targets = mixed(heard, share, partners), [(share, label), (1 - share, label[partners])]
+        logits, added = self.logits_of(F.dropout(heard, self.head_dropout, self.training), batch)
+        problem, smoothing = self._problem(), self.label_smoothing
+        losses = [share * problem.loss(logits, target, self.class_weights, smoothing) for share, target in targets]
+        return torch.stack(losses).sum() / len(heard), added
 
     def _nothing(self) -> Tensor:
         """A loss of 0 that reaches every weight, and terms that count for nothing: other processes wait for both."""

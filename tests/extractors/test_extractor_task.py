@@ -15,6 +15,7 @@ from extractors.task import ExtractorTask, LossWeights
 from m2fnet.errors import RunError, UsageError
 from m2fnet.losses.class_weights import class_weights
 from m2fnet.losses.covariance import covariance_penalty
+from m2fnet.losses.mixup import draw_mixture
 from m2fnet.losses.supervised_contrastive import supervised_contrastive
 from m2fnet.losses.triplet import TripletLoss
 from m2fnet.losses.variance import variance_penalty
@@ -141,6 +142,7 @@ class TestLoss:
             (M2FNET, {}),
             (LossWeights(cross_entropy=1.0), {}),
             (LossWeights(1.0, 20, 5, 1, 1), {"balance": 0.3, "projector": 4}),
+            (LossWeights(1.0, 20, 5, 1, 1), {"balance": 0.3, "mixup": 0.4}),
         ],
     )
     def test_a_batch_of_one_or_of_one_class_has_a_finite_gradient(self, losses, settings):
@@ -160,6 +162,48 @@ class TestLoss:
         exact = 20 * TripletLoss()(z, batch["label"])[0] + 15 * covariance_penalty(z) + 3 * variance_penalty(z)
         expected = exact + (task.class_weights[batch["label"]] * head).mean()
         torch.testing.assert_close(task.training_step(batch, 0), expected)
+
+    def test_the_head_learns_the_labels_of_both_parts_of_a_mixture_and_other_terms_whole_embeddings(self):
+        task, batch = built(losses=LossWeights(1.0, 20, 0, 0), mixup=0.4, label_smoothing=0.1), batch_of()
+        task.class_weights = torch.tensor([1.0, 2.0, 3.0])
+        torch.manual_seed(2)
+        share, partners = draw_mixture(12, 0.4)
+        assert 0.1 < share < 0.9
+        z = task(batch["inputs"]).detach().requires_grad_()
+        logits = task.head(share * z + (1 - share) * z[partners])
+        emotions = torch.nn.functional.one_hot(batch["label"], 3).float()
+        weighed = task.class_weights * (0.9 * emotions + 0.1 / 3)
+        soft = share * weighed + (1 - share) * weighed[partners]
+        mixture = -(soft * logits.log_softmax(1)).sum(1).mean()
+        expected = mixture + 20 * TripletLoss()(z, batch["label"])[0]
+        torch.manual_seed(2)
+        found = task._loss(z, batch)
+        torch.testing.assert_close(found, expected)
+        (gradient,), (wanted,) = (torch.autograd.grad(loss, z) for loss in (found, expected))
+        torch.testing.assert_close(gradient, wanted)
+
+    @pytest.mark.parametrize("share", [0.0, 1.0])
+    def test_a_mixture_of_one_part_is_that_utterance(self, share, monkeypatch):
+        partners = torch.arange(12).roll(1)
+        monkeypatch.setattr("extractors.task.draw_mixture", lambda count, alpha: (share, partners[:count]))
+        only_head = LossWeights(**{**ONLY, "cross_entropy": 1.0})
+        plain, mixing, batch = built(losses=only_head), built(losses=only_head, mixup=0.4), batch_of()
+        losses = [task.training_step(batch, 0) for task in (plain, mixing)]
+        for loss in losses:
+            loss.backward()
+        torch.testing.assert_close(*losses)  # with share 0 the same rows in another order
+        torch.testing.assert_close(plain.net.letters[0].weight.grad, mixing.net.letters[0].weight.grad)
+
+    def test_without_mixup_nothing_is_drawn(self):
+        for task, draws in ((built(losses=M2FNET), False), (built(losses=LossWeights(1.0), mixup=0.4), True)):
+            state = torch.get_rng_state()
+            task.training_step(batch_of(), 0)
+            assert torch.equal(state, torch.get_rng_state()) != draws
+
+    @pytest.mark.parametrize("mixup", [-0.1, math.inf, math.nan])
+    def test_a_mixup_that_is_no_parameter_of_a_beta_distribution_is_refused(self, mixup):
+        with pytest.raises(UsageError, match=rf"Expected a model\.mixup of at least 0, but got {mixup}"):
+            ExtractorTask(ToyNetwork, losses=LossWeights(1.0), mixup=mixup)
 
     def test_a_batch_in_which_nothing_can_be_read_is_passed_over(self):
         assert built().training_step({**batch_of(), "inputs": None}, 0) is None

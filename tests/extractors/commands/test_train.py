@@ -89,7 +89,7 @@ def test_a_loaded_extractor_embeds_like_the_one_that_was_judged(extractor, corpu
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(extractor, tmp_path):
-    noisy = ("--model.net.dropout", "0.5", "--data.per_class", "2", "--model.mining", "random")
+    noisy = ("--model.net.dropout", "0.5", "--data.per_class", "2", "--model.mining", "random", "--model.mixup", "0.4")
     assert extractor("fit", *noisy, into="a") == extractor("fit", *noisy, into="b") == DONE
     assert extractor("fit", *noisy, "--seed_everything", "2", into="c") == DONE
     assert equal(checkpoint(tmp_path / "a", "last"), checkpoint(tmp_path / "b", "last"))
@@ -98,7 +98,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(extractor,
 
 def test_an_interrupted_run_resumes_and_ends_like_an_uninterrupted_one(extractor, tmp_path, capsys):
     # a schedule over three epochs is another one than over one
-    steady = ("--model.warmup", "0", "--model.net.dropout", "0.5")
+    steady = ("--model.warmup", "0", "--model.net.dropout", "0.5", "--model.mixup", "0.4")
     assert extractor("fit", *steady, into="whole") == DONE
     assert extractor("fit", *steady, "--trainer.max_epochs", "1", into="cut") == DONE
     (tmp_path / "cut" / "fit.json").unlink()  # as if it had been killed after its first epoch
@@ -180,6 +180,11 @@ def test_scoring_by_the_head_only_embeds_no_training_utterance(extractor, tmp_pa
         (["--model.scorer", "test"], "model.scorer: expected head, nearest, probe, but got 'test'"),
         (["--model.scorer", "probe", "--data.references", "0"], "data.references above 0"),
         (["--model.balance", "0"], r"a model\.balance above 0, but got None, 0.0"),
+        (["--model.mixup", "-1"], r"a model\.mixup of at least 0, but got -1\.0"),
+        (
+            ["--model.mixup", "0.2", "--model.losses.cross_entropy", "0"],
+            "taken of, but model.losses.cross_entropy is 0",
+        ),
         (["--model.warmup", "1.5"], r"model.warmup .* \[0, 1\)"),
         (["--data.batch_size", "0"], "data.batch_size is 0, expected at least 1"),
         (["--data.per_class", "4"], "data.per_class: Expected batches of at least two classes"),
