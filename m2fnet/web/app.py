@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fastapi import Request
 from fastapi.responses import FileResponse, JSONResponse, Response
-from gradio import Error, Server
+from gradio import Blocks, Error, Server
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
@@ -26,6 +26,7 @@ EXAMPLE = {CLIP: "video/mp4", SUBTITLES: "text/plain"}
 
 _PATHS = frozenset({"/", "/model", *(f"/{name}" for name in (*STATIC, *EXAMPLE))})
 _UPLOADS = "/uploads/"
+_QUESTIONS = 10  # for each clip that may wait; one without a clip is answered in no time
 
 
 def make_server(
@@ -105,3 +106,13 @@ def _add_queue(server: Server, worker: Worker, uploads: Uploads) -> None:
             raise Error(str(problem), print_exception=False) from problem
 
     server.api(analyse, name="analyse", concurrency_limit=1)
+
+
+def limit_queue(gradio: Blocks, limits: Limits) -> None:
+    """Let only so many questions wait, and forget the answers that nobody fetches.
+
+    gradio lets any number wait, and keeps the answers, 0.2 MB or more each, of the last 2,000 visits.
+    """
+    queue, questions = gradio._queue, _QUESTIONS * limits.waiting
+    queue.max_size = questions
+    queue.pending_messages_per_session.max_size = 2 * questions  # so that no question is forgotten while it waits

@@ -1,5 +1,6 @@
 """The page with all its parts from its opening to its end: model, example, folder of uploads, server."""
 
+import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -53,7 +54,9 @@ def open_page(
         worker = Worker(load, limits, load_annotator)
         ends.callback(worker.stop)
         worker.launch()
-        from m2fnet.web.app import make_server  # for seconds, while the model is loaded
+        os.environ["GRADIO_TEMP_DIR"] = str(place / "gradio")  # an empty folder, which would be left behind
+        from m2fnet.web.app import limit_queue, make_server  # for seconds, while the model is loaded
+        from m2fnet.web.connections import limit_connections
         from m2fnet.web.example import write_example
 
         facts = {**worker.start(), "name": name}
@@ -73,7 +76,10 @@ def open_page(
             quiet=True,
             _frontend=False,
         )
-        ends.callback(server.get_blocks().close, verbose=False)
+        gradio = server.get_blocks()
+        ends.callback(gradio.close, verbose=False)
+        limit_connections(gradio.server.config)
+        limit_queue(gradio, limits)
         yield address
 
 

@@ -13,7 +13,7 @@ SUBTITLES = ("srt", "vtt", "rttm", "csv", "txt")
 PICTURES = ("jpg", "jpeg", "png", "webp", "bmp")  # photographs, which a clip is told from by its suffix
 KINDS = ("clip", *PICTURES, *SUBTITLES)
 _SUBTITLE_BYTES = 10 * MB
-_FORGOTTEN_S = 900.0  # a file that nobody asked about by then belongs to a page that was closed
+_FORGOTTEN_S = 900.0  # a file that nobody asked about by then belongs to a browser that has gone, or lost its network
 
 
 class Uploads:
@@ -85,9 +85,10 @@ class Uploads:
 
     def _make_room(self) -> None:
         waiting = 0
+        longest = max(_FORGOTTEN_S, self._limits.waiting * self._limits.timeout_s)  # the last in line may wait so long
         for path in self._folder.iterdir():
             try:
-                is_forgotten = time.time() - path.stat().st_mtime > _FORGOTTEN_S
+                is_forgotten = time.time() - path.stat().st_mtime > longest
             except FileNotFoundError:  # its prediction ended in this moment
                 continue
             if is_forgotten:

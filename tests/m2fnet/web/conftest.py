@@ -2,6 +2,7 @@
 
 import tempfile
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,7 @@ collect_ignore_glob = [] if find_spec("gradio") else ["test_*.py"]  # it is an e
 def address(tmp_path_factory):
     """Address of a page with narrow limits whose model finds neutral, joy, anger, neutral, ... in turn."""
     from fake_pipeline import load
-    from served_page import LIMITS, folders, free_port
+    from served_page import LIMITS, free_port
 
     patch = pytest.MonkeyPatch()
     patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
@@ -22,7 +23,7 @@ def address(tmp_path_factory):
 
     with open_page(load, "fake", LIMITS, port=free_port()) as opened:
         yield opened
-    assert folders() == []
+    assert list(Path(tempfile.gettempdir()).iterdir()) == []
     patch.undo()
 
 

@@ -1,12 +1,17 @@
 """What the server of the page gives away, and what it does not."""
 
 import json
+import socket
+import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
 import pytest
+from many_clients import ask, events, join, subtitles
+from many_clients import uploaded as upload
 from served_page import IGNORE, LIMITS, uploaded
 
 from m2fnet.errors import UsageError
@@ -185,3 +190,36 @@ def test_a_place_that_cannot_be_used_is_refused_before_anything_is_loaded(refuse
 
 def test_a_port_in_use_is_refused(address, refused):
     assert "in use" in refused(port=urlsplit(address).port)
+
+
+def test_a_slow_upload_gives_its_place_to_others(address, monkeypatch):
+    monkeypatch.setattr("m2fnet.web.connections.PATIENCE_S", 1.0)
+    where = urlsplit(address)
+    with socket.create_connection((where.hostname, where.port), timeout=60) as slow:
+        slow.sendall(b"PUT /uploads/clip HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx")
+        with suppress(ConnectionResetError):
+            assert slow.recv(100) == b""
+    deadline = time.monotonic() + 60
+    while uploaded() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert uploaded() == []
+
+
+def test_only_so_many_questions_wait(address):
+    hanging = upload(address, "srt", subtitles(("!hang",)))
+    begun = events(address, join(address, ["", hanging])[0])
+    assert any("process_starts" in event for event in begun)
+    joined = [join(address, ["nothing.clip", ""]) for _ in range(10 * LIMITS.waiting + 1)]
+    call(address, f"/uploads/{hanging}", method="DELETE")
+    assert "was cancelled" in "".join(begun)
+    for session, problem in joined[:-1]:
+        assert problem == ""
+        assert "not here any more" in "".join(events(address, session))
+    assert "Queue is full" in joined[-1][1]
+
+
+def test_an_answer_that_nobody_fetches_is_forgotten(address):
+    session, _ = join(address, ["nothing.clip", ""])
+    for _ in range(20 * LIMITS.waiting):
+        assert "not here any more" in ask(address, ["nothing.clip", ""], ()).problem
+    assert '"session_not_found":true' in "".join(events(address, session))

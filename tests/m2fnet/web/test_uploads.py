@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -141,3 +142,13 @@ def test_only_so_many_wait_and_forgotten_ones_make_room(uploads, tmp_path):
     os.utime(tmp_path / names[0], (0, 0))
     receive(uploads, b"a")
     assert not (tmp_path / names[0]).exists()
+
+
+def test_the_last_in_line_keeps_the_clip_as_long_as_those_before_may_take(tmp_path):
+    uploads = Uploads(tmp_path, Limits(waiting=2, timeout_s=3600))
+    patient, forgotten = receive(uploads, b"a"), receive(uploads, b"a")
+    for name, hours in ((patient, 1.9), (forgotten, 2.1)):
+        os.utime(tmp_path / name, (0, time.time() - 3600 * hours))
+    receive(uploads, b"a")
+    assert (tmp_path / patient).exists()
+    assert not (tmp_path / forgotten).exists()
