@@ -9,6 +9,11 @@ why nothing is; no traceback, no crash, and no end later than after ten seconds.
 
 page: fifty people send a clip to `m2fnet serve` at the same time. Expected: everybody gets their own answer, and memory
 does not grow.
+
+load: fifty people send a thousand clips to a page that is a process: usual ones, noise, uploads that break off, have
+another length than they declare or come byte by byte. Slow clients hang on it all the time, and it is killed in the
+middle. Expected: everybody gets what is right for their clip and nothing of another's, the page opens as fast as ever,
+no connection of a slow client lasts, no file is left, and memory does not grow.
 """
 
 import sys
@@ -31,10 +36,12 @@ from fake_pipeline import load_made_up
 from killed_commands import Tally, punish
 from many_clients import megabytes, visits
 from odd_inputs import CRASH, ENDLESS, GOOD, NAMED, REFUSED, TRACEBACK, USED, all_kinds, cases, outcomes
+from page_load import CUT, crowd
 from served_page import free_port
 from work_to_kill import AnsweringServer, prepare_ground, works, works_of_ray
 
 KILLS, QUICK_KILLS = 200, 2
+MOMENTS = ("after the first tenth", "before the restart", "a tenth after the restart", "at the end")
 EACH, QUICK_EACH = 3, 1  # of the same kind of damage
 
 
@@ -46,6 +53,9 @@ def main() -> None:
     arguments.add_argument(
         "--signals", nargs="+", default=["KILL"], choices=("KILL", "TERM", "INT"), help="in rotation (default: KILL)"
     )
+    arguments.add_argument("--people", type=int, help="of the load, at the same time (default 50, with --quick 10)")
+    arguments.add_argument("--uploads", type=int, help="of all people of the load (default 1000, with --quick 40)")
+    arguments.add_argument("--slow-clients", type=int, default=20, help="that hang on the page (default 20)")
     arguments.add_argument("--seed", type=int, default=0, help="of everything random (default 0)")
     args = arguments.parse_args()
     torch.set_num_threads(1)
@@ -133,7 +143,33 @@ def page(folder: Path, args: argparse.Namespace) -> list[Row]:
     ]
 
 
-PARTS = {"kills": kills, "inputs": inputs, "page": page}
+def load(folder: Path, args: argparse.Namespace) -> list[Row]:
+    """A crowd with uploads of every kind, slow clients, and a restart in the middle."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # as `m2fnet serve` does: it would leave a file
+    people, uploads = args.people or (10 if args.quick else 50), args.uploads or (40 if args.quick else 1000)
+    began = time.perf_counter()
+    done = crowd(folder, people, uploads, args.slow_clients, args.seed)
+    seconds = time.perf_counter() - began
+    wrong = [one.words for one in done.sent if one.words]
+    print(*wrong, *done.left, sep="\n", flush=True)
+    counts = Counter((one.kind, one.outcome) for one in done.sent)
+    return [
+        Row("load: people at the same time", "people", people),
+        Row("load: clients that never end", "clients", args.slow_clients),
+        *(Row(f"load: {kind}, {what}", "uploads", n) for (kind, what), n in sorted(counts.items()) if what != CUT),
+        Row(f"load: {CUT}", "uploads", sum(one.outcome == CUT for one in done.sent)),
+        Row("load: another's, or another outcome than is right", "uploads", len(wrong)),
+        Row("load: files left", "files", len(done.left)),
+        Row("load: longest wait for an answer", "s", max(one.seconds for one in done.sent)),
+        Row("load: longest time to open the page", "s", max(done.passing)),
+        Row("load: connections of slow clients that were ended", "connections", len(done.held)),
+        Row("load: longest of these", "s", max(done.held, default=0.0)),
+        *(Row(f"load: memory {when}", "MiB", used) for when, used in zip(MOMENTS, done.memory, strict=True)),
+        Row("load: everything", "s", seconds),
+    ]
+
+
+PARTS = {"kills": kills, "inputs": inputs, "page": page, "load": load}
 
 
 if __name__ == "__main__":

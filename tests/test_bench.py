@@ -88,9 +88,11 @@ def test_kills_damaged_inputs_and_a_crowd_do_no_harm(tmp_path):
         "all: endless",
         "all: another outcome than is right",
         "page: answers that were not their own, or none",
+        "load: another's, or another outcome than is right",
+        "load: files left",
     )
     found = {name: row["ours"] for name, row in rows.items() if name.endswith(harm)}
-    assert len(found) == 9 * 7 + 5
+    assert len(found) == 9 * 7 + 7
     assert set(found.values()) == {0}
 
 

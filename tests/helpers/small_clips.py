@@ -5,13 +5,13 @@ import struct
 import wave
 
 
-def write_sound(path, seconds=4.0, rate=8000):
+def write_sound(path, seconds=4.0, rate=8000, amplitude=9000):
     """A WAV file of a tone."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(rate)
-        tone = (round(9000 * math.sin(n / 3)) for n in range(round(seconds * rate)))
+        tone = (round(amplitude * math.sin(n / 3)) for n in range(round(seconds * rate)))
         file.writeframes(b"".join(struct.pack("<h", value) for value in tone))
     return path
 

@@ -6,6 +6,7 @@ import tempfile
 import pytest
 from fake_pipeline import load_made_up
 from many_clients import megabytes, visits
+from page_load import ANSWERED, KINDS, crowd
 from served_page import IGNORE, folders, free_port
 
 from m2fnet.web.limits import Limits
@@ -16,6 +17,7 @@ pytestmark = [
     IGNORE,
     pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc"),
 ]
+BUSY = 120  # seconds in which a machine that does other work still answers
 CLIENTS = 10  # `bench/reliability.py` sends fifty
 
 
@@ -50,3 +52,16 @@ def test_many_people_get_their_own_answers_and_memory_stays(address, sessions, t
     assert len(sessions.session_data) == 2 * CLIENTS  # of three times as many visits
     (folder,) = folders()
     assert list((folder / "uploads").iterdir()) == []
+
+
+def test_a_crowd_with_broken_uploads_slow_clients_and_a_restart_harms_nobody(tmp_path):
+    from m2fnet.web.connections import PATIENCE_S
+
+    load = crowd(tmp_path, people=8, uploads=40, slow_clients=4)
+    assert [one.words for one in load.sent if one.words] == []
+    assert {one.kind for one in load.sent} == set(KINDS)
+    assert sum(one.outcome == ANSWERED for one in load.sent) > 10
+    assert load.left == []
+    assert max(load.passing) < BUSY
+    assert max(load.held, default=0) < PATIENCE_S + BUSY
+    assert load.memory[3] < load.memory[1] + 60
