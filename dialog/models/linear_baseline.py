@@ -7,6 +7,7 @@ from torch import Tensor
 from torchmetrics import MetricCollection
 
 from dialog.data import DialogueData, Dialogues
+from dialog.fusion.streams import Standardise
 from m2fnet.problems import UNLABELLED
 from m2fnet.records import Split
 
@@ -18,19 +19,18 @@ _STEPS = 100
 def linear_baseline(data: DialogueData) -> dict[str, dict[str, float]]:
     """Scores on dev and test of a linear classifier that is fitted on the training split, by split and name.
 
-    It reads all streams of an utterance together, standardised by the training split, an absent one as its mean
-    and a sequence as the mean of its frames. It minimises the loss of the problem with an L2 penalty by LBFGS; for sets
-    of emotions its thresholds are chosen on dev.
+    It reads all streams of an utterance together, each on the scale ``auto`` of `dialog.fusion.streams.Standardise`,
+    an absent one as its mean and a sequence as the mean of its frames. It minimises the loss of the problem with an L2
+    penalty by LBFGS; for sets of emotions its thresholds are chosen on dev.
     """
     problem = data.problem
     inputs, targets = {}, {}
+    scales: dict[str, Standardise] = {}
     for split in cast(tuple[Split, ...], ("train", "dev", "test")):
-        inputs[split], targets[split] = _utterances(data.dialogues(split))
-    known = ~inputs["train"].isnan()
-    counts = known.sum(0).clamp(min=1)
-    mean = inputs["train"].nan_to_num().sum(0) / counts
-    deviation = ((inputs["train"] - mean).nan_to_num().square().sum(0) / counts).sqrt().clamp(min=1e-6)
-    inputs = {split: ((values - mean) / deviation).nan_to_num() for split, values in inputs.items()}
+        streams, targets[split] = _utterances(data.dialogues(split))
+        if not scales:  # of the training split, which comes first
+            scales = {name: _scale(name, values) for name, values in streams.items()}
+        inputs[split] = torch.cat([scales[name](values).nan_to_num() for name, values in streams.items()], dim=-1)
 
     is_labelled = targets["train"].reshape(len(targets["train"]), -1)[:, 0] != UNLABELLED
     x, y = inputs["train"][is_labelled], targets["train"][is_labelled]
@@ -57,16 +57,22 @@ def linear_baseline(data: DialogueData) -> dict[str, dict[str, float]]:
     return scores
 
 
-def _utterances(dialogues: Dialogues) -> tuple[Tensor, Tensor]:
-    """Inputs (N, D) of every utterance, all streams together and NaN where one is absent, and targets (N, ...)."""
-    parts = []
+def _scale(stream: str, values: Tensor) -> Standardise:
+    """The scale of a stream (N, D) in which absent embeddings are NaN."""
+    scale = Standardise(stream, values.shape[-1], "auto")
+    scale.fit(values[~values.isnan().any(-1)])
+    return scale
+
+
+def _utterances(dialogues: Dialogues) -> tuple[dict[str, Tensor], Tensor]:
+    """Stream -> inputs (N, D) of every utterance, NaN where one is absent; targets (N, ...)."""
+    parts: dict[str, list[Tensor]] = {}
     for first in range(0, len(dialogues), _BATCH):
         batch = dialogues.__getitems__(range(first, min(first + _BATCH, len(dialogues))))
-        columns = []
         for name, values in batch["inputs"].items():
             if name in batch["frames"]:
                 frames = batch["frames"][name]
                 values = values.sum(-2) / frames.sum(-1, keepdim=True).clamp(min=1)
-            columns.append(values.float().masked_fill(~batch["present"][name][..., None], torch.nan))
-        parts.append(torch.cat(columns, -1)[batch["valid"]])
-    return torch.cat(parts), dialogues.labels
+            values = values.float().masked_fill(~batch["present"][name][..., None], torch.nan)
+            parts.setdefault(name, []).append(values[batch["valid"]])
+    return {name: torch.cat(part) for name, part in parts.items()}, dialogues.labels

@@ -29,6 +29,9 @@ VOCABULARY = "vocabulary.json"
 _WORD = re.compile(r"\w+")
 _FEWEST_WORDS, _KNOWN_WORDS = 3, 0.25  # of a text that is not of another language
 _KNOWN_LETTERS, _KNOWN_LETTERS_OF_FEW = 0.5, 0.25
+# Of the first singular value; in weaker directions the training texts are all alike and only new ones differ, so that a
+# network which standardises its input would hear nothing else of those.
+_WEAKEST = 1e-3
 _WORD_OR_MARK = r"\w+|[^\w\s]"  # punctuation is kept: "!" and "?" carry emotion
 
 
@@ -159,7 +162,8 @@ class LSA(FittedExtractor):
             raise RunError(f"LSA cannot be fitted on {len(samples)} texts: {problem}") from problem
         self._note_vocabulary()
         svd = TruncatedSVD(min(self._width, *tfidf.shape), random_state=seed).fit(tfidf)
-        self.components = torch.from_numpy(np.ascontiguousarray(svd.components_.T, dtype=np.float32))
+        directions = svd.components_[svd.singular_values_ > _WEAKEST * svd.singular_values_.max()]
+        self.components = torch.from_numpy(np.ascontiguousarray(directions.T, dtype=np.float32))
         self.scaler.fit(torch.from_numpy(tfidf @ self.components.numpy()))
 
     def save(self, folder: Path) -> None:

@@ -105,11 +105,11 @@ def _table(reports: dict[tuple[str, ...], JsonObject]) -> str:
     """Weighted F1 and per-class F1 on test for every set of modalities, in per cent."""
     first = next(iter(reports.values()))
     classes = first["classes"]
-    lines = [f"{'F1 on the toy test split, %':<34}{'weighted':>9}" + "".join(f"{name:>10}" for name in classes)]
+    lines = [f"{'F1 on test, %':<26}{'weighted':>9}" + "".join(f"{name:>9}" for name in classes)]
     lines.append("-" * len(lines[0]))
-    baseline = f"majority class (always {first['test']['majority_class']})"
-    lines.append(f"{baseline:<34}{100 * first['test']['majority_weighted_f1']:>9.1f}")
+    baseline = f"always {first['test']['majority_class']} (majority)"
+    lines.append(f"{baseline:<26}{100 * first['test']['majority_weighted_f1']:>9.1f}")
     for modalities, report in reports.items():
-        per_class = "".join(f"{100 * report['test']['per_class'][name]['f1']:>10.1f}" for name in classes)
-        lines.append(f"{' + '.join(modalities):<34}{100 * report['test']['weighted_f1']:>9.1f}{per_class}")
+        per_class = "".join(f"{100 * report['test']['per_class'][name]['f1']:>9.1f}" for name in classes)
+        lines.append(f"{' + '.join(modalities):<26}{100 * report['test']['weighted_f1']:>9.1f}{per_class}")
     return "\n".join(lines)

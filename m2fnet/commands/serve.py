@@ -24,8 +24,7 @@ def main(argv: list[str]) -> None:
     """Open the page and stay until Ctrl-C or SIGTERM."""
     arguments = _parser().parse_args(argv)
     check_annotator_options(arguments)
-    # read when they are imported; torchmetrics imports onnxruntime, where that is installed
-    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1", ORT_DISABLE_TELEMETRY="1")
+    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")  # read when they are imported
     if missing := [name for name in ("gradio", "fastapi", "starlette") if find_spec(name) is None]:
         raise UsageError(f"The page needs {missing[0]}, which is not installed: pip install 'm2fnet[web]'.")
     from m2fnet.web.limits import Limits

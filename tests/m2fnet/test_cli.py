@@ -1,5 +1,9 @@
 """Options that older versions had, and texts of help that fit a terminal of 80 columns."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from m2fnet.cli import DONE, WRONG_USE, run
@@ -74,3 +78,14 @@ def test_help_describes_every_subcommand_in_whole_sentences(command, capsys):
     said = " ".join(capsys.readouterr().out.split())
     assert "test Score the kept weights on dev and test, and write the report into the run folder." in said
     assert "to make sure you never" not in said  # Lightning's, cut
+
+
+def test_onnxruntime_sends_nothing_unless_somebody_wants_it():
+    """It reads the variable when it is imported, which torchmetrics does."""
+    script = "import os, m2fnet; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    usual = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    for environment, expected in ((usual, "1"), ({**usual, "ORT_DISABLE_TELEMETRY": "0"}, "0")):
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == expected

@@ -78,3 +78,14 @@ def test_no_text_is_missing(text, reason, corpus, changed):
 def test_senseless_settings_are_refused(settings):
     with pytest.raises(ValueError, match="Expected"):
         LSA(**settings)
+
+
+def test_directions_in_which_training_does_not_vary_are_dropped():
+    """Else a network that standardises its input would hear nothing but them in new texts."""
+    texts = ["so very happy", "so very sad", "never again", "so very happy", "never again"]
+    lsa = LSA(width=5, min_df=1)
+    lsa.fit([{"text": text} for text in texts])
+    assert lsa.width == 3  # of five texts there are three different ones
+    new = lsa(lsa.collate([{"text": "happy again"}]))
+    spread = torch.cat([lsa(lsa.collate([{"text": text}])) for text in texts]).std(0)
+    assert (new / spread).abs().max() < 10
