@@ -61,7 +61,7 @@ def test_a_network_below_it_is_warned_of(tiny_config, tmp_path, capsys):
 
 
 def test_dimensions_of_one_unit_keep_their_height(tmp_path):
-    """Three high dimensions tell the emotion and six hundred low ones nothing, as in LSA: those are not made as loud."""
+    """Three high dimensions tell the emotion and six hundred low ones nothing, as in LSA, where those stay low."""
     draw, manifest = torch.Generator().manual_seed(0), tiny_manifest().save(tmp_path / "manifest")
     with StoreWriter(tmp_path / "text", manifest, modality="text", width=603, extractor={}) as writer:
         for utterance in manifest.utterances:
