@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from m2fnet.store.shards import Shard
 
 _REASONS = 20  # why utterances are missing: so many are listed
+# configurations that read vectors and sequences, of utterances with one emotion or a set of them
+_NETWORKS = {"utterance": "m2fnet_best", "frame": "m2fnet_frames"}
 
 EPILOG = """\
 With --config, keys of the configuration file may follow (--run DIR,
@@ -219,9 +221,9 @@ def _report(extraction: "Extraction", given: argparse.Namespace) -> None:
         print(f"  and {len(reasons) - _REASONS} other reasons; {store.folder / 'meta.json'} names every one")
     if store.cut:
         print(as_words(store.cut))
-    name = store.meta.modality
+    name, config = store.meta.modality, _NETWORKS[store.meta.resolution]
     print(
-        f"Next: m2fnet dialog fit --config conf/dialog/m2fnet_best.yaml --data.manifest {given.manifest} "
+        f"Next: m2fnet dialog fit --config conf/dialog/{config}.yaml --data.manifest {given.manifest} "
         f"--data.stores '{{{name}: {store.folder}}}' --data.streams '[{name}]'"
     )
     if given.max_failures is not None and len(missing) > given.max_failures:

@@ -1,6 +1,9 @@
 """Encoders of every family by the one contract: layers, pooling, parts, what learns, and the way to a store."""
 
 import json
+import re
+import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -328,8 +331,14 @@ def test_a_probe_chooses_the_layer_and_the_store_says_why(clips, folders, capsys
     assert json.loads((clips / "run" / "report.json").read_text())
 
 
-@pytest.mark.parametrize(("config", "family"), [("text_frozen", "mpnet"), ("visual_frozen", "clip")])
-def test_frames_become_a_store_of_sequences(config, family, clips, folders, capsys):
+@pytest.mark.parametrize(
+    ("config", "family", "kind"), [("text_frozen", "mpnet", "multi"), ("visual_frozen", "clip", "single")]
+)
+def test_frames_become_a_store_of_sequences_on_which_the_next_command_trains(
+    config, family, kind, clips, folders, capsys
+):
+    manifest = Manifest.load(clips / "manifest")
+    replace(manifest, label_set=replace(manifest.label_set, kind=kind)).save(clips / "manifest")
     settings = ["--model.net.init_args.model", folders(family), "--model.net.init_args.layers", "[1,2]"]
     settings += ["--model.net.init_args.pooling", "frames", "--run", "run", "--manifest", "manifest"]
     settings += (
@@ -342,6 +351,8 @@ def test_frames_become_a_store_of_sequences(config, family, clips, folders, caps
     sequences = store.sequences([utterance.id for utterance in Manifest.load(clips / "manifest").utterances])
     assert sequences.values.shape[1] == WIDTH
     assert min(sequences.lengths.tolist()) > 1
+    following = re.search("^Next: m2fnet (.*)$", capsys.readouterr().out, re.MULTILINE)
+    assert run([*shlex.split(following[1]), "--trainer.max_epochs", "1"]) == DONE, capsys.readouterr().err
 
 
 @pytest.mark.slow
