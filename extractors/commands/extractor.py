@@ -179,7 +179,8 @@ class ExtractorCLI(RunCLI):
                 always = majority(train, judged, data.problem.classes)["majority_weighted_f1"]
                 dev = {"dev.weighted_f1": task.scores["dev"]["probe"], "dev.majority_weighted_f1": always}
         except (closed_form.NotScoredError, LabelSetsError) as why:
-            print_rank_zero(f"Fitted, but not scored on dev: {why}")
+            # what embeds is said by the next line, or is the command that runs
+            print_rank_zero(f"Fitted, but not scored on dev: {str(why).removesuffix(EMBED).rstrip()}")
         return {
             "select": self.config.fit.select,
             **dev,

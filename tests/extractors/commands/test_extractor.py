@@ -35,15 +35,14 @@ def test_a_fit_needs_no_single_labels_and_a_probe_does(config, corpus, capsys):
     dataclasses.replace(corpus, label_set=labels).save(config.parent / "multi")
     command = ["--config", "tiny.yaml", "--manifest", "multi"]
     assert run(["extractor", "fit", *command]) == 0
-    assert (
-        "not scored on dev: The utterances of tiny have sets of emotions; scoring an extractor needs one emotion"
-        in capsys.readouterr().out
-    )
+    why = "The utterances of tiny have sets of emotions; scoring an extractor needs one emotion per utterance."
+    assert f"Fitted, but not scored on dev: {why}\n" in capsys.readouterr().out
     assert run(["extractor", "validate", *command]) == 2
     assert "needs one emotion per utterance. Embed without scoring" in capsys.readouterr().err
     assert run(["extractor", "test", *command]) == 2
     assert "needs one emotion per utterance. Embed without scoring" in capsys.readouterr().err
-    assert run(["extract", *command, "--out", "store"]) == 0
+    assert run(["extract", *command, "--run", "other", "--out", "store"]) == 0
+    assert f"Fitted, but not scored on dev: {why}\n" in capsys.readouterr().out
 
 
 def test_scoring_without_a_fit_says_what_to_run(config, capsys):
