@@ -63,6 +63,13 @@ class DialogueCLI(RunCLI):
         checkpoint = read_checkpoint(asked_weights(self.run, given.checkpoint, given.select), mmap=True)
         return problem_from_dict(checkpoint["problem"]).label_set
 
+    def check_fit(self) -> None:
+        """Read the data, and build the network and its optimizer for them."""
+        task, data = cast(DialogueTask, self.model), cast(DialogueData, self.datamodule)
+        data.setup("fit")
+        task.build(data.problem)
+        task.optimizer_and_scheduler()
+
     def before_fit(self) -> None:
         """Name the utterances that training and scores have in common."""
         self._print_leaks()

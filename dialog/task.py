@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning.cli import LRSchedulerCallable, OptimizerCallable
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from dialog.batch import DialogueBatch, Output, output_of
 from dialog.data import Dialogues
@@ -211,15 +212,23 @@ class DialogueTask(pl.LightningModule):
         Raises:
             UsageError: if either does not accept its settings.
         """
+        optimizer, scheduler = self.optimizer_and_scheduler()
+        monitor = f"dev/{self._problem().monitor}"
+        return scheduled(optimizer, self.trainer, self.warmup, self.decay, scheduler, monitor)
+
+    def optimizer_and_scheduler(self) -> tuple[torch.optim.Optimizer, LRScheduler | ReduceLROnPlateau | None]:
+        """The optimizer, and the scheduler that ``scheduler`` makes; neither needs a trainer.
+
+        Raises:
+            UsageError: if either does not accept its settings.
+        """
         try:
             optimizer = self.make_optimizer(self.parameters())
             scheduler = self.make_scheduler(optimizer) if self.make_scheduler is not None else None
         except ValueError as error:
             raise UsageError(f"model.optimizer or model.scheduler: {error}.") from error
-        assert self.problem is not None, "the network is built by `build`"
-        monitor = f"dev/{self.problem.monitor}"
-        refuse_unlogged(scheduler, [f"dev/{name}" for name in ("loss", *self.problem.score_names)])
-        return scheduled(optimizer, self.trainer, self.warmup, self.decay, scheduler, monitor)
+        refuse_unlogged(scheduler, [f"dev/{name}" for name in ("loss", *self._problem().score_names)])
+        return optimizer, scheduler
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Write the problem into the checkpoint, as plain data.

@@ -130,6 +130,13 @@ class ExtractorCLI(RunCLI):
         checkpoint = read_checkpoint(asked_weights(self.run, given.checkpoint, given.select), mmap=True)
         return problem_of(checkpoint).label_set
 
+    def check_fit(self) -> None:
+        """Refuse sets of emotions to train on; build what is fitted, but no network, whose weights may be far away."""
+        if not self.is_closed_form:
+            self._refuse_label_sets()
+        elif issubclass(extractor_class(self.config.fit.model.net.class_path), FittedExtractor):
+            self._make_net()
+
     def before_fit(self) -> None:
         """Have the run keep what building its network takes, and use it if the run has weights to resume from."""
         if not self.is_closed_form:
@@ -156,10 +163,7 @@ class ExtractorCLI(RunCLI):
             return super().train(model, datamodule, checkpoint)
         task, data, timer = cast(ExtractorTask, self.model), cast(ExtractorData, self.datamodule), EpochTimer()
         timer.on_train_epoch_start(self.trainer, task)
-        try:
-            net = task.net = task.make_net()
-        except ValueError as error:
-            raise UsageError(f"model.net: {error}") from error
+        net = task.net = self._make_net()
         facts: dict[str, object] = {"utterances": 0}
         if isinstance(net, FittedExtractor):
             facts["utterances"] = closed_form.fit(net, data, self.run, seed=self.config.fit.seed_everything)
@@ -286,6 +290,13 @@ class ExtractorCLI(RunCLI):
             "cut": _sums(data.cut),
             **self.facts_of_other_data(),
         }
+
+    def _make_net(self) -> Extractor:
+        """The extractor of closed form, before it is fitted."""
+        try:
+            return cast(ExtractorTask, self.model).make_net()
+        except ValueError as error:
+            raise UsageError(f"model.net: {error}") from error
 
     def _refuse_label_sets(self) -> None:
         data = cast(ExtractorData, self.datamodule)

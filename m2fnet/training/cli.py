@@ -75,10 +75,11 @@ class RunCLI(LightningCLI):
     example: ClassVar[str]  # a shipped configuration
     threads: ClassVar[int | None] = None  # by default; None for all cores
 
-    def __init__(self, argv: Sequence[str]) -> None:
+    def __init__(self, argv: Sequence[str], *, checks_data: bool = False) -> None:
         keep_lightning_to_the_point()
         read_renamed_settings()
         self.typed = shlex.join([*self.prog.split(), *argv])
+        self.checks_data = checks_data
         self.other: OtherData | None = None
         self.lost_labels: dict[str, int] = {}
         super().__init__(
@@ -97,14 +98,19 @@ class RunCLI(LightningCLI):
 
     @classmethod
     def start(cls, argv: Sequence[str], *, prints_plan: bool = False) -> RunSettings:
-        """Run one command and return the settings of the run; with ``--dry-run`` nothing is made."""
+        """Run one command and return the settings of the run; with ``--dry-run`` nothing is made.
+
+        Args:
+            argv: what was typed after ``prog``.
+            prints_plan: with ``--dry-run`` check the data too, and print the run folder.
+        """
         if asks_for_help(argv) and argv[0] in cls.subcommands():
             print_rank_zero(cls.help().page(argv, _COMMANDS.get(argv[0]) or str(getattr(cls, argv[0]).__doc__)))
             raise SystemExit(0)
         argv = ["--help" if one == ALL else one for one in argv]
         with own_threads():
             try:
-                return cls(argv).settings
+                return cls(argv, checks_data=prints_plan).settings
             except DryRun as planned:
                 if prints_plan:
                     print_rank_zero(str(planned))
@@ -139,7 +145,9 @@ class RunCLI(LightningCLI):
         self.run = self.settings.folder
         self.settings.refuse_misuse()
         if given.dry_run:
-            raise DryRun(self.settings)
+            if not self.checks_data:
+                raise DryRun(self.settings)
+            given.trainer.logger = False  # some register the run when they are made
         given.run = given.trainer.default_root_dir = str(self.run)
         limit_threads(given.threads, self.threads)
 
@@ -170,7 +178,15 @@ class RunCLI(LightningCLI):
         return self.other.facts(self.config[self.subcommand].label_map, self.lost_labels) if self.other else {}
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:  # noqa: ANN401 - Lightning's own
-        """The trainer with this run's checkpoints, logs and timer; a `UsageError` says what Lightning refuses."""
+        """The trainer with this run's checkpoints, logs and timer; a `UsageError` says what Lightning refuses.
+
+        Raises:
+            DryRun: instead, if nothing shall be made; the data are there, and what they do not fit was refused.
+        """
+        if self.config[self.subcommand].dry_run:
+            if self.subcommand == "fit":
+                self.check_fit()
+            raise DryRun(self.settings)
         given, trainer = self.config_init[self.subcommand], self.config_init[self.subcommand].trainer
         shows_bar, prints_lines = shown_progress(trainer.enable_progress_bar, quiet=given.quiet)
         own = RunCallbacks(self.run, given.select, self.monitor, prints_lines=prints_lines)
@@ -183,6 +199,9 @@ class RunCLI(LightningCLI):
         refuse_other_precision(str(trainer.precision), made)
         write_whole_checkpoints(made)
         return made
+
+    def check_fit(self) -> None:
+        """Refuse what a training would refuse before its first step; for ``--dry-run``, so nothing is written."""
 
     def logged_on_dev(self) -> Iterable[str]:
         """Names of the scores on dev that are logged after every epoch."""

@@ -95,7 +95,9 @@ def add_run_options(parser: ArgumentParser) -> None:
         help="Threads of torch on the CPU (default: one for dialogue networks, whose steps are so small that threads "
         "wait for each other; all cores for extractors).",
     )
-    parser.add_argument("--dry-run", action="store_true", help="Check the settings, name the run folder, stop.")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="Check settings and data, name the run folder, stop; nothing is written."
+    )
     parser.add_argument("--overwrite", action="store_true", help="Train a finished run again.")
     parser.add_argument("--quiet", action="store_true", help="Print no report, no line per epoch and no progress bar.")
 

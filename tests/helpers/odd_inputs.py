@@ -21,13 +21,13 @@ from tiny_media import tone, write_clip, write_sound
 from trained_runs import dialog_settings, typed
 from work_to_kill import EXTRACTORS
 
+from dialog import cli as dialog_cli
 from extractors.runs import folder as extractor_runs
 from extractors.text.hint_prompt import Prompt
 from extractors.text.hints import AnswerCache, HintFile, read_hints, write_hints
-from m2fnet import cli
 from m2fnet.conversation.segments import segments_in
 from m2fnet.corpora.table import read_table
-from m2fnet.errors import M2FNetError, MediaError, UsageError
+from m2fnet.errors import M2FNetError, MediaError
 from m2fnet.files import write_jsonl
 from m2fnet.manifest import Manifest
 from m2fnet.media.audio import read_audio
@@ -350,8 +350,6 @@ def _config(root, folder):
     path.write_text(json.dumps(dialog_settings(root), indent=1), encoding="utf-8")  # which is YAML too
 
     def planned(given):
-        if cli.run(["dialog", "fit", "--config", str(given), "--run", str(folder / "run"), "--dry-run"]) != cli.DONE:
-            raise UsageError("refused with a sentence")
-        return ()
+        return _nothing(dialog_cli.train(["fit", "--config", str(given), "--run", str(folder / "run"), "--dry-run"]))
 
     return Kind("configuration", path, planned)

@@ -45,6 +45,30 @@ def test_a_fit_needs_no_single_labels_and_a_probe_does(config, corpus, capsys):
     assert f"Fitted, but not scored on dev: {why}\n" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--manifest", "nosuch"], "Cannot read nosuch/manifest"),
+        (["--model.net.width", "0"], "model.net: "),
+        (["--trainer.max_epochs", "3"], "trainer.max_epochs is 3, which has no effect"),
+    ],
+)
+def test_a_plan_is_refused_as_the_fit_would_be(options, message, config, capsys):
+    fit = ["extractor", "fit", "--config", "tiny.yaml", *options]
+    assert run([*fit, "--dry-run"]) != 0
+    planned = capsys.readouterr().err.splitlines()[-1]
+    assert message in planned
+    assert not (config.parent / "runs").exists()
+    assert run(fit) != 0
+    assert capsys.readouterr().err.splitlines()[-1] == planned
+
+
+def test_a_plan_of_a_fit_writes_nothing(config, capsys):
+    assert run(["extractor", "fit", "--config", "tiny.yaml", "--dry-run"]) == 0
+    assert capsys.readouterr().out == "runs/tiny/seed-0\n"
+    assert not (config.parent / "runs").exists()
+
+
 def test_scoring_without_a_fit_says_what_to_run(config, capsys):
     assert run(["extractor", "test", "--config", "tiny.yaml"]) == 1
     assert "m2fnet extractor fit" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """What every training command shares, seen through `m2fnet dialog`; its own results are tested in tests/dialog."""
 
+import functools
 import pickle
 import re
 import shutil
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from pytorch_lightning.loggers import CSVLogger
 
 from m2fnet.cli import DONE, FAILED, WRONG_USE, run
 from m2fnet.errors import RunError
@@ -77,6 +79,34 @@ def test_a_plan_names_the_folder_checks_the_settings_and_makes_nothing(dialog, r
     assert dialog("fit", into=None) == DONE
     assert dialog("fit", "--dry-run", into=None) == DONE
     assert capsys.readouterr().out.endswith("runs/tiny/seed-3, trained already\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--data.manifest", "nosuch"], "Cannot read nosuch/manifest"),
+        (["--data.stores", "{text: nosuch}", "--data.streams", "[text]"], "nosuch"),
+        (["--model.net.heads", "3"], "model.net: "),
+        (["--model.net", "dialog.models.carat.CARAT", "--model.net.levels", "5"], "model.net: "),
+        (["--model.optimizer.lr", "-1"], "Invalid learning rate: -1.0"),
+    ],
+)
+def test_a_plan_is_refused_as_the_training_would_be(refusal, options, message):
+    code = FAILED if "nosuch" in message else WRONG_USE
+    planned = refusal("fit", "--dry-run", *options, code=code)
+    assert message in planned
+    assert not Path("run").exists()
+    assert planned == refusal("fit", *options, code=code)
+
+
+def test_a_plan_makes_no_logger(dialog, monkeypatch):
+    @functools.wraps(CSVLogger.__init__)
+    def made(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(CSVLogger, "__init__", made)
+    logger = "{class_path: pytorch_lightning.loggers.CSVLogger, init_args: {save_dir: logs}}"
+    assert dialog("fit", "--dry-run", "--trainer.logger", logger) == DONE
 
 
 def test_the_configuration_of_a_run_that_was_killed_at_once_means_that_run(dialog, capsys):
