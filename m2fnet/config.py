@@ -36,6 +36,7 @@ _MAKES_AN_OBJECT = {"class_path", "net", "optimizer", "scheduler", "extractor"}
 _MAKES_AN_OBJECT |= {"callbacks", "logger", "profiler", "strategy", "plugins", "accelerator"}
 _TRUST = "M2FNET_TRUST"
 _YAML = (".yaml", ".yml")
+_OF_A_RUN = "config.yaml"  # what every run folder holds its settings in
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
@@ -50,7 +51,7 @@ def find_config(name: str) -> Path:
     """Path of the configuration ``name``: a file of the user's, or else the shipped file ``conf/...`` of that name.
 
     Raises:
-        UsageError: if there is neither; it names the files like it, or lists the shipped ones.
+        UsageError: if there is neither; it names what is like it, says what writes it, or lists the shipped ones.
 
     Example:
         >>> find_config("conf/dialog/m2fnet_toy.yaml").name
@@ -63,6 +64,11 @@ def find_config(name: str) -> Path:
         return shipped
     if near := like_it(Path(name)):
         raise UsageError(f"There is no configuration file {name}.{near}")
+    if Path(name).name == _OF_A_RUN:
+        raise UsageError(
+            f"There is no configuration file {name}; training writes it: `m2fnet dialog fit` of a dialogue network, "
+            "`m2fnet extractor fit` or `m2fnet joint fit` of an extractor."
+        )
     known = sorted(str(Path("conf") / path.relative_to(conf_folder())) for path in conf_folder().glob("*/*.yaml"))
     names = get_close_matches(Path(name).stem, [Path(one).stem for one in known], n=3)
     if similar := [one for one in known if Path(one).stem in names]:

@@ -48,6 +48,15 @@ def test_names_that_leave_the_shipped_folder_or_are_no_file_are_refused(shipped,
         find_config(name)
 
 
+def test_the_missing_settings_of_a_run_are_answered_with_runs_like_it_or_what_writes_them(shipped, tmp_path):
+    with pytest.raises(UsageError, match=r"runs/nosuch/config\.yaml; training writes it: `m2fnet dialog fit`"):
+        find_config("runs/nosuch/config.yaml")
+    (tmp_path / "runs" / "net+text").mkdir(parents=True)
+    name = str(tmp_path / "runs" / "net" / "seed-0" / "config.yaml")
+    with pytest.raises(UsageError, match=r"Like it there is: .*runs/net\+text\.$"):
+        find_config(name)
+
+
 @pytest.mark.parametrize("name", ["conf/dialog/nt.yaml", "conf/dialog/net.yml", "mine/nett.yaml"])
 def test_a_misspelled_name_is_answered_with_the_shipped_ones_like_it(shipped, name):
     with pytest.raises(UsageError, match=rf"There is no .* {name}\. Like it there is: conf/dialog/net\.yaml\.$"):
