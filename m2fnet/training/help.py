@@ -108,7 +108,10 @@ class SettingsHelp:
             # the parser finds fault with what it was given, but most often the file is what lacks
             sentence = "model.net is required, and no --config was given that names it; expected a configuration"
             return UsageError(f"{sentence}, such as conf/{self.example}.")
-        return UsageError(one_sentence(str(error)).rstrip(".") + "." + near)
+        sentence = one_sentence(str(error)).rstrip(".") + "."
+        if wrong and not near and sentence.startswith(("--", "unrecognized", *(f"model.{key}:" for key in _NETWORKS))):
+            near = f" `{self.prog} {argv[0]} --config FILE --help` lists the settings."
+        return UsageError(sentence.replace("; see the class's own arguments.", ".") + near if near else sentence)
 
     def networks(self, argv: Sequence[str]) -> dict[str, str]:
         """Key below ``model`` -> class, of every network in the configuration."""

@@ -65,9 +65,17 @@ def test_a_misspelled_setting_is_refused_with_the_one_like_it(dialog, capsys, op
     assert capsys.readouterr().err.endswith(f" Did you mean {meant}?\n")
 
 
-def test_a_setting_like_no_other_is_refused_without_a_guess(dialog, capsys):
-    assert dialog("fit", "--model.net.zzz", "3") == WRONG_USE
-    assert "Did you mean" not in capsys.readouterr().err
+@pytest.mark.parametrize("option", ["--model.net.zzz", "--model.zzz", "--zzz"])
+def test_a_setting_like_no_other_is_refused_without_a_guess(dialog, capsys, option):
+    assert dialog("fit", option, "3") == WRONG_USE
+    refused = capsys.readouterr().err
+    assert "Did you mean" not in refused
+    assert refused.endswith(". `m2fnet dialog fit --config FILE --help` lists the settings.\n")
+
+
+def test_the_settings_of_a_class_that_the_help_does_not_explain_are_its_own_arguments(dialog, capsys):
+    assert dialog("fit", "--model.optimizer.zzz", "3") == WRONG_USE
+    assert "see the class's own arguments" in capsys.readouterr().err
 
 
 def test_the_help_names_a_configuration_that_is_missing(monkeypatch, capsys):
