@@ -51,8 +51,8 @@ class Output(NamedTuple):
 
     Attributes:
         scores: (B, U, C), one score per emotion before softmax or sigmoid; what padding gets is ignored.
-        terms: name (any but ``loss``) -> scalar, already weighted, that training adds to the loss of the scores and
-            logs as ``train/name``.
+        terms: name (any but ``loss`` and ``scores_loss``) -> scalar, already weighted, that training adds to the loss
+            of the scores and logs as ``train/name``.
         ratings: (B, U, R), one number per scale of the problem; None of a network that rates nothing.
 
     Example:

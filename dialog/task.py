@@ -174,6 +174,8 @@ class DialogueTask(pl.LightningModule):
         output: Output = self(batch)
         loss = self._loss(output.scores, batch, self.class_weights, self.label_smoothing)
         weight = whole_weight(max(batch["labelled"], 1))
+        if output.terms or output.ratings is not None:  # what compares with dev, where nothing else is counted
+            self.log("train/scores_loss", loss, on_step=False, on_epoch=True, batch_size=weight, sync_dist=True)
         if output.ratings is not None and "rating" in batch:
             rated = rating_loss(output.ratings, batch["rating"], self.rating_loss)
             self.log("train/rating_loss", rated, on_step=False, on_epoch=True, batch_size=weight, sync_dist=True)

@@ -9,8 +9,9 @@ from m2fnet.problems import Problem
 
 Fitted = Literal["standard", "scale", "auto"]
 InputNorm = Literal[Fitted, "layer", "none"]
-# Components of LSA spread up to 3 times as far as others, units of an encoder twice, statistics of sound 4,000 times.
-_ALIKE = 10.0
+# Components of LSA spread up to 3 times as far as others, of a small corpus 40 times, units of an encoder twice, and
+# statistics of sound in their own units 4,000 times.
+_ALIKE = 100.0
 
 
 def vector_widths(problem: Problem) -> dict[str, int]:
@@ -60,13 +61,13 @@ class Standardise(nn.Module):
         >>> standardise.fit(torch.tensor([[1.0, 10.0], [3.0, 10.0]]))
         >>> standardise(torch.tensor([[2.0, 11.0]]))  # a dimension that is constant in training is only centred
         tensor([[0., 1.]])
-        >>> one_unit, many = torch.tensor([[-1.0, -2.0], [1.0, 2.0]]), torch.tensor([[-1.0, -200.0], [1.0, 200.0]])
-        >>> for embeddings in (one_unit, many):
-        ...     auto = Standardise("text", 2, "auto")
+        >>> one_unit, many = torch.tensor([1.0, 2.0]), torch.tensor([1.0, 300.0, 90_000.0])
+        >>> for embeddings in (torch.stack([-one_unit, one_unit]), torch.stack([-many, many])):
+        ...     auto = Standardise("text", embeddings.shape[-1], "auto")
         ...     auto.fit(embeddings)
         ...     auto(embeddings)[1]
         tensor([0.6325, 1.2649])
-        tensor([1., 1.])
+        tensor([1., 1., 1.])
     """
 
     mean: Tensor

@@ -68,6 +68,23 @@ def table(results: Results, manifest: Manifest) -> pd.DataFrame:
     )
 
 
+def warning(results: Results, manifest: Manifest) -> str:
+    """What to look at if the supervised networks are not above the two simple answers; nothing if they are.
+
+    They are compared out of fold, where nothing of the pool, of dev or of test is looked at.
+    """
+    found = float(np.mean(results.supervised))
+    gold = GoldLabels.of(manifest, results.split.gold)
+    always, linear = majority_f1(gold, gold), float(np.mean(results.linear["gold"]))
+    if found > max(always, linear):
+        return ""
+    return (
+        f"Warning: out of fold the supervised networks have a weighted F1 of {percent(found)}, which is not above both "
+        f"the majority class ({percent(always)}) and a linear classifier of the same gold ({percent(linear)}). Train "
+        "them longer (training.steps) or at another rate before you look at gains over them."
+    )
+
+
 def as_page(results: Results, manifest: Manifest) -> str:
     """The report in Markdown."""
     split, seeds = results.split, len(results.supervised)
@@ -88,6 +105,7 @@ def as_page(results: Results, manifest: Manifest) -> str:
             "",
             transduction(split.transductive),
             "",
+            *([found, ""] if (found := warning(results, manifest)) else []),
             f"Split {split.sha256}, manifest {split.manifest_sha256}.",
             "",
         ]

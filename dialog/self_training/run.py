@@ -184,8 +184,9 @@ class SelfTraining:
         path = self.folder / "settings.json"
         if path.exists():
             before = read_json(path, RunError, _ADVICE)
-            if changed := [name for name, value in settings.items() if before.get(name) != value]:
-                raise UsageError(f"{self.folder} was made with another {changed[0]}. Take another folder.")
+            for name, value in settings.items():
+                if changed := difference(name, before.get(name), value):
+                    raise UsageError(f"{self.folder} was made with {changed}. Take another folder with --out.")
         write_json(path, settings)
 
     def teachers(self) -> list[Teacher]:
@@ -328,6 +329,19 @@ class SelfTraining:
                 "folder."
             )
         write_json(path, {"policy": policy})
+
+
+def difference(name: str, before: object, now: object) -> str:
+    """In what two settings differ, in words; nothing if they are equal.
+
+    Example:
+        >>> difference("training", {"hidden": 64, "steps": 60}, {"hidden": 64, "steps": 80})
+        'training.steps 60, not 80'
+    """
+    if isinstance(before, dict) and isinstance(now, dict):
+        found = (difference(f"{name}.{key}", before.get(key), now.get(key)) for key in {**before, **now})
+        return next(filter(None, found), "")
+    return "" if before == now else f"{name} {before}, not {now}"
 
 
 def paired_gain(after: Sequence[float], before: Sequence[float]) -> Gain:

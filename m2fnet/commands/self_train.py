@@ -209,12 +209,14 @@ def run(settings: Settings, flags: Flags = Flags()) -> None:
 
 
 def _train(training: "SelfTraining", policies: dict[str, Policy], rounds: int) -> None:
-    from dialog.self_training.report import as_json, as_page, table, transduction
+    from dialog.self_training.report import as_json, as_page, table, transduction, warning
 
     results = training.run(policies, rounds)
     write_json(training.folder / "report.json", as_json(results, training.manifest))
     write_text(training.folder / "report.md", as_page(results, training.manifest))
     print(f"\n{terminal_table(table(results, training.manifest))}\n\n{transduction(results.split.transductive)}")
+    if found := warning(results, training.manifest):
+        print(f"\n{found}")
     print(f"Wrote {training.folder / 'report.md'} and report.json.")
 
 

@@ -49,7 +49,7 @@ def together(true: ArrayLike, predicted: ArrayLike, classes: Sequence[str]) -> F
     """How often emotions occur together in sets, ``(C, C)`` counts each: shares of each row's emotion, in per cent.
 
     The diagonal of a table is how often each emotion occurs; the left panel is of the true sets, the right one of the
-    predicted ones.
+    predicted ones. An emotion that does not occur has no shares.
 
     Args:
         true: counts in the true sets.
@@ -74,7 +74,8 @@ def together(true: ArrayLike, predicted: ArrayLike, classes: Sequence[str]) -> F
         for axes, table, kind in zip(figure.subplots(1, 2), tables, ("true", "predicted"), strict=True):
             counts = table.diagonal()
             shares = table / np.maximum(counts, 1)[:, None]
-            _matrix(axes, shares, shares, classes, [f"{100 * share:.0f}" for share in shares.flat])
+            texts = [f"{100 * share:.0f}" if n else "–" for row, n in zip(shares, counts, strict=True) for share in row]
+            _matrix(axes, shares, shares, classes, texts)
             rows = [f"{short(name, 18)}\nn = {n:.0f}" for name, n in zip(classes, counts, strict=True)]
             axes.set_yticklabels(rows, parse_math=False)
             axes.set(title=f"{kind} sets (%)", xlabel="also has")

@@ -13,6 +13,7 @@ from m2fnet.runs.folder import FIT
 SCORES = tuple(f"dev/{main_score(kind)}" for kind in STATISTICS)
 GRADIENT = "gradient/"  # begins names of norms: gradient/<place>/<layer>
 COLUMNS = ("train/loss", "dev/loss", *SCORES)
+_OF_SCORES = "train/scores_loss"  # of networks that add terms to their loss; those are not counted on dev
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Curves:
     """The course of one training.
 
     Attributes:
-        values: a name of `COLUMNS` -> epoch -> value.
+        values: a name of `COLUMNS` -> epoch -> value; losses without the terms that a network adds in training.
         gradients: name of a layer -> epoch -> norm of its gradient, in the order of the network; empty in older runs.
         kept: the epoch whose weights were selected, from 0 as in ``values``, or None if the run does not say.
     """
@@ -67,7 +68,8 @@ def _take(row: Mapping[str, str | None], curves: Curves, where: str) -> None:
     try:
         for name in COLUMNS:
             if row.get(name):
-                curves.values[name][int(row["epoch"] or "")] = float(row[name] or "")
+                found = row.get(_OF_SCORES) if name == "train/loss" else None
+                curves.values[name][int(row["epoch"] or "")] = float(found or row[name] or "")
         for name in (name for name in row if name.startswith(GRADIENT) and row[name]):
             layer = curves.gradients.setdefault(name.removeprefix(GRADIENT).partition("/")[2], {})
             layer[int(row["epoch"] or "")] = float(row[name] or "")

@@ -93,7 +93,8 @@ def test_one_scale_for_all_keeps_how_far_each_dimension_spreads():
     [
         (1.0, "scale"),
         (5.0, "scale"),  # components of LSA
-        (1000.0, "standard"),  # features in different units
+        (40.0, "scale"),  # the same of a small corpus
+        (100_000.0, "standard"),  # features in different units
     ],
 )
 def test_auto_takes_one_scale_where_dimensions_are_alike(widest, kind):

@@ -30,6 +30,7 @@ from m2fnet.cli import DONE, WRONG_USE, run
 from m2fnet.errors import StoreError, UsageError
 from m2fnet.problems import Stream, make_problem
 from m2fnet.records import LabelSet
+from m2fnet.runs.curves import Curves
 from m2fnet.runs.renamed import with_current_names
 from m2fnet.store import Missing, StoreWriter
 
@@ -253,6 +254,10 @@ def test_a_network_of_sequences_trains_and_learns_and_its_terms_are_logged(dialo
         logged = [row for row in csv.DictReader(file) if row["train/size"]]
     assert len(logged) == 12
     assert all(float(row["train/loss"]) > float(row["train/size"]) > 0 for row in logged)
+    losses = Curves.read(folder / "run").values["train/loss"]  # as on dev, where no term is counted
+    for row in logged:
+        of_scores = float(row["train/loss"]) - float(row["train/size"])
+        assert losses[int(row["epoch"])] == pytest.approx(of_scores, rel=1e-3)
 
 
 def _store(folder):

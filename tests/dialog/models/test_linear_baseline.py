@@ -65,8 +65,8 @@ def test_dimensions_of_one_unit_keep_their_height(tmp_path):
     draw, manifest = torch.Generator().manual_seed(0), tiny_manifest().save(tmp_path / "manifest")
     with StoreWriter(tmp_path / "text", manifest, modality="text", width=603, extractor={}) as writer:
         for utterance in manifest.utterances:
-            told = 2.0 * torch.tensor([float(utterance.label == name) for name in CLASSES])
+            loud = 2.0 * torch.tensor([float(utterance.label == name) for name in CLASSES])
             high, low = torch.randn(3, generator=draw), torch.randn(600, generator=draw)
-            writer.add(utterance.id, torch.cat([told + 0.3 * high, 0.15 * low]))
+            writer.add(utterance.id, torch.cat([loud + 0.3 * high, 0.15 * low]))
     data = DialogueData(str(tmp_path / "manifest"), {"text": str(tmp_path / "text")})
     assert linear_baseline(data)["test"]["accuracy"] > 0.9

@@ -15,7 +15,7 @@ from dialog.self_training.gold import GoldLabels
 from dialog.self_training.linear import linear_scores
 from dialog.self_training.policies import Agreement, FixedThreshold, SoftWeights
 from dialog.self_training.pseudo_labels import PseudoLabels
-from dialog.self_training.report import as_json, as_page, table
+from dialog.self_training.report import as_json, as_page, table, warning
 from dialog.self_training.run import SelfTraining, paired_gain, preview
 from dialog.self_training.splits import freeze
 from dialog.self_training.teachers import Teacher, out_of_fold, teach_fold
@@ -81,6 +81,19 @@ def test_rounds_policies_and_bounds_are_in_the_report(made, corpus, always):
     assert results.split.sha256 in page
     assert content["policies"]["soft"]["accepted_round"] == 2
     json.dumps(content)
+
+
+def test_networks_that_are_not_above_simple_answers_are_warned_of(made, corpus):
+    results = made()[0].run(SOFT, rounds=1)
+    above = replace(results, supervised=[0.9], linear={**results.linear, "gold": [0.89]})
+    assert warning(above, corpus[0]) == ""
+    for below in (
+        replace(above, supervised=[0.89]),
+        replace(above, supervised=[0.0], linear={**above.linear, "gold": [0.0]}),
+    ):
+        assert warning(below, corpus[0]).startswith("Warning: out of fold the supervised networks")
+        assert warning(below, corpus[0]) in as_page(below, corpus[0])
+    assert "linear classifier of the same gold (89.00)" in warning(replace(above, supervised=[0.5]), corpus[0])
 
 
 def test_a_round_without_gain_is_the_last_and_round_0_is_the_fallback(made, corpus, monkeypatch):
@@ -350,9 +363,12 @@ def test_folds_that_were_changed_in_the_file_are_refused(made):
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"training": replace(QUICK, steps=26)}, "was made with another training"),
-        ({"seeds": (0, 1)}, "was made with another seeds"),
-        ({"streams": ("audio",)}, "was made with another stores_sha256"),
+        (
+            {"training": replace(QUICK, steps=26)},
+            r"was made with training\.steps 25, not 26\. Take another folder",
+        ),
+        ({"seeds": (0, 1)}, r"was made with seeds \[.*\], not \[0, 1\]\. Take"),
+        ({"streams": ("audio",)}, r"was made with stores_sha256\.text \w{64}, not None\."),
     ],
 )
 def test_other_settings_in_the_same_folder_are_refused(made, changed, words):

@@ -18,7 +18,7 @@ from m2fnet.errors import RunError
 from m2fnet.manifest import Manifest
 from m2fnet.plots.attention import attention_maps
 from m2fnet.plots.calibration import HANDFUL, label_reliability, reliability_diagram
-from m2fnet.plots.confusion import confusion
+from m2fnet.plots.confusion import confusion, together
 from m2fnet.plots.curves import gradient_norms
 from m2fnet.plots.missing import missing_curves
 from m2fnet.reports.mistakes import find_mistakes
@@ -273,3 +273,9 @@ def test_bins_of_a_handful_are_hatched_and_the_legend_is_outside_the_panels():
     assert f"fewer than {HANDFUL} of them" in [text.get_text() for text in legend.get_texts()]
     frame = legend.get_window_extent()
     assert not any(frame.overlaps(axes.get_tightbbox()) for axes in figure.axes)
+
+
+def test_an_emotion_that_is_never_predicted_has_no_shares():
+    true, predicted = together([[8, 2], [2, 4]], [[9, 0], [0, 0]], ["joy", "anger"]).axes[:2]
+    assert [text.get_text() for text in true.texts] == ["100", "25", "50", "100"]
+    assert [text.get_text() for text in predicted.texts] == ["100", "0", "–", "–"]
