@@ -74,7 +74,7 @@ def test_the_dialogue_level_pads_little_and_adds_little_to_its_network(tmp_path)
 @pytest.mark.bench
 def test_kills_damaged_inputs_and_a_crowd_do_no_harm(tmp_path):
     rows = quick_rows(BENCH / "reliability.py", tmp_path)
-    assert sum(name.endswith(": kills") for name in rows) == 9
+    assert sum(name.endswith(": kills") for name in rows) == 10
     harm = (
         ": kept, then lost",
         ": unreadable",
@@ -92,7 +92,7 @@ def test_kills_damaged_inputs_and_a_crowd_do_no_harm(tmp_path):
         "load: files left",
     )
     found = {name: row["ours"] for name, row in rows.items() if name.endswith(harm)}
-    assert len(found) == 9 * 7 + 7
+    assert len(found) == 10 * 7 + 7
     assert set(found.values()) == {0}
 
 
