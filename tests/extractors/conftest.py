@@ -1,4 +1,4 @@
-"""The tiny corpus, saved once for all tests of a run, changed copies of it, and a configuration for it."""
+"""The tiny corpus, saved once for all tests of a run, changed copies of it, a configuration for it; tiny encoders."""
 
 import dataclasses
 
@@ -37,3 +37,18 @@ def config(corpus, tmp_path, monkeypatch):
     }
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(content))
     return tmp_path / "tiny.yaml"
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A function that gives the folder of a tiny encoder, by its family, made when it is first asked for."""
+    from tiny_encoders import save_encoder  # here, because few tests need transformers
+
+    root, made = tmp_path_factory.mktemp("encoders"), {}
+
+    def folder(family):
+        if family not in made:
+            made[family] = save_encoder(root / family, family)
+        return made[family]
+
+    return folder

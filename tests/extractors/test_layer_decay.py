@@ -6,7 +6,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
-from tiny_encoders import DEPTH, save_encoder
+from tiny_encoders import DEPTH
 from toy_network import ToyNetwork
 
 from extractors.audio.speech_encoder import SpeechEncoder
@@ -40,19 +40,6 @@ IN_FRONT = {
     "whisper": r"conv[12]\.|embed_positions\.",
     "clip": r"embeddings\.|pre_layrnorm\.",
 }
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """A function that gives the folder of a family."""
-    root, made = tmp_path_factory.mktemp("encoders"), {}
-
-    def folder(family):
-        if family not in made:
-            made[family] = save_encoder(root / family, family)
-        return made[family]
-
-    return folder
 
 
 @pytest.fixture

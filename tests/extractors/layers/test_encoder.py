@@ -11,7 +11,7 @@ import torch
 import yaml
 from tiny_clips import WORDS as EMOTIONS
 from tiny_clips import tiny_utterances
-from tiny_encoders import DEPTH, PICTURES, SOUND, TEXT, WIDTH, save_encoder
+from tiny_encoders import DEPTH, PICTURES, SOUND, TEXT, WIDTH
 from transformers import AutoModel, WhisperFeatureExtractor
 
 from extractors.audio.listeners import MelListener
@@ -28,19 +28,6 @@ from m2fnet.store import Store
 
 FAMILIES = [*TEXT, *SOUND, *PICTURES]
 FROZEN = {"trained": "none"}
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    """A function that gives the folder of a family."""
-    root, made = tmp_path_factory.mktemp("encoders"), {}
-
-    def folder(family):
-        if family not in made:
-            made[family] = save_encoder(root / family, family)
-        return made[family]
-
-    return folder
 
 
 def network(folder, family, **settings):
