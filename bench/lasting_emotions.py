@@ -5,7 +5,8 @@ the emotions are drawn here and the embeddings are real: 151 dialogues of about 
 emotion lasts with a probability of 0.7 until the same speaker's next utterance, else the other's is taken over or a
 new one drawn from those of the dialogue; shares as in IEMOCAP. An utterance's text is that of an utterance of MELD
 (LSA), its sound that of a RAVDESS actor (statistics, with as much noise as signal, every dimension in another unit).
-MELD's test utterances and RAVDESS' dev and test actors make the test dialogues.
+MELD's test utterances and RAVDESS' dev and test actors make the test dialogues; with `--held-out dev` MELD's dev
+utterances and RAVDESS' dev actors do, in a corpus to choose settings on.
 
     python bench/lasting_emotions.py --text data/meld embeddings/meld/text \
         --audio data/ravdess embeddings/ravdess/audio --out lasting.pkl
@@ -36,6 +37,11 @@ AUDIO = {
     "happy": ("surprised",), "sad": ("sad",), "neutral": ("neutral", "calm"), "angry": ("angry",),
     "excited": ("happy",), "frustrated": ("fearful",),
 }  # fmt: skip
+# --held-out -> of text and of sound the splits of the sources that training is made of, and those of test
+POOLS = {
+    "test": ((("train", "dev"), ("test",)), (("train",), ("dev", "test"))),
+    "dev": ((("train",), ("dev",)), (("train",), ("dev",))),
+}
 TRAINING, TEST = 120, 31
 LASTS, TAKEN_OVER, OTHER_SPEAKS = 0.7, 0.4, 0.8
 
@@ -82,11 +88,13 @@ def main() -> None:
     parser.add_argument("--text", nargs=2, type=Path, required=True, metavar=("MANIFEST", "STORE"), help="of MELD")
     parser.add_argument("--audio", nargs=2, type=Path, required=True, metavar=("MANIFEST", "STORE"), help="of RAVDESS")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--held-out", choices=list(POOLS), default="test", help="what the test dialogues are made of")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     rng = np.random.default_rng(args.seed)
-    text = [decks(*args.text, splits, TEXT, rng) for splits in (("train", "dev"), ("test",))]
-    audio = [decks(*args.audio, splits, AUDIO, rng) for splits in (("train",), ("dev", "test"))]
+    text_splits, audio_splits = POOLS[args.held_out]
+    text = [decks(*args.text, splits, TEXT, rng) for splits in text_splits]
+    audio = [decks(*args.audio, splits, AUDIO, rng) for splits in audio_splits]
     spread = np.concatenate([deck.vectors for deck in audio[0].values()]).std(0)
     unit = 10 ** rng.uniform(-1, 3, spread.shape)
     offset = unit * rng.normal(size=spread.shape)

@@ -242,7 +242,13 @@ def write_json(path: Path, content: object) -> None:
 
 def write_jsonl(path: Path, rows: Iterable[Mapping[str, object]]) -> None:
     """Write one JSON object per line."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
+    with replaced(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(map(json_line, rows))
+
+
+def json_line(row: Mapping[str, object]) -> str:
+    """A JSON object on a line, with its end."""
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def like_it(path: Path) -> str:
@@ -279,7 +285,7 @@ def read_json(path: Path, error: type[M2FNetError], advice: str) -> JsonObject:
         content = path.read_bytes()
     except OSError as problem:
         raise error(f"Cannot read {path}: {problem}. {advice}{like_it(path)}") from problem
-    return _object(content, str(path), error, advice)
+    return object_of(content, str(path), error, advice)
 
 
 def read_jsonl(path: Path, error: type[M2FNetError], advice: str) -> Iterator[JsonObject]:
@@ -287,12 +293,20 @@ def read_jsonl(path: Path, error: type[M2FNetError], advice: str) -> Iterator[Js
     try:
         with path.open("rb") as file:  # str.splitlines would also cut at U+2028 in a text
             for number, line in enumerate(file, start=1):
-                yield _object(line, f"{path}:{number}", error, advice)
+                yield object_of(line, f"{path}:{number}", error, advice)
     except OSError as problem:
         raise error(f"Cannot read {path}: {problem}. {advice}") from problem
 
 
-def _object(line: bytes, where: str, error: type[M2FNetError], advice: str) -> JsonObject:
+def object_of(line: bytes, where: str, error: type[M2FNetError], advice: str) -> JsonObject:
+    """The JSON object that ``line`` holds.
+
+    Args:
+        line: UTF-8.
+        where: its place, for messages.
+        error: of anything else than an object.
+        advice: what to do then.
+    """
     try:
         content = json.loads(line.decode("utf-8"))
     except (ValueError, RecursionError) as problem:

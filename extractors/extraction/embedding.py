@@ -1,13 +1,17 @@
 """Utterances -> embeddings, in order: media are read in worker processes, batches go through the extractor."""
 
 import functools
+import itertools
 import re
 import time
+from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import active_children
-from typing import ParamSpec, TypedDict, TypeVar
+from typing import ParamSpec, TypedDict, TypeVar, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -15,6 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from extractors.base import Extractor, PlacedUtterance, Sample
 from m2fnet.errors import MediaError, RunError
 from m2fnet.manifest import Manifest
+from m2fnet.manifest.table import lengths_of
 from m2fnet.media.noise import Noise
 from m2fnet.records import Dialogue, Split
 from m2fnet.store import Missing
@@ -71,9 +76,42 @@ def names_dead_workers(function: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
+class PlacedUtterances(Sequence[PlacedUtterance]):
+    """Every utterance of some dialogues in its place, dialogue by dialogue, made when it is asked for.
+
+    Args:
+        manifest: the corpus.
+        split: whose dialogues; those of all splits when None.
+        noise: see `PlacedUtterance`.
+    """
+
+    def __init__(self, manifest: Manifest, split: Split | None, noise: Noise | None) -> None:
+        self.manifest, self.noise = manifest, noise
+        self.dialogues = manifest.dialogues(split)
+        self._ends = array("q", itertools.accumulate(lengths_of(self.dialogues)))
+        self._last: tuple[int, Dialogue] | None = None  # utterances of a dialogue are mostly asked for one by one
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @overload
+    def __getitem__(self, place: int) -> PlacedUtterance: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[PlacedUtterance]: ...
+    def __getitem__(self, place: int | slice) -> PlacedUtterance | list[PlacedUtterance]:
+        if isinstance(place, slice):
+            return [self[number] for number in range(len(self))[place]]
+        place = range(len(self))[place]
+        number = bisect_right(self._ends, place)
+        last = self._last
+        if last is None or last[0] != number:
+            last = self._last = number, _misread(self.dialogues[number], self.noise)
+        return PlacedUtterance(self.manifest, last[1], place - (self._ends[number - 1] if number else 0), self.noise)
+
+
 def place_utterances(
     manifest: Manifest, split: Split | None = None, noise: Noise | None = None
-) -> list[PlacedUtterance]:
+) -> Sequence[PlacedUtterance]:
     """Every utterance of ``split`` (of all splits when None) in its place, dialogue by dialogue, perhaps with noise.
 
     Example:
@@ -85,11 +123,7 @@ def place_utterances(
         >>> [(placed.utterance.text, placed.position) for placed in place_utterances(manifest, "train")]
         [('Hi!', 0), ('Bye!', 1)]
     """
-    return [
-        PlacedUtterance(manifest, dialogue, position, noise)
-        for dialogue in map(functools.partial(_misread, noise=noise), manifest.dialogues(split))
-        for position in range(len(dialogue))
-    ]
+    return PlacedUtterances(manifest, split, noise)
 
 
 def _misread(dialogue: Dialogue, noise: Noise | None) -> Dialogue:
@@ -268,8 +302,8 @@ def plan(extractor: Extractor, wanted: Sequence[PlacedUtterance], batch_size: in
 
     The largest come first: if they need too much memory, that shows immediately.
     """
-    sizes = [extractor.size(placed) for placed in wanted]
-    order = sorted(range(len(wanted)), key=lambda place: -sizes[place])
+    sizes = np.fromiter((extractor.size(placed) for placed in wanted), float, len(wanted))
+    order = np.argsort(-sizes, kind="stable").tolist()
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytorch_lightning as pl
 
 from extractors.base import Extractor
@@ -122,13 +123,16 @@ def extract(
         dtype=dtype,
     )
     old = Store(out) if (out / META).is_file() and not overwrite else None  # one that is replaced may be damaged
-    if old is not None and _is_made_by(old.meta, meta) and old.media_sha256 is not None:
-        embedded = [u.id for u in manifest.utterances if u.id in old]
-        if media_sha256(manifest, extractor.modality, embedded) != old.media_sha256:
-            raise StoreError(
-                f"{out} holds these embeddings, but media files have been replaced since they were made. Make them "
-                "again with --overwrite, or choose another folder."
-            )
+    if (
+        old is not None
+        and _is_made_by(old.meta, meta)
+        and old.media_sha256 is not None
+        and media_sha256(manifest, extractor.modality, old.__contains__) != old.media_sha256
+    ):
+        raise StoreError(
+            f"{out} holds these embeddings, but media files have been replaced since they were made. Make them "
+            "again with --overwrite, or choose another folder."
+        )
     if old is not None and _is_made_by(old.meta, meta) and not (retry_failed and old.missing):
         if trainer.is_global_zero:
             tidy(out)
@@ -152,22 +156,23 @@ def extract(
         if old is None and not overwrite and (out / META).is_file():
             raise StoreError(f"Another process has just finished the store {out}; run the command again.")
         parts = open_parts(place, meta, discard_others=overwrite)
-        ids = [placed.utterance.id for placed in task.wanted]
-        kept = {name for name in ids if old is not None and name in old}
-        resumed = sum(name in parts for name in ids)
+        resumed, is_left = 0, np.ones(len(task.wanted), bool)
+        for number, placed in enumerate(task.wanted):
+            is_finished = placed.utterance.id in parts
+            resumed += is_finished
+            is_left[number] = not is_finished and (old is None or placed.utterance.id not in old)
         if progress and resumed:
             print_rank_zero(f"{resumed} utterances were finished by an earlier run and are not embedded again.")
-        left = {number for number, name in enumerate(ids) if name not in kept and name not in parts}
         batches = plan(extractor, task.wanted, loading.batch_size)  # of an uninterrupted run: the same embeddings
         batches = batches if shard is None else shard.share(batches)
-        task.left = [rest for batch in batches if (rest := [number for number in batch if number in left])]
+        task.left = [rest for batch in batches if (rest := [number for number in batch if is_left[number]])]
         _predict(trainer, task, callbacks)
         if shard is not None:
             return Extraction(None, sum(map(len, task.left)), resumed)
-        finished = Parts(out, meta)  # of all processes
-        write_store(out, manifest, meta, finished.__getitem__, kept=kept, old=old)
+        finished = Parts([out], meta)  # of all processes
+        write_store(out, manifest, meta, finished.__getitem__, old=old)
         drop_parts(out)
-    return Extraction(Store(out), len(left), resumed, len(kept))
+    return Extraction(Store(out), int(is_left.sum()), resumed, kept=0 if old is None else len(old))
 
 
 def _is_made_by(found: StoreMeta, wanted: StoreMeta) -> bool:

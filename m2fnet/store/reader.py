@@ -2,19 +2,23 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from m2fnet.errors import StoreError
-from m2fnet.files import read_json, read_jsonl, sha256_of
+from m2fnet.files import read_json, sha256_of
 from m2fnet.manifest import Manifest
+from m2fnet.manifest.lookup import ABSENT
 from m2fnet.records import MODALITIES
+from m2fnet.store.index import Index
 from m2fnet.store.layout import (
     ADVICE,
     DTYPES,
@@ -33,6 +37,7 @@ from m2fnet.store.sequences import Sequences, gather
 if TYPE_CHECKING:
     import pandas as pd
 
+_NAMES = 65_536  # utterances that are looked up together
 _BLOCK = 256  # rows that are gathered at a time, few enough to stay in the processor's cache
 
 
@@ -81,20 +86,17 @@ class Store:
             generation = generation_of(self._hashes)
             index = self.folder / index_name(generation)
             self._verify(index.name)
-            entries = read_jsonl(index, StoreError, ADVICE)
-            self._places = {e["id"]: (int(e["shard"]), int(e["row"]), int(e["rows"])) for e in entries}
+            self._index = Index(index)
             shards, count = int(content["shards"]), int(content["count"])
         except StoreError:
             raise
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as problem:
             raise StoreError(f"{self.folder} is damaged ({problem!r}). {ADVICE}") from problem
-        if len(self._places) != count:
-            raise StoreError(f"{self.folder} lists {len(self._places)} embeddings, expected {count}. {ADVICE}")
+        if len(self._index) != count:
+            raise StoreError(f"{self.folder} lists {len(self._index)} embeddings, expected {count}. {ADVICE}")
         self._files = [shard_name(number, generation) for number in range(shards)]
         self._shards = [self._map(self.folder / name) for name in self._files]
-        for name, (shard, row, rows) in self._places.items():
-            if not (0 <= shard < shards and row >= 0 and rows > 0 and row + rows <= len(self._shards[shard])):
-                raise StoreError(f"{index} sends {name!r} outside shard {shard}. {ADVICE}")
+        self._index.require([len(vectors) for vectors in self._shards])
 
     def __repr__(self) -> str:
         """Folder, size and what is missing, on one line."""
@@ -111,10 +113,10 @@ class Store:
 
     def __len__(self) -> int:
         """Number of utterances that have an embedding."""
-        return len(self._places)
+        return len(self._index)
 
     def __contains__(self, utterance_id: str) -> bool:
-        return utterance_id in self._places
+        return utterance_id in self._index.lookup
 
     def __getitem__(self, utterance_id: str) -> Tensor:
         """Embedding (D,), or (T, D) for frame resolution, in the stored dtype.
@@ -122,12 +124,13 @@ class Store:
         Raises:
             StoreError: if the utterance has none, with the reason.
         """
-        if utterance_id not in self._places:
+        place = self._index.lookup.place(utterance_id)
+        if place == ABSENT:
             why = self.missing.get(utterance_id)
             reason = f"missing at {why.stage}: {why.reason}" if why else "not known to this store"
             raise StoreError(f"{self.folder} has no embedding for {utterance_id!r}: {reason}.")
-        shard, row, rows = self._places[utterance_id]
-        vectors = self._shards[shard][row : row + rows]
+        shard, row, rows = self._index.places[place].tolist()
+        vectors: Tensor = self._shards[shard][row : row + rows]
         return vectors if self.meta.resolution == "frame" else vectors[0]
 
     def matrix(self, utterance_ids: Sequence[str]) -> tuple[Tensor, Tensor]:
@@ -153,22 +156,17 @@ class Store:
         """
         if self.meta.resolution != "utterance":
             raise StoreError(f"{self.folder} holds sequences of vectors; expected one vector per utterance.")
-        self._refuse_unknown(utterance_ids)
-        present = torch.tensor([name in self._places for name in utterance_ids], dtype=torch.bool)
-        wanted: dict[int, tuple[list[int], list[int]]] = {}
-        for place, name in enumerate(utterance_ids):
-            if name in self._places:
-                shard, row, _ = self._places[name]
-                rows, places = wanted.setdefault(shard, ([], []))
-                rows.append(row)
-                places.append(place)
+        found = self._places(utterance_ids)
+        places = np.flatnonzero(found != ABSENT)
+        shards, rows, _ = self._index.places[found[places]].T
         # numpy's large arrays sit on huge pages, torch's do not: filling them costs a fifth of the time
         out = np.zeros((len(utterance_ids), self.meta.width), np.float32)
-        for shard, (rows, places) in wanted.items():
-            for start in range(0, len(rows), _BLOCK):
-                block = torch.tensor(rows[start : start + _BLOCK])
-                out[places[start : start + _BLOCK]] = self._shards[shard].index_select(0, block).float().numpy()
-        return torch.from_numpy(out), present
+        for shard in np.unique(shards):
+            here = np.flatnonzero(shards == shard)
+            for block in np.split(here, range(_BLOCK, len(here), _BLOCK)):
+                taken = self._shards[shard].index_select(0, torch.from_numpy(rows[block]))
+                out[places[block]] = taken.float().numpy()
+        return torch.from_numpy(out), torch.from_numpy(found != ABSENT)
 
     def sequences(self, utterance_ids: Sequence[str]) -> Sequences:
         """Sequences of vectors in the given order: flat frames (N, D) in the stored type, offsets and presence.
@@ -181,8 +179,9 @@ class Store:
         """
         if self.meta.resolution != "frame":
             raise StoreError(f"{self.folder} holds one vector per utterance, expected sequences; use `matrix`.")
-        self._refuse_unknown(utterance_ids)
-        return gather(self._shards, [self._places.get(name) for name in utterance_ids], self.meta.width)
+        places = np.concatenate([self._index.places, [[0, 0, 0]]])  # the last one is that of `ABSENT`
+        places = places[self._places(utterance_ids)]
+        return gather(self._shards, places, self.meta.width)
 
     def to_pandas(self) -> "pd.DataFrame":
         """A table with the columns ``present``, ``reason`` and one per dimension of the vectors, indexed by utterance.
@@ -211,7 +210,7 @@ class Store:
         """
         import pandas as pd
 
-        ids = [*self._places, *self.missing]
+        ids = [*self._index.ids(), *self.missing]
         if self.meta.resolution == "frame":
             sequences = self.sequences(ids)
             counts = sequences.lengths.clamp(min=1)
@@ -241,7 +240,7 @@ class Store:
                 f"({self.meta.corpus}), but it is used with {manifest.sha256[:12]}… ({manifest.corpus}). "
                 "Extract again with `m2fnet extract --manifest` naming the manifest you use."
             )
-        self._refuse_unknown([u.id for u in manifest.utterances])
+        self._places(u.id for u in manifest.utterances)
 
     def verify(self) -> None:
         """Read every shard once and compare it with the hash taken when it was written.
@@ -275,13 +274,23 @@ class Store:
             raise StoreError(f"{self.folder / META} does not name its manifest and corpus. {ADVICE}")
         return meta
 
-    def _refuse_unknown(self, utterance_ids: Sequence[str]) -> None:
-        unknown = [name for name in utterance_ids if name not in self._places and name not in self.missing]
+    def _places(self, utterance_ids: Iterable[str]) -> NDArray[np.int64]:
+        """Place of each utterance in the index, `ABSENT` of one that is missing.
+
+        Raises:
+            StoreError: if the store does not account for one of them.
+        """
+        left, found, unknown = iter(utterance_ids), [np.empty(0, np.int64)], []
+        while names := list(islice(left, _NAMES)):
+            found.append(self._index.lookup.places(names))
+            absent = (names[place] for place in np.flatnonzero(found[-1] == ABSENT))
+            unknown += [name for name in absent if name not in self.missing]
         if unknown:
             raise StoreError(
                 f"The store {self.folder} knows nothing of {len(unknown)} utterances, the first is {unknown[0]!r}. "
                 f"{ADVICE}"
             )
+        return np.concatenate(found)
 
     def _map(self, path: Path) -> Tensor:
         try:

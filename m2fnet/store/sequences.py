@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-
-Place = tuple[int, int, int]  # shard, first row, number of rows
 
 
 @dataclass(frozen=True)
@@ -67,24 +67,24 @@ class Sequences:
         return padded, frames
 
 
-def gather(shards: Sequence[Tensor], places: Sequence[Place | None], width: int) -> Sequences:
-    """The sequences at ``places`` (None: absent): a view of the shard if they follow each other there, else a copy.
+def gather(shards: Sequence[Tensor], places: NDArray[np.int64], width: int) -> Sequences:
+    """The sequences at ``places``: a view of the shard if they follow each other there, else a copy.
 
     Args:
         shards: (rows, D) each, mapped from disk.
-        places: of the utterances, in the wanted order.
+        places: (U, 3), of the utterances in the wanted order the shard, its first row there, and the number of its
+            rows; no rows for an absent one.
         width: D.
     """
-    spans: list[Place] = []  # of frames that follow each other on disk
-    for shard, row, rows in filter(None, places):
-        if spans and spans[-1][0] == shard and sum(spans[-1][1:]) == row:
-            spans[-1] = (shard, spans[-1][1], spans[-1][2] + rows)
-        else:
-            spans.append((shard, row, rows))
-    parts = [shards[shard][row : row + rows] for shard, row, rows in spans]
+    present = places[:, 2] > 0
+    shard, row, rows = places[present].T
+    follows = (shard[1:] == shard[:-1]) & (row[1:] == row[:-1] + rows[:-1])  # on disk, the one before it
+    first = np.flatnonzero(np.concatenate([np.ones(min(1, len(shard)), bool), ~follows]))
+    last = np.concatenate([first[1:], [len(shard)]])[: len(first)] - 1
+    spans = zip(shard[first].tolist(), row[first].tolist(), (row[last] + rows[last]).tolist(), strict=True)
+    parts = [shards[number][start:end] for number, start, end in spans]
     if not parts:
         parts = [shards[0][:0] if shards else torch.zeros(0, width)]
     values = parts[0] if len(parts) == 1 else torch.cat(parts)
-    lengths = [0 if place is None else place[2] for place in places]
-    present = torch.tensor([place is not None for place in places], dtype=torch.bool)
-    return Sequences(values, torch.tensor([0, *lengths]).cumsum(0), present)
+    offsets = torch.from_numpy(np.concatenate([[0], places[:, 2].cumsum()]))
+    return Sequences(values, offsets, torch.from_numpy(present))

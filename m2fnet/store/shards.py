@@ -82,15 +82,14 @@ def merge_shards(store: Path, manifest: Manifest) -> Store:
     shards = _shards(store)
     meta = _meta(store, shards, manifest)
     with locked(store, StoreError):
-        finished = {shard: Parts(shard.folder(store), meta) for shard in shards}
-        owner = {name: parts for parts in finished.values() for name in parts}
-        left = [utterance.id for utterance in manifest.utterances if utterance.id not in owner]
+        finished = Parts((shard.folder(store) for shard in shards), meta)
+        left = [utterance.id for utterance in manifest.utterances if utterance.id not in finished]
         if left:
             raise StoreError(
                 f"{len(left)} of {len(manifest.utterances)} utterances are in no shard of {store}, such as {left[0]}; "
                 "expected all shards to be finished, with the same --batch-size. Start those again that were ended."
             )
-        write_store(store, manifest, meta, lambda name: owner[name][name])
+        write_store(store, manifest, meta, finished.__getitem__)
         shutil.rmtree(store / FOLDER)
     return Store(store)
 

@@ -4,16 +4,20 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
+from typing import TextIO
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from m2fnet.errors import StoreError
-from m2fnet.files import read_json, replaced, sha256_of, write_json, write_jsonl
+from m2fnet.files import json_line, read_json, replaced, sha256_of, write_json
 from m2fnet.manifest import Manifest
+from m2fnet.manifest.lookup import ABSENT, Lookup
 from m2fnet.store.layout import (
     FORMAT,
     META,
@@ -89,18 +93,21 @@ class StoreWriter:
         self.folder = folder
         self.media_sha256 = media_sha256
         self.cut = Counter(cut or {})
-        self._expected = {u.id for u in manifest.utterances}
+        self._manifest = manifest
+        self._expected = Lookup.of(u.id for u in manifest.utterances)
+        self._seen = np.zeros(len(self._expected), bool)
         self._hashes: dict[str, str] = {}
         self._missing: dict[str, Missing] = {}
-        self._index: list[dict[str, object]] = []
+        self._index: TextIO | None = None  # between `__enter__` and `__exit__`
+        self._count = 0
         self._pending: list[tuple[str, Tensor]] = []
         self._pending_bytes = 0
-        self._seen: set[str] = set()
         self._shard = 0
         self._shard_bytes = shard_bytes
         folder.mkdir(parents=True, exist_ok=True)
         present = sweep(folder)
         self._generation = generation_of(present) + 1 if present else 0
+        self._open_index = ExitStack()
 
     def add(self, utterance_id: str, embedding: Tensor) -> None:
         """Store ``embedding``, (D,) or for frame resolution (T >= 1, D).
@@ -129,27 +136,36 @@ class StoreWriter:
         self.cut.update(outcome.cut)
 
     def __enter__(self) -> "StoreWriter":
+        temporary = self._open_index.enter_context(replaced(self.folder / index_name(self._generation)))
+        self._index = self._open_index.enter_context(temporary.open("w", encoding="utf-8", newline="\n"))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._close()
+        if kind is not None:
+            self._open_index.__exit__(kind, error, trace)
+            return
+        with self._open_index:
+            self._write_rest()
+        self._finish()
 
     def _take(self, utterance_id: str) -> None:
-        if utterance_id not in self._expected:
+        place = self._expected.place(utterance_id)
+        if place == ABSENT:
             raise StoreError(f"Utterance {utterance_id!r} is not in the manifest this store is written for.")
-        if utterance_id in self._seen:
+        if self._seen[place]:
             raise StoreError(f"Utterance {utterance_id!r} was already added to {self.folder}.")
-        self._seen.add(utterance_id)
+        self._seen[place] = True
 
     def _write_shard(self) -> None:
+        assert self._index is not None, "the writer is used as a context manager"
         ids = [name for name, _ in self._pending]
         row = 0
         for name, rows in self._pending:
-            self._index.append({"id": name, "shard": self._shard, "row": row, "rows": len(rows)})
+            self._index.write(json_line({"id": name, "shard": self._shard, "row": row, "rows": len(rows)}))
             row += len(rows)
+        self._count += len(ids)
         vectors = torch.cat([rows for _, rows in self._pending])
         path = self.folder / shard_name(self._shard, self._generation)
         with replaced(path) as temporary:
@@ -158,17 +174,18 @@ class StoreWriter:
         self._pending, self._pending_bytes = [], 0
         self._shard += 1
 
-    def _close(self) -> None:
-        forgotten = sorted(self._expected - self._seen)
-        if forgotten:
+    def _write_rest(self) -> None:
+        forgotten = np.flatnonzero(~self._seen)
+        if len(forgotten):
             raise StoreError(
                 f"{len(forgotten)} utterances of the manifest were neither embedded nor recorded as missing, "
-                f"the first is {forgotten[0]!r}."
+                f"the first is {self._manifest.utterances[forgotten[0]].id!r}."
             )
         if self._pending:
             self._write_shard()
+
+    def _finish(self) -> None:
         index = self.folder / index_name(self._generation)
-        write_jsonl(index, self._index)
         self._hashes[index.name] = sha256_of(index)
         write_json(
             self.folder / META,
@@ -177,7 +194,7 @@ class StoreWriter:
                 **dataclasses.asdict(self.meta),
                 **({"media_sha256": self.media_sha256} if self.media_sha256 else {}),
                 "shards": self._shard,
-                "count": len(self._index),
+                "count": self._count,
                 "cut": dict(sorted(self.cut.items())),
                 "sha256": self._hashes,
                 "missing": [{"id": name, **dataclasses.asdict(m)} for name, m in sorted(self._missing.items())],

@@ -51,7 +51,7 @@ def test_embeddings_come_in_the_given_order(corpus, changed):
     wanted = place_utterances(changed(lambda u: u.id == "dev0_0", text=None))
     net = Sized()
     found = embed(net, wanted, Loading(batch_size=4, workers=0))
-    assert [placed for placed, _ in found] == wanted
+    assert [placed for placed, _ in found] == list(wanted)
     for placed, vector in found:
         ((_, single),) = embed(net, [placed], Loading(workers=0))
         if placed.utterance.id == "dev0_0":

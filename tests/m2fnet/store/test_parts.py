@@ -55,7 +55,7 @@ def test_what_is_flushed_is_there_for_the_next_run(tmp_path, manifest, resolutio
         one, two = torch.stack([one, two, one]), two[None]
     writer.add([Outcome("u1", one, {"cut_samples": 3}), Outcome("u2", Missing("decode", "no picture"))])
     writer.add([Outcome("u3", two)])
-    assert len(Parts(tmp_path, meta)) == 0
+    assert len(Parts([tmp_path], meta)) == 0
     writer.flush()
     parts = open_parts(tmp_path, meta)
     assert len(parts) == 3
@@ -71,7 +71,7 @@ def test_a_part_is_written_when_a_limit_is_reached(tmp_path, meta, limit):
     open_parts(tmp_path, meta)
     writer = PartWriter(tmp_path, meta, **limit)
     writer.add([Outcome("u0", vector(0)), Outcome("u1", vector(1))])
-    assert len(Parts(tmp_path, meta)) == 2
+    assert len(Parts([tmp_path], meta)) == 2
 
 
 def test_an_embedding_that_no_store_takes_is_refused_at_once(tmp_path, meta):
@@ -92,9 +92,9 @@ def test_a_full_disk_loses_only_what_was_not_written(tmp_path, meta, monkeypatch
         patch.setattr("m2fnet.store.parts.save_file", full)
         with pytest.raises(OSError, match="No space left"):
             writer.add([Outcome("u1", vector(1))])
-    assert set(NAMES) & {name for name in NAMES if name in Parts(tmp_path, meta)} == {"u0"}
+    assert set(NAMES) & {name for name in NAMES if name in Parts([tmp_path], meta)} == {"u0"}
     writer.flush()  # there is room again
-    assert torch.equal(Parts(tmp_path, meta)["u1"].result, vector(1))
+    assert torch.equal(Parts([tmp_path], meta)["u1"].result, vector(1))
     assert not list((tmp_path / ".parts").glob(".tmp-*"))
 
 

@@ -1,27 +1,27 @@
-"""A corpus as the rest of the system sees it: ``manifest.jsonl`` and ``manifest.meta.json`` in one folder.
+"""A manifest, as it is in memory and in its folder."""
 
-One utterance per line, typed and greppable. `Manifest.to_pandas` shows it as a table. Where the corpus has votes of
-single raters or ratings on scales, ``annotations.jsonl`` in the same folder holds them, one utterance per line.
-"""
-
+import copy
 import dataclasses
-import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from array import array
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 from posixpath import normpath
-from sys import intern
-from typing import TYPE_CHECKING, Any, TypedDict, get_args
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import numpy as np
 
 from m2fnet import __version__
 from m2fnet.errors import ManifestError, MediaError
-from m2fnet.files import read_json, read_jsonl, sha256_of, write_json, write_jsonl
+from m2fnet.files import object_of, read_json, read_jsonl, sha256_of, write_json, write_jsonl
+from m2fnet.manifest.lookup import Lookup, hash_of
+from m2fnet.manifest.rows import SEQUENCES, is_texts, row_of, utterance_of
+from m2fnet.manifest.table import DialogueTable, UtteranceTable
 from m2fnet.records import (
     LEAK,
     SPLITS,
     Annotation,
-    Crop,
     Defect,
     Dialogue,
     LabelSet,
@@ -40,8 +40,7 @@ ADVICE = "Make it again with `m2fnet prepare` (or `m2fnet import` for a feature 
 
 FORMAT = 2  # of the meta file; in format 1 an empty list of labels meant an unlabelled utterance
 
-_REQUIRED = ("id", "corpus", "split", "dialogue", "index")
-_REPEATED = ("corpus", "split", "dialogue", "speaker", "label")  # texts of which a corpus has few different ones
+_LARGE = 64 * 2**20  # bytes of a table that stays on disk; in memory it would take twice as many
 
 
 class SplitCounts(TypedDict):
@@ -60,7 +59,8 @@ class Manifest:
     Attributes:
         corpus: name of the corpus or protocol, e.g. ``"meld"`` or ``"iemocap6"``.
         label_set: the emotions that count as targets.
-        utterances: every utterance, unlabelled context included.
+        utterances: every utterance, unlabelled context included; of a large manifest they stay in its file, see
+            `m2fnet.manifest.table.UtteranceTable`.
         root: folder that ``audio`` and ``video`` paths start from; None when there are no media.
         defects: what was found wrong in the raw corpus and what was done.
         provenance: how the manifest came to be (adapter and its settings).
@@ -83,7 +83,7 @@ class Manifest:
 
     corpus: str
     label_set: LabelSet
-    utterances: tuple[Utterance, ...]
+    utterances: Sequence[Utterance]
     root: Path | None = None
     defects: tuple[Defect, ...] = ()
     provenance: dict[str, object] = field(default_factory=dict)
@@ -92,7 +92,7 @@ class Manifest:
 
     def __post_init__(self) -> None:
         _check(self.utterances, self.label_set)
-        if self.annotations and (unknown := set(self.annotations) - {u.id for u in self.utterances}):
+        if self.annotations and (unknown := self.annotations.keys() - {u.id for u in self.utterances}):
             raise ManifestError(f"There is an annotation of {min(unknown)!r}; expected utterances of the manifest.")
 
     def __repr__(self) -> str:
@@ -108,9 +108,15 @@ class Manifest:
         rows = {split: {**of, **of["labels"]} for split, of in counts.items()}
         return str(pd.DataFrame(rows).T.drop(columns="labels").to_html(escape=True))
 
-    def dialogues(self, split: Split | None = None) -> list[Dialogue]:
+    def dialogues(self, split: Split | None = None) -> Sequence[Dialogue]:
         """Dialogues of ``split`` (of all splits when None), utterances in speaking order."""
+        if isinstance(self.utterances, UtteranceTable):
+            return self._dialogues.of(split)
         return group_dialogues([u for u in self.utterances if split in (None, u.split)])
+
+    @cached_property
+    def _dialogues(self) -> DialogueTable:
+        return DialogueTable(self.utterances)
 
     def media_path(self, relative: str) -> Path:
         """Absolute path of a media file named in the manifest.
@@ -128,16 +134,23 @@ class Manifest:
 
     def counts(self) -> dict[Split, SplitCounts]:
         """Dialogues, utterances, and utterances per emotion for each split."""
-        counts: dict[Split, SplitCounts] = {}
-        for split in SPLITS:
-            utterances = [u for u in self.utterances if u.split == split]
-            labels = Counter(label for u in utterances for label in set(u.labels or ()))
-            counts[split] = {
-                "dialogues": len({u.dialogue for u in utterances}),
-                "utterances": len(utterances),
-                "labelled": sum(u.labels is not None for u in utterances),
-                "labels": {name: labels[name] for name in self.label_set.classes},
-            }
+        return copy.deepcopy(self._counts)
+
+    @cached_property
+    def _counts(self) -> dict[Split, SplitCounts]:
+        labels = {split: dict.fromkeys(self.label_set.classes, 0) for split in SPLITS}
+        counts: dict[Split, SplitCounts] = {
+            split: {"dialogues": 0, "utterances": 0, "labelled": 0, "labels": labels[split]} for split in SPLITS
+        }
+        dialogues: set[str] = set()
+        for u in self.utterances:
+            of = counts[u.split]
+            of["dialogues"] += u.dialogue not in dialogues
+            of["utterances"] += 1
+            of["labelled"] += u.labels is not None
+            for label in u.labels or ():
+                of["labels"][label] += 1
+            dialogues.add(u.dialogue)
         return counts
 
     def to_pandas(self) -> "pd.DataFrame":
@@ -164,7 +177,7 @@ class Manifest:
         columns = {}
         for name in (f.name for f in dataclasses.fields(Utterance) if f.name != unused):
             values = [getattr(utterance, name) for utterance in self.utterances]
-            if name in _SEQUENCES:
+            if name in SEQUENCES:
                 columns[name] = pd.Series(values, dtype=object)
             elif name in ("start_s", "end_s"):
                 columns[name] = pd.Series(values, dtype="float64")
@@ -230,7 +243,7 @@ class Manifest:
                 isinstance(index, float) and index.is_integer()
             ):  # what pandas makes of whole numbers when it joins tables
                 row["index"] = int(index)
-            utterances.append(_utterance(row, f"Row {label!r} of the table", advice))
+            utterances.append(utterance_of(row, f"Row {label!r} of the table", advice))
         return cls(
             corpus=corpus if corpus is not None else utterances[0].corpus if utterances else "",
             label_set=label_set,
@@ -254,7 +267,7 @@ class Manifest:
         folder = Path(folder)
         is_single = self.label_set.kind == "single"  # there the labels follow from the label
         table, notes = folder / TABLE, folder / ANNOTATIONS
-        write_jsonl(_new(table), ({**_row(u), **({"labels": ()} if is_single else {})} for u in self.utterances))
+        write_jsonl(_new(table), ({**row_of(u), **({"labels": ()} if is_single else {})} for u in self.utterances))
         made_with = {**self.provenance, "m2fnet": __version__}
         saved = dataclasses.replace(self, sha256=sha256_of(_new(table)), provenance=made_with)
         meta = saved._meta()
@@ -293,18 +306,15 @@ class Manifest:
                 f"{folder / TABLE} has SHA-256 {found[:12]}…, but {META} was written for "
                 f"{str(meta.get('sha256'))[:12]}…: the table was changed after it was prepared. {ADVICE}"
             )
-        name = str(folder / TABLE)
-        rows = read_jsonl(table, ManifestError, ADVICE)
-        utterances = [_utterance(row, f"{name}:{number}", ADVICE) for number, row in enumerate(rows, start=1)]
         try:
             names = meta["label_set"]
             _expect_types(meta, names)
-            if names["kind"] == "single" or meta.get("format", 1) < FORMAT:
-                utterances = [u if u.labels else dataclasses.replace(u, labels=None) for u in utterances]
+            empty_is_none = names["kind"] == "single" or meta.get("format", 1) < FORMAT
+            utterances = UtteranceTable(table, partial(_read, str(folder / TABLE), empty_is_none))
             return cls(
                 corpus=meta["corpus"],
                 label_set=LabelSet(names["name"], tuple(names["classes"]), names["kind"]),
-                utterances=tuple(utterances),
+                utterances=utterances if table.stat().st_size > _LARGE else tuple(utterances),
                 root=Path(meta["root"]) if meta["root"] is not None else None,
                 defects=tuple(
                     Defect(d["what"], tuple(d["ids"]), d["done"], d.get("kind", _kind_before(d["what"])))
@@ -330,6 +340,13 @@ class Manifest:
             "defects": [defect.as_dict() for defect in self.defects],
             "provenance": self.provenance,
         }
+
+
+def _read(name: str, empty_is_none: bool, line: bytes, number: int) -> Utterance:
+    """The utterance in a line of the table ``name``; in some tables it has no labels where it was not labelled."""
+    where = f"{name}:{number}"
+    utterance = utterance_of(object_of(line, where, ManifestError, ADVICE), where, ADVICE)
+    return dataclasses.replace(utterance, labels=None) if empty_is_none and not utterance.labels else utterance
 
 
 def _annotations(path: Path, sha256: object) -> dict[str, Annotation]:
@@ -359,7 +376,7 @@ def _expect_types(meta: dict[str, Any], names: dict[str, Any]) -> None:
         "format": isinstance(meta.get("format", 1), int),
         "provenance": isinstance(meta["provenance"], dict),
         "label_set.name": isinstance(names["name"], str),
-        "label_set.classes": _is_texts(names["classes"]),
+        "label_set.classes": is_texts(names["classes"]),
         "label_set.kind": names["kind"] in ("single", "multi"),
     }
     for name, is_good in good.items():
@@ -404,12 +421,13 @@ def _is_inside(relative: str) -> bool:
 
 
 def _check(utterances: Sequence[Utterance], label_set: LabelSet) -> None:
-    if not utterances:
+    if not len(utterances):
         raise ManifestError("The manifest holds no utterance; expected at least one.")
-    _refuse_duplicates("utterance id", (u.id for u in utterances))
-    _refuse_duplicates("place in a dialogue", (f"{u.dialogue}[{u.index}]" for u in utterances))
+    ids, places = array("q"), array("q")  # hashes of their names
     split_of: dict[str, Split] = {}
     for u in utterances:
+        ids.append(hash_of(u.id))
+        places.append(hash_of(_place(u)))
         if split_of.setdefault(u.dialogue, u.split) != u.split:
             raise ManifestError(
                 f"Dialogue {u.dialogue!r} has utterances in {split_of[u.dialogue]!r} and in {u.split!r}; "
@@ -434,62 +452,17 @@ def _check(utterances: Sequence[Utterance], label_set: LabelSet) -> None:
                 f"Utterance {u.id!r} has the label set {list(u.labels)}, but {label_set.name!r} has one emotion per "
                 'utterance; expected a `label`, or a label set of the kind "multi".'
             )
+    _refuse_duplicates("utterance id", ids, lambda place: utterances[place].id)
+    _refuse_duplicates("place in a dialogue", places, lambda place: _place(utterances[place]))
 
 
-def _refuse_duplicates(what: str, values: Iterable[str]) -> None:
-    twice = [value for value, n in Counter(values).items() if n > 1]
-    if twice:
-        raise ManifestError(f"The {what} {twice[0]!r} occurs more than once ({len(twice)} such); expected it once.")
+def _place(utterance: Utterance) -> str:
+    return f"{utterance.dialogue}[{utterance.index}]"
 
 
-def _utterance(row: Mapping[str, Any], where: str, advice: str) -> Utterance:
-    absent = [name for name in _REQUIRED if row.get(name) is None]
-    if absent:
-        raise ManifestError(f"{where} lacks {', '.join(absent)}. {advice}")
-    for name, value in row.items():
-        if name not in _FIELDS:
-            raise ManifestError(f"{where} has the unknown field {name!r}. {advice}")
-        is_good, expected = _FIELDS[name]
-        if not is_good(value):
-            raise ManifestError(f"{where}: field {name!r} is {value!r}, expected {expected}. {advice}")
-    tuples = {name: tuple(row[name]) for name in _SEQUENCES if row.get(name) is not None}
-    shared = {name: intern(row[name]) for name in _REPEATED if type(row.get(name)) is str}
-    return Utterance(**{**row, **shared, **tuples})
-
-
-def _row(utterance: Utterance) -> dict[str, Any]:
-    return {field.name: getattr(utterance, field.name) for field in dataclasses.fields(utterance)}
-
-
-def _is_text(value: object) -> bool:
-    return value is None or isinstance(value, str)
-
-
-def _is_texts(value: object) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _is_seconds(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf)
-
-
-def _is_span(value: object) -> bool:
-    if value is None:
-        return True
-    return isinstance(value, list) and len(value) == 2 and None not in value and all(map(_is_seconds, value))
-
-
-# field of a row -> what its value must be, as a test and in words; only those of `_REQUIRED` must not be null
-_FIELDS: dict[str, tuple[Callable[[object], bool], str]] = {
-    **dict.fromkeys(
-        ("id", "corpus", "dialogue", "speaker", "text", "label", "audio", "video", "source"), (_is_text, "a string")
-    ),
-    "split": (lambda value: value in SPLITS, f"one of {', '.join(SPLITS)}"),
-    "index": (lambda value: isinstance(value, int) and not isinstance(value, bool), "an integer"),
-    "labels": (lambda value: value is None or _is_texts(value), "a list of strings"),
-    "defects": (_is_texts, "a list of strings"),
-    **dict.fromkeys(("start_s", "end_s"), (_is_seconds, "seconds")),
-    **dict.fromkeys(("audio_span", "video_span"), (_is_span, "two times in seconds")),
-    "crop": (lambda value: value is None or value in get_args(Crop), "left or right"),
-}
-_SEQUENCES = ("labels", "defects", "audio_span", "video_span")
+def _refuse_duplicates(what: str, hashes: "array[int]", name_of: Callable[[int], str]) -> None:
+    repeated = Lookup(np.frombuffer(hashes, np.int64)).repeated()
+    if repeated:
+        raise ManifestError(
+            f"The {what} {name_of(repeated[0])!r} occurs more than once ({len(repeated)} repeats); expected it once."
+        )

@@ -1,0 +1,154 @@
+"""The utterances of a manifest that is too large for memory: they stay in their file and are read when asked for."""
+
+import os
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from m2fnet.records import Dialogue, Split, Utterance
+
+_BLOCK = 1024  # lines that are read together
+
+
+class UtteranceTable(Sequence[Utterance]):
+    r"""The utterances in the lines of a file, of which only the beginning of each line is in memory, 8 bytes.
+
+    The file stays open: if another replaces it meanwhile, this table is still of the one that it has opened.
+
+    Args:
+        path: of the file.
+        read: makes the utterance of a line and its number, from 1.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "names.txt"
+        >>> _ = path.write_text("ann\nbob\n", encoding="utf-8")
+        >>> read = lambda line, number: Utterance(line.decode().strip(), "own", "train", "a", number - 1)
+        >>> table = UtteranceTable(path, read)
+        >>> len(table), table[-1].id, [one.id for one in table]
+        (2, 'bob', ['ann', 'bob'])
+    """
+
+    def __init__(self, path: Path, read: Callable[[bytes, int], Utterance]) -> None:
+        self.path, self.read = path, read
+        self._file = path.open("rb")
+        self._starts = array("q", [0])
+        for line in self._file:
+            self._starts.append(self._starts[-1] + len(line))
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    def __iter__(self) -> Iterator[Utterance]:
+        for first in range(0, len(self), _BLOCK):
+            last = min(first + _BLOCK, len(self))
+            block = self._bytes(first, last)
+            for number in range(first, last):
+                yield self.read(block[self._starts[number] - self._starts[first] :][: self._size(number)], number + 1)
+
+    @overload
+    def __getitem__(self, place: int) -> Utterance: ...
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Utterance, ...]: ...
+    def __getitem__(self, place: int | slice) -> Utterance | tuple[Utterance, ...]:
+        if isinstance(place, slice):
+            return tuple(self[number] for number in range(len(self))[place])
+        number = range(len(self))[place]
+        return self.read(self._bytes(number, number + 1), number + 1)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, UtteranceTable | tuple):
+            return NotImplemented
+        return len(self) == len(other) and all(mine == theirs for mine, theirs in zip(self, other, strict=True))
+
+    __hash__ = None  # type: ignore[assignment]  # as of a list
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_file"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._file = self.path.open("rb")
+
+    def _size(self, number: int) -> int:
+        return self._starts[number + 1] - self._starts[number]
+
+    def _bytes(self, first: int, last: int) -> bytes:
+        """The lines from ``first`` to before ``last``; processes that share the open file do not disturb each other."""
+        start, end = self._starts[first], self._starts[last]
+        return os.pread(self._file.fileno(), end - start, start)
+
+
+class DialogueTable(Sequence[Dialogue]):
+    """The dialogues of utterances that stay where they are, in the order of their first utterance.
+
+    In memory are 12 bytes of an utterance.
+
+    Args:
+        utterances: in any order.
+
+    Example:
+        >>> said = [("a", 1), ("b", 0), ("a", 0)]
+        >>> table = DialogueTable([Utterance(f"{d}_{n}", "own", "train", d, n) for d, n in said])
+        >>> [[one.id for one in dialogue] for dialogue in table]
+        [['a_0', 'a_1'], ['b_0']]
+        >>> len(table.of("dev"))
+        0
+    """
+
+    def __init__(self, utterances: Sequence[Utterance]) -> None:
+        self.utterances = utterances
+        names: dict[str, int] = {}
+        splits: list[Split] = []
+        numbers = array("i")
+        for utterance in utterances:
+            if utterance.dialogue not in names:
+                splits.append(utterance.split)
+            numbers.append(names.setdefault(utterance.dialogue, len(names)))
+        of = np.frombuffer(numbers, np.intc)
+        self._order = np.argsort(of, kind="stable")
+        self._ends = np.bincount(of).cumsum()
+        self._splits = np.array(splits)
+        self._chosen = np.arange(len(self._ends))
+
+    def of(self, split: Split | None) -> "DialogueTable":
+        """The dialogues of ``split``, all when None."""
+        found = object.__new__(DialogueTable)
+        vars(found).update(vars(self))
+        if split is not None:
+            found._chosen = np.flatnonzero(self._splits == split)
+        return found
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of utterances of each dialogue."""
+        starts = np.concatenate([[0], self._ends[:-1]])
+        return np.asarray((self._ends - starts)[self._chosen])
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    @overload
+    def __getitem__(self, place: int) -> Dialogue: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Dialogue]: ...
+    def __getitem__(self, place: int | slice) -> Dialogue | list[Dialogue]:
+        if isinstance(place, slice):
+            return [self[number] for number in range(len(self))[place]]
+        number = self._chosen[range(len(self))[place]]
+        start, end = self._ends[number - 1] if number else 0, self._ends[number]
+        said = sorted((self.utterances[row] for row in self._order[start:end].tolist()), key=lambda one: one.index)
+        return Dialogue(said[0].dialogue, said[0].split, tuple(said))
+
+
+def lengths_of(dialogues: Sequence[Dialogue]) -> list[int]:
+    """The number of utterances of each dialogue; those of a table are not read for it.
+
+    Example:
+        >>> lengths_of([Dialogue("a", "train", (Utterance("a_0", "own", "train", "a", 0),))])
+        [1]
+    """
+    return dialogues.lengths.tolist() if isinstance(dialogues, DialogueTable) else [len(one) for one in dialogues]
