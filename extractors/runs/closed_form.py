@@ -34,6 +34,9 @@ from m2fnet.records import Split
 from m2fnet.store import Missing
 
 
+MOST_FITTED = 100_000  # utterances; with all n-grams of more, LSA would need several gigabytes
+
+
 class NotScoredError(RunError):
     """A linear probe cannot score these embeddings; the message says why."""
 
@@ -42,16 +45,22 @@ class NotScoredError(RunError):
 def fit(extractor: FittedExtractor, data: ExtractorData, run: Path, *, seed: int = 0) -> int:
     """Fit ``extractor`` on the training split and write it into the run folder; return the number of utterances.
 
-    Labels are not used. What cannot be read is listed in ``data.missing``, what was cut in ``data.cut``.
+    Of a larger split `MOST_FITTED` utterances are drawn: its directions do not change with more. Labels are not used.
+    What cannot be read is listed in ``data.missing``, what was cut in ``data.cut``.
 
     Raises:
         RunError: if nothing in the training split can be read.
     """
-    wanted = placed_in(data.manifest, "train")
+    train = placed_in(data.manifest, "train")
+    places: Sequence[int] = range(len(train))
+    if len(train) > MOST_FITTED:
+        drawn = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))[:MOST_FITTED]
+        places = drawn.sort().values.tolist()
+    wanted = [train[place] for place in places]
     outcomes = read(extractor, wanted, data.loading)
     data.missing |= {p.utterance.id: o for p, o in zip(wanted, outcomes, strict=True) if isinstance(o, Missing)}
-    samples = {place: outcome for place, outcome in enumerate(outcomes) if not isinstance(outcome, Missing)}
-    data.cut |= {wanted[place].utterance.id: cut for place, sample in samples.items() if (cut := cuts(sample))}
+    samples = {place: o for place, o in zip(places, outcomes, strict=True) if not isinstance(o, Missing)}
+    data.cut |= {train[place].utterance.id: cut for place, sample in samples.items() if (cut := cuts(sample))}
     if not samples:
         why = next((f" The first: {missing.stage}: {missing.reason}." for missing in data.missing.values()), "")
         raise RunError(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 from tiny_clips import LSA, SMALL, data_of, embeddings, fitted
 
 from extractors.base import FittedExtractor
@@ -45,6 +46,26 @@ def test_a_fit_knows_nothing_but_the_training_split(class_path, corpus, changed,
     for name, manifest in {"a": corpus, "b": other}.items():
         fitted(class_path, manifest, tmp_path / name)
     assert folder.fitted_sha256(tmp_path / "a" / folder.NET) == folder.fitted_sha256(tmp_path / "b" / folder.NET)
+
+
+def test_of_a_large_training_split_some_utterances_are_drawn(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(closed_form, "MOST_FITTED", 10)
+    drawn = []
+    for name in "ab":
+        assert closed_form.fit(build(LSA, SMALL[LSA]), data_of(corpus), tmp_path / name, seed=3) == 10
+        drawn.append(load_file(tmp_path / name / folder.TRAINING)["places"].tolist())
+    assert drawn[0] == drawn[1] == sorted(set(drawn[0]))
+    assert drawn[0] != list(range(10))
+    found = closed_form.embedded(
+        build_and_load(tmp_path / "a"), data_of(corpus), tmp_path / "a", ["dev"], is_fitted_on=True
+    )
+    assert found["dev"].row.tolist() == list(range(6))
+
+
+def build_and_load(run):
+    extractor = build(LSA, SMALL[LSA])
+    extractor.load(run / folder.NET)
+    return extractor
 
 
 @pytest.mark.parametrize("class_path", SMALL)
