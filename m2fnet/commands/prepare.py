@@ -55,7 +55,8 @@ def main(argv: list[str]) -> None:
         stores = write_streams(features, saved, options.out, overwrite=options.overwrite)
     if not options.quiet:
         media = f"media under {saved.root}" if saved.root is not None else "no media files"
-        print(f"{saved.corpus}: {len(saved.utterances)} utterances in {len(saved.dialogues())} dialogues, {media}")
+        dialogues = sum(of["dialogues"] for of in saved.counts().values())
+        print(f"{saved.corpus}: {len(saved.utterances)} utterances in {dialogues} dialogues, {media}")
         print(counts_text(saved))
         print(f"defects ({DEFECTS} lists them, {META} every id):")
         print(defects_text(saved))

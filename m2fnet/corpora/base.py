@@ -1,12 +1,13 @@
 """What every adapter needs: a log of defects, checks of counts, and the error for a folder that is not the corpus."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
 from m2fnet.errors import CorpusError
 from m2fnet.manifest import Manifest
+from m2fnet.manifest.table import collected
 from m2fnet.records import Defect, Split, Utterance
 
 MISSING_MEDIA = "missing media"  # the kind of a defect: a clip, sound or picture cannot be used
@@ -55,13 +56,21 @@ class DefectLog:
         """All that was found."""
         return tuple(Defect(what, tuple(ids), *self._done[what]) for what, ids in self._ids.items())
 
-    def marked(self, utterances: Iterable[Utterance]) -> tuple[Utterance, ...]:
+    def take(self, other: "DefectLog") -> None:
+        """Note all that ``other`` has, after what is here."""
+        for what, ids in other._ids.items():
+            done, kind = other._done[what]
+            self.add(what, done, ids, kind=kind)
+
+    def marked(self, utterances: Iterable[Utterance]) -> Sequence[Utterance]:
         """The utterances, each with the names of its defects."""
         names: dict[str, list[str]] = {}
         for what, ids in self._ids.items():
             for name in dict.fromkeys(ids):
                 names.setdefault(name, []).append(what)
-        return tuple(dataclasses.replace(u, defects=(*u.defects, *names.get(u.id, ()))) for u in utterances)
+        return collected(
+            dataclasses.replace(u, defects=(*u.defects, *names[u.id])) if u.id in names else u for u in utterances
+        )
 
 
 def not_the_corpus(root: Path, missing: str, tree: str) -> CorpusError:

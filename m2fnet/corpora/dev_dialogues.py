@@ -7,6 +7,7 @@ from pathlib import Path
 
 from m2fnet.errors import UsageError
 from m2fnet.manifest import Manifest
+from m2fnet.manifest.table import collected
 
 DEV_SHARE = 0.1
 HELP = (
@@ -78,7 +79,7 @@ def with_dev(manifest: Manifest, wanted: str, seed: int = 0) -> Manifest:
     dev = frozenset(chosen)
     return replace(
         manifest,
-        utterances=tuple(
+        utterances=collected(
             u if u.split == "test" else replace(u, split="dev" if u.dialogue in dev else "train")
             for u in manifest.utterances
         ),

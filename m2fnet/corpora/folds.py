@@ -8,6 +8,7 @@ from typing import Literal
 
 from m2fnet.errors import UsageError
 from m2fnet.manifest import Manifest
+from m2fnet.manifest.table import collected
 from m2fnet.records import Dialogue
 
 FoldBy = Literal["dialogue", "session"]
@@ -79,7 +80,7 @@ def with_fold(manifest: Manifest, fold: Fold) -> Manifest:
     numbers = fold_numbers(manifest.dialogues("train"), fold.of, fold.by)
     return replace(
         manifest,
-        utterances=tuple(
+        utterances=collected(
             replace(u, split="test") if numbers.get(u.dialogue) == fold.number else u
             for u in manifest.utterances
             if u.split != "test"

@@ -1,12 +1,16 @@
 """Utterances that occur more than once in a corpus; they are reported and kept, because published scores count them."""
 
 import re
+from array import array
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
+import numpy as np
 import pandas as pd
 
 from m2fnet.corpora.base import DefectLog
-from m2fnet.records import LEAK, Utterance
+from m2fnet.manifest.lookup import hash_of
+from m2fnet.records import LEAK, SPLITS, Utterance
 
 _WORD = re.compile(r"\w+")
 _FEWEST_WORDS = 3
@@ -79,19 +83,26 @@ def report_repeated_texts(utterances: Sequence[Utterance], log: DefectLog) -> No
         >>> [(defect.kind, defect.ids) for defect in log.defects()]
         [('leak', ('u0', 'u1')), ('', ('u2', 'u3'))]
     """
-    by_words: dict[tuple[str, ...], list[Utterance]] = {}
+    hashes, lengths, splits = array("q"), array("l"), array("b")
     for utterance in utterances:
-        if words := tuple(_WORD.findall((utterance.text or "").casefold())):
-            by_words.setdefault(words, []).append(utterance)
-    shared = {words: of for words, of in by_words.items() if len({u.split for u in of}) > 1}
+        words = _WORD.findall((utterance.text or "").casefold())
+        hashes.append(hash_of(" ".join(words)))
+        lengths.append(len(words))
+        splits.append(SPLITS.index(utterance.split))
+    texts, sizes, of = np.array(hashes), np.array(lengths), np.array(splits)
+    found = [np.unique(texts[of == split]) for split in range(len(SPLITS))]
+    shared = np.unique(np.concatenate([np.intersect1d(one, other) for one, other in combinations(found, 2)]))
+    places = np.flatnonzero(np.isin(texts, shared) & (sizes > 0))
+    _, first, group = np.unique(texts[places], return_index=True, return_inverse=True)
+    places = places[np.argsort(first[group], kind="stable")]  # text by text, so that the ids come out in pairs
     log.add(
         "leak: same text in another split",
         "kept; scores of that split are flattered",
-        (u.id for words, of in shared.items() if len(words) >= _FEWEST_WORDS for u in of),
+        (utterances[place].id for place in places[sizes[places] >= _FEWEST_WORDS]),
         kind=LEAK,
     )
     log.add(
         "one or two words that are also in another split",
         "kept; everybody says them",
-        (u.id for words, of in shared.items() if len(words) < _FEWEST_WORDS for u in of),
+        (utterances[place].id for place in places[sizes[places] < _FEWEST_WORDS]),
     )

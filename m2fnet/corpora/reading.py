@@ -21,6 +21,8 @@ from m2fnet.errors import CorpusError
 
 MAX_BYTES = 512 * 2**20  # a table of utterances is thousands of times smaller; a wrong path may be a film
 
+_JUDGED = 64 * 2**20  # bytes at the beginning of a user's own table by which its encoding is judged
+
 # `surrogateescape` keeps every byte that is no UTF-8 as U+DC80..U+DCFF; five of them mean nothing in cp1252 either
 _CP1252 = {0xDC00 + byte: bytes([byte]).decode("cp1252", errors="replace") for byte in range(0x80, 0x100)}
 _HALF_OR_NUL = re.compile("[\\0\\ud800-\\udfff]")  # JSON can spell both, files and paths can hold neither
@@ -148,36 +150,60 @@ def read_csv(path: Path, required: Sequence[str]) -> list[Row]:
     return rows
 
 
-def read_own_csv(path: Path, known: Collection[str]) -> list[Row]:
-    """Rows of a table as spreadsheets write it, by the meaning of their columns, in any encoding.
+class OwnTable:
+    r"""The rows of a user's own table, CSV as spreadsheets write it or JSONL, in any encoding; read anew each time.
 
     Args:
-        path: the table.
+        path: of the table.
         known: the meanings that count, see `m2fnet.corpora.spreadsheet.HEADINGS`.
 
     Raises:
-        CorpusError: if the file cannot be read, or a row or the first line is wrong.
+        CorpusError: if the file cannot be read; for its rows once they are read.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "own.csv"
+        >>> _ = path.write_text("Utterance;Emotion\nHi!;joy\n", encoding="utf-16")
+        >>> [row.cells for row in OwnTable(path, ["text", "label"])]
+        [{'text': 'Hi!', 'label': 'joy'}]
     """
-    text, assumed = _own_text(path)
-    table = read_table(io.StringIO(text, newline=""), str(path), known)
-    rows = []
-    for record in table.records:
-        cells = {_repaired(table.where, name): _repaired(record.where, cell) for name, cell in record.cells.items()}
-        encoding = "cp1252" if cells != record.cells else _assumed("".join(cells.values()), assumed)
-        rows.append(Row(record.where, dict(cells), encoding, record.is_short))
-    return rows
 
+    def __init__(self, path: Path, known: Collection[str]) -> None:
+        self.path, self.known = path, known
+        self._encoding = encoding_of(_bytes(path, _JUDGED), str(path), CorpusError)
 
-def read_own_jsonl(path: Path, known: Collection[str]) -> list[Row]:
-    """The same of a file with one JSON object per line, see `read_jsonl`."""
-    text, assumed = _own_text(path)
-    rows = []
-    for line in _lines(text, path):
-        if line.text.strip():
-            row = _object(line)
-            cells = dict(zip(meanings(list(row.cells), known, row.where), row.cells.values(), strict=True))
-            rows.append(Row(row.where, cells, row.assumed or _assumed(line.text, assumed)))
-    return rows
+    def __iter__(self) -> Iterator[Row]:
+        return self._of_json() if self.path.suffix.lower() == ".jsonl" else self._of_csv()
+
+    def _of_csv(self) -> Iterator[Row]:
+        table = read_table(self._lines(), str(self.path), self.known)
+        for record in table.records:
+            cells = {_repaired(table.where, name): _repaired(record.where, cell) for name, cell in record.cells.items()}
+            encoding = "cp1252" if cells != record.cells else self._assumed("".join(cells.values()))
+            yield Row(record.where, dict(cells), encoding, record.is_short)
+
+    def _of_json(self) -> Iterator[Row]:
+        for number, text in enumerate(self._lines(), start=1):
+            if text.strip():
+                row = _object(_line(f"{self.path}:{number}", text.rstrip("\r\n")))
+                cells = dict(zip(meanings(list(row.cells), self.known, row.where), row.cells.values(), strict=True))
+                yield Row(row.where, cells, row.assumed or self._assumed(text))
+
+    def _lines(self) -> Iterator[str]:
+        """Its lines with their ends; of UTF-8, other bytes become surrogates."""
+        is_utf8 = self._encoding.name == "utf-8"
+        errors = "surrogateescape" if is_utf8 else "replace"
+        with self.path.open(encoding=self._encoding.name, errors=errors, newline="") as file:
+            for number, line in enumerate(file, start=1):
+                if not is_utf8 and (UNREADABLE in line or "\0" in line):
+                    raise _cut_off(self.path, self._encoding)
+                if "\0" in line:
+                    raise CorpusError(f"{self.path}:{number} holds a NUL byte, expected text. Save the file as UTF-8.")
+                yield line.removeprefix("\ufeff") if number == 1 else line
+
+    def _assumed(self, text: str) -> str | None:
+        """The encoding if it had to be guessed, for a row that would read differently in others."""
+        return self._encoding.name if self._encoding.is_assumed and not text.isascii() else None
 
 
 def read_jsonl(path: Path) -> list[Row]:
@@ -194,13 +220,15 @@ def shown(text: str) -> str:
     return repr(text if len(text) <= 80 else text[:80] + "…")
 
 
-def _bytes(path: Path) -> bytes:
+def _bytes(path: Path, most: int | None = None) -> bytes:
+    """The content of a file, or only the first bytes of it."""
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited on for ever
             raise CorpusError(f"{path} is not a plain file, expected a text file.")
-        if path.stat().st_size > MAX_BYTES:
+        if most is None and path.stat().st_size > MAX_BYTES:
             raise CorpusError(f"{path} is larger than {MAX_BYTES // 2**20} MiB; expected a table of utterances.")
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(most)
     except OSError as problem:
         raise CorpusError(f"Cannot read {path}: {problem.strerror}. Check the path and its permissions.") from problem
     if not raw.strip():
@@ -214,24 +242,16 @@ def _decoded(path: Path) -> str:
     return _text(raw, encoding_of(raw, str(path), CorpusError) if b"\0" in raw else Encoding("utf-8"), path)
 
 
-def _own_text(path: Path) -> tuple[str, str | None]:
-    """A user's own file, and its encoding if that had to be guessed; of UTF-8, other bytes become surrogates."""
-    raw = _bytes(path)
-    encoding = encoding_of(raw, str(path), CorpusError)
-    return _text(raw, encoding, path), encoding.name if encoding.is_assumed else None
-
-
 def _text(raw: bytes, encoding: Encoding, path: Path) -> str:
     errors = "surrogateescape" if encoding.name == "utf-8" else "replace"
     text = raw.decode(encoding.name, errors).removeprefix("\ufeff")
     if encoding.name != "utf-8" and (UNREADABLE in text or "\0" in text):
-        raise CorpusError(f"{path} looks like {encoding.name}, but is cut off or damaged. Save it as UTF-8.")
+        raise _cut_off(path, encoding)
     return text
 
 
-def _assumed(text: str, encoding: str | None) -> str | None:
-    """The guessed encoding of a file, for a row that would read differently in others."""
-    return None if text.isascii() else encoding
+def _cut_off(path: Path, encoding: Encoding) -> CorpusError:
+    return CorpusError(f"{path} looks like {encoding.name}, but is cut off or damaged. Save it as UTF-8.")
 
 
 def _lines(text: str, path: Path) -> list[Line]:

@@ -10,6 +10,7 @@ import csv
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from m2fnet.errors import CorpusError
 
@@ -130,13 +131,13 @@ def read_table(lines: Iterable[str], name: str, known: Collection[str]) -> Table
         >>> [(record.where, record.cells) for record in table.records]
         [('a.csv:3', {'start_s': '1,5', 'label': 'joy'})]
     """
-    rows = list(lines)
-    first = next((place for place, line in enumerate(rows) if line.strip(" \t\r\n,;|\"'")), len(rows))
-    sep = _SEP_LINE.fullmatch(rows[first]) if first < len(rows) else None
+    left = enumerate(lines)
+    first, header = next(((n, line) for n, line in left if line.strip(" \t\r\n,;|\"'")), (0, ""))
+    sep = _SEP_LINE.fullmatch(header)
     if sep is not None:
-        first += 1
-    header = rows[first] if first < len(rows) else ""
-    records = _records(rows[first:], name, first, sep[1] if sep is not None else _separator(header, known))
+        first, header = next(left, (first + 1, ""))
+    rest = chain([header], (line for _, line in left))
+    records = _records(rest, name, first, sep[1] if sep is not None else _separator(header, known))
     where, headings = next(records, (f"{name}:1", []))
     headings = [heading.strip() for heading in headings]
     columns = meanings(headings, known, where)
@@ -218,7 +219,7 @@ def _separator(header: str, known: Collection[str]) -> str:
     return max(_SEPARATORS, key=fit)
 
 
-def _records(lines: Sequence[str], name: str, skipped: int, separator: str) -> Iterator[tuple[str, list[str]]]:
+def _records(lines: Iterable[str], name: str, skipped: int, separator: str) -> Iterator[tuple[str, list[str]]]:
     """Records that are not blank, each with the place of its first line."""
     # the csv module's cell limit is a setting of the whole process; a text has to fit its default of 128 KiB
     reader = csv.reader(lines, delimiter=separator, strict=True)

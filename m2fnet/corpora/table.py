@@ -33,17 +33,21 @@ speaker and no emotion; emotions that differ only in case or blanks are one.
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
+from sys import intern
 from typing import get_args
 
 from m2fnet.corpora.base import MISSING_MEDIA, DefectLog, media_file
 from m2fnet.corpora.leaks import report_repeated_texts, report_repeats
-from m2fnet.corpora.reading import Row, read_own_csv, read_own_jsonl, shown
+from m2fnet.corpora.reading import OwnTable, Row, shown
 from m2fnet.corpora.spreadsheet import is_no_text, is_nothing
 from m2fnet.errors import CorpusError, ManifestError
 from m2fnet.manifest import Manifest, media_path
+from m2fnet.manifest.lookup import Lookup
+from m2fnet.manifest.table import collected
 from m2fnet.records import SPLITS, Crop, LabelSet, Utterance
 
 COLUMNS = (
@@ -53,6 +57,7 @@ COLUMNS = (
 _SUFFIXES = (".csv", ".tsv", ".jsonl")
 _WHOLE_NUMBER = re.compile(r"^(-?[0-9]+)\.0+$")  # as pandas writes the numbers of a column with gaps
 _OTHER_SET = re.compile(r"[,;\[\]]")  # of a set of emotions that is not divided by |
+_LABELS = ("label", "labels")
 _UNLABELLED = "?"  # in the column labels, where an empty cell is the empty set
 
 
@@ -69,24 +74,26 @@ def read_table(root: Path, *, labels: Sequence[str] = (), corpus: str | None = N
     """
     path = _table(root)
     name = corpus or path.stem
-    is_json = path.suffix.lower() == ".jsonl"
-    rows = read_own_jsonl(path, COLUMNS) if is_json else read_own_csv(path, COLUMNS)
-    if not rows:
+    rows = OwnTable(path, COLUMNS)
+    survey = _Survey(rows, labels)
+    if not survey.columns:
         raise CorpusError(f"{path} holds no row; expected one per utterance.")
-    columns = {column: None for row in rows for column in row.cells}
-    _check_columns(path, columns)
-    log = DefectLog()
-    log.add("column without a meaning here", "ignored", (column for column in columns if column not in COLUMNS))
-    rows = _with_one_spelling(rows, labels, log)
-    utterances = _utterances(path.parent, rows, name, log)
+    _check_columns(path, survey.columns)
+    log, corrected, found = DefectLog(), DefectLog(), DefectLog()
+    log.add("column without a meaning here", "ignored", (column for column in survey.columns if column not in COLUMNS))
+    utterances = collected(_utterances(path.parent, rows, name, survey, corrected, found))
+    log.take(corrected)
+    log.take(found)
+    _refuse_repeated_ids(path.parent, utterances)
+    label_set = _label_set(name, survey)
     scenes = {u.id: f"{u.video or u.audio} {u.video_span or u.audio_span}" for u in utterances if u.video or u.audio}
     report_repeats(utterances, scenes, log)
-    report_repeated_texts([u for u in utterances if u.id not in scenes], log)
+    report_repeated_texts([u for u in utterances if u.id not in scenes] if scenes else utterances, log)
     _report_shared_recordings(utterances, log)
     _report_dialogues(utterances, log)
     return Manifest(
         corpus=name,
-        label_set=_label_set(name, rows, labels, is_multi="labels" in columns),
+        label_set=label_set,
         utterances=log.marked(utterances),
         root=path.parent if scenes else None,
         defects=log.defects(),
@@ -108,39 +115,60 @@ def _table(root: Path) -> Path:
     return found[0]
 
 
-def _with_one_spelling(rows: Sequence[Row], labels: Sequence[str], log: DefectLog) -> list[Row]:
-    """The rows with every emotion spelled in one way, and without words for nothing where an emotion or a name is due.
+class _Survey:
+    """What has to be known of all rows before one can be read: their columns, and how emotions are spelled.
 
-    An emotion is spelled as in ``labels``, otherwise as most of the rows do.
+    Attributes:
+        columns: that some row has.
+        labels: the emotions that the user names.
+        usual: an emotion, folded -> its spelling: that of ``labels``, otherwise that of most rows.
+        of_training: the different cells of labels in training rows, as column and content.
     """
-    spellings: dict[str, Counter[str]] = {}
-    for row in rows:
-        for emotion in _emotions(row):
-            spellings.setdefault(_folded(emotion), Counter())[emotion] += 1
-    usual = {key: min(of, key=lambda name: (-of[name], name.casefold() != name, name)) for key, of in spellings.items()}
-    usual |= {_folded(label): label for label in labels}
-    places: Counter[str] = Counter()
-    found = []
-    for row in rows:
-        name = row["id"] or f"{row['dialogue']}_{places[row['dialogue']]}"
-        places[row["dialogue"]] += 1
+
+    def __init__(self, rows: Iterable[Row], labels: Sequence[str]) -> None:
+        self.labels = tuple(labels)
+        self.columns: dict[str, None] = {}
+        self.of_training: set[tuple[str, str]] = set()
+        spellings: dict[str, Counter[str]] = {}
+        for row in rows:
+            self.columns |= dict.fromkeys(row.cells)
+            for emotion in _emotions(row):
+                spellings.setdefault(_folded(emotion), Counter())[emotion] += 1
+            if row["split"].casefold() == "train":
+                self.of_training |= {(column, row[column]) for column in _LABELS if _is_labelled(row, column)}
+        self.usual = {
+            key: min(of, key=lambda one: (-of[one], one.casefold() != one, one)) for key, of in spellings.items()
+        }
+        self.usual |= {_folded(label): label for label in labels}
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """The emotions that the user names, otherwise those of the training rows, sorted."""
+        return self.labels or tuple(sorted({one for cell in self.of_training for one in self.respelled(*cell) or ()}))
+
+    def respelled(self, column: str, cell: str) -> list[str] | None:
+        """The emotions in a cell, spelled as usual; None if one of them is a word for nothing."""
+        written = [cell] if column == "label" else cell.split("|")  # only a set has several
+        emotions = [self.usual[_folded(part)] for part in written if part.strip()]
+        return None if any(is_nothing(one) and one not in self.labels for one in emotions) else emotions
+
+    def corrected(self, row: Row, name: str, log: DefectLog) -> Row:
+        """The row of the utterance ``name`` without words for nothing where an emotion or a speaker is due."""
         cells = dict(row.cells)
         for emotion in _emotions(row):
-            if (now := usual[_folded(emotion)]) != emotion:
-                log.add(
-                    f"label {shown(emotion)} differs from {shown(now)} only in its spelling", "counted as that", [name]
-                )
-        for column in ("label", "labels"):
-            if not row[column] or (column == "labels" and row[column] == _UNLABELLED):
+            if (now := self.usual[_folded(emotion)]) != emotion:
+                what = f"label {shown(emotion)} differs from {shown(now)} only in its spelling"
+                log.add(what, "counted as that", [name])
+        for column in _LABELS:
+            if not _is_labelled(row, column):
                 continue
-            written = [row[column]] if column == "label" else row[column].split("|")  # only a set has several
-            parts = [usual[_folded(part)] for part in written if part.strip()]
-            if any(is_nothing(part) and part not in labels for part in parts):
+            emotions = self.respelled(column, row[column])
+            if emotions is not None:
+                cells[column] = "|".join(emotions)
+            else:
                 what = f"label {shown(row[column])} is a word for nothing"
                 log.add(what, "counted as not labelled; name it with --labels if it is an emotion", [name])
                 cells[column] = _UNLABELLED if column == "labels" else ""
-            else:
-                cells[column] = "|".join(parts)
         if is_nothing(row["speaker"]):
             log.add(f"speaker {shown(row['speaker'])} is a word for nothing", "counted as unknown", [name])
             cells["speaker"] = ""
@@ -152,8 +180,12 @@ def _with_one_spelling(rows: Sequence[Row], labels: Sequence[str], log: DefectLo
         if row.is_short and row.cells.get("labels") == "":
             log.add("row without a cell for labels", "counted as not labelled", [name])
             cells["labels"] = _UNLABELLED
-        found.append(replace(row, cells=cells))
-    return found
+        return replace(row, cells=cells)
+
+
+def _is_labelled(row: Row, column: str) -> bool:
+    """Whether a cell names emotions, or words for nothing."""
+    return bool(row[column]) and (column == "label" or row[column] != _UNLABELLED)
 
 
 def _folded(label: str) -> str:
@@ -197,19 +229,21 @@ def _report_shared_recordings(utterances: Sequence[Utterance], log: DefectLog) -
 
 def _report_dialogues(utterances: Sequence[Utterance], log: DefectLog) -> None:
     """Name dialogues that may be one, and utterances whose row is not where their time is."""
-    names: dict[str, dict[str, None]] = {}
+    first: dict[str, str] = {}  # a name, folded -> the first dialogue that has it
+    alike: dict[str, dict[str, None]] = {}  # a name, folded -> all dialogues, where they are several
     latest: dict[str, float] = {}
     for u in utterances:
-        names.setdefault(_folded(u.dialogue), {})[u.dialogue] = None
+        folded = _folded(u.dialogue)
+        if (known := first.setdefault(folded, u.dialogue)) != u.dialogue:
+            alike.setdefault(folded, {known: None})[u.dialogue] = None
         if u.start_s is not None and u.start_s < latest.get(u.dialogue, u.start_s):
             log.add("starts before an utterance above it in its dialogue", "kept in the order of the rows", [u.id])
         if u.start_s is not None:
             latest[u.dialogue] = max(u.start_s, latest.get(u.dialogue, u.start_s))
-    for alike in names.values():
-        if len(alike) > 1:
-            some = " and ".join(map(shown, alike))
-            ids = [u.id for u in utterances if u.dialogue in alike]
-            log.add(f"dialogues {some} differ only in their spelling", "kept as different dialogues", ids)
+    for names in alike.values():
+        some = " and ".join(map(shown, names))
+        ids = [u.id for u in utterances if u.dialogue in names]
+        log.add(f"dialogues {some} differ only in their spelling", "kept as different dialogues", ids)
 
 
 def _check_columns(path: Path, columns: Collection[str]) -> None:
@@ -228,23 +262,33 @@ def _check_columns(path: Path, columns: Collection[str]) -> None:
         )
 
 
-def _label_set(corpus: str, rows: Sequence[Row], labels: Sequence[str], *, is_multi: bool) -> LabelSet:
-    classes = tuple(labels) or tuple(
-        sorted({e for row in rows if row["split"].casefold() == "train" for e in _emotions(row)})
-    )
+def _label_set(corpus: str, survey: _Survey) -> LabelSet:
+    classes = survey.classes
     if len(classes) < 2 or len(set(classes)) < len(classes):
         raise CorpusError(
             f"The labels are {shown(', '.join(classes))}, expected at least two different ones. "
             "Label the training rows, or name the emotions with --labels."
         )
-    for row in rows:
-        for emotion in _emotions(row):
-            if emotion not in classes:
-                source = "as --labels says" if labels else "the labels of the training rows; name more with --labels"
-                raise CorpusError(
-                    f"{row.where}: the label is {shown(emotion)}, expected one of {', '.join(classes)} ({source})."
-                )
-    return LabelSet(corpus, classes, "multi" if is_multi else "single")
+    return LabelSet(corpus, classes, "multi" if "labels" in survey.columns else "single")
+
+
+def _refuse_unknown_labels(row: Row, survey: _Survey) -> None:
+    for emotion in _emotions(row):
+        if emotion not in survey.classes and len(survey.classes) > 1:  # too few are refused later
+            named = ", ".join(survey.classes)
+            source = "as --labels says" if survey.labels else "the labels of the training rows; name more with --labels"
+            raise CorpusError(f"{row.where}: the label is {shown(emotion)}, expected one of {named} ({source}).")
+
+
+def _refuse_repeated_ids(root: Path, utterances: Sequence[Utterance]) -> None:
+    lookup = Lookup.of(u.id for u in utterances)
+    for place in lookup.repeated()[:1]:
+        again = utterances[place]
+        first = utterances[lookup.place(again.id)]
+        raise CorpusError(
+            f"{root / str(again.source)}: the id {shown(again.id)} is already that of {first.source}; expected every "
+            "id once."
+        )
 
 
 def _emotions(row: Row) -> tuple[str, ...]:
@@ -264,27 +308,24 @@ def _emotions(row: Row) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part for part in parts if part))
 
 
-def _utterances(root: Path, rows: Sequence[Row], corpus: str, log: DefectLog) -> list[Utterance]:
-    places: Counter[str] = Counter()
-    first_rows: dict[str, Row] = {}
-    utterances: dict[str, Utterance] = {}
-    for row in rows:
-        dialogue = row["dialogue"]
-        first = first_rows.setdefault(dialogue, row)
-        if row["split"].casefold() != first["split"].casefold():
+def _utterances(
+    root: Path, rows: OwnTable, corpus: str, survey: _Survey, corrected: DefectLog, found: DefectLog
+) -> Iterator[Utterance]:
+    """The utterances of the rows; what was corrected and what was found in them goes into the logs."""
+    seen: dict[str, tuple[str, int]] = {}  # split and utterances of each dialogue so far
+    for raw in rows:
+        dialogue = raw["dialogue"]
+        split, place = seen.get(dialogue, (intern(raw["split"].casefold()), 0))
+        row = survey.corrected(raw, raw["id"] or f"{dialogue}_{place}", corrected)
+        if row["split"].casefold() != split:
+            first = next(one for one in rows if one["dialogue"] == dialogue)
             raise CorpusError(
                 f"{row.where} puts dialogue {shown(dialogue)} into {shown(row['split'])}, "
                 f"{first.where} into {shown(first['split'])}; expected all its rows in one split."
             )
-        utterance = _utterance(root, row, corpus, places[dialogue], log)
-        if utterance.id in utterances:
-            raise CorpusError(
-                f"{row.where}: the id {shown(utterance.id)} is already that of {utterances[utterance.id].source}; "
-                "expected every id once."
-            )
-        utterances[utterance.id] = utterance
-        places[dialogue] += 1
-    return list(utterances.values())
+        yield _utterance(root, row, corpus, place, found)
+        _refuse_unknown_labels(row, survey)
+        seen[dialogue] = split, place + 1
 
 
 def _utterance(root: Path, row: Row, corpus: str, index: int, log: DefectLog) -> Utterance:

@@ -310,7 +310,7 @@ class Manifest:
             names = meta["label_set"]
             _expect_types(meta, names)
             empty_is_none = names["kind"] == "single" or meta.get("format", 1) < FORMAT
-            utterances = UtteranceTable(table, partial(_read, str(folder / TABLE), empty_is_none))
+            utterances = UtteranceTable(table.open("rb"), partial(_read, str(folder / TABLE), empty_is_none))
             return cls(
                 corpus=meta["corpus"],
                 label_set=LabelSet(names["name"], tuple(names["classes"]), names["kind"]),

@@ -1,13 +1,18 @@
 """The utterances of a manifest that is too large for memory: they stay in their file and are read when asked for."""
 
+import json
 import os
+import tempfile
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, BinaryIO, cast, overload
 
 import numpy as np
 
+from m2fnet.files import json_line
+from m2fnet.manifest.rows import row_of, utterance_of
 from m2fnet.records import Dialogue, Split, Utterance
 
 _BLOCK = 1024  # lines that are read together
@@ -19,24 +24,25 @@ class UtteranceTable(Sequence[Utterance]):
     The file stays open: if another replaces it meanwhile, this table is still of the one that it has opened.
 
     Args:
-        path: of the file.
+        file: open, with the lines.
         read: makes the utterance of a line and its number, from 1.
 
     Example:
         >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "names.txt"
-        >>> _ = path.write_text("ann\nbob\n", encoding="utf-8")
+        >>> file = tempfile.TemporaryFile()
+        >>> _ = file.write(b"ann\nbob\n")
         >>> read = lambda line, number: Utterance(line.decode().strip(), "own", "train", "a", number - 1)
-        >>> table = UtteranceTable(path, read)
+        >>> table = UtteranceTable(file, read)
         >>> len(table), table[-1].id, [one.id for one in table]
         (2, 'bob', ['ann', 'bob'])
     """
 
-    def __init__(self, path: Path, read: Callable[[bytes, int], Utterance]) -> None:
-        self.path, self.read = path, read
-        self._file = path.open("rb")
+    def __init__(self, file: BinaryIO, read: Callable[[bytes, int], Utterance]) -> None:
+        self.read = read
+        self._file = file
         self._starts = array("q", [0])
-        for line in self._file:
+        file.seek(0)
+        for line in file:
             self._starts.append(self._starts[-1] + len(line))
 
     def __len__(self) -> int:
@@ -67,11 +73,10 @@ class UtteranceTable(Sequence[Utterance]):
     __hash__ = None  # type: ignore[assignment]  # as of a list
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_file"}
+        return {**vars(self), "_file": Path(self._file.name).absolute()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._file = self.path.open("rb")
+        vars(self).update({**state, "_file": state["_file"].open("rb")})
 
     def _size(self, number: int) -> int:
         return self._starts[number + 1] - self._starts[number]
@@ -142,6 +147,28 @@ class DialogueTable(Sequence[Dialogue]):
         start, end = self._ends[number - 1] if number else 0, self._ends[number]
         said = sorted((self.utterances[row] for row in self._order[start:end].tolist()), key=lambda one: one.index)
         return Dialogue(said[0].dialogue, said[0].split, tuple(said))
+
+
+def collected(utterances: Iterable[Utterance], most: int = 200_000) -> Sequence[Utterance]:
+    """All ``utterances``: in memory, or if there are more than ``most`` in a temporary file that nobody else sees.
+
+    Example:
+        >>> said = [Utterance(f"a_{n}", "own", "train", "a", n, labels=()) for n in range(3)]
+        >>> collected(said, most=2)[2] == said[2], type(collected(said)).__name__
+        (True, 'tuple')
+    """
+    left = iter(utterances)
+    first = tuple(islice(left, most + 1))
+    if len(first) <= most:
+        return first
+    file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115  # it is closed with the table
+    file.writelines(json_line(row_of(utterance)).encode() for utterance in chain(first, left))
+    file.flush()
+    return UtteranceTable(file, _read)
+
+
+def _read(line: bytes, number: int) -> Utterance:
+    return utterance_of(json.loads(line), f"utterance {number}", "")
 
 
 def lengths_of(dialogues: Sequence[Dialogue]) -> list[int]:
