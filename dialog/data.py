@@ -15,20 +15,24 @@ from dialog.batch import UNKNOWN_SPEAKER, DialogueBatch, gaps_s, speaker_numbers
 from m2fnet.corpora.folds import Fold, with_fold
 from m2fnet.errors import StoreError, UsageError
 from m2fnet.manifest import Manifest
+from m2fnet.manifest.table import UtterancesOf, lengths_of
 from m2fnet.problems import UNLABELLED, Problem, Stream, make_problem
 from m2fnet.records import MODALITIES, Annotation, Dialogue, Split, Utterance
 from m2fnet.store import Store
 from m2fnet.store.sequences import Sequences
+from m2fnet.store.vectors import Vectors
 from m2fnet.training.samplers import LengthGroupedBatchSampler
 
 T = TypeVar("T")
+_BLOCK = 1024  # dialogues of which the labels are read together
+_MOST_SCALED = 200_000  # vectors that the scale of a stream is taken from
 
 
 class Dialogues(Dataset[DialogueBatch]):
     """Dialogues with their embeddings; a list of dialogue numbers gives one padded batch.
 
-    Vectors are in memory, one table (N, D) per stream, so a batch is one gather per stream. Sequences stay mapped from
-    disk where the store allows it, and a batch reads only its own frames.
+    Vectors are in memory, one table (N, D) per stream, so a batch is one gather per stream. More than a gigabyte of
+    them stays mapped from disk, as sequences do where the store allows it: a batch then reads only its own.
 
     Args:
         dialogues: utterances in speaking order.
@@ -54,25 +58,22 @@ class Dialogues(Dataset[DialogueBatch]):
         problem: Problem,
         annotations: Mapping[str, Annotation] = MappingProxyType({}),
     ) -> None:
-        self.utterances: list[Utterance] = [u for dialogue in dialogues for u in dialogue.utterances]
-        self.lengths = torch.tensor([len(dialogue) for dialogue in dialogues], dtype=torch.long)
+        self.utterances: Sequence[Utterance] = UtterancesOf(dialogues)
+        self.lengths = torch.tensor(lengths_of(dialogues), dtype=torch.long)
         self.starts = self.lengths.cumsum(0) - self.lengths
-        self.labels = torch.stack([problem.target(utterance) for utterance in self.utterances])
-        self.speakers = torch.cat([speaker_numbers(dialogue.utterances) for dialogue in dialogues])
-        self.gaps_s = torch.cat([gaps_s(dialogue.utterances) for dialogue in dialogues])
-        ids = [u.id for u in self.utterances]
-        values = [annotations[name].values if name in annotations else {} for name in ids]
-        rated = [[of.get(name, math.nan) for name in problem.ratings] for of in values]
-        self.ratings = torch.tensor(rated, dtype=torch.float).view(len(ids), len(problem.ratings))
+        blocks = (dialogues[first : first + _BLOCK] for first in range(0, len(dialogues), _BLOCK))
+        known = [_known_of(block, problem, annotations) for block in blocks]
+        self.labels, self.speakers, self.gaps_s, self.ratings = map(torch.cat, zip(*known, strict=True))
         self.present: dict[str, Tensor] = {}
-        self._vectors: dict[str, Tensor] = {}
+        self._vectors: dict[str, Tensor | Vectors] = {}
         self._sequences: dict[str, Sequences] = {}
         for name, store in stores.items():
+            ids = (utterance.id for utterance in self.utterances)
             if store.meta.resolution == "frame":
                 self._sequences[name] = store.sequences(ids)
                 self.present[name] = self._sequences[name].present
             else:
-                self._vectors[name], self.present[name] = store.matrix(ids)
+                self._vectors[name], self.present[name] = store.vectors(ids)
         self.sizes = self.lengths
         if self._sequences:
             frames = torch.stack([sequences.lengths for sequences in self._sequences.values()]).sum(0)
@@ -84,10 +85,11 @@ class Dialogues(Dataset[DialogueBatch]):
         return len(self.lengths)
 
     def embeddings(self, stream: str) -> Tensor:
-        """All vectors (N, D) of ``stream`` that are present; for sequences those of every frame."""
+        """The vectors (N, D) of ``stream`` that are present, of a large split some; of sequences all frames."""
         if stream in self._sequences:
             return self._sequences[stream].values
-        return self._vectors[stream][self.present[stream]]
+        here = self.present[stream].nonzero()[:, 0]
+        return self._vectors[stream][here[:: -(-len(here) // _MOST_SCALED)] if len(here) else here]
 
     def __getitem__(self, number: int) -> DialogueBatch:
         """A batch of one dialogue."""
@@ -122,6 +124,21 @@ class Dialogues(Dataset[DialogueBatch]):
         if self.ratings.shape[1]:
             batch["rating"] = self.ratings[rows].masked_fill(~valid[..., None], math.nan)
         return batch
+
+
+def _known_of(
+    dialogues: Sequence[Dialogue], problem: Problem, annotations: Mapping[str, Annotation]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Labels, speakers, gaps and ratings of the utterances of some dialogues, see `Dialogues`."""
+    utterances = [utterance for dialogue in dialogues for utterance in dialogue]
+    values = [annotations[u.id].values if u.id in annotations else {} for u in utterances]
+    rated = [[of.get(name, math.nan) for name in problem.ratings] for of in values]
+    return (
+        torch.stack([problem.target(utterance) for utterance in utterances]),
+        torch.cat([speaker_numbers(dialogue.utterances) for dialogue in dialogues]),
+        torch.cat([gaps_s(dialogue.utterances) for dialogue in dialogues]),
+        torch.tensor(rated, dtype=torch.float).view(len(utterances), len(problem.ratings)),
+    )
 
 
 class DialogueData(pl.LightningDataModule):

@@ -1,11 +1,8 @@
 """Utterances -> embeddings, in order: media are read in worker processes, batches go through the extractor."""
 
 import functools
-import itertools
 import re
 import time
-from array import array
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing import active_children
@@ -19,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from extractors.base import Extractor, PlacedUtterance, Sample
 from m2fnet.errors import MediaError, RunError
 from m2fnet.manifest import Manifest
-from m2fnet.manifest.table import lengths_of
+from m2fnet.manifest.table import UtterancesOf
 from m2fnet.media.noise import Noise
 from m2fnet.records import Dialogue, Split
 from m2fnet.store import Missing
@@ -87,12 +84,10 @@ class PlacedUtterances(Sequence[PlacedUtterance]):
 
     def __init__(self, manifest: Manifest, split: Split | None, noise: Noise | None) -> None:
         self.manifest, self.noise = manifest, noise
-        self.dialogues = manifest.dialogues(split)
-        self._ends = array("q", itertools.accumulate(lengths_of(self.dialogues)))
-        self._last: tuple[int, Dialogue] | None = None  # utterances of a dialogue are mostly asked for one by one
+        self.utterances = UtterancesOf(manifest.dialogues(split))
 
     def __len__(self) -> int:
-        return self._ends[-1] if self._ends else 0
+        return len(self.utterances)
 
     @overload
     def __getitem__(self, place: int) -> PlacedUtterance: ...
@@ -101,12 +96,8 @@ class PlacedUtterances(Sequence[PlacedUtterance]):
     def __getitem__(self, place: int | slice) -> PlacedUtterance | list[PlacedUtterance]:
         if isinstance(place, slice):
             return [self[number] for number in range(len(self))[place]]
-        place = range(len(self))[place]
-        number = bisect_right(self._ends, place)
-        last = self._last
-        if last is None or last[0] != number:
-            last = self._last = number, _misread(self.dialogues[number], self.noise)
-        return PlacedUtterance(self.manifest, last[1], place - (self._ends[number - 1] if number else 0), self.noise)
+        dialogue, position = self.utterances.placed(place)
+        return PlacedUtterance(self.manifest, _misread(dialogue, self.noise), position, self.noise)
 
 
 def place_utterances(

@@ -33,7 +33,6 @@ from m2fnet.files import replaced
 from m2fnet.records import Split
 from m2fnet.store import Missing
 
-
 MOST_FITTED = 100_000  # utterances; with all n-grams of more, LSA would need several gigabytes
 
 

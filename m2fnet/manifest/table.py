@@ -4,8 +4,9 @@ import json
 import os
 import tempfile
 from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import accumulate, chain, islice
 from pathlib import Path
 from typing import Any, BinaryIO, cast, overload
 
@@ -147,6 +148,50 @@ class DialogueTable(Sequence[Dialogue]):
         start, end = self._ends[number - 1] if number else 0, self._ends[number]
         said = sorted((self.utterances[row] for row in self._order[start:end].tolist()), key=lambda one: one.index)
         return Dialogue(said[0].dialogue, said[0].split, tuple(said))
+
+
+class UtterancesOf(Sequence[Utterance]):
+    """The utterances of dialogues, one dialogue after another, read when they are asked for.
+
+    Args:
+        dialogues: whose; reading one of them may take a while, so the last one is kept.
+
+    Example:
+        >>> said = [Utterance(f"{d}_{n}", "own", "train", d, n) for d, n in [("a", 1), ("b", 0), ("a", 0)]]
+        >>> [one.id for one in UtterancesOf(DialogueTable(said))]
+        ['a_0', 'a_1', 'b_0']
+    """
+
+    def __init__(self, dialogues: Sequence[Dialogue]) -> None:
+        self.dialogues = dialogues
+        self._ends = array("q", accumulate(lengths_of(dialogues)))
+        self._last: tuple[int, Dialogue] | None = None
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __iter__(self) -> Iterator[Utterance]:
+        for dialogue in self.dialogues:
+            yield from dialogue.utterances
+
+    @overload
+    def __getitem__(self, place: int) -> Utterance: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Utterance]: ...
+    def __getitem__(self, place: int | slice) -> Utterance | list[Utterance]:
+        if isinstance(place, slice):
+            return [self[number] for number in range(len(self))[place]]
+        dialogue, position = self.placed(place)
+        return dialogue.utterances[position]
+
+    def placed(self, place: int) -> tuple[Dialogue, int]:
+        """The dialogue of an utterance, and its number in it."""
+        place = range(len(self))[place]
+        number = bisect_right(self._ends, place)
+        last = self._last
+        if last is None or last[0] != number:
+            last = self._last = number, self.dialogues[number]
+        return last[1], place - (self._ends[number - 1] if number else 0)
 
 
 def collected(utterances: Iterable[Utterance], most: int = 200_000) -> Sequence[Utterance]:

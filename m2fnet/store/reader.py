@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -33,11 +33,13 @@ from m2fnet.store.layout import (
     shard_name,
 )
 from m2fnet.store.sequences import Sequences, gather
+from m2fnet.store.vectors import Vectors
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _NAMES = 65_536  # utterances that are looked up together
+_LARGE = 2**30  # bytes of vectors that stay mapped from disk
 _BLOCK = 256  # rows that are gathered at a time, few enough to stay in the processor's cache
 
 
@@ -133,7 +135,7 @@ class Store:
         vectors: Tensor = self._shards[shard][row : row + rows]
         return vectors if self.meta.resolution == "frame" else vectors[0]
 
-    def matrix(self, utterance_ids: Sequence[str]) -> tuple[Tensor, Tensor]:
+    def matrix(self, utterance_ids: Iterable[str]) -> tuple[Tensor, Tensor]:
         """Embeddings (N, D) as float32 in the given order, zero where missing, and presence (N,) as bool.
 
         Raises:
@@ -154,21 +156,19 @@ class Store:
             >>> vectors.tolist(), present.tolist()
             ([[0.0, 0.0], [1.0, 2.0]], [False, True])
         """
-        if self.meta.resolution != "utterance":
-            raise StoreError(f"{self.folder} holds sequences of vectors; expected one vector per utterance.")
-        found = self._places(utterance_ids)
-        places = np.flatnonzero(found != ABSENT)
-        shards, rows, _ = self._index.places[found[places]].T
-        # numpy's large arrays sit on huge pages, torch's do not: filling them costs a fifth of the time
-        out = np.zeros((len(utterance_ids), self.meta.width), np.float32)
-        for shard in np.unique(shards):
-            here = np.flatnonzero(shards == shard)
-            for block in np.split(here, range(_BLOCK, len(here), _BLOCK)):
-                taken = self._shards[shard].index_select(0, torch.from_numpy(rows[block]))
-                out[places[block]] = taken.float().numpy()
-        return torch.from_numpy(out), torch.from_numpy(found != ABSENT)
+        found = self._places_of_vectors(utterance_ids)
+        return self._matrix(found), torch.from_numpy(found != ABSENT)
 
-    def sequences(self, utterance_ids: Sequence[str]) -> Sequences:
+    def vectors(self, utterance_ids: Iterable[str]) -> tuple[Tensor | Vectors, Tensor]:
+        """The same as `matrix`, but more than a gigabyte stays mapped from disk."""
+        found = self._places_of_vectors(utterance_ids)
+        present = torch.from_numpy(found != ABSENT)
+        if 4 * len(found) * self.meta.width <= _LARGE:
+            return self._matrix(found), present
+        places = np.concatenate([self._index.places, [[0, -1, 0]]])  # the last one is that of `ABSENT`
+        return Vectors(self._shards, places[found, :2], self.meta.width), present
+
+    def sequences(self, utterance_ids: Iterable[str]) -> Sequences:
         """Sequences of vectors in the given order: flat frames (N, D) in the stored type, offsets and presence.
 
         Frames that follow each other on disk, as those of a split do, stay mapped: nothing is read before it is used.
@@ -273,6 +273,29 @@ class Store:
         if not isinstance(meta.manifest_sha256, str) or not isinstance(meta.corpus, str):
             raise StoreError(f"{self.folder / META} does not name its manifest and corpus. {ADVICE}")
         return meta
+
+    def _places_of_vectors(self, utterance_ids: Iterable[str]) -> NDArray[np.int64]:
+        """The same as `_places` of a store that holds no sequences.
+
+        Raises:
+            StoreError: of another one.
+        """
+        if self.meta.resolution != "utterance":
+            raise StoreError(f"{self.folder} holds sequences of vectors; expected one vector per utterance.")
+        return self._places(utterance_ids)
+
+    def _matrix(self, found: NDArray[np.int64]) -> Tensor:
+        """Embeddings (N, D) as float32 at these places in the index, zero for `ABSENT`."""
+        places = np.flatnonzero(found != ABSENT)
+        shards, rows, _ = self._index.places[found[places]].T
+        # numpy's large arrays sit on huge pages, torch's do not: filling them costs a fifth of the time
+        out = np.zeros((len(found), self.meta.width), np.float32)
+        for shard in np.unique(shards):
+            here = np.flatnonzero(shards == shard)
+            for block in np.split(here, range(_BLOCK, len(here), _BLOCK)):
+                taken = self._shards[shard].index_select(0, torch.from_numpy(rows[block]))
+                out[places[block]] = taken.float().numpy()
+        return torch.from_numpy(out)
 
     def _places(self, utterance_ids: Iterable[str]) -> NDArray[np.int64]:
         """Place of each utterance in the index, `ABSENT` of one that is missing.

@@ -42,6 +42,29 @@ def test_a_batch_holds_each_utterance_in_its_place(tiny):
     assert batch["labelled"] == int((batch["label"] != UNLABELLED).sum())
 
 
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_what_stays_on_disk_gives_the_same_batches(tiny, split, monkeypatch):
+    here = data_of(tiny).dialogues(split)
+    monkeypatch.setattr("m2fnet.manifest.manifest._LARGE", 0)
+    monkeypatch.setattr("m2fnet.store.reader._LARGE", 0)
+    there = data_of(tiny).dialogues(split)
+    assert list(there.utterances) == list(here.utterances)
+    assert there.utterances[-1] == here.utterances[-1]
+    numbers = list(range(len(here)))[::-1]
+    torch.testing.assert_close(dict(there.__getitems__(numbers)), dict(here.__getitems__(numbers)), equal_nan=True)
+    for name in WIDTHS:
+        assert torch.equal(there.embeddings(name), here.embeddings(name))
+
+
+def test_of_a_large_split_some_vectors_tell_the_scale(tiny, monkeypatch):
+    monkeypatch.setattr("dialog.data._MOST_SCALED", 5)
+    dialogues = data_of(tiny).dialogues("train")
+    for name in WIDTHS:
+        some = dialogues.embeddings(name)
+        assert 3 <= len(some) <= 5
+        assert all((some[n] == dialogues._vectors[name][:]).all(-1).any() for n in range(len(some)))
+
+
 def test_a_batch_tells_who_speaks_and_how_long_nobody_did():
     def said(dialogue, place, speaker, start_s, end_s):
         return Utterance(
