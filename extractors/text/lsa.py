@@ -159,7 +159,11 @@ class LSA(FittedExtractor):
         try:
             tfidf = self._tfidf(samples, fit=True)
         except ValueError as problem:  # scikit-learn: "empty vocabulary", "no terms remain"
-            raise RunError(f"LSA cannot be fitted on {len(samples)} texts: {problem}") from problem
+            least = next(iter(self.vectorizers.values())).min_df
+            raise RunError(
+                f"LSA cannot be fitted on {len(samples)} texts: no word and no run of letters that it counts is in "
+                f"{least} of them. Train on more texts, or set model.net.min_df to 1."
+            ) from problem
         self._note_vocabulary()
         svd = TruncatedSVD(min(self._width, *tfidf.shape), random_state=seed).fit(tfidf)
         directions = svd.components_[svd.singular_values_ > _WEAKEST * svd.singular_values_.max()]

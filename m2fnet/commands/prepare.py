@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from m2fnet.corpora.streams import Prepared
 
 
+_FIRST, _FEW_TEXTS = 1000, 20  # of the first utterances, so few different texts are sentences that were read out
 _USAGE = "%(prog)s --root ROOT --out OUT [OPTION ...]"  # of those whose choices are too long for a line
 
 
@@ -63,10 +64,25 @@ def main(argv: list[str]) -> None:
     print(f"Wrote {options.out / TABLE} (sha256 {saved.sha256[:12]})")
     for store in stores:
         print(f"Wrote the store {store} (a sequence per utterance)")
-    if not options.quiet and any(utterance.text for utterance in saved.utterances):
+    if not options.quiet:
+        _print_what_is_next(saved, options.out)
+
+
+def _print_what_is_next(manifest: Manifest, out: Path) -> None:
+    counts = manifest.counts()
+    if not counts["dev"]["labelled"]:
+        print("No dev utterance has a label, so no epoch can be chosen by one: prepare again with --dev-dialogues 0.1")
+    if not counts["test"]["labelled"]:
+        print("No test utterance has a label, so `m2fnet dialog test` will have nothing to score.")
+    first = manifest.utterances[:_FIRST]
+    texts = {utterance.text for utterance in first if utterance.text}
+    # where actors read a few sentences, their words say nothing of their emotion
+    is_read = len(texts) <= _FEW_TEXTS < len(first) and any(utterance.audio for utterance in first)
+    extractor, modality = ("audio_mel_statistics", "audio") if is_read else ("text_lsa", "text")
+    if texts:
         print(
-            f"Next: m2fnet extract --config conf/extractors/text_lsa.yaml --manifest {options.out} "
-            f"--out embeddings/{options.out.name}/text"
+            f"Next: m2fnet extract --config conf/extractors/{extractor}.yaml --manifest {out} "
+            f"--out embeddings/{out.name}/{modality}"
         )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from m2fnet.corpora.base import Counts, DefectLog, expect_counts, media_file, not_the_corpus
 from m2fnet.corpora.label_sets import RAVDESS
+from m2fnet.errors import CorpusError
 from m2fnet.manifest import Manifest
 from m2fnet.records import Split, Utterance
 
@@ -59,6 +60,13 @@ def read_ravdess(root: Path, *, partial: bool = False) -> Manifest:
             log.add(f"media file {problem}", "ignored", [relative])
         else:
             files.setdefault(path.stem[3:], {}).setdefault(match[1], relative)
+    unusable = [defect for defect in log.defects() if defect.what.startswith("media file ")]
+    if unusable and not files:
+        why = unusable[0].what.removeprefix("media file ")
+        raise CorpusError(
+            f"None of the files of speech in {root} can be used: {unusable[0].ids[0]} is {why}. Copy the files into "
+            "the folder, or name with --root the folder that they are in."
+        )
     if not files:
         raise not_the_corpus(root, "file of speech such as 03-01-01-01-01-01-01.wav", TREE)
     utterances = []

@@ -8,6 +8,7 @@ import pandas as pd
 from m2fnet.formatting import bounds, escaped, is_given, markdown_table, spread
 from m2fnet.metrics.scores import score_title
 from m2fnet.reports.summary_page import PAIRED
+from m2fnet.sweeps.paper_tables import PAPER_TABLES
 
 Score = Mapping[str, float | None]
 
@@ -73,7 +74,8 @@ def as_markdown(content: Ablation) -> str:
         "Scores on test, means over the seeds. Weights are selected as configured; choose among rows by dev, whose "
         "best is bold, not by test.",
     ]
-    if not any(row["paper"] for part in content["tables"] for row in part["rows"]):
+    is_the_papers = any(part.get("name") in PAPER_TABLES for part in content["tables"])
+    if is_the_papers and not any(row["paper"] for part in content["tables"] for row in part["rows"]):
         lines += ["", "The paper's numbers are only of the test sets of MELD (2610 utterances) and IEMOCAP (1622)."]
     for part in content["tables"]:
         lines += ["", f"## {part['title']}", "", *markdown_table(_table(part))]

@@ -15,6 +15,8 @@ MOST = 6  # encoders and fusion layers that the paper tries
 # corpus and its number of test utterances: only a score on these is compared with the paper's
 PAPER_CORPORA = {("iemocap6", 1622): "iemocap", ("meld", 2610): "meld"}
 
+PAPER_TABLES = ("encoders", "fusion_layers", "fusion")  # that no other network has
+
 Scores = tuple[float, float]  # accuracy, weighted F1
 
 

@@ -7,6 +7,7 @@ import textwrap
 from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -119,9 +120,10 @@ class SettingsHelp:
         content = yaml.safe_load(config.read_text(encoding="utf-8"))
         try:
             named = content["model"]
-            return {key: str(named[key]["class_path"]) for key in ("net", *(named.keys() & {"dialogue"}))}
+            found = {key: str(named[key]["class_path"]) for key in ("net", *(named.keys() & {"dialogue"}))}
         except (KeyError, TypeError) as problem:
             raise UsageError(f"{config} names no network; expected it at model.net.class_path.") from problem
+        return {key: _given(argv, key) or name for key, name in found.items()}
 
     def _parts(self, argv: Sequence[str]) -> Iterator[tuple[str, str, Mapping[str, str]]]:
         """Title, what comes before each key, and key -> text, for every part of the settings."""
@@ -148,6 +150,14 @@ class _WithoutTypes:
 
     def add_argument(self, *names: str, type: object = None, **settings: Any) -> None:  # noqa: ANN401
         self._parser.add_argument(*names, **settings)
+
+
+def _given(argv: Sequence[str], key: str) -> str | None:
+    """The class of the network ``model.<key>`` that the command line names in place of the configuration's."""
+    words = " ".join(argv).replace("=", " ").split()
+    names = (f"--model.{key}", f"--model.{key}.class_path")
+    given = [word for option, word in pairwise(words) if option in names and "." in word]
+    return given[-1] if given else None
 
 
 def _config_in(argv: Sequence[str]) -> Path | None:

@@ -105,6 +105,10 @@ def test_the_papers_numbers_are_next_to_ours_and_the_best_on_dev_is_bold():
     assert "| N = 1 | 50.00 ± 1.00 | 66.71 | 40.00 to 60.00 | 50.00 ± 1.00 | 67.85 | 60.00 ± 1.00 | 2 |" in page
     assert "| N = 2 | 50.00 ± 1.00 | – | 40.00 to 60.00 | 50.00 ± 1.00 | – | **70.00 ± 1.00** | 2 |" in page
     assert "test sets of MELD" not in page
+    for name, is_the_papers in (("encoders", True), ("parts", False)):
+        tables = [{**tables[0], "name": name, "rows": rows[1:]}]
+        page = as_markdown({"config": "c", "seeds": "0-1", "tables": tables, "not_made": []})
+        assert ("test sets of MELD" in page) == is_the_papers
 
 
 def test_a_corpus_of_label_sets_shows_its_scores():

@@ -35,6 +35,25 @@ def test_all_of_ravdess_has_the_published_counts_by_actor(tmp_path: Path):
     assert not speakers["train"] & speakers["test"]
 
 
+def test_links_out_of_the_folder_are_named(tmp_path: Path):
+    there = write_ravdess(tmp_path / "there", (1,))
+    here = tmp_path / "here"
+    here.mkdir()
+    for path in there.rglob("*.wav"):
+        (here / path.name).symlink_to(path)
+    with pytest.raises(CorpusError, match=r"03-01-0\S+wav is a link that leaves the corpus folder. Copy the files"):
+        read_ravdess(here, partial=True)
+
+
+def test_sentences_that_were_read_out_are_not_what_to_learn_from(tmp_path: Path, capsys):
+    words = ["prepare", "ravdess", "--root", str(write_ravdess(tmp_path, (1, 2))), "--partial"]
+    assert run([*words, "--out", str(tmp_path / "data")]) == 0
+    said = capsys.readouterr().out
+    assert "extract --config conf/extractors/audio_mel_statistics.yaml" in said
+    assert "No dev utterance has a label" in said
+    assert "No test utterance has a label" in said
+
+
 def test_films_songs_and_other_files(tmp_path: Path):
     root = write_ravdess(tmp_path, (1, 2), films=True)
     for path in (root / "Actor_02").glob("0[13]-*"):

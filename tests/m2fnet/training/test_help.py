@@ -65,6 +65,12 @@ def test_a_misspelled_setting_is_refused_with_the_one_like_it(dialog, capsys, op
     assert capsys.readouterr().err.endswith(f" Did you mean {meant}?\n")
 
 
+@pytest.mark.parametrize("named", ["--model.net", "--model.net.class_path"])
+def test_a_setting_of_a_network_that_the_command_line_names_is_known(dialog, capsys, named):
+    assert dialog("fit", named, "dialog.models.recurrent.Recurrent", "--model.net.cel", "gru") == WRONG_USE
+    assert capsys.readouterr().err.endswith(" Did you mean --model.net.cell?\n")
+
+
 @pytest.mark.parametrize("option", ["--model.net.zzz", "--model.zzz", "--zzz"])
 def test_a_setting_like_no_other_is_refused_without_a_guess(dialog, capsys, option):
     assert dialog("fit", option, "3") == WRONG_USE
