@@ -81,7 +81,7 @@ def main() -> None:
     arguments.add_argument("--modalities", nargs="+", choices=["text", "audio", "visual"], help="only these")
     arguments.add_argument("--threads", type=int, default=2, help="cores that both may use (default 2)")
     arguments.add_argument("--accelerator", default="cpu", help="where our networks run (default cpu)")
-    arguments.add_argument("--precision", default="32-true", help="of our networks' arithmetic (default 32-true)")
+    arguments.add_argument("--precision", default="auto", help="of our networks' arithmetic (default auto)")
     args = arguments.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.threads])
     torch.set_num_threads(args.threads)
@@ -143,8 +143,8 @@ def speeds_of(job: Job, manifest: Manifest, folder: Path, args: argparse.Namespa
 
 
 def embed(net: Extractor, manifest: Manifest, out: Path, args: argparse.Namespace, workers: int | None) -> None:
-    trainer = trainer_for(args.accelerator, precision=args.precision)
-    extract(net, {}, manifest, out / net.modality, loading=Loading(BATCH, workers), trainer=trainer)
+    trainer, loading = trainer_for(args.accelerator), Loading(BATCH, workers)
+    extract(net, {}, manifest, out / net.modality, loading=loading, trainer=trainer, precision=args.precision)
 
 
 @contextmanager

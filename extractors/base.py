@@ -103,6 +103,8 @@ class Extractor(nn.Module, ABC):
     outputs: ClassVar[tuple[str, ...]] = ()
     # Utterances that a CPU embeds at a time: the activations of more do not fit into its cache.
     batch_size_on_cpu: ClassVar[int] = 8
+    # Parts with convolutions that `torch.fx` can trace; `inference_form` folds their batch normalisation.
+    convolutional: ClassVar[tuple[str, ...]] = ()
     # Methods that `compile` leaves as they are.
     uncompiled: ClassVar[tuple[str, ...]] = ()
 

@@ -5,7 +5,7 @@ al., arXiv:1512.03385), linear projector to 300. What the paper leaves open is a
 """
 
 from itertools import chain
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Generator, Tensor, nn
@@ -16,6 +16,10 @@ from torchvision.models.resnet import BasicBlock
 from extractors.audio.augment import Augment, spec_augment
 from extractors.audio.log_mel import CHANNELS, LogMel
 from extractors.audio.waveform import WaveformExtractor
+
+# Frames of a batch, with its padding: the last steps of two then see three or more. Of two, oneDNN 3.10 computes them
+# wrongly in bfloat16 with AMX: it multiplies zeros with memory that nobody has written, which may be NaN.
+_FEWEST = 33
 
 
 class MaskedResNet18(nn.Module):
@@ -60,6 +64,8 @@ class MelResNet(WaveformExtractor):
         augment: what is done to clips in training; None: they are only cut.
     """
 
+    convolutional: ClassVar[tuple[str, ...]] = ("resnet",)
+
     def __init__(
         self,
         width: int = 300,
@@ -94,7 +100,10 @@ class MelResNet(WaveformExtractor):
     def encode(self, signal: Tensor, lengths: Tensor) -> Tensor:
         """Features (B, 512) of spectrograms (B, 3, M, T) with frames (B,)."""
         frames = None if self.training else lengths  # in training no clip is padded
-        features: Tensor = self.resnet(_valid(self.norm(signal), frames), frames)
+        pictures = _valid(self.norm(signal), frames)
+        if frames is not None:
+            pictures = F.pad(pictures, (0, max(0, _FEWEST - pictures.shape[3])))
+        features: Tensor = self.resnet(pictures, frames)
         return features
 
 

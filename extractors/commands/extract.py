@@ -56,9 +56,11 @@ def main(argv: list[str]) -> None:
 
     manifest = Manifest.load(given.manifest)
     ray = _ray_engine(given)
-    trainer = trainer_for() if ray else trainer_for(given.accelerator, given.devices, given.nodes, given.precision)
-    run = load(given.ckpt, given.output) if given.ckpt is not None else load(_fitted(given, keys, trainer))
+    trainer = trainer_for() if ray else trainer_for(given.accelerator, given.devices, given.nodes)
     computes_on = ray.accelerator if ray else trainer.strategy.root_device.type
+    if computes_on == "cpu" and given.precision == "16-mixed":
+        raise UsageError("--precision 16-mixed needs a GPU; on a CPU bf16-mixed is the faster one.")
+    run = load(given.ckpt, given.output) if given.ckpt is not None else load(_fitted(given, keys, trainer))
     usual = run.extractor.batch_size_on_cpu if computes_on == "cpu" else 64
     try:
         with own_threads():
@@ -77,6 +79,7 @@ def main(argv: list[str]) -> None:
                 progress=not given.quiet,
                 shard=given.shard,
                 ray=ray,
+                precision=given.precision,
             )
     except KeyboardInterrupt:
         print("What is finished is kept; the same command resumes.", file=sys.stderr)
@@ -113,9 +116,10 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
     )
     parser.add_argument(
         "--precision",
-        choices=["32-true", "bf16-mixed", "16-mixed"],
-        default="32-true",
-        help="of the network's arithmetic; mixed ones are faster where the device has them (default 32-true)",
+        choices=["auto", "32-true", "bf16-mixed", "16-mixed"],
+        default="auto",
+        help="of a network's arithmetic; auto is bf16-mixed where that is faster, on CPUs with AMX and most GPUs, or "
+        "that of what it resumes, and otherwise 32-true (default auto)",
     )
     parser.add_argument("--accelerator", default="auto", help="cpu, gpu, ... (default: a GPU if there is one)")
     parser.add_argument("--devices", default="1", help="how many on each node, auto for all, or which: 0,2 (default 1)")
@@ -180,9 +184,7 @@ def _ray_engine(given: argparse.Namespace) -> "RayEngine | None":
     )
     if on not in ("cpu", "gpu"):
         raise UsageError(f"--accelerator is {given.accelerator!r}; with --engine ray expected cpu or gpu.")
-    if on == "cpu" and given.precision == "16-mixed":
-        raise UsageError("--precision 16-mixed needs a GPU; on a CPU bf16-mixed is the faster one.")
-    return RayEngine(given.address, on, given.precision, given.actors)
+    return RayEngine(given.address, on, given.actors)
 
 
 def _fitted(given: argparse.Namespace, keys: list[str], trainer: "pl.Trainer") -> Path:

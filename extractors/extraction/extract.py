@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, cast
 
 import numpy as np
 import pytorch_lightning as pl
 
 from extractors.base import Extractor
 from extractors.extraction.embedding import Loading, names_dead_workers, place_utterances, plan
+from extractors.extraction.inference import Precision, fastest_precision
 from extractors.extraction.lightning import EmbeddingTask, KeepParts, trainer_for
 from extractors.extraction.progress import Progress
 from extractors.extraction.ray_task import RayEngine, RayTask
@@ -18,8 +20,8 @@ from m2fnet.manifest import Manifest
 from m2fnet.store import Missing, Store
 from m2fnet.store.layout import META, StoreMeta
 from m2fnet.store.media import media_sha256
-from m2fnet.store.parts import Parts, drop_parts, open_parts, tidy, write_store
-from m2fnet.store.shards import Shard
+from m2fnet.store.parts import Parts, drop_parts, extractor_of_parts, open_parts, tidy, write_store
+from m2fnet.store.shards import Shard, agreed
 from m2fnet.training.callbacks import print_rank_zero
 
 ANOTHER_STORE = "{} already holds a store; choose another folder, or replace it with --overwrite."
@@ -64,6 +66,7 @@ def extract(
     progress: bool = False,
     shard: Shard | None = None,
     ray: RayEngine | None = None,
+    precision: Precision | Literal["auto"] = "32-true",
 ) -> Extraction | None:
     """Write the embeddings of every utterance of ``manifest`` as the store ``out``; return what was done for it.
 
@@ -86,6 +89,9 @@ def extract(
         progress: report on standard error how far it is.
         shard: embed only this share, for `m2fnet.store.shards.merge_shards`.
         ray: let Ray read and embed; this process keeps what it finds, so the trainer is one of one process.
+        precision: of the network's arithmetic; ``auto``: that of the store or the parts that are resumed, otherwise
+            `fastest_precision`. In a mixed one the last digits of an embedding also depend on the other utterances in
+            the batch.
 
     Returns:
         What was done; None in all processes but the first, unless nothing was left to do.
@@ -112,17 +118,22 @@ def extract(
         RunError: if a worker process dies, under Ray again and again; the same call resumes.
     """
     loading, trainer = loading or Loading(), trainer or trainer_for()
-    arithmetic = ray.precision if ray is not None else trainer.precision
-    precision = {} if arithmetic == "32-true" else {"precision": arithmetic}
+    old = Store(out) if (out / META).is_file() and not overwrite else None  # one that is replaced may be damaged
+    if precision == "auto":
+        device = (
+            {"gpu": "cuda", "cpu": "cpu"}[ray.accelerator] if ray is not None else trainer.strategy.root_device.type
+        )
+        before = old.meta.extractor if old is not None else extractor_of_parts(out)
+        precision = _precision_of(before, provenance) or fastest_precision(extractor, device)
+        precision = precision if shard is None else cast(Precision, agreed(out, "precision", precision))
     meta = StoreMeta.of(
         manifest,
         modality=extractor.modality,
         width=extractor.width,
-        extractor={**provenance, **precision},
+        extractor={**provenance, **({} if precision == "32-true" else {"precision": precision})},
         resolution=extractor.resolution,
         dtype=dtype,
     )
-    old = Store(out) if (out / META).is_file() and not overwrite else None  # one that is replaced may be damaged
     if (
         old is not None
         and _is_made_by(old.meta, meta)
@@ -145,7 +156,8 @@ def extract(
             "the packages, so nothing in it can be tried again; remove --retry-failed from the command."
         )
     wanted = place_utterances(manifest)
-    task = EmbeddingTask(extractor, wanted, loading) if ray is None else RayTask(extractor, wanted, loading, ray)
+    work = (extractor, wanted, loading, precision)
+    task = EmbeddingTask(*work) if ray is None else RayTask(*work, ray)
     place = out if shard is None else shard.folder(out)
     place.mkdir(parents=True, exist_ok=True)
     callbacks = [KeepParts(place, meta, save_every), *([Progress()] if progress else [])]
@@ -173,6 +185,12 @@ def extract(
         write_store(out, manifest, meta, finished.__getitem__, old=old)
         drop_parts(out)
     return Extraction(Store(out), int(is_left.sum()), resumed, kept=0 if old is None else len(old))
+
+
+def _precision_of(made: Mapping[str, object], provenance: Mapping[str, object]) -> Precision | None:
+    """In which precision the extractor of this provenance has made embeddings; None if another has, or none."""
+    others = {name: value for name, value in made.items() if name != "precision"}
+    return cast(Precision, made.get("precision", "32-true")) if made and others == dict(provenance) else None
 
 
 def _is_made_by(found: StoreMeta, wanted: StoreMeta) -> bool:

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
 
 import pytorch_lightning as pl
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.strategies import DDPStrategy
+from torch import Tensor
 
 from extractors.base import Extractor, PlacedUtterance
 from extractors.extraction.embedding import EmbeddingBatch, Loading, Reading, on_cpu, results
+from extractors.extraction.inference import Precision, arithmetic, inference_form
 from m2fnet.errors import UsageError
 from m2fnet.store.layout import Outcome, StoreMeta
 from m2fnet.store.parts import PartWriter
 from m2fnet.training.lightning_output import keep_lightning_to_the_point
 
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 _SLOWEST = timedelta(days=7)  # how long a process that has finished its share waits for the others
 _MEANT = (".*across ranks is zero", ".*does not have many workers", ".*srun. command is available", ".*LeafSpec")
 
@@ -31,15 +31,18 @@ class EmbeddingTask(pl.LightningModule):
         extractor: trained or fitted.
         wanted: the utterances.
         loading: worker processes.
+        precision: of the network's arithmetic; all processes follow the first.
 
     Attributes:
         left: the batches to embed, as places in ``wanted``; the first process sends them to the others.
         share: those of this process.
     """
 
-    def __init__(self, extractor: Extractor, wanted: Sequence[PlacedUtterance], loading: Loading) -> None:
+    def __init__(
+        self, extractor: Extractor, wanted: Sequence[PlacedUtterance], loading: Loading, precision: Precision
+    ) -> None:
         super().__init__()
-        self.extractor, self.wanted, self.loading = extractor, wanted, loading
+        self.extractor, self.wanted, self.loading, self.precision = extractor, wanted, loading, precision
         self.left: list[list[int]] = []
         self.share: list[list[int]] = []
         self.allow_zero_length_dataloader_with_multiple_devices = True  # there may be fewer batches than processes
@@ -50,13 +53,17 @@ class EmbeddingTask(pl.LightningModule):
 
     def predict_dataloader(self) -> Reading:
         """The share of this process, read."""
-        self.left = self.trainer.strategy.broadcast(self.left)
+        self.left, self.precision = self.trainer.strategy.broadcast((self.left, self.precision))
+        self.network = inference_form(self.extractor, self.precision)
         self.share = self.left[self.trainer.global_rank :: self.trainer.world_size]
         return Reading(self.extractor, self.wanted, self.share, self.loading.workers_for(self.extractor))
 
     def predict_step(self, batch: EmbeddingBatch, batch_idx: int) -> list[Outcome]:
         """What became of the utterances of a batch, embeddings on the CPU."""
-        embeddings = on_cpu(self.extractor(batch["inputs"])) if batch["inputs"] is not None else []
+        embeddings = list[Tensor]()
+        if batch["inputs"] is not None:
+            with arithmetic(self.precision, self.device.type):
+                embeddings = on_cpu(self.network(batch["inputs"]))
         ids = [self.wanted[place].utterance.id for place in batch["places"]]
         return list(map(Outcome, ids, results(batch["missing"], embeddings), batch["cut"]))
 
@@ -113,7 +120,6 @@ def trainer_for(
     accelerator: str = "cpu",
     devices: str = "1",
     nodes: int = 1,
-    precision: Precision = "32-true",
 ) -> pl.Trainer:
     """A trainer that only predicts, with Lightning's words for where.
 
@@ -121,8 +127,6 @@ def trainer_for(
         accelerator: ``cpu``, ``gpu``, ``auto`` ...
         devices: processes per node, one device each: a number, ``auto``, or for GPUs their numbers, such as ``0,2``.
         nodes: machines; more than one under torchrun or SLURM.
-        precision: of the network's arithmetic. In a mixed one the last digits of an embedding also depend on the
-            other utterances in the batch.
 
     Raises:
         UsageError: if Lightning does not accept that.
@@ -133,7 +137,6 @@ def trainer_for(
             accelerator=accelerator,
             devices=devices,
             num_nodes=nodes,
-            precision=precision,
             strategy="auto" if (devices, nodes) == ("1", 1) else DDPStrategy(timeout=_SLOWEST),
             logger=False,
             enable_checkpointing=False,

@@ -8,7 +8,6 @@ import os
 import socket
 import warnings
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from extractors.base import Extractor
 from extractors.extraction.embedding import Batches, EmbeddingBatch, on_cpu
+from extractors.extraction.inference import Precision, arithmetic, inference_form
 from m2fnet.training.ray_cluster import enter_shared
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from ray import ObjectRef
 
-_MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 Bytes = tuple["NDArray[np.uint8]", list[int], torch.dtype]
 
 
@@ -95,18 +94,18 @@ class EmbedBatch:
     Args:
         work: has the extractor.
         device: where it computes.
-        precision: of its arithmetic, with Lightning's name.
+        precision: of its arithmetic.
         threads: of its arithmetic; sums then come in the order of a local extraction.
     """
 
-    def __init__(self, work: SharedWork, device: str, precision: str, threads: int) -> None:
+    def __init__(self, work: SharedWork, device: str, precision: Precision, threads: int) -> None:
         import ray
 
         enter_shared(work.folder)
         torch.set_num_threads(threads)
         shared: Extractor = ray.get(work.extractor)
-        self._extractor = copy.deepcopy(shared).eval().to(device)  # the memory of the shared one cannot be written
-        self._device, self._dtype = device, _MIXED.get(precision)
+        own = copy.deepcopy(shared).to(device)  # the memory of the shared one cannot be written
+        self._extractor, self._device, self._precision = inference_form(own, precision), device, precision
 
     @torch.inference_mode()
     def __call__(self, row: dict[str, ReadBatch]) -> dict[str, FoundBatch]:
@@ -115,7 +114,7 @@ class EmbedBatch:
         inputs, embeddings = read.batch["inputs"], list[Tensor]()
         if inputs is not None:
             on_device = apply_to_collection(inputs, Tensor, lambda tensor: tensor.to(self._device))
-            with torch.autocast(self._device, self._dtype) if self._dtype is not None else nullcontext():
+            with arithmetic(self._precision, self._device):
                 embeddings = on_cpu(self._extractor(on_device))
         found: EmbeddedBatch = {
             "embeddings": [one.clone() for one in embeddings],  # a view would take all others of its batch with it

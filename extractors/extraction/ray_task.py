@@ -18,7 +18,8 @@ import torch
 
 from extractors.base import Extractor, PlacedUtterance
 from extractors.extraction.embedding import Loading, results
-from extractors.extraction.lightning import EmbeddingTask, Precision
+from extractors.extraction.inference import Precision
+from extractors.extraction.lightning import EmbeddingTask
 from extractors.extraction.ray_processes import EmbedBatch, EmbeddedBatch, FoundBatch, SharedWork, put, read_batch
 from m2fnet.errors import RunError
 from m2fnet.store.layout import Outcome
@@ -37,14 +38,12 @@ class RayEngine:
     Attributes:
         address: of a cluster; None starts Ray on this machine.
         accelerator: what the actors compute on.
-        precision: of the network's arithmetic.
         actors: most processes that hold the extractor; None: one per GPU, or one per machine where all have the same
             number of CPUs; larger ones then have several.
     """
 
     address: str | None = None
     accelerator: Literal["cpu", "gpu"] = "cpu"
-    precision: Precision = "32-true"
     actors: int | None = None
 
 
@@ -55,13 +54,19 @@ class RayTask(EmbeddingTask):
         extractor: trained or fitted.
         wanted: the utterances.
         loading: ``workers`` is how many batches may be read at the same time; None: as many as there are CPUs.
+        precision: of the network's arithmetic.
         engine: where.
     """
 
     def __init__(
-        self, extractor: Extractor, wanted: Sequence[PlacedUtterance], loading: Loading, engine: RayEngine
+        self,
+        extractor: Extractor,
+        wanted: Sequence[PlacedUtterance],
+        loading: Loading,
+        precision: Precision,
+        engine: RayEngine,
     ) -> None:
-        super().__init__(extractor, wanted, loading)
+        super().__init__(extractor, wanted, loading, precision)
         self.engine = engine
 
     def running(self) -> AbstractContextManager[None]:
@@ -72,7 +77,7 @@ class RayTask(EmbeddingTask):
     def predict_dataloader(self) -> "Embedding":  # type: ignore[override]
         """Everything that is left, embedded."""
         self.share = self.left
-        return Embedding(self.extractor, self.wanted, self.share, self.loading.workers, self.engine)
+        return Embedding(self.extractor, self.wanted, self.share, self.loading.workers, self.precision, self.engine)
 
     def predict_step(self, batch: EmbeddedBatch, batch_idx: int) -> list[Outcome]:  # type: ignore[override]
         """What became of the utterances of a batch."""
@@ -88,6 +93,7 @@ class Embedding:
         wanted: the utterances.
         plan: for each batch the places of its utterances in ``wanted``.
         workers: batches that are read at the same time, None: one for each CPU.
+        precision: of the network's arithmetic.
         engine: where.
     """
 
@@ -97,10 +103,11 @@ class Embedding:
         wanted: Sequence[PlacedUtterance],
         plan: Sequence[Sequence[int]],
         workers: int | None,
+        precision: Precision,
         engine: RayEngine,
     ) -> None:
         self.extractor, self.wanted, self.plan = extractor, wanted, plan
-        self.workers, self.engine = workers, engine
+        self.workers, self.precision, self.engine = workers, precision, engine
 
     def __len__(self) -> int:
         return len(self.plan)
@@ -136,7 +143,7 @@ class Embedding:
         context.enable_progress_bars = context.print_on_execution_start = False
         has_gpu = self.engine.accelerator == "gpu"
         cpus = nodes(gpus=has_gpu).cpus_of_smallest
-        settings = ("cuda" if has_gpu else "cpu", self.engine.precision, torch.get_num_threads())
+        settings = ("cuda" if has_gpu else "cpu", self.precision, torch.get_num_threads())
         items = from_items(list(numbers), override_num_blocks=min(len(numbers), _TASKS))
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*ray_remote_args")  # until 2.64, and nothing else limits the tries

@@ -24,7 +24,9 @@ from m2fnet.media.video import Place
 from m2fnet.records import Modality
 
 Branches = Literal["both", "face", "scene"]
-_TOGETHER = 256  # pictures the encoder sees together in evaluation, so that a crowd does not fill the memory
+# Pictures the encoder sees together in evaluation: what is between its layers stays in the cache of a CPU, a quarter
+# faster, and a crowd does not fill the memory of a GPU.
+_TOGETHER_ON_CPU, _TOGETHER = 32, 256
 
 
 class FaceScene(Extractor):
@@ -58,6 +60,7 @@ class FaceScene(Extractor):
     """
 
     modality: ClassVar[Modality] = "visual"
+    convolutional: ClassVar[tuple[str, ...]] = ("encoder.backbone",)
     uncompiled: ClassVar[tuple[str, ...]] = ("_augmented",)
     local_settings: ClassVar[tuple[str, ...]] = ("detections",)
     step: Tensor
@@ -188,7 +191,8 @@ class FaceScene(Extractor):
         if self.training:
             vectors: Tensor = self.encoder(self._augmented(pictures.float(), batch))
             return vectors.float()
-        return torch.cat([self.encoder(some.float()).float() for some in torch.split(pictures, _TOGETHER)])
+        together = _TOGETHER_ON_CPU if pictures.device.type == "cpu" else _TOGETHER
+        return torch.cat([self.encoder(some.float()).float() for some in torch.split(pictures, together)])
 
     @torch.no_grad()
     def _augmented(self, pictures: Tensor, batch: Sample) -> Tensor:

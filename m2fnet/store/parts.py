@@ -67,6 +67,12 @@ def open_parts(store: Path, meta: StoreMeta, *, discard_others: bool = False) ->
     return Parts([store], meta)
 
 
+def extractor_of_parts(store: Path) -> Mapping[str, object]:
+    """What makes the embeddings of an interrupted run whose parts ``store`` has; empty where there is none."""
+    found = (_read_job(store / FOLDER) or {}).get("extractor")
+    return found if isinstance(found, dict) else {}
+
+
 def write_store(
     store: Path,
     manifest: Manifest,

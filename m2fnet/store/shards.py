@@ -1,18 +1,20 @@
 """Shards of a store: each job of an array embeds one, on any machine, and a merge makes the store of them.
 
 Until then the folder of the store has ``.shards/3-of-64/.parts/``, the parts of each shard, which are as those of an
-interrupted run. A job that is killed resumes when it is started again.
+interrupted run, and ``.shards/precision``, that of the first shard, which the others follow. A job that is killed
+resumes when it is started again.
 """
 
 import json
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from m2fnet.errors import StoreError, UsageError
-from m2fnet.files import locked, read_json
+from m2fnet.files import locked, read_json, temporary_folder
 from m2fnet.manifest import Manifest
 from m2fnet.store.layout import META, StoreMeta
 from m2fnet.store.parts import FOLDER as PARTS
@@ -64,6 +66,16 @@ class Shard:
             [['a', 'c'], ['b']]
         """
         return work[self.number - 1 :: self.of]
+
+
+def agreed(store: Path, name: str, own: str) -> str:
+    """``own``, or what another shard of ``store`` has said under this ``name`` before; so all say the same."""
+    place = store / FOLDER / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with temporary_folder(place.parent) as folder, suppress(FileExistsError):
+        (folder / name).write_text(own, encoding="utf-8")
+        place.hardlink_to(folder / name)  # of several at the same time one is the first
+    return place.read_text(encoding="utf-8")
 
 
 def merge_shards(store: Path, manifest: Manifest) -> Store:

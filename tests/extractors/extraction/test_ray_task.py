@@ -163,7 +163,7 @@ def task(corpus):
     """A task that does not start Ray, for what it does with what it is handed."""
     from extractors.extraction.embedding import place_utterances
 
-    return RayTask(Noting(), place_utterances(corpus), Loading(4), RayEngine())
+    return RayTask(Noting(), place_utterances(corpus), Loading(4), "32-true", RayEngine())
 
 
 def test_media_that_only_another_machine_lacks_are_no_missing_utterances(task, corpus, tmp_path):
