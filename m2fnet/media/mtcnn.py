@@ -17,7 +17,7 @@ from torchvision.transforms.v2.functional import resize
 
 WINDOW = 12  # pixels: the face that the first network looks for
 FACTOR = 0.709  # facenet-pytorch's, about the square root of 1/2: each size has half the pixels of the one before
-_CUTS = 512  # boxes seen together, so that frames full of candidates do not fill the memory
+_CUTS = 64  # boxes seen together: what is between the layers stays in the cache of a CPU, twice as fast as with 512
 
 
 @dataclass(frozen=True)
