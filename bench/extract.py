@@ -3,7 +3,8 @@
 A corpus like MELD: clips of 1280 x 720 pixels, 24 frames and 48,000 samples a second, H.264 of 1.5 Mbit/s and AAC, 3.2
 seconds long on the average, dialogues of ten utterances. Twelve clips are made and listed in the manifest again and
 again, so files come from the system's memory. The networks have the sizes of `conf/extractors` (text: that of MiniLM)
-and random weights.
+and random weights. Ours compute in the precision of `m2fnet extract`, unless `--precision` names another; the naive way
+in float32.
 
 The naive way takes one utterance at a time, in the same process, with as many threads for torch. Text is padded to 512
 tokens. Sound is decoded by PyAV, resampled and turned into mels by librosa. Of pictures, PyAV decodes all; facenet's

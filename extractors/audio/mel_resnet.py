@@ -41,7 +41,7 @@ class MaskedResNet18(nn.Module):
         """Mean of the last layer over bands and valid frames."""
         net, frames = self.net, _halved(frames)
         pictures = pictures.contiguous(memory_format=torch.channels_last)
-        x = _valid(F.relu(net.bn1(net.conv1(pictures))), frames)
+        x = _valid(F.relu(net.bn1(net.conv1(pictures)), inplace=True), frames)
         x, frames = net.maxpool(x), _halved(frames)
         x = _valid(x, frames)
         for block in chain(net.layer1, net.layer2, net.layer3, net.layer4):
@@ -109,10 +109,10 @@ class MelResNet(WaveformExtractor):
 
 def _through(block: BasicBlock, x: Tensor, frames: Tensor | None) -> Tensor:
     """What ``BasicBlock.forward`` computes, (B, C, M, T), of valid frames only."""
-    y = _valid(F.relu(block.bn1(block.conv1(x))), frames)
+    y = _valid(F.relu(block.bn1(block.conv1(x)), inplace=True), frames)
     y = block.bn2(block.conv2(y))
     y = y + (x if block.downsample is None else block.downsample(x))
-    return _valid(F.relu(y), frames)
+    return _valid(F.relu(y, inplace=True), frames)
 
 
 def _valid(x: Tensor, frames: Tensor | None) -> Tensor:

@@ -118,8 +118,8 @@ def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
         "--precision",
         choices=["auto", "32-true", "bf16-mixed", "16-mixed"],
         default="auto",
-        help="of a network's arithmetic; auto is bf16-mixed where that is faster, on CPUs with AMX and most GPUs, or "
-        "that of what it resumes, and otherwise 32-true (default auto)",
+        help="of a network's arithmetic; auto: that of the store or the parts that are resumed, otherwise bf16-mixed "
+        "where it is faster (CPUs with AMX, most GPUs) and 32-true elsewhere (default auto)",
     )
     parser.add_argument("--accelerator", default="auto", help="cpu, gpu, ... (default: a GPU if there is one)")
     parser.add_argument("--devices", default="1", help="how many on each node, auto for all, or which: 0,2 (default 1)")

@@ -10,6 +10,7 @@ from torch import Tensor
 from dialog.batch import DialogueBatch, gaps_s, output_of, speaker_numbers
 from extractors.base import Extractor, PlacedUtterance
 from extractors.extraction.embedding import Loading, embed
+from extractors.extraction.inference import inference_form
 from m2fnet.errors import UsageError
 from m2fnet.manifest import Manifest
 from m2fnet.model import Model
@@ -64,6 +65,7 @@ class Stages:
         _check_device(device)
         self.model, self.device = model, device
         self._network = model.network.eval().to(device)
+        self._extractors = {name: inference_form(extractor) for name, extractor in model.extractors.items()}
         self._lock = threading.Lock()  # tokenizers are not made for several threads, and one keeps all cores busy
 
     def embed(self, manifest: Manifest, utterances: Sequence[Utterance], wanted: range) -> list[Embedded]:
@@ -83,7 +85,7 @@ class Stages:
         columns: dict[str, list[Tensor | Missing]] = {}
         frames: list[list[SeenFrame]] = [[] for _ in placed]
         with self._lock:
-            for name, extractor in self.model.extractors.items():
+            for name, extractor in self._extractors.items():
                 if looks_for_faces(extractor):
                     columns[name], seen = embed_and_watch(extractor, placed, loading)
                     for several, found in zip(frames, seen, strict=True):
