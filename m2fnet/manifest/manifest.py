@@ -310,11 +310,11 @@ class Manifest:
             names = meta["label_set"]
             _expect_types(meta, names)
             empty_is_none = names["kind"] == "single" or meta.get("format", 1) < FORMAT
-            utterances = UtteranceTable(table.open("rb"), partial(_read, str(folder / TABLE), empty_is_none))
+            read = partial(_read, str(folder / TABLE), empty_is_none)
             return cls(
                 corpus=meta["corpus"],
                 label_set=LabelSet(names["name"], tuple(names["classes"]), names["kind"]),
-                utterances=utterances if table.stat().st_size > _LARGE else tuple(utterances),
+                utterances=_utterances(table, read),
                 root=Path(meta["root"]) if meta["root"] is not None else None,
                 defects=tuple(
                     Defect(d["what"], tuple(d["ids"]), d["done"], d.get("kind", _kind_before(d["what"])))
@@ -340,6 +340,14 @@ class Manifest:
             "defects": [defect.as_dict() for defect in self.defects],
             "provenance": self.provenance,
         }
+
+
+def _utterances(table: Path, read: Callable[[bytes, int], Utterance]) -> Sequence[Utterance]:
+    """The utterances in the lines of ``table``, in memory if that is not large."""
+    if table.stat().st_size > _LARGE:
+        return UtteranceTable(table.open("rb"), read)
+    with table.open("rb") as lines:
+        return tuple(read(line, number) for number, line in enumerate(lines, start=1))
 
 
 def _read(name: str, empty_is_none: bool, line: bytes, number: int) -> Utterance:
