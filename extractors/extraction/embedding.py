@@ -84,7 +84,10 @@ class PlacedUtterances(Sequence[PlacedUtterance]):
 
     def __init__(self, manifest: Manifest, split: Split | None, noise: Noise | None) -> None:
         self.manifest, self.noise = manifest, noise
-        self.utterances = UtterancesOf(manifest.dialogues(split))
+        dialogues = manifest.dialogues(split)
+        if noise is not None and noise.modality == "text":
+            dialogues = [_misread(dialogue, noise) for dialogue in dialogues]
+        self.utterances = UtterancesOf(dialogues)
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -97,7 +100,7 @@ class PlacedUtterances(Sequence[PlacedUtterance]):
         if isinstance(place, slice):
             return [self[number] for number in range(len(self))[place]]
         dialogue, position = self.utterances.placed(place)
-        return PlacedUtterance(self.manifest, _misread(dialogue, self.noise), position, self.noise)
+        return PlacedUtterance(self.manifest, dialogue, position, self.noise)
 
 
 def place_utterances(
@@ -117,10 +120,8 @@ def place_utterances(
     return PlacedUtterances(manifest, split, noise)
 
 
-def _misread(dialogue: Dialogue, noise: Noise | None) -> Dialogue:
+def _misread(dialogue: Dialogue, noise: Noise) -> Dialogue:
     """The dialogue with noise in its text."""
-    if noise is None or noise.modality != "text":
-        return dialogue
     said = (one if one.text is None else replace(one, text=noise.read(one.text, one.id)) for one in dialogue.utterances)
     return replace(dialogue, utterances=tuple(said))
 

@@ -119,13 +119,19 @@ def extract(
     """
     loading, trainer = loading or Loading(), trainer or trainer_for()
     old = Store(out) if (out / META).is_file() and not overwrite else None  # one that is replaced may be damaged
+    place = out if shard is None else shard.folder(out)
     if precision == "auto":
         device = (
             {"gpu": "cuda", "cpu": "cpu"}[ray.accelerator] if ray is not None else trainer.strategy.root_device.type
         )
-        before = old.meta.extractor if old is not None else extractor_of_parts(out)
+        before = old.meta.extractor if old is not None else extractor_of_parts(place)
         precision = _precision_of(before, provenance) or fastest_precision(extractor, device)
         precision = precision if shard is None else cast(Precision, agreed(out, "precision", precision))
+    elif shard is not None and (others := agreed(out, "precision", precision)) != precision:
+        raise StoreError(
+            f"Another shard of {out} is made with --precision {others}, this one would be with {precision}; expected "
+            "the same for all. Leave --precision out, or remove the shards and begin again."
+        )
     meta = StoreMeta.of(
         manifest,
         modality=extractor.modality,
@@ -158,7 +164,6 @@ def extract(
     wanted = place_utterances(manifest)
     work = (extractor, wanted, loading, precision)
     task = EmbeddingTask(*work) if ray is None else RayTask(*work, ray)
-    place = out if shard is None else shard.folder(out)
     place.mkdir(parents=True, exist_ok=True)
     callbacks = [KeepParts(place, meta, save_every), *([Progress()] if progress else [])]
     if not trainer.is_global_zero:

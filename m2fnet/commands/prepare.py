@@ -1,6 +1,7 @@
 """``m2fnet prepare``: a raw corpus in, a folder with its manifest out."""
 
 import argparse
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,12 +71,12 @@ def main(argv: list[str]) -> None:
 
 def _print_what_is_next(manifest: Manifest, out: Path) -> None:
     counts = manifest.counts()
-    if not counts["dev"]["labelled"]:
+    if counts["train"]["labelled"] and not counts["dev"]["labelled"]:
         print("No dev utterance has a label, so no epoch can be chosen by one: prepare again with --dev-dialogues 0.1")
     if not counts["test"]["labelled"]:
         print("No test utterance has a label, so `m2fnet dialog test` will have nothing to score.")
-    first = manifest.utterances[:_FIRST]
-    texts = {utterance.text for utterance in first if utterance.text}
+    first = list(islice((utterance for utterance in manifest.utterances if utterance.text), _FIRST))
+    texts = {utterance.text for utterance in first}
     # where actors read a few sentences, their words say nothing of their emotion
     is_read = len(texts) <= _FEW_TEXTS < len(first) and any(utterance.audio for utterance in first)
     extractor, modality = ("audio_mel_statistics", "audio") if is_read else ("text_lsa", "text")

@@ -64,6 +64,8 @@ class DefectLog:
 
     def marked(self, utterances: Iterable[Utterance]) -> Sequence[Utterance]:
         """The utterances, each with the names of its defects."""
+        if not self._ids:
+            return collected(utterances)
         names: dict[str, list[str]] = {}
         for what, ids in self._ids.items():
             for name in dict.fromkeys(ids):

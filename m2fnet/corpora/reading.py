@@ -170,7 +170,10 @@ class OwnTable:
 
     def __init__(self, path: Path, known: Collection[str]) -> None:
         self.path, self.known = path, known
-        self._encoding = encoding_of(_bytes(path, _JUDGED), str(path), CorpusError)
+        head = _bytes(path, _JUDGED)
+        if len(head) == _JUDGED:
+            head = head[: head.rfind(b"\n") + 1] or head  # not half of a letter
+        self._encoding = encoding_of(head, str(path), CorpusError)
 
     def __iter__(self) -> Iterator[Row]:
         return self._of_json() if self.path.suffix.lower() == ".jsonl" else self._of_csv()

@@ -32,6 +32,7 @@ speaker and no emotion; emotions that differ only in case or blanks are one.
 
 import re
 import unicodedata
+from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -40,13 +41,15 @@ from pathlib import Path
 from sys import intern
 from typing import get_args
 
+import numpy as np
+
 from m2fnet.corpora.base import MISSING_MEDIA, DefectLog, media_file
 from m2fnet.corpora.leaks import report_repeated_texts, report_repeats
 from m2fnet.corpora.reading import OwnTable, Row, shown
 from m2fnet.corpora.spreadsheet import is_no_text, is_nothing
 from m2fnet.errors import CorpusError, ManifestError
 from m2fnet.manifest import Manifest, media_path
-from m2fnet.manifest.lookup import Lookup
+from m2fnet.manifest.lookup import Lookup, hash_of
 from m2fnet.manifest.table import collected
 from m2fnet.records import SPLITS, Crop, LabelSet, Utterance
 
@@ -81,15 +84,19 @@ def read_table(root: Path, *, labels: Sequence[str] = (), corpus: str | None = N
     _check_columns(path, survey.columns)
     log, corrected, found = DefectLog(), DefectLog(), DefectLog()
     log.add("column without a meaning here", "ignored", (column for column in survey.columns if column not in COLUMNS))
-    utterances = collected(_utterances(path.parent, rows, name, survey, corrected, found))
+    ids = array("q")
+    utterances = collected(_utterances(path.parent, rows, name, survey, corrected, found, ids))
     log.take(corrected)
     log.take(found)
-    _refuse_repeated_ids(path.parent, utterances)
+    _refuse_repeated_ids(path.parent, utterances, Lookup(np.frombuffer(ids, np.int64)))
     label_set = _label_set(name, survey)
     scenes = {u.id: f"{u.video or u.audio} {u.video_span or u.audio_span}" for u in utterances if u.video or u.audio}
-    report_repeats(utterances, scenes, log)
-    report_repeated_texts([u for u in utterances if u.id not in scenes] if scenes else utterances, log)
-    _report_shared_recordings(utterances, log)
+    if scenes:
+        report_repeats(utterances, scenes, log)
+        report_repeated_texts([u for u in utterances if u.id not in scenes], log)
+        _report_shared_recordings(utterances, log)
+    else:
+        report_repeated_texts(utterances, log)
     _report_dialogues(utterances, log)
     return Manifest(
         corpus=name,
@@ -132,6 +139,8 @@ class _Survey:
         spellings: dict[str, Counter[str]] = {}
         for row in rows:
             self.columns |= dict.fromkeys(row.cells)
+            if self.columns.keys() >= set(_LABELS):
+                return  # refused for its columns
             for emotion in _emotions(row):
                 spellings.setdefault(_folded(emotion), Counter())[emotion] += 1
             if row["split"].casefold() == "train":
@@ -280,8 +289,7 @@ def _refuse_unknown_labels(row: Row, survey: _Survey) -> None:
             raise CorpusError(f"{row.where}: the label is {shown(emotion)}, expected one of {named} ({source}).")
 
 
-def _refuse_repeated_ids(root: Path, utterances: Sequence[Utterance]) -> None:
-    lookup = Lookup.of(u.id for u in utterances)
+def _refuse_repeated_ids(root: Path, utterances: Sequence[Utterance], lookup: Lookup) -> None:
     for place in lookup.repeated()[:1]:
         again = utterances[place]
         first = utterances[lookup.place(again.id)]
@@ -309,9 +317,15 @@ def _emotions(row: Row) -> tuple[str, ...]:
 
 
 def _utterances(
-    root: Path, rows: OwnTable, corpus: str, survey: _Survey, corrected: DefectLog, found: DefectLog
+    root: Path,
+    rows: OwnTable,
+    corpus: str,
+    survey: _Survey,
+    corrected: DefectLog,
+    found: DefectLog,
+    ids: "array[int]",
 ) -> Iterator[Utterance]:
-    """The utterances of the rows; what was corrected and what was found in them goes into the logs."""
+    """The utterances of the rows; what was corrected and found goes into the logs, hashes of ids into ``ids``."""
     seen: dict[str, tuple[str, int]] = {}  # split and utterances of each dialogue so far
     for raw in rows:
         dialogue = raw["dialogue"]
@@ -323,8 +337,10 @@ def _utterances(
                 f"{row.where} puts dialogue {shown(dialogue)} into {shown(row['split'])}, "
                 f"{first.where} into {shown(first['split'])}; expected all its rows in one split."
             )
-        yield _utterance(root, row, corpus, place, found)
+        utterance = _utterance(root, row, corpus, place, found)
         _refuse_unknown_labels(row, survey)
+        ids.append(hash_of(utterance.id))
+        yield utterance
         seen[dialogue] = split, place + 1
 
 

@@ -269,7 +269,8 @@ class Manifest:
         table, notes = folder / TABLE, folder / ANNOTATIONS
         write_jsonl(_new(table), ({**row_of(u), **({"labels": ()} if is_single else {})} for u in self.utterances))
         made_with = {**self.provenance, "m2fnet": __version__}
-        saved = dataclasses.replace(self, sha256=sha256_of(_new(table)), provenance=made_with)
+        saved = copy.copy(self)  # `replace` would check every utterance again
+        vars(saved).update(sha256=sha256_of(_new(table)), provenance=made_with)
         meta = saved._meta()
         if self.annotations:
             write_jsonl(_new(notes), ({"id": name, **vars(note)} for name, note in self.annotations.items()))

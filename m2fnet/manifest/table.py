@@ -12,8 +12,9 @@ from typing import Any, BinaryIO, cast, overload
 
 import numpy as np
 
-from m2fnet.files import json_line
-from m2fnet.manifest.rows import row_of, utterance_of
+from m2fnet.errors import ManifestError
+from m2fnet.files import json_line, raise_if_full
+from m2fnet.manifest.rows import SEQUENCES, row_of
 from m2fnet.records import Dialogue, Split, Utterance
 
 _BLOCK = 1024  # lines that are read together
@@ -52,9 +53,10 @@ class UtteranceTable(Sequence[Utterance]):
     def __iter__(self) -> Iterator[Utterance]:
         for first in range(0, len(self), _BLOCK):
             last = min(first + _BLOCK, len(self))
-            block = self._bytes(first, last)
+            block, start = self._bytes(first, last), self._starts[first]
             for number in range(first, last):
-                yield self.read(block[self._starts[number] - self._starts[first] :][: self._size(number)], number + 1)
+                line = block[self._starts[number] - start : self._starts[number + 1] - start]
+                yield self.read(line, number + 1)
 
     @overload
     def __getitem__(self, place: int) -> Utterance: ...
@@ -74,13 +76,17 @@ class UtteranceTable(Sequence[Utterance]):
     __hash__ = None  # type: ignore[assignment]  # as of a list
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_file": Path(self._file.name).absolute()}
+        if not isinstance(self._file.name, str):
+            raise TypeError("The utterances are in a temporary file, which only this process has; save the manifest.")
+        path = Path(self._file.name).absolute()
+        return {**vars(self), "_file": (path, _stamp(self._file))}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update({**state, "_file": state["_file"].open("rb")})
-
-    def _size(self, number: int) -> int:
-        return self._starts[number + 1] - self._starts[number]
+        path, stamp = state["_file"]
+        file = path.open("rb")
+        if _stamp(file) != stamp:
+            raise ManifestError(f"{path} was changed while another process read it. Start the command again.")
+        vars(self).update({**state, "_file": file})
 
     def _bytes(self, first: int, last: int) -> bytes:
         """The lines from ``first`` to before ``last``; processes that share the open file do not disturb each other."""
@@ -207,13 +213,26 @@ def collected(utterances: Iterable[Utterance], most: int = 200_000) -> Sequence[
     if len(first) <= most:
         return first
     file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115  # it is closed with the table
-    file.writelines(json_line(row_of(utterance)).encode() for utterance in chain(first, left))
-    file.flush()
+    try:
+        file.writelines(json_line(row_of(utterance)).encode() for utterance in chain(first, left))
+        file.flush()
+    except OSError as error:
+        raise_if_full(error, Path(tempfile.gettempdir()))
+        raise
     return UtteranceTable(file, _read)
 
 
-def _read(line: bytes, number: int) -> Utterance:
-    return utterance_of(json.loads(line), f"utterance {number}", "")
+def _stamp(file: BinaryIO) -> tuple[int, int]:
+    """Size and time of change of an open file."""
+    found = os.fstat(file.fileno())
+    return found.st_size, found.st_mtime_ns
+
+
+def _read(line: bytes, _: int) -> Utterance:
+    """An utterance that `collected` wrote; it needs no check."""
+    row: dict[str, Any] = json.loads(line.decode())
+    row |= {name: tuple(row[name]) for name in SEQUENCES if row[name] is not None}
+    return Utterance(**row)
 
 
 def lengths_of(dialogues: Sequence[Dialogue]) -> list[int]:

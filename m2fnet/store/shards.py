@@ -8,7 +8,6 @@ resumes when it is started again.
 import json
 import re
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -72,9 +71,15 @@ def agreed(store: Path, name: str, own: str) -> str:
     """``own``, or what another shard of ``store`` has said under this ``name`` before; so all say the same."""
     place = store / FOLDER / name
     place.parent.mkdir(parents=True, exist_ok=True)
-    with temporary_folder(place.parent) as folder, suppress(FileExistsError):
+    with temporary_folder(place.parent) as folder:
         (folder / name).write_text(own, encoding="utf-8")
-        place.hardlink_to(folder / name)  # of several at the same time one is the first
+        try:
+            place.hardlink_to(folder / name)  # of several at the same time one is the first
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            if not place.exists():
+                (folder / name).replace(place)
     return place.read_text(encoding="utf-8")
 
 

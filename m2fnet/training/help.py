@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import inspect
+import re
 import textwrap
 from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ from m2fnet.formatting import similar_choice, unknown_option
 ALL = "--help-all"
 _HELP = {"-h", "--help"}
 _LINE = 78
+_CLASS = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _KEYS = 26  # width of the first column
 _OF_TRAINER = {
     "max_epochs": "epochs to train",
@@ -156,7 +158,7 @@ def _given(argv: Sequence[str], key: str) -> str | None:
     """The class of the network ``model.<key>`` that the command line names in place of the configuration's."""
     words = " ".join(argv).replace("=", " ").split()
     names = (f"--model.{key}", f"--model.{key}.class_path")
-    given = [word for option, word in pairwise(words) if option in names and "." in word]
+    given = [word for option, word in pairwise(words) if option in names and _CLASS.fullmatch(word)]
     return given[-1] if given else None
 
 

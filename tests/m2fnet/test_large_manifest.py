@@ -1,10 +1,13 @@
 """A manifest that stays in its file behaves as one in memory, and takes little of it."""
 
 import dataclasses
+import errno
 import json
 import pickle
+import re
 import subprocess
 import sys
+import tempfile
 
 import pytest
 import torch
@@ -13,7 +16,7 @@ from extractors.extraction.embedding import place_utterances
 from m2fnet.errors import ManifestError
 from m2fnet.manifest import Manifest
 from m2fnet.manifest.lookup import ABSENT, Lookup
-from m2fnet.manifest.table import DialogueTable, UtteranceTable, lengths_of
+from m2fnet.manifest.table import DialogueTable, UtteranceTable, collected, lengths_of
 from m2fnet.records import LabelSet, Utterance
 from m2fnet.store import Store, StoreWriter
 
@@ -157,3 +160,24 @@ def test_a_hundred_thousand_utterances_take_little_memory(tmp_path):
     )
     found = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True)
     assert float(found.stdout) < 20  # MiB; in memory they are 53
+
+
+def test_a_pickled_table_is_of_the_file_that_it_was_made_from(pair, tmp_path):
+    _, there = pair
+    pickled = pickle.dumps(there)
+    corpus(dialogues=41).save(tmp_path)
+    with pytest.raises(ManifestError, match=r"manifest.jsonl was changed while another process read it"):
+        pickle.loads(pickled)
+    with pytest.raises(TypeError, match="temporary file, which only this process has"):
+        pickle.dumps(collected(there.utterances, most=2))
+
+
+def test_a_full_temporary_folder_is_named(pair, monkeypatch):
+    class Full:
+        def writelines(self, lines):
+            next(iter(lines))
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", Full)
+    with pytest.raises(OSError, match=re.escape(tempfile.gettempdir())):
+        collected(pair[0].utterances, most=2)
