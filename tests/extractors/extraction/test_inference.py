@@ -14,8 +14,9 @@ from extractors.extraction.extract import extract
 from extractors.extraction.inference import arithmetic, fastest_precision, inference_form
 from extractors.text.lsa import LSA
 from extractors.visual.face_scene import FaceScene
+from m2fnet.errors import StoreError
 from m2fnet.store.parts import extractor_of_parts
-from m2fnet.store.shards import Shard, merge_shards
+from m2fnet.store.shards import Shard, agreed, merge_shards
 
 FOLDED, ROUNDED = 1e-5, 0.02  # of the embeddings' length; docs/scale.md states the latter
 PROBED = 0.02  # weighted F1 of a linear probe, there too
@@ -187,3 +188,28 @@ def test_shards_on_different_machines_follow_the_first_one(corpus, tmp_path, mac
         machine(precision)
         automatic(Watched(), corpus, tmp_path / "store", shard=Shard(number, 2))
     assert merge_shards(tmp_path / "store", corpus).meta.extractor["precision"] == "bf16-mixed"
+
+
+def test_a_shard_that_is_resumed_stays_in_its_precision(corpus, tmp_path, machine):
+    shard, loading = Shard(1, 2), Loading(batch_size=4, workers=0)
+    extract(Watched(), MADE, corpus, tmp_path / "store", loading=loading, shard=shard, precision="32-true")
+    (tmp_path / "store" / ".shards" / "precision").unlink()  # as a version before left it
+    machine("bf16-mixed")
+    for number in (1, 2):
+        automatic(Watched(), corpus, tmp_path / "store", shard=Shard(number, 2))
+    assert "precision" not in merge_shards(tmp_path / "store", corpus).meta.extractor
+
+
+def test_a_shard_of_another_precision_is_refused_before_it_embeds(corpus, tmp_path, machine):
+    machine("bf16-mixed")
+    automatic(Watched(), corpus, tmp_path / "store", shard=Shard(1, 2))
+    other = Watched()
+    with pytest.raises(StoreError, match="is made with --precision bf16-mixed, this one would be with 32-true"):
+        extract(other, MADE, corpus, tmp_path / "store", shard=Shard(2, 2), precision="32-true")
+    assert not other.seen
+
+
+def test_shards_agree_where_there_are_no_links(tmp_path, monkeypatch):
+    monkeypatch.setattr("pathlib.Path.hardlink_to", lambda *_: (_ for _ in ()).throw(PermissionError("no links")))
+    assert agreed(tmp_path, "precision", "32-true") == "32-true"
+    assert agreed(tmp_path, "precision", "bf16-mixed") == "32-true"
