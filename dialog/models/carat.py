@@ -167,16 +167,17 @@ class CARAT(nn.Module):
         ]:
             if size < 1:
                 raise ValueError(f"Expected `{name}` to be at least 1, but got {size}.")
-        if width % heads or not 0 <= levels <= 2 or min(context, queue, *depth.values()) < 0:
-            raise ValueError(
-                "Expected `heads` to divide `width`, `levels` of 0 to 2, and no negative `layers`, `context` or "
-                f"`queue`, but got {heads}, {width}, {levels}, {depth}, {context} and {queue}."
-            )
-        if temperature <= 0 or not 0 <= momentum <= 1:
-            raise ValueError(
-                "Expected `temperature` to be above 0 and `momentum` from 0 to 1, but got "
-                f"{temperature} and {momentum}."
-            )
+        for name, count in [("context", context), ("queue", queue), ("layers", min(depth.values()))]:
+            if count < 0:
+                raise ValueError(f"Expected `{name}` to be 0 or more, but got {count}.")
+        if width % heads:
+            raise ValueError(f"Expected `heads` to divide `width`, but got {heads} heads and a width of {width}.")
+        if not 0 <= levels <= 2:
+            raise ValueError(f"Expected `levels` of 0 to 2, but got {levels}.")
+        if temperature <= 0:
+            raise ValueError(f"Expected `temperature` to be above 0, but got {temperature}.")
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"Expected `momentum` from 0 to 1, but got {momentum}.")
         self.problem, self.levels, self.causal, self.temperature = problem, levels, causal, temperature
         self.weights = {**WEIGHTS, **(weights or {})}
         self.mask_padding = not released if mask_padding is None else mask_padding
