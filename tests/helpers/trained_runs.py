@@ -91,7 +91,7 @@ def train_everything(root):
             config.write_text(yaml.safe_dump(settings(root)), encoding="utf-8")
             typed("extractor", "fit", "--config", config, "--run", made)
             out = ("--manifest", root / "manifest", "--out", root / "embeddings" / name, "--workers", "0")
-            typed("extract", "--ckpt", made, *out)
+            typed("extract", "--ckpt", made, *out, "--precision", "32-true")  # what `predict` computes in
         (root / "dialog.yaml").write_text(yaml.safe_dump(dialog_settings(root)), encoding="utf-8")
         dialog = root / "runs" / "talk" / "seed-2"
         typed("dialog", "fit", "--config", root / "dialog.yaml", "--run", dialog, "--quiet")

@@ -188,7 +188,7 @@ def test_the_parser_may_import_trusted_packages_only():
     resolve_config_arguments([])
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--made_by", type=type)
-    for name in ("os.PathLike", "m2fnet.files.os.PathLike", "m2fnet.manifest.Counter"):
+    for name in ("os.PathLike", "m2fnet.files.os.PathLike", "m2fnet.corpora.table.Counter"):
         with pytest.raises(ArgumentError, match="not allowed"):
             parser.parse_args([f"--made_by={name}"])
     assert parser.parse_args(["--made_by=m2fnet.records.Utterance"]).made_by.__name__ == "Utterance"
