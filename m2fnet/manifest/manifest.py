@@ -473,5 +473,5 @@ def _refuse_duplicates(what: str, hashes: "array[int]", name_of: Callable[[int],
     repeated = Lookup(np.frombuffer(hashes, np.int64)).repeated()
     if repeated:
         raise ManifestError(
-            f"The {what} {name_of(repeated[0])!r} occurs more than once ({len(repeated)} repeats); expected it once."
+            f"The {what} {name_of(repeated[0])!r} occurs more than once ({len(repeated)} such); expected it once."
         )

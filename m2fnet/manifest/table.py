@@ -97,7 +97,7 @@ class UtteranceTable(Sequence[Utterance]):
 class DialogueTable(Sequence[Dialogue]):
     """The dialogues of utterances that stay where they are, in the order of their first utterance.
 
-    In memory are 12 bytes of an utterance.
+    In memory are 8 bytes of an utterance, and the place and split of each dialogue.
 
     Args:
         utterances: in any order.

@@ -88,6 +88,7 @@ def test_it_is_saved_as_it_was_over_its_own_file(pair, tmp_path):
 
 def test_another_process_reads_it(pair):
     here, there = pair
+    # how workers of a loader get it; what is read was written in the same line
     assert pickle.loads(pickle.dumps(there)) == here
     assert there.utterances[7] == here.utterances[7]
 
@@ -96,7 +97,7 @@ def test_another_process_reads_it(pair):
     ("change", "message"),
     [
         (lambda row: {**row, "index": "one"}, r"manifest.jsonl:3: field 'index' is 'one', expected an integer"),
-        (lambda row: {**row, "id": "d0_4"}, r"The utterance id 'd0_4' occurs more than once \(1 repeats\)"),
+        (lambda row: {**row, "id": "d0_4"}, r"The utterance id 'd0_4' occurs more than once \(1 such\)"),
         (
             lambda row: {**row, "dialogue": "d0"},
             r"The place in a dialogue 'd0\[4\]' occurs more than once|in one split",
@@ -164,7 +165,7 @@ def test_a_hundred_thousand_utterances_take_little_memory(tmp_path):
 
 def test_a_pickled_table_is_of_the_file_that_it_was_made_from(pair, tmp_path):
     _, there = pair
-    pickled = pickle.dumps(there)
+    pickled = pickle.dumps(there)  # made here, and read below as a worker would
     corpus(dialogues=41).save(tmp_path)
     with pytest.raises(ManifestError, match=r"manifest.jsonl was changed while another process read it"):
         pickle.loads(pickled)
